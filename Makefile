@@ -1,0 +1,89 @@
+# Two commands for a newcomer:   make demo    make check
+# For a server of yours:         make && sudo make install
+#
+# Flags: COVERAGE=1 (gcov counters, no optimisation), CI_STRICT=1 (warnings are errors),
+# PG_CONFIG=/path/to/pg_config (another server than the first in PATH).
+
+EXTENSION = hotswap
+PG_CONFIG ?= pg_config
+export PG_CONFIG
+
+# Goals that bring their own server, and install what is missing first: PGXS may not be there yet.
+OWN_GOALS = demo check bench format format-check lint setup
+
+ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
+
+.PHONY: $(MAKECMDGOALS)
+.NOTPARALLEL:
+
+setup:
+	scripts/setup
+demo:
+	scripts/setup
+	scripts/demo
+check:
+	scripts/setup test
+	scripts/check $(TESTS)
+bench:
+	scripts/setup bench
+	bench/run
+format:
+	scripts/setup lint
+	clang-format -i $(wildcard src/*.[ch] src/worker/*.[ch])
+format-check:
+	scripts/setup lint
+	clang-format --dry-run -Werror $(wildcard src/*.[ch] src/worker/*.[ch])
+lint:
+	scripts/setup lint
+	scripts/lint
+
+# "make clean check": the goals of the other half run in a make of their own.
+$(filter-out $(OWN_GOALS),$(MAKECMDGOALS)):
+	$(MAKE) $@
+
+else
+
+# The control file is the only place that states the version.
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
+
+MODULE_big = hotswap
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/worker/*.c)))
+
+# Order matters: a part may use what stands before it.
+SQL_PARTS = $(addprefix sql/,header.sql tenant.sql environment.sql module.sql node.sql hook.sql \
+	deployment.sql idempotency.sql audit.sql worker.sql view.sql privilege.sql)
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
+EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--$(EXTVERSION).sql.tmp) tmp_check \
+	$(wildcard src/*.gc?? src/worker/*.gc??)
+
+# Server headers count as system headers: they are not clean under -Wextra, our code is.
+PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server) -DHOTSWAP_VERSION='"$(EXTVERSION)"'
+PG_CFLAGS = -Wall -Wextra
+ifdef CI_STRICT
+PG_CFLAGS += -Werror
+endif
+ifdef COVERAGE
+PG_CFLAGS += --coverage -O0
+SHLIB_LINK += --coverage
+endif
+
+ifeq ($(shell uname -s),Linux)
+SHLIB_LINK += -Wl,--version-script=$(srcdir)/src/exports.map
+endif
+
+# Bitcode for the server's JIT would need clang and gains nothing here.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+$(error No PGXS found by "$(PG_CONFIG) --pgxs". Run scripts/setup, or set PG_CONFIG)
+endif
+include $(PGXS)
+
+$(OBJS): $(wildcard src/*.h src/worker/*.h) $(EXTENSION).control
+
+$(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
+	cat $(SQL_PARTS) > $@.tmp && mv $@.tmp $@
+
+endif

@@ -1,0 +1,34 @@
+/*
+ * args.h
+ *		Arguments of SQL functions: fetched and checked in one step.
+ *
+ * Each raises 22023 with the argument's name and value.  "word" is the argument's name in SQL.
+ */
+#ifndef HOTSWAP_ARGS_H
+#define HOTSWAP_ARGS_H
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+#define NAME_LIMIT 63          /* characters of a module, version, environment or node name */
+#define REASON_LIMIT 10000     /* characters */
+#define JSON_LIMIT (64 * 1024) /* bytes of an object in text form */
+#define SCRIPT_LIMIT (16 * 1024 * 1024) /* bytes */
+#define PRIORITY_LIMIT 1000
+
+extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit);
+extern char *arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit);
+extern char *arg_identifier(FunctionCallInfo fcinfo, int n, const char *word);
+extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
+extern Jsonb *arg_object(FunctionCallInfo fcinfo, int n, const char *word);
+extern int32 arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max);
+extern pg_uuid_t arg_uuid(FunctionCallInfo fcinfo, int n, const char *word);
+extern Oid arg_oid(FunctionCallInfo fcinfo, int n, const char *word);
+extern TimestampTz arg_time(FunctionCallInfo fcinfo, int n, const char *word);
+extern char *jsonb_text(Jsonb *value);
+
+#define ARG_TIME_NULL DT_NOBEGIN
+
+#endif /* HOTSWAP_ARGS_H */

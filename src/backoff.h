@@ -1,0 +1,12 @@
+/*
+ * backoff.h
+ *		When to try again, and which errors are worth it.
+ */
+#ifndef HOTSWAP_BACKOFF_H
+#define HOTSWAP_BACKOFF_H
+
+extern int64 backoff_delay(int attempt, int base_ms, int max_ms, double random);
+extern bool backoff_is_transient(int sqlerrcode);
+extern bool backoff_is_outside(int sqlerrcode);
+
+#endif /* HOTSWAP_BACKOFF_H */

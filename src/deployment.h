@@ -1,0 +1,56 @@
+/*
+ * deployment.h
+ *		A deployment's row: locked, changed through its state machine, written with its audit
+ * events.
+ *
+ * Lock order everywhere: the deployment's row first, then its stages, tasks and work item.
+ */
+#ifndef HOTSWAP_DEPLOYMENT_H
+#define HOTSWAP_DEPLOYMENT_H
+
+#include "audit.h"
+#include "compat.h"
+#include "fmgr.h"
+#include "statemachine.h"
+#include "utils/timestamp.h"
+
+#define TIME_NULL DT_NOBEGIN /* a time that is NULL in the table */
+
+typedef struct Deployment
+{
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	DeploymentStatus status;
+	DeploymentStatus loaded_status;
+	int32 priority;
+	char *module;
+	char *version;
+	char *environment;
+	TimestampTz run_at;
+	TimestampTz start_by;
+	TimestampTz started_at;
+	TimestampTz cancel_requested_at;
+	char *cancel_reason;
+	char *sqlstate;
+	char *message;
+	AuditChain chain;
+	AuditBatch *batch;
+} Deployment;
+
+typedef enum DeploymentFound
+{
+	DEPLOYMENT_FOUND,
+	DEPLOYMENT_MISSING,
+	DEPLOYMENT_LOCKED /* only with skip_locked */
+} DeploymentFound;
+
+extern DeploymentFound deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
+									   const AuditActor *actor, bool skip_locked);
+extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *reason);
+extern void deployment_save(Deployment *d);
+extern void deployment_due(const Deployment *d, TimestampTz due);
+extern Datum deployment_status_datum(FunctionCallInfo fcinfo, DeploymentStatus status);
+extern char *deployment_id_text(const pg_uuid_t *id);
+pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
+
+#endif /* HOTSWAP_DEPLOYMENT_H */

@@ -1,0 +1,15 @@
+/*
+ * errors.h
+ *		SQLSTATEs of hotswap's own; everything else uses the server's.
+ */
+#ifndef HOTSWAP_ERRORS_H
+#define HOTSWAP_ERRORS_H
+
+#include "utils/elog.h"
+
+/* an idempotency key was used with another request */
+#define ERRCODE_HOTSWAP_KEY_REUSED MAKE_SQLSTATE('Y', 'H', '0', '0', '1')
+/* the tenant is not active */
+#define ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE MAKE_SQLSTATE('Y', 'H', '0', '0', '3')
+
+#endif /* HOTSWAP_ERRORS_H */

@@ -1,0 +1,302 @@
+/*
+ * explain.c
+ *		explain(): every reason why a deployment is not moving now.
+ *
+ * Reads the tables and, with the preload, what the processes share; locks nothing.
+ */
+#include "postgres.h"
+
+#include "args.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "db.h"
+#include "deployment.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "guc.h"
+#include "tenant.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "worker/pool.h"
+#include "worker/shmem.h"
+
+PG_FUNCTION_INFO_V1(hotswap_explain);
+
+static DbStatement read_deployment = DB_STATEMENT(
+	"SELECT status, run_at, finished_at, cancel_requested_at, message FROM hotswap.deployment"
+	" WHERE tenant_id = $1 AND id = $2",
+	UUIDOID, UUIDOID);
+
+/* deployments of the same module whose lanes are among those of this one, and which go first */
+static DbStatement lane_holders = DB_STATEMENT(
+	"SELECT o.id, o.status, o.version, o.environment, o.status IN ('running', 'rolling_back')"
+	" FROM hotswap.deployment d"
+	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
+	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
+	" JOIN hotswap.deployment o ON o.tenant_id = w.tenant_id AND o.id = w.deployment_id"
+	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
+	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
+	" OR o.status IN ('running', 'rolling_back') AND (oe.rank <= de.rank OR NOT EXISTS ("
+	"SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
+	" AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
+	" AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
+	" ORDER BY 5 DESC, o.priority DESC, o.id LIMIT 100",
+	UUIDOID, UUIDOID);
+
+static DbStatement open_tasks = DB_STATEMENT(
+	"SELECT t.stage::integer, t.ordinal, t.kind, t.status, coalesce(n.name, t.hook), t.due_at,"
+	" t.started_at, t.message, t.attempt FROM hotswap.task t"
+	" LEFT JOIN hotswap.node n ON n.tenant_id = t.tenant_id AND n.id = t.node_id"
+	" WHERE t.tenant_id = $1 AND t.deployment_id = $2"
+	" AND t.status IN ('pending', 'ready', 'running', 'retry_wait') ORDER BY t.stage, t.ordinal LIMIT 100",
+	UUIDOID, UUIDOID);
+
+static DbStatement blockers =
+	DB_STATEMENT("SELECT pg_catalog.array_to_string(pg_catalog.pg_blocking_pids($1), ', ')",
+				 INT4OID);
+
+static DbStatement stop_reason =
+	DB_STATEMENT0("SELECT stop_reason, stopped_by, stopped_at FROM hotswap.installation");
+
+/* Where the rows go, and what they are about. */
+typedef struct Explanation
+{
+	ReturnSetInfo *result;
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	DeploymentStatus status;
+} Explanation;
+
+static void
+add(Explanation *e, const char *reason, const char *detail, const char *unblocked_by)
+{
+	const char *texts[] = { reason, detail, unblocked_by };
+	Datum values[3];
+	bool nulls[3];
+
+	for (int i = 0; i < 3; i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = texts[i] ? CStringGetTextDatum(texts[i]) : (Datum) 0;
+	}
+	tuplestore_putvalues(e->result->setResult, e->result->setDesc, values, nulls);
+}
+
+static void
+explain_dispatching(Explanation *e)
+{
+	switch (installation_dispatch_state())
+	{
+		case DISPATCH_ALLOWED:
+			break;
+		case DISPATCH_STOPPED:
+			(void) db_run(&stop_reason, NULL, NULL);
+			add(e, "dispatching is stopped",
+				psprintf("by %s at %s: %s", db_text(0, 2), timestamptz_to_str(db_time(0, 3, 0)),
+						 db_text(0, 1)),
+				"hotswap.start_dispatching()");
+			break;
+		case DISPATCH_FOREIGN:
+		case DISPATCH_NOTHING:
+			add(e, "this database is a copy",
+				"Its rows were written in another database or cluster.", "hotswap.adopt()");
+			break;
+	}
+	if (shmem_dispatcher_pid() == 0)
+		add(e, "no dispatcher is running",
+			shared ? "The launcher has not started one in this database." :
+					 "hotswap is not in shared_preload_libraries.",
+			shared ? "the launcher, see hotswap.health()" :
+					 "CALL hotswap.work(), or the preload and a restart");
+}
+
+static void
+explain_workers(Explanation *e)
+{
+	DatabaseSlot *slot = shmem_my_database();
+	bool none = slot && slot->no_workers;
+
+	if (slot)
+		LWLockRelease(slot->lock);
+	if (none)
+		add(e, "no worker slot is free", "An executor could not be started.",
+			"the end of another background worker, or a larger max_worker_processes");
+}
+
+static void
+explain_lanes(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	uint64 n = db_run(&lane_holders, args, NULL);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		pg_uuid_t id = db_uuid(i, 1);
+
+		add(e,
+			db_bool(i, 5) ? "another deployment is in the lane" : "another deployment goes first",
+			psprintf("Version \"%s\" to %s is %s.", db_text(i, 3), db_text(i, 4), db_text(i, 2)),
+			psprintf("the end of deployment %s", deployment_id_text(&id)));
+	}
+}
+
+/* The process that runs a task, 0 if none does. */
+static int
+runner_of(const TaskKey *key)
+{
+	int pid = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (slot->state == EXECUTOR_BUSY && slot->running && task_key_equal(&slot->queue[0], key))
+			pid = slot->pid;
+	}
+	LWLockRelease(shared->lock);
+	return pid;
+}
+
+static void
+explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampTz since)
+{
+	int pid = runner_of(key);
+	Datum args[] = { Int32GetDatum(pid) };
+
+	if (pid == 0)
+	{
+		add(e, "a task is handed to an executor", what, "the executor");
+		return;
+	}
+	(void) db_run(&blockers, args, NULL);
+	if (db_text(0, 1)[0] != '\0')
+		add(e, "a task waits for a lock",
+			psprintf("%s, in process %d, is blocked by process %s.", what, pid, db_text(0, 1)),
+			"the end of that transaction, or hotswap.lock_timeout");
+	else
+		add(e, "a task is running",
+			psprintf("%s, in process %d since %s.", what, pid, timestamptz_to_str(since)),
+			"its end");
+}
+
+/* An open task, read before other queries are run. */
+typedef struct OpenTask
+{
+	TaskKey key;
+	char *what;
+	char *status;
+	char *message;
+	TimestampTz due;
+	TimestampTz started;
+	int32 attempt;
+} OpenTask;
+
+static OpenTask *
+read_tasks(Explanation *e, uint64 *count)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	OpenTask *tasks;
+
+	*count = db_run(&open_tasks, args, NULL);
+	tasks = palloc0(Max(*count, 1) * sizeof(OpenTask));
+	for (uint64 i = 0; i < *count; i++)
+	{
+		tasks[i].key.tenant = e->tenant;
+		tasks[i].key.deployment = e->id;
+		tasks[i].key.stage = db_int32(i, 1);
+		tasks[i].key.ordinal = db_int32(i, 2);
+		tasks[i].what = psprintf("The %s on %s", db_text(i, 3), db_text(i, 5));
+		tasks[i].status = db_text(i, 4);
+		tasks[i].due = db_time(i, 6, 0);
+		tasks[i].started = db_time(i, 7, 0);
+		tasks[i].message = db_text(i, 8);
+		tasks[i].attempt = db_int32(i, 9);
+	}
+	return tasks;
+}
+
+static void
+explain_tasks(Explanation *e)
+{
+	uint64 n;
+	OpenTask *tasks = read_tasks(e, &n);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		OpenTask *t = &tasks[i];
+
+		if (strcmp(t->status, "running") == 0)
+			explain_running(e, &t->key, t->what, t->started);
+		else if (strcmp(t->status, "retry_wait") == 0)
+			add(e, "a task waits for its next attempt",
+				psprintf("%s failed at attempt %d: %s", t->what, t->attempt, t->message),
+				psprintf("the time %s", timestamptz_to_str(t->due)));
+		else if (strcmp(t->status, "ready") == 0 && shared == NULL)
+			add(e, "a task waits for a session of its role", psprintf("%s is ready.", t->what),
+				"CALL hotswap.work() in that session");
+		else if (strcmp(t->status, "ready") == 0)
+			add(e, "a task waits for an executor",
+				psprintf("%s is ready; at most %d executors work in this database.", t->what,
+						 hotswap_max_executors),
+				"an executor that has finished its task");
+		else
+			add(e, "a task waits for its wave", t->what, "the end of the wave before it");
+	}
+}
+
+static void
+explain_deployment(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	char *message;
+
+	if (db_run(&read_deployment, args, NULL) == 0)
+		deployment_refuse_missing(&e->id);
+	e->status = machine_parse(&deployment_machine, db_text(0, 1));
+	message = db_text(0, 5);
+	if (deployment_is_final(e->status))
+	{
+		add(e, "it has ended",
+			psprintf("It is %s%s%s.", deployment_machine.statuses[e->status], message ? ": " : "",
+					 message ? message : ""),
+			machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY) ||
+					machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY_ROLLBACK) ?
+				"hotswap.retry()" :
+				NULL);
+		return;
+	}
+	if (e->status == DEPLOYMENT_SCHEDULED)
+		add(e, "its time has not come",
+			psprintf("It runs at %s.", timestamptz_to_str(db_time(0, 2, 0))), "the time");
+	if (!db_isnull(0, 4))
+		add(e, "it is being cancelled", "The statements that run are being cancelled.",
+			"their end");
+	explain_dispatching(e);
+	explain_workers(e);
+	if (e->status == DEPLOYMENT_QUEUED)
+		explain_lanes(e);
+	else
+		explain_tasks(e);
+}
+
+/* explain(deployment uuid) returns (reason, detail, unblocked_by) */
+Datum
+hotswap_explain(PG_FUNCTION_ARGS)
+{
+	Explanation e;
+	DbScope scope;
+
+	memset(&e, 0, sizeof(e));
+	e.id = arg_uuid(fcinfo, 0, "deployment");
+	e.tenant = tenant_current();
+	InitMaterializedSRF(fcinfo, 0);
+	e.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	db_enter(&scope);
+	explain_deployment(&e);
+	db_leave(&scope);
+	return (Datum) 0;
+}

@@ -1,0 +1,27 @@
+/*
+ * guc.h
+ *		Settings.  Each variable has the unit of its GUC.
+ */
+#ifndef HOTSWAP_GUC_H
+#define HOTSWAP_GUC_H
+
+extern int hotswap_max_executors;         /* per database */
+extern int hotswap_min_executors;         /* per database, kept warm */
+extern int hotswap_executor_idle_timeout; /* ms */
+extern int hotswap_lock_timeout;          /* ms, of a task's statements */
+extern int hotswap_statement_timeout;     /* ms, of a whole script */
+extern int hotswap_cancel_grace;          /* ms */
+extern int hotswap_retry_base;            /* ms */
+extern int hotswap_retry_max_delay;       /* ms */
+extern int hotswap_retry_limit;           /* attempts */
+extern int hotswap_batch_size;            /* deployments a dispatcher transaction */
+extern int hotswap_rescan_interval;       /* ms */
+extern int hotswap_audit_retention;       /* minutes */
+extern int hotswap_deployment_retention;  /* minutes */
+extern int hotswap_idempotency_ttl;       /* s */
+extern int hotswap_log_level;             /* elog level of ended deployments */
+extern char *hotswap_tenant;              /* uuid as text, or empty */
+
+extern void guc_init(void);
+
+#endif /* HOTSWAP_GUC_H */

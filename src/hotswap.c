@@ -1,0 +1,33 @@
+/*
+ * hotswap.c
+ *		Entry point of the library.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "worker/process.h"
+#include "worker/shmem.h"
+#include "worker/wakeup.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+/*
+ * With or without preload: settings and the transaction callback.  Only with it: shared memory, the
+ * hooks and the launcher; and no launcher in the servers that pg_upgrade runs.
+ */
+void
+_PG_init(void)
+{
+	guc_init();
+	wakeup_init();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	shmem_init();
+	evict_init();
+	if (!IsBinaryUpgrade)
+		launcher_register();
+}

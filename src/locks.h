@@ -1,0 +1,30 @@
+/*
+ * locks.h
+ *		hotswap's own advisory locks.
+ *
+ * They are ordinary advisory locks, to be seen in pg_locks, in a key space of their own (objsubid):
+ * pg_advisory_lock() cannot meet them, though pg_advisory_unlock_all() releases those of a session.
+ */
+#ifndef HOTSWAP_LOCKS_H
+#define HOTSWAP_LOCKS_H
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+typedef enum LockSpace
+{
+	LOCK_DISPATCHER = 3, /* session: who dispatches in this database */
+	LOCK_LANE,           /* transaction: who changes a module on a node */
+	LOCK_TASK            /* session: who runs a task; lets a script's unlock_all be noticed */
+} LockSpace;
+
+static inline void
+lock_tag(LOCKTAG *tag, LockSpace space, const void *key, int length)
+{
+	uint64 hash = length > 0 ? hash_bytes_extended(key, length, 0) : 0;
+
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, space);
+}
+
+#endif /* HOTSWAP_LOCKS_H */

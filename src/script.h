@@ -1,0 +1,16 @@
+/*
+ * script.h
+ *		The users' scripts: parsing them, and what they may not contain.
+ */
+#ifndef HOTSWAP_SCRIPT_H
+#define HOTSWAP_SCRIPT_H
+
+#include "nodes/pg_list.h"
+
+/* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
+extern List *script_parse(const char *label, const char *sql);
+
+/* script_parse(), and refuses (0A000) what cannot run inside the transaction of a swap. */
+extern void script_check(const char *label, const char *sql);
+
+#endif /* HOTSWAP_SCRIPT_H */

@@ -1,0 +1,205 @@
+/*
+ * statemachine.c
+ *		The transition tables, and state_diagram(), which prints them.
+ *
+ * Pure: who may cause a transition, and what is written with it, is the business of the callers;
+ * that there is no other way from one state to another is the business of this file.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "statemachine.h"
+#include "utils/builtins.h"
+
+static const char *const deployment_statuses[] = { "scheduled",      "queued",    "running",
+												   "rolling_back",   "succeeded", "failed",
+												   "cancelled",      "expired",   "rolled_back",
+												   "rollback_failed" };
+
+static const char *const deployment_events[] = { "release",       "start",     "succeed",
+												 "fail",          "roll_back", "finish_rollback",
+												 "fail_rollback", "cancel",    "finish_cancel",
+												 "expire",        "retry",     "retry_rollback" };
+
+static const Transition deployment_transitions[] = {
+	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_RELEASE, DEPLOYMENT_QUEUED },
+	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_CANCEL, DEPLOYMENT_CANCELLED },
+	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_EXPIRE, DEPLOYMENT_EXPIRED },
+	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_FAIL, DEPLOYMENT_FAILED },
+	{ DEPLOYMENT_QUEUED, DEPLOYMENT_START, DEPLOYMENT_RUNNING },
+	{ DEPLOYMENT_QUEUED, DEPLOYMENT_CANCEL, DEPLOYMENT_CANCELLED },
+	{ DEPLOYMENT_QUEUED, DEPLOYMENT_EXPIRE, DEPLOYMENT_EXPIRED },
+	{ DEPLOYMENT_QUEUED, DEPLOYMENT_FAIL, DEPLOYMENT_FAILED },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_SUCCEED, DEPLOYMENT_SUCCEEDED },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_FAIL, DEPLOYMENT_FAILED },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_ROLL_BACK, DEPLOYMENT_ROLLING_BACK },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_CANCEL, DEPLOYMENT_RUNNING },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_FINISH_CANCEL, DEPLOYMENT_CANCELLED },
+	{ DEPLOYMENT_ROLLING_BACK, DEPLOYMENT_FINISH_ROLLBACK, DEPLOYMENT_ROLLED_BACK },
+	{ DEPLOYMENT_ROLLING_BACK, DEPLOYMENT_FINISH_CANCEL, DEPLOYMENT_CANCELLED },
+	{ DEPLOYMENT_ROLLING_BACK, DEPLOYMENT_FAIL_ROLLBACK, DEPLOYMENT_ROLLBACK_FAILED },
+	{ DEPLOYMENT_FAILED, DEPLOYMENT_RETRY, DEPLOYMENT_QUEUED },
+	{ DEPLOYMENT_ROLLED_BACK, DEPLOYMENT_RETRY, DEPLOYMENT_QUEUED },
+	{ DEPLOYMENT_ROLLBACK_FAILED, DEPLOYMENT_RETRY_ROLLBACK, DEPLOYMENT_ROLLING_BACK }
+};
+
+static const char *const stage_statuses[] = { "pending", "running", "succeeded",
+											  "failed",  "skipped", "cancelled" };
+
+static const char *const stage_events[] = { "start", "succeed", "fail", "skip", "cancel", "reset" };
+
+static const Transition stage_transitions[] = { { STAGE_PENDING, STAGE_START, STAGE_RUNNING },
+												{ STAGE_PENDING, STAGE_SKIP, STAGE_SKIPPED },
+												{ STAGE_PENDING, STAGE_CANCEL, STAGE_CANCELLED },
+												{ STAGE_RUNNING, STAGE_SUCCEED, STAGE_SUCCEEDED },
+												{ STAGE_RUNNING, STAGE_SKIP, STAGE_SKIPPED },
+												{ STAGE_RUNNING, STAGE_FAIL, STAGE_FAILED },
+												{ STAGE_RUNNING, STAGE_CANCEL, STAGE_CANCELLED },
+												{ STAGE_SUCCEEDED, STAGE_RESET, STAGE_PENDING },
+												{ STAGE_FAILED, STAGE_RESET, STAGE_PENDING },
+												{ STAGE_SKIPPED, STAGE_RESET, STAGE_PENDING },
+												{ STAGE_CANCELLED, STAGE_RESET, STAGE_PENDING } };
+
+static const char *const task_statuses[] = { "pending",   "ready",   "running", "retry_wait",
+											 "succeeded", "failed",  "skipped", "cancelled",
+											 "reverting", "reverted" };
+
+static const char *const task_events[] = { "admit",       "start",         "succeed",    "fail",
+										   "retry_later", "give_back",     "skip",       "cancel",
+										   "revert",      "finish_revert", "fail_revert" };
+
+static const Transition task_transitions[] = {
+	{ TASK_PENDING, TASK_ADMIT, TASK_READY },
+	{ TASK_PENDING, TASK_SKIP, TASK_SKIPPED },
+	{ TASK_PENDING, TASK_CANCEL, TASK_CANCELLED },
+	{ TASK_READY, TASK_START, TASK_RUNNING },
+	{ TASK_READY, TASK_CANCEL, TASK_CANCELLED },
+	{ TASK_READY, TASK_FAIL, TASK_FAILED },
+	{ TASK_RUNNING, TASK_SUCCEED, TASK_SUCCEEDED },
+	{ TASK_RUNNING, TASK_FAIL, TASK_FAILED },
+	{ TASK_RUNNING, TASK_RETRY_LATER, TASK_RETRY_WAIT },
+	{ TASK_RUNNING, TASK_GIVE_BACK, TASK_READY },
+	{ TASK_RUNNING, TASK_CANCEL, TASK_CANCELLED },
+	{ TASK_RETRY_WAIT, TASK_START, TASK_RUNNING },
+	{ TASK_RETRY_WAIT, TASK_CANCEL, TASK_CANCELLED },
+	{ TASK_RETRY_WAIT, TASK_FAIL, TASK_FAILED },
+	{ TASK_SUCCEEDED, TASK_REVERT, TASK_REVERTING },
+	{ TASK_REVERTING, TASK_FINISH_REVERT, TASK_REVERTED },
+	{ TASK_REVERTING, TASK_FAIL_REVERT, TASK_SUCCEEDED }
+};
+
+#define MACHINE(name_, first, second)                                          \
+	const Machine name_##_machine = { .name = #name_,                          \
+									  .statuses = name_##_statuses,            \
+									  .events = name_##_events,                \
+									  .nstatuses = lengthof(name_##_statuses), \
+									  .initial = { first, second },            \
+									  .transitions = name_##_transitions,      \
+									  .ntransitions = lengthof(name_##_transitions) }
+
+MACHINE(deployment, DEPLOYMENT_SCHEDULED, DEPLOYMENT_QUEUED);
+MACHINE(stage, STAGE_PENDING, -1);
+MACHINE(task, TASK_PENDING, -1);
+
+PG_FUNCTION_INFO_V1(hotswap_state_diagram);
+
+static const Transition *
+find(const Machine *machine, int from, int event)
+{
+	for (int i = 0; i < machine->ntransitions; i++)
+	{
+		const Transition *t = &machine->transitions[i];
+
+		if (t->from == from && t->event == event)
+			return t;
+	}
+	return NULL;
+}
+
+bool
+machine_allows(const Machine *machine, int from, int event)
+{
+	return find(machine, from, event) != NULL;
+}
+
+/* Returns the state that an event leads to; raises 55000 when it is not legal. */
+int
+machine_next(const Machine *machine, int from, int event)
+{
+	const Transition *found = find(machine, from, event);
+	StringInfoData legal;
+
+	if (found)
+		return found->to;
+	initStringInfo(&legal);
+	for (int i = 0; i < machine->ntransitions; i++)
+		if (machine->transitions[i].event == event)
+			appendStringInfo(&legal, "%s%s", legal.len ? ", " : "",
+							 machine->statuses[machine->transitions[i].from]);
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("cannot %s a %s that is %s", machine->events[event], machine->name,
+						   machine->statuses[from]),
+					errdetail("It is legal from: %s.", legal.data)));
+}
+
+/* The number of a status read from a table. */
+int
+machine_parse(const Machine *machine, const char *status)
+{
+	for (int i = 0; i < machine->nstatuses; i++)
+		if (strcmp(machine->statuses[i], status) == 0)
+			return i;
+	elog(ERROR, "unknown %s status \"%s\"", machine->name, status);
+}
+
+/* Has the deployment ended? */
+bool
+deployment_is_final(DeploymentStatus status)
+{
+	return status >= DEPLOYMENT_SUCCEEDED;
+}
+
+static bool
+is_end(const Machine *machine, int status)
+{
+	for (int i = 0; i < machine->ntransitions; i++)
+		if (machine->transitions[i].from == status)
+			return false;
+	return true;
+}
+
+/* state_diagram(machine text): Mermaid, from the tables above. */
+Datum
+hotswap_state_diagram(PG_FUNCTION_ARGS)
+{
+	const Machine *const machines[] = { &deployment_machine, &stage_machine, &task_machine };
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const Machine *machine = NULL;
+	StringInfoData out;
+
+	for (int i = 0; i < (int) lengthof(machines); i++)
+		if (strcmp(machines[i]->name, name) == 0)
+			machine = machines[i];
+	if (machine == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unknown state machine: \"%s\"", name),
+						errhint("The state machines are deployment, stage and task.")));
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, "stateDiagram-v2\n");
+	for (int i = 0; i < (int) lengthof(machine->initial); i++)
+		if (machine->initial[i] >= 0)
+			appendStringInfo(&out, "    [*] --> %s\n", machine->statuses[machine->initial[i]]);
+	for (int i = 0; i < machine->ntransitions; i++)
+	{
+		const Transition *t = &machine->transitions[i];
+
+		appendStringInfo(&out, "    %s --> %s: %s\n", machine->statuses[t->from],
+						 machine->statuses[t->to], machine->events[t->event]);
+	}
+	for (int i = 0; i < machine->nstatuses; i++)
+		if (is_end(machine, i))
+			appendStringInfo(&out, "    %s --> [*]\n", machine->statuses[i]);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}

@@ -1,0 +1,114 @@
+/*
+ * statemachine.h
+ *		The states of deployments, stages and tasks, and the only transitions between them.
+ */
+#ifndef HOTSWAP_STATEMACHINE_H
+#define HOTSWAP_STATEMACHINE_H
+
+typedef enum DeploymentStatus
+{
+	DEPLOYMENT_SCHEDULED,
+	DEPLOYMENT_QUEUED,
+	DEPLOYMENT_RUNNING,
+	DEPLOYMENT_ROLLING_BACK,
+	DEPLOYMENT_SUCCEEDED,
+	DEPLOYMENT_FAILED,
+	DEPLOYMENT_CANCELLED,
+	DEPLOYMENT_EXPIRED,
+	DEPLOYMENT_ROLLED_BACK,
+	DEPLOYMENT_ROLLBACK_FAILED
+} DeploymentStatus;
+
+typedef enum DeploymentEvent
+{
+	DEPLOYMENT_RELEASE, /* run_at has come */
+	DEPLOYMENT_START,
+	DEPLOYMENT_SUCCEED,
+	DEPLOYMENT_FAIL,
+	DEPLOYMENT_ROLL_BACK,
+	DEPLOYMENT_FINISH_ROLLBACK,
+	DEPLOYMENT_FAIL_ROLLBACK,
+	DEPLOYMENT_CANCEL,
+	DEPLOYMENT_FINISH_CANCEL, /* what was running has been broken off */
+	DEPLOYMENT_EXPIRE,        /* start_by has passed */
+	DEPLOYMENT_RETRY,
+	DEPLOYMENT_RETRY_ROLLBACK
+} DeploymentEvent;
+
+typedef enum StageStatus
+{
+	STAGE_PENDING,
+	STAGE_RUNNING,
+	STAGE_SUCCEEDED,
+	STAGE_FAILED,
+	STAGE_SKIPPED,
+	STAGE_CANCELLED
+} StageStatus;
+
+typedef enum StageEvent
+{
+	STAGE_START,
+	STAGE_SUCCEED,
+	STAGE_FAIL,
+	STAGE_SKIP,
+	STAGE_CANCEL,
+	STAGE_RESET /* retry */
+} StageEvent;
+
+typedef enum TaskStatus
+{
+	TASK_PENDING,
+	TASK_READY,
+	TASK_RUNNING,
+	TASK_RETRY_WAIT,
+	TASK_SUCCEEDED,
+	TASK_FAILED,
+	TASK_SKIPPED,
+	TASK_CANCELLED,
+	TASK_REVERTING,
+	TASK_REVERTED
+} TaskStatus;
+
+typedef enum TaskEvent
+{
+	TASK_ADMIT, /* its wave has come */
+	TASK_START,
+	TASK_SUCCEED,
+	TASK_FAIL,
+	TASK_RETRY_LATER,
+	TASK_GIVE_BACK, /* the attempt does not count: shutdown, or it never began */
+	TASK_SKIP,
+	TASK_CANCEL,
+	TASK_REVERT,
+	TASK_FINISH_REVERT,
+	TASK_FAIL_REVERT
+} TaskEvent;
+
+typedef struct Transition
+{
+	int from;
+	int event;
+	int to;
+} Transition;
+
+typedef struct Machine
+{
+	const char *name;
+	const char *const *statuses;
+	const char *const *events;
+	int nstatuses;
+	int initial[2]; /* where it begins; -1 where there is no second */
+	const Transition *transitions;
+	int ntransitions;
+} Machine;
+
+extern const Machine deployment_machine;
+extern const Machine stage_machine;
+extern const Machine task_machine;
+
+extern int machine_next(const Machine *machine, int from, int event);
+extern bool machine_allows(const Machine *machine, int from, int event);
+extern int machine_parse(const Machine *machine, const char *status);
+extern bool deployment_is_final(DeploymentStatus status);
+
+#endif /* HOTSWAP_STATEMACHINE_H */

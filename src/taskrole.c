@@ -1,0 +1,83 @@
+/*
+ * taskrole.c
+ *		Which role a task runs as, and whether an executor can log in as it.
+ *
+ * Roles and functions may be dropped or changed after a node or hook was registered, so this is
+ * looked up each time a task starts; what is wrong fails the task, never the dispatcher.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "db.h"
+#include "parser/parse_func.h"
+#include "taskrole.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+static DbStatement node_role =
+	DB_STATEMENT("SELECT run_as::oid FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
+				 UUIDOID);
+
+Oid
+hook_function(const char *hook)
+{
+	Oid types[] = { UUIDOID };
+
+	return LookupFuncName(textToQualifiedNameList(cstring_to_text(hook)), 1, types, true);
+}
+
+static Oid
+function_owner(Oid function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static Oid
+node_run_as(const pg_uuid_t *tenant, const pg_uuid_t *node)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(node) };
+
+	return db_run(&node_role, args, NULL) > 0 ? (Oid) db_int32(0, 1) : InvalidOid;
+}
+
+Oid
+task_role(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *hook, char **problem,
+		  int *sqlerrcode)
+{
+	Oid role = node ? node_run_as(tenant, node) : function_owner(hook_function(hook));
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	Form_pg_authid form;
+
+	*problem = NULL;
+	*sqlerrcode = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+	if (!HeapTupleIsValid(tuple))
+	{
+		if (node)
+			*problem = psprintf("the role that the node runs as (OID %u) does not exist", role);
+		else
+		{
+			*problem = psprintf("function %s(uuid) does not exist", hook);
+			*sqlerrcode = ERRCODE_UNDEFINED_FUNCTION;
+		}
+		return InvalidOid;
+	}
+	form = (Form_pg_authid) GETSTRUCT(tuple);
+	if (!form->rolcanlogin)
+		*problem = psprintf("role \"%s\" is not permitted to log in", NameStr(form->rolname));
+	else if (!database_can_connect(MyDatabaseId, role))
+		*problem = psprintf("role \"%s\" may not connect to this database", NameStr(form->rolname));
+	ReleaseSysCache(tuple);
+	return *problem ? InvalidOid : role;
+}

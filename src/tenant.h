@@ -1,0 +1,27 @@
+/*
+ * tenant.h
+ *		Which tenant a call is about; what hotswap knows of the installation.
+ */
+#ifndef HOTSWAP_TENANT_H
+#define HOTSWAP_TENANT_H
+
+#include "fmgr.h"
+#include "utils/uuid.h"
+
+typedef enum DispatchState
+{
+	DISPATCH_ALLOWED,
+	DISPATCH_STOPPED, /* stop_dispatching() */
+	DISPATCH_FOREIGN, /* restored from elsewhere: adopt() first */
+	DISPATCH_NOTHING  /* nothing has ever been published here */
+} DispatchState;
+
+extern pg_uuid_t tenant_argument(FunctionCallInfo fcinfo, int n);
+extern pg_uuid_t tenant_current(void);
+extern void tenant_require_active(const pg_uuid_t *tenant, const char *status);
+extern void tenant_lock_active(const pg_uuid_t *tenant);
+extern void tenant_lock_for_change(const pg_uuid_t *tenant);
+extern void installation_ensure(void);
+extern DispatchState installation_dispatch_state(void);
+
+#endif /* HOTSWAP_TENANT_H */

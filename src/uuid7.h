@@ -1,0 +1,20 @@
+/*
+ * uuid7.h
+ *		Time-ordered UUIDs.
+ */
+#ifndef HOTSWAP_UUID7_H
+#define HOTSWAP_UUID7_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+extern void uuid7_generate(pg_uuid_t *result);
+extern void uuid7_floor(TimestampTz at, pg_uuid_t *result);
+
+static inline bool
+uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a, b, sizeof(pg_uuid_t)) == 0;
+}
+
+#endif /* HOTSWAP_UUID7_H */

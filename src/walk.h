@@ -1,0 +1,53 @@
+/*
+ * walk.h
+ *		A deployment during a visit of the dispatcher: what the files of the pipeline share.
+ *
+ * pipeline.c decides what comes next; stage.c starts a stage; stagetask.c starts, counts and
+ * settles the tasks of one; rollback.c takes back what was swapped.
+ */
+#ifndef HOTSWAP_WALK_H
+#define HOTSWAP_WALK_H
+
+#include "pipeline.h"
+#include "plan.h"
+
+/* A deployment during a visit. */
+typedef struct Walk
+{
+	Deployment d;
+	VisitContext *context;
+	Visit *visit;
+	List *stages;
+	Stage *stage; /* the current one */
+	List *tasks;  /* of the current stage, or of the one that is reverted */
+} Walk;
+
+/* How far the tasks of a stage are. */
+typedef struct Tally
+{
+	int unfinished; /* pending, ready, retry_wait */
+	int running;
+	int failed;
+	int current_wave; /* lowest with something unfinished or running; 0: none */
+	Task *first_failed;
+} Tally;
+
+/* pipeline.c */
+extern void walk_finish(Walk *w, DeploymentEvent event, const char *reason);
+extern void walk_report(Walk *w, List **list, const void *data, size_t size);
+
+/* stage.c */
+extern ErrorData *stage_start(Walk *w);
+
+/* stagetask.c */
+extern void stagetask_settle_lost(Walk *w);
+extern Tally stagetask_tally(Walk *w, bool reverts);
+extern void stagetask_cancel_unfinished(List *tasks);
+extern void stagetask_start_due(Walk *w, bool reverts, int wave);
+
+/* rollback.c */
+extern Stage *rollback_stage(Walk *w);
+extern void rollback_or_end(Walk *w, DeploymentEvent event, const char *reason);
+extern void rollback_advance(Walk *w);
+
+#endif /* HOTSWAP_WALK_H */

@@ -1,0 +1,473 @@
+/*
+ * dispatcher.c
+ *		The background dispatcher: one a database, started by the launcher.
+ *
+ * It sleeps until a commit announces something (wakeup.c), an executor has ended, or a time has
+ * come.  When it is idle it runs no query.  It commits asynchronously what can be done again after a
+ * crash; the start of a task it does not (dispatch.c), and wait() returns no end that is not on disk.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/twophase.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "compat.h"
+#include "db.h"
+#include "guc.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "retention.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "worker/dispatch.h"
+#include "worker/pool.h"
+#include "worker/process.h"
+#include "worker/shmem.h"
+
+#define DRAIN_LIMIT 512       /* ring entries taken at a time */
+#define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */
+#define DISMISS_LIMIT_MS 5000 /* how long to wait for executors at the end */
+#define HOUSEKEEPING_MS (60 * 60 * 1000)
+#define LOCK_TIMEOUT "1s" /* of the dispatcher's own statements */
+
+static DatabaseSlot *slot;
+static TimestampTz next_housekeeping = DT_NOBEGIN;
+static TimestampTz next_rescan = DT_NOEND;
+
+static DbStatement prepared_transactions = DB_STATEMENT0(
+	"SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() LIMIT 1");
+
+/* SIGTERM: leave, and do not finish waiting for a lock first.  Only the first one breaks anything off. */
+static void
+request_shutdown(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	if (!ShutdownRequestPending)
+		QueryCancelPending = InterruptPending = true;
+	ShutdownRequestPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+static void
+begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	/* whatever the database's settings are */
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+}
+
+static void
+commit(void)
+{
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+}
+
+static const DispatchMode background_mode = { true, begin, commit, AbortCurrentTransaction };
+
+/* ---- shared memory ---- */
+
+static void
+detach(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+{
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	if (slot->dispatcher_pid == MyProcPid)
+		slot->dispatcher_pid = 0;
+	LWLockRelease(slot->lock);
+	LWLockAcquire(shared->lock, LW_SHARED);
+	if (shared->launcher_pid != 0)
+		shmem_wake_proc(shared->launcher_proc);
+	LWLockRelease(shared->lock);
+}
+
+/* Takes the database's slot; what was announced before is in the tables that are loaded next. */
+static void
+attach(Oid database)
+{
+	slot = shmem_claim_database(database);
+	if (slot == NULL)
+	{
+		ereport(
+			LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("more than %d databases use hotswap; there is no dispatcher for database %u",
+					MAX_DATABASES, database)));
+		proc_exit(0);
+	}
+	before_shmem_exit(detach, (Datum) 0);
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->dispatcher_pid = MyProcPid;
+	slot->dispatcher_proc = my_proc_number();
+	slot->started_at = GetCurrentTimestamp();
+	slot->head = slot->tail = 0;
+	slot->overflow = slot->check_extension = slot->no_workers = false;
+	slot->reload = true;
+	/* before a restart somebody may have prepared a transaction */
+	slot->prepared = max_prepared_xacts > 0;
+	LWLockRelease(slot->lock);
+}
+
+/* There is nothing to dispatch here: the launcher shall not start another one. */
+static void
+give_up_slot(void)
+{
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->database = InvalidOid;
+	LWLockRelease(slot->lock);
+}
+
+/* ---- the extension ---- */
+
+static char *
+extension_version(void)
+{
+	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	char *version = NULL;
+	bool isnull;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("hotswap"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		version = TextDatumGetCString(
+			heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel), &isnull));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return version;
+}
+
+/* Is the extension there, in the version that this library speaks? */
+static bool
+extension_fits(void)
+{
+	char *version;
+	bool fits;
+
+	begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	version = extension_version();
+	fits = version && strcmp(version, HOTSWAP_VERSION) == 0;
+	if (version && !fits)
+		ereport(
+			LOG,
+			(errmsg("extension \"hotswap\" has version %s, but the library has %s", version,
+					HOTSWAP_VERSION),
+			 errhint(
+				 "Run ALTER EXTENSION hotswap UPDATE, or restart the server with the new library.")));
+	PopActiveSnapshot();
+	commit();
+	return fits;
+}
+
+/* Sends the executors away and waits for them, within reason. */
+static void
+dismiss_executors(void)
+{
+	TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DISMISS_LIMIT_MS);
+
+	while (pool_dismiss() && GetCurrentTimestamp() < limit)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+						 wait_event_new("HotswapDismiss"));
+		ResetLatch(MyLatch);
+	}
+}
+
+static void
+leave_for_good(void)
+{
+	dismiss_executors();
+	give_up_slot();
+	proc_exit(0);
+}
+
+/* ---- what was announced ---- */
+
+typedef struct Announced
+{
+	bool reload;
+	bool check_extension;
+	bool prepared;
+	int count;
+	RingEntry entries[DRAIN_LIMIT];
+} Announced;
+
+static void
+take_announced(Announced *a)
+{
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	a->reload = slot->reload || slot->overflow;
+	a->check_extension = slot->check_extension;
+	a->prepared = slot->prepared;
+	slot->reload = slot->overflow = slot->check_extension = false;
+	if (a->reload)
+		slot->head = slot->tail; /* it will all be loaded */
+	for (a->count = 0; a->count < DRAIN_LIMIT && slot->head != slot->tail; a->count++)
+		a->entries[a->count] = slot->ring[slot->head++ % RING_SIZE];
+	LWLockRelease(slot->lock);
+}
+
+static bool
+has_prepared_transactions(void)
+{
+	DbScope scope;
+	bool result;
+
+	begin();
+	db_enter(&scope);
+	result = db_run(&prepared_transactions, NULL, NULL) > 0;
+	db_leave(&scope);
+	commit();
+	return result;
+}
+
+/* While there are prepared transactions, what they may have committed is looked for. */
+static void
+rescan(void)
+{
+	/* the flag goes first: a transaction prepared after the look sets it again */
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->prepared = false;
+	LWLockRelease(slot->lock);
+	if (has_prepared_transactions())
+	{
+		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+		slot->prepared = true;
+		LWLockRelease(slot->lock);
+		next_rescan = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), hotswap_rescan_interval);
+	}
+	else
+		next_rescan = DT_NOEND;
+	(void) dispatch_load();
+}
+
+/* ---- housekeeping ---- */
+
+static void
+keep_house(DispatchState state)
+{
+	bool more = true;
+
+	next_housekeeping = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HOUSEKEEPING_MS);
+	/* in a database that is being restored the partitions are about to come with the dump */
+	if (state != DISPATCH_ALLOWED && state != DISPATCH_STOPPED)
+		return;
+	begin();
+	retention_partitions();
+	commit();
+	while (more && !ShutdownRequestPending)
+	{
+		begin();
+		more = retention_step();
+		commit();
+	}
+}
+
+static void
+forgive(MemoryContext context, bool quiet)
+{
+	MemoryContextSwitchTo(context);
+	if (!quiet)
+		EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	QueryCancelPending = false;
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+static void
+try_to_keep_house(DispatchState state, MemoryContext context)
+{
+	PG_TRY();
+	{
+		keep_house(state);
+	}
+	PG_CATCH();
+	{
+		forgive(context, false);
+	}
+	PG_END_TRY();
+}
+
+/* ---- the loop ---- */
+
+/* Does everything that can be done now; false when there was nothing. */
+static bool
+turn(Announced *a, DispatchState *state)
+{
+	bool worked = false;
+
+	take_announced(a);
+	if (a->check_extension && !extension_fits())
+		leave_for_good();
+	if (a->prepared && next_rescan == DT_NOEND)
+		next_rescan = GetCurrentTimestamp();
+	if (a->reload)
+	{
+		*state = dispatch_load();
+		if (next_housekeeping == DT_NOBEGIN || next_housekeeping == DT_NOEND)
+			next_housekeeping = GetCurrentTimestamp();
+		worked = true;
+	}
+	else if (a->count > 0)
+	{
+		dispatch_announced(a->entries, a->count);
+		worked = true;
+	}
+	dispatch_reap(false);
+	if (*state == DISPATCH_ALLOWED || *state == DISPATCH_STOPPED)
+		worked = dispatch_step() || worked;
+	if (!worked && next_rescan <= GetCurrentTimestamp())
+	{
+		rescan();
+		worked = true;
+	}
+	return worked;
+}
+
+/* The same; an error costs a pause and everything is loaded anew. */
+static bool
+try_turn(Announced *a, DispatchState *state, MemoryContext context)
+{
+	volatile bool worked = true;
+	static char *last = NULL;
+
+	PG_TRY();
+	{
+		worked = turn(a, state);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+		bool again;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		error = CopyErrorData();
+		again = last && strcmp(last, error->message) == 0;
+		if (last)
+			pfree(last);
+		last = pstrdup(error->message);
+		FreeErrorData(error);
+		forgive(context, again || ShutdownRequestPending);
+		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+		slot->reload = slot->check_extension = true;
+		LWLockRelease(slot->lock);
+		worked = false;
+		(void) WaitLatch(MyLatch,
+						 WL_TIMEOUT | WL_EXIT_ON_PM_DEATH |
+							 (ShutdownRequestPending ? WL_LATCH_SET : 0),
+						 FAILED_PAUSE_MS, wait_event_new("HotswapDispatcherPause"));
+		SetLatch(MyLatch);
+	}
+	PG_END_TRY();
+	return worked;
+}
+
+static long
+time_to_sleep(void)
+{
+	TimestampTz next = Min(dispatch_next(), pool_shrink());
+
+	next = Min(next, next_rescan);
+	if (next_housekeeping != DT_NOBEGIN)
+		next = Min(next, next_housekeeping);
+	if (next == DT_NOEND)
+		return -1;
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1;
+}
+
+static void
+sleep_until_something_happens(void)
+{
+	long ms = time_to_sleep();
+
+	pgstat_report_activity(STATE_IDLE, NULL);
+	/* counters that were too young to be sent; idle has to show what was done */
+	pgstat_report_stat(true);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0), ms,
+					 wait_event_new("HotswapDispatcherMain"));
+}
+
+/* Breaks off what the executors do and gives their attempts back. */
+static void
+shut_down(MemoryContext context)
+{
+	QueryCancelPending = false;
+	dismiss_executors();
+	PG_TRY();
+	{
+		dispatch_reap(true);
+		dispatch_give_back();
+	}
+	PG_CATCH();
+	{
+		forgive(context, false);
+	}
+	PG_END_TRY();
+}
+
+void
+hotswap_dispatcher_main(Datum arg)
+{
+	Announced *announced;
+	DispatchState state = DISPATCH_NOTHING;
+	MemoryContext context;
+
+	pqsignal(SIGTERM, request_shutdown);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGINT, SIG_IGN);
+	BackgroundWorkerUnblockSignals();
+	attach(DatumGetObjectId(arg));
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	pgstat_report_appname("hotswap dispatcher");
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
+	if (!extension_fits())
+		leave_for_good();
+	context = AllocSetContextCreate(TopMemoryContext, "hotswap dispatcher", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	announced = palloc(sizeof(Announced));
+	dispatch_init(&background_mode);
+	begin();
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	(void) dispatch_lock(true);
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	commit();
+
+	while (!ShutdownRequestPending)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (try_turn(announced, &state, context))
+			continue;
+		if (next_housekeeping != DT_NOBEGIN && next_housekeeping <= GetCurrentTimestamp())
+			try_to_keep_house(state, context);
+		else
+			sleep_until_something_happens();
+	}
+	shut_down(context);
+}

@@ -1,0 +1,236 @@
+/*
+ * load.c
+ *		Brings deployments from the tables into the due set, with the lanes that they need.
+ *
+ * The caller has begun a transaction; what has been read is kept in the current context.  The path to
+ * an environment is remembered until everything is loaded anew, which is announced whenever an
+ * environment changes.  Locks nothing.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "db.h"
+#include "deployment.h"
+#include "pipeline.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "worker/dueset.h"
+#include "worker/load.h"
+
+static MemoryContext load_context = NULL; /* paths; reset when everything is loaded anew */
+static HTAB *paths = NULL;
+
+typedef struct PathEntry
+{
+	LaneKey key; /* tenant and environment */
+	List *environments;
+} PathEntry;
+
+static DbStatement all_deployments = DB_STATEMENT0(
+	"SELECT d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at, d.start_by,"
+	" CASE WHEN d.status IN ('running', 'rolling_back') THEN ARRAY(SELECT s.environment"
+	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"
+	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped')) END"
+	" FROM hotswap.work_item w JOIN hotswap.deployment d"
+	" ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id");
+
+/* OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it plans */
+static DbStatement some_deployments = DB_STATEMENT(
+	"SELECT d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at, d.start_by,"
+	" NULL::text[] FROM unnest($1, $2) e (tenant_id, id)"
+	" CROSS JOIN LATERAL (SELECT 1 FROM hotswap.work_item w"
+	" WHERE w.tenant_id = e.tenant_id AND w.deployment_id = e.id OFFSET 0) w"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
+	" WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d",
+	UUIDARRAYOID, UUIDARRAYOID);
+
+static List *
+find_path(const pg_uuid_t *tenant, const char *environment)
+{
+	LaneKey key;
+	PathEntry *entry;
+	bool found;
+
+	memset(&key, 0, sizeof(key));
+	key.tenant = *tenant;
+	strlcpy(key.environment, environment, sizeof(key.environment));
+	entry = hash_search(paths, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		DbScope scope;
+		List *path;
+		ListCell *cell;
+
+		entry->environments = NIL;
+		db_enter(&scope);
+		path = pipeline_path(tenant, environment);
+		/* a query leaves its caller in the memory context of SPI */
+		MemoryContextSwitchTo(load_context);
+		foreach (cell, path)
+			entry->environments = lappend(entry->environments, pstrdup(lfirst(cell)));
+		db_leave(&scope);
+	}
+	return entry->environments;
+}
+
+static bool
+list_has(List *names, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+static void
+join_lanes(DueItem *item, const char *environment, const char *module, List *finished)
+{
+	ListCell *cell;
+
+	foreach (cell, find_path(&item->tenant, environment))
+		if (!list_has(finished, lfirst(cell)))
+			dueset_join_lane(item, lfirst(cell), module);
+}
+
+/* A row of load_all or load_some, outside of SPI. */
+typedef struct Loaded
+{
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	int priority;
+	DeploymentStatus status;
+	char *module;
+	char *environment;
+	TimestampTz run_at;
+	TimestampTz start_by;
+	List *finished;
+} Loaded;
+
+static List *
+text_list(Datum array)
+{
+	Datum *values;
+	int count;
+	List *list = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
+					  &count);
+	for (int i = 0; i < count; i++)
+		list = lappend(list, TextDatumGetCString(values[i]));
+	return list;
+}
+
+/* Runs a query of deployments and returns its rows as an array in the current context. */
+static Loaded *
+query(DbStatement *statement, Datum *args, uint64 *count)
+{
+	DbScope scope;
+	Loaded *rows;
+
+	db_enter(&scope);
+	*count = db_run(statement, args, NULL);
+	MemoryContextSwitchTo(scope.context);
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, Max(*count, 1) * sizeof(Loaded));
+	for (uint64 i = 0; i < *count; i++)
+	{
+		bool isnull;
+		Datum finished = db_datum(i, 9, &isnull);
+
+		rows[i].tenant = db_uuid(i, 1);
+		rows[i].id = db_uuid(i, 2);
+		rows[i].priority = db_int32(i, 3);
+		rows[i].status = machine_parse(&deployment_machine, db_text(i, 4));
+		rows[i].module = db_text(i, 5);
+		rows[i].environment = db_text(i, 6);
+		rows[i].run_at = db_time(i, 7, DT_NOEND);
+		rows[i].start_by = db_time(i, 8, DT_NOEND);
+		rows[i].finished = isnull ? NIL : text_list(finished);
+	}
+	db_leave(&scope);
+	return rows;
+}
+
+static DueItem *
+enroll(const Loaded *row)
+{
+	bool started = row->status == DEPLOYMENT_RUNNING || row->status == DEPLOYMENT_ROLLING_BACK;
+	List *path = find_path(&row->tenant, row->environment);
+	DueItem *item = dueset_add(&row->tenant, &row->id, row->priority, started, list_length(path));
+
+	if (row->status == DEPLOYMENT_SCHEDULED)
+		dueset_timer(item, Min(row->run_at, row->start_by));
+	else
+	{
+		join_lanes(item, row->environment, row->module, row->finished);
+		if (started)
+			dueset_touch(item);
+		else
+			dueset_timer(item, row->start_by);
+	}
+	return item;
+}
+
+static void
+forget_paths(void)
+{
+	HASHCTL ctl = { .keysize = sizeof(LaneKey), .entrysize = sizeof(PathEntry) };
+
+	if (load_context == NULL)
+		load_context =
+			AllocSetContextCreate(TopMemoryContext, "hotswap paths", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(load_context);
+	ctl.hcxt = load_context;
+	paths = hash_create("hotswap paths", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Everything that has not ended, in place of what is in the due set. */
+void
+load_all(void)
+{
+	Loaded *rows;
+	uint64 count;
+
+	load_nothing();
+	rows = query(&all_deployments, NULL, &count);
+	for (uint64 i = 0; i < count; i++)
+		(void) enroll(&rows[i]);
+	dueset_wake_all();
+}
+
+/* Empties the due set. */
+void
+load_nothing(void)
+{
+	dueset_reset();
+	forget_paths();
+}
+
+/* Some deployments, as far as they have not ended and are not in the due set yet; arrays of uuid. */
+void
+load_some(Datum *tenants, Datum *ids, int count)
+{
+	Datum args[2];
+	Loaded *rows;
+	uint64 found;
+
+	args[0] =
+		PointerGetDatum(construct_array(tenants, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	args[1] = PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	rows = query(&some_deployments, args, &found);
+	for (uint64 i = 0; i < found; i++)
+	{
+		/* announced twice */
+		if (dueset_find(&rows[i].id) == NULL)
+		{
+			DueItem *item = enroll(&rows[i]);
+
+			if (item->nlinks > 0 && !item->started && dueset_may_start(item))
+				dueset_ready(item);
+		}
+	}
+}

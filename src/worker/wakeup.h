@@ -1,0 +1,24 @@
+/*
+ * wakeup.h
+ *		Telling the workers and the waiters, at commit and only then.
+ *
+ * All may be called without the preload and then do nothing.
+ */
+#ifndef HOTSWAP_WAKEUP_H
+#define HOTSWAP_WAKEUP_H
+
+#include "utils/uuid.h"
+
+/* The dispatcher of this database has to look at a deployment; if it ended, its waiters too. */
+extern void wake_deployment(const pg_uuid_t *tenant, const pg_uuid_t *deployment, bool ended);
+
+/* The dispatcher has to load everything anew: environments, nodes' rank, stop or adopt changed. */
+extern void wake_reload(void);
+
+/* From now on this process announces by wake_announce(), when a commit is quite complete. */
+extern void wake_defer(void);
+extern void wake_announce(void);
+
+extern void wakeup_init(void);
+
+#endif /* HOTSWAP_WAKEUP_H */

@@ -1,0 +1,104 @@
+# What every TAP script of hotswap needs: a server with the extension, waiting, and the checks that
+# must hold after any fault.
+package HotswapTest;
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Exporter 'import';
+our @EXPORT = qw(hotswap_cluster wait_for check_invariants);
+
+# The same superuser whoever runs the tests.
+$ENV{PGUSER} = 'postgres';
+
+my @nodes;
+
+# hotswap_cluster(NAME, setting => value ...): a running server with hotswap preloaded, and the
+# extension in database "postgres". Of the settings, one is ours: streaming => 1 prepares a primary
+# for standbys. Every other goes to postgresql.conf.
+sub hotswap_cluster
+{
+	my ($name, %conf) = @_;
+	my $streaming = delete $conf{streaming};
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(
+		allows_streaming => $streaming,
+		extra => [ '-U', 'postgres', '--locale=C.UTF-8', '--encoding=UTF8' ]);
+	%conf = (
+		shared_preload_libraries => 'hotswap',
+		max_worker_processes => 64,
+		max_prepared_transactions => 10,
+		max_connections => 100,
+		shared_buffers => '32MB',
+		# As in production, where a killed worker restarts the others; tests of it need that.
+		restart_after_crash => 'on',
+		log_statement => 'none',
+		log_line_prefix => '%m [%p] %b %q%u@%d %a ',
+		%conf);
+	$node->append_conf('postgresql.conf', "$_ = '$conf{$_}'\n") for sort keys %conf;
+	$node->start;
+	push @nodes, $node;
+	$node->safe_psql('postgres', 'CREATE EXTENSION hotswap');
+	return $node;
+}
+
+# wait_for(NODE, DATABASE, QUERY [, EXPECTED]): until the query returns EXPECTED (default "t"), with
+# a deadline (PG_TEST_TIMEOUT_DEFAULT seconds, 180 by default).
+sub wait_for
+{
+	my ($node, $db, $query, $expected) = @_;
+	my $reached;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	# A psql that the server turns away may be gone before the query has been written to it.
+	until (defined($reached = eval { $node->poll_query_until($db, $query, $expected) }))
+	{
+		die $@ if $@ !~ /Broken pipe/;
+	}
+	return 1 if $reached;
+	fail("waited in vain for: $query");
+	diag($node->safe_psql($db, 'SELECT * FROM hotswap.deployments ORDER BY requested_at DESC LIMIT 20'));
+	return 0;
+}
+
+# check_invariants(NODE, DATABASE [, statuses => [...]]): once the work is done, whatever happened on
+# the way, every deployment has ended, nothing is left in the queue, and the audit chain is whole.
+# statuses: the ones that count as not ended.
+sub check_invariants
+{
+	my ($node, $db, %param) = @_;
+	my $statuses = join ', ',
+	  map { "'$_'" } @{ $param{statuses} // [qw(scheduled queued running rolling_back)] };
+	my $open = "SELECT count(*) FROM hotswap.deployment WHERE status IN ($statuses)";
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	subtest 'invariants' => sub {
+		plan tests => 3;
+		$node->poll_query_until($db, $open, '0');
+		is($node->safe_psql($db, $open), '0', 'every deployment has ended');
+		is($node->safe_psql($db, 'SELECT count(*) FROM hotswap.work_item'), '0', 'the queue is empty');
+		is($node->safe_psql($db, 'SELECT count(*) FROM hotswap.verify_audit()'),
+			'0', 'the audit chain is whole');
+	};
+	return;
+}
+
+# A clean stop instead of Cluster.pm's immediate one: it shows that our workers do not stand in the
+# way, and counts what they did when coverage is measured.
+END
+{
+	my $exit_code = $?;
+
+	for my $node (@nodes)
+	{
+		$node->stop('fast', fail_ok => 1) if defined $node->{_pid};
+	}
+	$? = $exit_code;
+}
+
+1;

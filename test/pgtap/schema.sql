@@ -1,0 +1,39 @@
+-- What the install script makes: documented, closed, and proof against the objects of others.
+SELECT plan(15);
+
+CREATE TEMP VIEW member AS
+SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'hotswap');
+
+SELECT is_empty($$SELECT objid::regprocedure FROM member WHERE classid = 'pg_proc'::regclass AND obj_description(objid, 'pg_proc') IS NULL$$, 'every function has a comment');
+SELECT is_empty($$SELECT objid::regclass FROM member m JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind IN ('r', 'p', 'v', 'S') AND obj_description(objid, 'pg_class') IS NULL$$, 'every table, view and sequence has one');
+SELECT is_empty($$SELECT objid::regtype FROM member m JOIN pg_type t ON t.oid = objid AND classid = 'pg_type'::regclass
+	WHERE t.typtype = 'e' AND obj_description(objid, 'pg_type') IS NULL$$, 'every enum has one');
+SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE p.pronamespace <> 'hotswap'::regnamespace$$, 'every function is in the schema');
+SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c') OR p.prosecdef$$, 'logic is C, and nothing is SECURITY DEFINER');
+SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE p.prosrc <> 'hotswap_' || p.proname$$, 'the C function of each is named after it');
+SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner$$, 'nobody may call anything until granted');
+SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE a.grantee <> c.relowner$$, 'nor read anything');
+SELECT ok(NOT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'hotswap' AND a.grantee <> n.nspowner), 'nor use the schema');
+SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)$$, 'every view is a security barrier');
+SELECT is_empty($$SELECT c.oid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind = 'r' AND c.relname NOT IN ('tenant', 'installation') AND
+	(SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] WHERE i.indrelid = c.oid AND i.indisprimary) <> 'tenant_id'$$,
+	'every key starts with tenant_id');
+SELECT set_eq($$SELECT c.oid::regclass::text FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass WHERE c.relkind IN ('r', 'S')$$,
+	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'hotswap'$$, 'pg_dump carries every table and sequence');
+SELECT is((SELECT count(*) FROM hotswap.installation), 0::bigint, 'nothing is in the tables before the first use: a restore brings it');
+SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'hotswap'), (SELECT default_version FROM pg_available_extensions WHERE name = 'hotswap'), 'the version is that of the control file');
+
+-- Somebody got there first: the installation fails rather than build on foreign ground.
+DROP EXTENSION hotswap;
+CREATE SCHEMA hotswap;
+SELECT throws_ok('CREATE EXTENSION hotswap', '42P06', 'schema "hotswap" already exists', 'a schema that is already there');
+SELECT * FROM finish();
