@@ -1,0 +1,1 @@
+INSERT INTO bare.request (module, version) VALUES ('m0', 'v0');

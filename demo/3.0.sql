@@ -1,0 +1,3 @@
+UPDATE product SET cents = cents / 100;
+-- verify
+SELECT price_of(41) = '42.00 EUR';
