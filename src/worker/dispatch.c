@@ -387,19 +387,25 @@ pick(int free_capacity, bool *admit)
 	return NULL;
 }
 
-static void
-visit(VisitContext *context, Visit *v)
+/*
+ * Visits a deployment in a subtransaction, or (failed) records that its visit has failed; returns the
+ * error, or NULL.
+ */
+static ErrorData *
+try_visit(VisitContext *context, Visit *v, ErrorData *failed)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int before = context->capacity;
 	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		pipeline_visit(context, v);
+		if (failed)
+			pipeline_fail(context->actor, v, failed);
+		else
+			pipeline_visit(context, v);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -412,15 +418,32 @@ visit(VisitContext *context, Visit *v)
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	CurrentResourceOwner = owner;
+	/* nor is it the deployment's fault when the extension is being dropped */
+	if (error &&
+		(backoff_is_outside(error->sqlerrcode) || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
+		 error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED))
+		ReThrowError(error);
+	return error;
+}
+
+/* What goes wrong is the deployment's failure; where even that cannot be recorded, it rests. */
+static void
+visit(VisitContext *context, Visit *v)
+{
+	int before = context->capacity;
+	ErrorData *error = try_visit(context, v, NULL);
+
 	if (error == NULL)
 		return;
 	context->capacity = before;
-	/* nor is it the deployment's fault when the extension is being dropped */
-	if (backoff_is_outside(error->sqlerrcode) || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
-		error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
-		ReThrowError(error);
 	report_problem(error);
-	pipeline_fail(context->actor, v, error);
+	error = try_visit(context, v, error);
+	if (error == NULL)
+		return;
+	report_problem(error);
+	*v = (Visit){
+		.tenant = v->tenant, .deployment = v->deployment, .next_due = DT_NOEND, .unrecorded = true
+	};
 }
 
 static void
@@ -455,6 +478,11 @@ apply(const Visit *v)
 	if (v->locked)
 	{
 		rest(item, LOCKED_RETRY_MS);
+		return;
+	}
+	if (v->unrecorded)
+	{
+		rest(item, FAILED_RETRY_MS);
 		return;
 	}
 	item->failures = 0;
