@@ -602,10 +602,21 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 }
 
 /*
- * The same in the session of CALL work(): the scripts and their record are a subtransaction, and a
- * failure is recorded by the surrounding transaction.
+ * Was the session told to stop, by a cancel or its own statement_timeout?  Else a script was, by the limit
+ * that we have set for it.
  */
-void
+static bool
+session_was_cancelled(int sqlerrcode, bool limited)
+{
+	return sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		   (limited || GetCurrentTimestamp() < get_timeout_finish_time(STATEMENT_TIMEOUT));
+}
+
+/*
+ * The same in the session of CALL work(): the scripts and their record are a subtransaction, and a
+ * failure is recorded by the surrounding transaction.  False if the session is to stop after that.
+ */
+bool
 task_run_in_session(const TaskKey *key)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -614,6 +625,7 @@ task_run_in_session(const TaskKey *key)
 	Job *job = palloc0(sizeof(Job));
 	bool limited = get_timeout_active(STATEMENT_TIMEOUT);
 	volatile bool failed = false;
+	volatile bool cancelled = false;
 
 	job->key = *key;
 	job->role = GetSessionUserId();
@@ -630,6 +642,7 @@ task_run_in_session(const TaskKey *key)
 		MemoryContextSwitchTo(context);
 		disarm_limit(!limited);
 		keep_failure(job, &failure);
+		cancelled = session_was_cancelled(failure.sqlerrcode, limited);
 		RollbackAndReleaseCurrentSubTransaction();
 		failed = true;
 	}
@@ -639,4 +652,5 @@ task_run_in_session(const TaskKey *key)
 	release_task_lock(job);
 	if (failed)
 		job_save_failure(job, &failure, false);
+	return !cancelled;
 }

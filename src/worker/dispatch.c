@@ -41,6 +41,7 @@ static const DispatchMode *mode;
 static MemoryContext batch_context = NULL;
 static bool may_start = false;
 static bool giving_back = false; /* shutting down: attempts broken off do not count */
+static bool cancelled = false;   /* the session of CALL work() is to stop */
 static List *unbegun = NIL;      /* of TaskKey: lost before they began */
 static List *unplaced = NIL;     /* of StartedTask: started, but every executor is busy */
 static List *starved = NIL;      /* of pg_uuid_t: deployments with ready tasks */
@@ -63,7 +64,7 @@ dispatch_init(const DispatchMode *how)
 	list_free_deep(starved);
 	list_free(left_roles);
 	unbegun = unplaced = starved = left_roles = NIL;
-	giving_back = false;
+	giving_back = cancelled = false;
 	no_worker_until = DT_NOBEGIN;
 }
 
@@ -352,9 +353,16 @@ run_here(DueItem *item, List *tasks)
 
 	foreach (cell, tasks)
 	{
+		const TaskKey *key = &((StartedTask *) lfirst(cell))->key;
+
+		if (cancelled)
+		{
+			remember_unbegun(key);
+			continue;
+		}
 		mode->begin();
 		MemoryContextSwitchTo(batch_context);
-		task_run_in_session(&((StartedTask *) lfirst(cell))->key);
+		cancelled = !task_run_in_session(key);
 		mode->commit();
 	}
 	if (tasks != NIL)
@@ -668,6 +676,12 @@ dispatch_step(void)
 	if (!can_visit())
 		return false;
 	worked = run_batch();
+	if (cancelled)
+	{
+		dispatch_give_back();
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+						errmsg("work() was cancelled while it ran a task")));
+	}
 	if (worked)
 		report_problem(NULL);
 	return worked;
