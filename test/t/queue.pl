@@ -141,13 +141,14 @@ check_invariants($node, 'postgres');
 
 # ---- times, with nobody connected ----
 
-# As id, and second since 1970.
+# As id, second since 1970, and the status right afterwards.
 sub deploy_at
 {
 	my ($module, $argument, $seconds) = @_;
 
-	return split /\|/, sql(qq(SELECT hotswap.deploy('$module', '2', 'production', $argument => t),
-		extract(epoch FROM t) FROM (SELECT clock_timestamp() + interval '$seconds s' AS t) t));
+	return split /\|/, sql(qq(SELECT hotswap.deploy('$module', '2', 'production', $argument => t) AS id,
+		extract(epoch FROM t) AS at FROM (SELECT clock_timestamp() + interval '$seconds s' AS t) t \\gset
+		SELECT id, :'at', status FROM hotswap.deployments WHERE id = :'id'));
 }
 
 # It ended, as asked, before this first session after the start of the waiting.
@@ -164,8 +165,8 @@ sub check_time
 	return;
 }
 
-my ($scheduled, $scheduled_at) = deploy_at('m2', 'run_at', 2);
-is(status($scheduled), 'scheduled', 'a time in the future');
+my ($scheduled, $scheduled_at, $status) = deploy_at('m2', 'run_at', 2);
+is($status, 'scheduled', 'a time in the future');
 wait_for_end_in_log($scheduled, 'succeeded');
 check_time($scheduled, 'succeeded', $scheduled_at, 'it starts by timer');
 
@@ -180,8 +181,8 @@ check_time($scheduled, 'succeeded', $scheduled_at, 'a restart that slept through
 check_time($later, 'succeeded', $later_at, 'and the timer of another one goes on');
 
 sql(q(SELECT hotswap.stop_dispatching('stock-taking')));
-my ($expires, $expires_at) = deploy_at('m5', 'start_by', 2);
-is(status($expires), 'queued', 'a deadline in the future');
+(my ($expires, $expires_at), $status) = deploy_at('m5', 'start_by', 2);
+is($status, 'queued', 'a deadline in the future');
 wait_for_end_in_log($expires, 'expired');
 check_time($expires, 'expired', $expires_at, 'what was not started in time expires, with the line stopped, by timer');
 
