@@ -251,6 +251,24 @@ is( sql(q(SELECT count(*), count(DISTINCT (module, version)) FROM a.swapped
 	'950|950', 'and were swapped in once');
 check_invariants($node, 'postgres');
 
+# ---- more in one transaction than it can announce one by one ----
+
+sql(q(SELECT hotswap.stop_dispatching('many at once')));
+my $last = sql(q(SELECT id FROM (SELECT hotswap.deploy('m9', '1', 'production') AS id FROM generate_series(1, 2100)) d
+	ORDER BY id DESC LIMIT 1));
+$other = $node->background_psql('postgres');
+$other->query_until(qr/waiting/, "\\echo waiting\nSELECT hotswap.wait('$last');\n\\echo woken\n");
+wait_for($node, 'postgres', $waiting, '1');
+is(sql(q(SELECT count(hotswap.cancel(deployment_id, 'all at once')) FROM hotswap.queue)), '2100', 'they are cancelled at once');
+like($other->query_until(qr/woken/, ''), qr/^cancelled$/m, 'who waits for the last one is woken');
+$other->quit;
+sql('SELECT hotswap.start_dispatching()');
+sql(q(SELECT count(hotswap.deploy('m9', '1', 'production', metadata => '{"many": 1}')) FROM generate_series(1, 2100)));
+wait_for($node, 'postgres', 'SELECT count(*) = 0 FROM hotswap.work_item');
+is(sql(q(SELECT status, count(*) FROM hotswap.deployment WHERE metadata ? 'many' GROUP BY 1)), 'succeeded|2100',
+	'requested at once, all are found');
+check_invariants($node, 'postgres');
+
 # ---- sixteen clients with one key ----
 
 # Each client comes with the keys 1, 2, 3 ... while the others do, too, and every third rolls back.
