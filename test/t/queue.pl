@@ -295,4 +295,10 @@ SELECT hotswap.deploy('m8', '4', 'production', 'key 1')));
 like($stderr, qr/YH001/, 'another request with a key is refused');
 check_invariants($node, 'postgres');
 
+# ---- nobody looks for work ----
+
+# Each turn of a worker's loop would show.
+ok(wait_for($node, 'postgres', q(SELECT count(*) >= 3 AND bool_and(state_change < clock_timestamp() - interval '2 s')
+	FROM pg_stat_activity WHERE backend_type LIKE 'hotswap %')), 'idle workers do nothing at all');
+
 done_testing();
