@@ -238,8 +238,9 @@ wait_for($node, 'postgres', $waiting, '100');
 sql('SELECT hotswap.start_dispatching()');
 ok($pgbench->finish, 'a hundred sessions request and wait, ten times each');
 $err = slurp_file($err);
+# Only of those that had to wait: a deployment may have ended before.
 my @woken = $err =~ /hotswap\.wait\(\) was woken (\d+) times/g;
-is(scalar @woken, 1000, 'a thousand waits');
+like(slurp_file($out), qr{actually processed: 1000/1000}, 'a thousand waits');
 is(scalar(grep { $_ > 2 } @woken), 0, 'nobody is woken for the deployment of somebody else')
   or diag("wake-ups: @woken");
 cmp_ok(scalar(grep { $_ > 0 } @woken), '>=', 150, 'who has to wait is woken');
