@@ -41,7 +41,7 @@ sub workers
 {
 	my ($kind, $role) = @_;
 	my $where = defined $role ? "AND role = '$role'" : '';
-	return split /\n/, sql("SELECT pid FROM hotswap.workers WHERE kind = '$kind' $where
+	return split /\n/, sql("SELECT pid FROM hotswap.workers WHERE kind = '$kind' AND pid IS NOT NULL $where
 		ORDER BY deployment_id IS NULL, pid");
 }
 
@@ -130,13 +130,16 @@ sub check_end
 	return;
 }
 
-# Kills a process of the server and waits until the postmaster has begun anew.
+# Kills a process of the server, the first of these that is still there, and waits until the postmaster has
+# begun anew.
 sub kill_hard
 {
-	my ($pid) = @_;
+	my @pids = @_;
 	my ($launcher) = workers('launcher');
+	my $killed = 0;
 
-	kill(9, $pid) == 1 or die "there is no process $pid";
+	$killed = kill(9, shift @pids) while @pids && !$killed;
+	$killed or die "there is no process @_";
 	return wait_for($node, 'postgres', qq(SELECT count(*) = 1 FROM hotswap.workers
 		WHERE kind = 'launcher' AND pid <> $launcher));
 }
@@ -303,7 +306,7 @@ sql(q(CREATE TABLE gate AS SELECT WHERE false;
 	SELECT hotswap.deploy('s' || m, v::text, 'production') FROM generate_series(1, 5) v, generate_series(1, 40) m;
 	SELECT hotswap.start_dispatching()));
 my @faults = (
-	sub { kill_hard((workers('executor'))[0] // (workers('dispatcher'))[0]) },
+	sub { kill_hard(workers('executor'), workers('dispatcher')) },
 	sub { sql(q(SELECT pg_terminate_backend(pid) FROM hotswap.workers WHERE kind = 'executor')) },
 	sub { kill_hard(workers('dispatcher')) },
 	sub { sql(q(SELECT pg_terminate_backend(pid) FROM hotswap.workers WHERE kind = 'dispatcher')) },
@@ -311,6 +314,7 @@ my @faults = (
 	sub { $node->restart });
 for my $i (1 .. @faults)
 {
+	wait_for($node, 'postgres', q(SELECT count(*) = 1 FROM hotswap.workers WHERE kind = 'dispatcher'));
 	wait_for($node, 'postgres', qq(SELECT count(*) >= $i * 20 FROM hotswap.deployment
 		WHERE module ~ '^s' AND status = 'succeeded'));
 	$faults[ $i - 1 ]->();

@@ -140,9 +140,9 @@ is($node->safe_psql('postgres', "SELECT attempt, status FROM hotswap.tasks WHERE
 $node->safe_psql('postgres', 'CALL hotswap.work()');
 is(status($quick), 'succeeded', 'the next call does');
 ($slow, $quick) = request('2');
-like(refusal("SET statement_timeout = '1s'; CALL hotswap.work()"), qr/ERROR:  57014/, 'statement_timeout of the session ends the call');
+like(refusal("SET statement_timeout = '3s'; CALL hotswap.work()"), qr/ERROR:  57014/, 'statement_timeout of the session ends the call');
 is(outcome($slow), 'failed|57014', 'the task has failed');
-$node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM SET hotswap.statement_timeout = '200ms'});
+$node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM SET hotswap.statement_timeout = '2s'});
 $node->reload;
 $node->safe_psql('postgres', 'CALL hotswap.work()');
 ($slow, $quick) = request('3');

@@ -11,8 +11,7 @@ use Time::HiRes qw(usleep);
 my $node = hotswap_cluster(
 	'retry',
 	'hotswap.retry_base' => '20ms',
-	'hotswap.retry_limit' => 3,
-	'hotswap.lock_timeout' => '100ms');
+	'hotswap.retry_limit' => 3);
 my $version = 0;
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
@@ -22,8 +21,8 @@ sub set
 	my %settings = @_;
 	sql("ALTER SYSTEM SET hotswap.$_ = '$settings{$_}'") for keys %settings;
 	$node->reload;
-	# The workers have read it when they have done something else.
-	run(deploy('SELECT 1'));
+	# The workers are told before a new session begins with it.
+	wait_for($node, 'postgres', "SELECT current_setting('hotswap.$_') = '$settings{$_}'") for keys %settings;
 	return;
 }
 
@@ -136,6 +135,7 @@ set(retry_base => '20ms', retry_max_delay => '200ms', retry_limit => 3);
 
 # ---- a lock that is held for ever, and one that is not ----
 
+set(lock_timeout => '100ms');
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE app.log');
 $id = deploy("CREATE TABLE made (); INSERT INTO log VALUES ('locked')");
@@ -152,7 +152,7 @@ is(run($id), 'succeeded', 'when it is free, the next attempt succeeds');
 is(sql('SELECT string_agg(what, $$ $$) FROM app.log'), 'patient', 'once');
 cmp_ok(task($id, 'attempt'), '>=', 2, 'the attempts are counted');
 is(task($id, 'sqlstate IS NULL AND message IS NULL'), 't', 'and the errors forgotten');
-set(retry_limit => 3);
+set(retry_limit => 3, lock_timeout => '1min');
 
 # ---- a script that does not want to be cancelled ----
 
