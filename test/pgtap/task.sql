@@ -1,5 +1,5 @@
 -- Tasks: what scripts may do and what they may not, and what becomes of it (src/task.c).
-SELECT plan(51);
+SELECT plan(53);
 
 CREATE ROLE hotswap_test_task LOGIN;
 CREATE SCHEMA t AUTHORIZATION hotswap_test_task;
@@ -26,6 +26,10 @@ CREATE FUNCTION pg_temp.swap_of(id uuid) RETURNS hotswap.tasks LANGUAGE sql AS
 	'SELECT t FROM hotswap.tasks t WHERE deployment_id = id AND kind = ''swap''';
 
 -- Scripts that must fail: the task with the error, everything else unharmed.
+SELECT pg_temp.request('SELECT 1') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'a harmless one');
+CREATE TEMP VIEW worker AS SELECT kind, pid FROM hotswap.workers WHERE kind = 'launcher' OR database = current_database();
+CREATE TEMP TABLE worker_before AS SELECT * FROM worker;
 INSERT INTO request (what, code, message, id)
 SELECT what, code, message, pg_temp.request('INSERT INTO log VALUES (''must not stay''); ' || script)
 FROM (VALUES
@@ -52,7 +56,9 @@ SELECT is(hotswap.wait(id, '60 s'), 'failed', what) FROM request;
 SELECT results_eq(format('SELECT sqlstate, left(message, %s) FROM pg_temp.swap_of(%L)', length(message), id), format('VALUES (%L, %L)', code, message), what || ': the error')
 FROM request;
 SELECT is((SELECT count(*) FROM t.log), 0::bigint, 'nothing of what failed has stayed');
-SELECT is((SELECT count(*) FROM hotswap.node_module), 0::bigint, 'nor was it recorded');
+SELECT is((SELECT count(*) FROM hotswap.node_module), 1::bigint, 'nor was it recorded');
+SELECT results_eq('SELECT kind, count(*) FROM worker_before JOIN worker USING (kind, pid) GROUP BY 1 ORDER BY 1',
+	$$VALUES ('dispatcher', 1::bigint), ('executor', 1), ('launcher', 1)$$, 'no worker has ended');
 
 -- Where the error is.
 SELECT pg_temp.request(E'SELECT 1;\n\nSELECT 2,\n  "ä" FROM log;') AS d \gset
