@@ -196,8 +196,15 @@ require_true(const Job *job)
 									  job->statement)));
 }
 
+/* How far a script has been counted: characters are found by counting, and only once. */
+typedef struct Place
+{
+	int offset;     /* in bytes */
+	int characters; /* before it */
+} Place;
+
 static void
-run_statement(Job *job, const char *sql, const RawStmt *raw, bool verify)
+run_statement(Job *job, const char *sql, const RawStmt *raw, Place *place, bool verify)
 {
 	int start = raw->stmt_location;
 	int length = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(sql + start);
@@ -209,7 +216,9 @@ run_statement(Job *job, const char *sql, const RawStmt *raw, bool verify)
 		length--;
 	}
 	job->statement = pnstrdup(sql + start, length);
-	job->statement_at = pg_mbstrlen_with_len(sql, start) + 1;
+	place->characters += pg_mbstrlen_with_len(sql + place->offset, start - place->offset);
+	place->offset = start;
+	job->statement_at = place->characters + 1;
 	debug_query_string = job->statement;
 	pgstat_report_activity(STATE_RUNNING, job->statement);
 	rc = SPI_execute(job->statement, false, 0);
@@ -245,13 +254,14 @@ run_script(Job *job, const char *name, const char *sql)
 {
 	bool verify = strcmp(name, "verify") == 0;
 	bool armed = arm_limit();
+	Place place = { 0 };
 	ListCell *cell;
 
 	job->script = name;
 	foreach (cell, script_parse(psprintf("%s script", name), sql))
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_statement(job, sql, lfirst_node(RawStmt, cell), verify);
+		run_statement(job, sql, lfirst_node(RawStmt, cell), &place, verify);
 	}
 	disarm_limit(armed);
 	job->script = job->statement = NULL;

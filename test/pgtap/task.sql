@@ -1,5 +1,5 @@
 -- Tasks: what scripts may do and what they may not, and what becomes of it (src/task.c).
-SELECT plan(53);
+SELECT plan(55);
 
 CREATE ROLE hotswap_test_task LOGIN;
 CREATE SCHEMA t AUTHORIZATION hotswap_test_task;
@@ -65,6 +65,11 @@ SELECT pg_temp.request(E'SELECT 1;\n\nSELECT 2,\n  "ä" FROM log;') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'an unknown column');
 SELECT results_eq(format('SELECT script, position, substr(v.deploy_sql, position, 3) FROM pg_temp.swap_of(%L) t, hotswap.module_version v WHERE v.deploy_sql LIKE ''%%ä%%''', :'d'),
 	$$VALUES ('deploy', 24, '"ä"')$$, 'the position is in characters of the whole script');
+
+-- Very many statements cost no more than so many times one.
+SELECT pg_temp.request(repeat('SELECT ''ä'';', 100000) || 'SELECT "ä"') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'a hundred thousand statements');
+SELECT is((pg_temp.swap_of(:'d')).position, 1100008, 'and where the last one has its error');
 
 -- What is left of one script does not reach the next: same role, so the same executor.
 SELECT pg_temp.request('PREPARE p AS SELECT 1; SET work_mem = ''64kB''; SELECT pg_advisory_lock(1); CREATE SEQUENCE s; SELECT nextval(''s'')') AS d \gset
