@@ -4,7 +4,7 @@ CREATE PROCEDURE hotswap.work()
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'hotswap_work';
 COMMENT ON PROCEDURE hotswap.work() IS
-'Runs the dispatcher in this session until nothing is due, without executors: it runs itself the tasks whose role is the login role of the session and names in a notice those it left. Commits as it goes, so it cannot be called inside a transaction block. Errors: 55000 the session acts as another role than the one that logged in, a dispatcher works in this database already, or the tables of this database were written for another one (see adopt()); 2D000 inside a transaction block.';
+'Runs the dispatcher in this session until nothing is due, without executors: it runs itself the tasks whose role is the login role of the session and names in a notice those it left. Commits as it goes, so it cannot be called inside a transaction block. A cancel of the session fails the task that runs and ends the call. Errors: 57014 cancelled; 55000 the session acts as another role than the one that logged in, a dispatcher works in this database already, or the tables of this database were written for another one (see adopt()); 2D000 inside a transaction block.';
 
 CREATE FUNCTION hotswap.worker_list(OUT kind text, OUT pid integer, OUT database name, OUT role name,
 		OUT state text, OUT deployment_id uuid, OUT since timestamptz) RETURNS SETOF record

@@ -36,6 +36,7 @@ typedef struct Visit
 	pg_uuid_t tenant;
 	pg_uuid_t deployment;
 	bool locked;                 /* somebody else has the row: nothing was done */
+	bool unrecorded;             /* it failed, and not even that could be recorded */
 	bool ended;                  /* or it does not exist */
 	bool running;                /* it holds its lanes */
 	bool queued;                 /* it waits for its lanes */

@@ -196,8 +196,15 @@ require_true(const Job *job)
 									  job->statement)));
 }
 
+/* How far a script has been counted: characters are found by counting, and only once. */
+typedef struct Place
+{
+	int offset;     /* in bytes */
+	int characters; /* before it */
+} Place;
+
 static void
-run_statement(Job *job, const char *sql, const RawStmt *raw, bool verify)
+run_statement(Job *job, const char *sql, const RawStmt *raw, Place *place, bool verify)
 {
 	int start = raw->stmt_location;
 	int length = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(sql + start);
@@ -209,7 +216,9 @@ run_statement(Job *job, const char *sql, const RawStmt *raw, bool verify)
 		length--;
 	}
 	job->statement = pnstrdup(sql + start, length);
-	job->statement_at = pg_mbstrlen_with_len(sql, start) + 1;
+	place->characters += pg_mbstrlen_with_len(sql + place->offset, start - place->offset);
+	place->offset = start;
+	job->statement_at = place->characters + 1;
 	debug_query_string = job->statement;
 	pgstat_report_activity(STATE_RUNNING, job->statement);
 	rc = SPI_execute(job->statement, false, 0);
@@ -245,13 +254,14 @@ run_script(Job *job, const char *name, const char *sql)
 {
 	bool verify = strcmp(name, "verify") == 0;
 	bool armed = arm_limit();
+	Place place = { 0 };
 	ListCell *cell;
 
 	job->script = name;
 	foreach (cell, script_parse(psprintf("%s script", name), sql))
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_statement(job, sql, lfirst_node(RawStmt, cell), verify);
+		run_statement(job, sql, lfirst_node(RawStmt, cell), &place, verify);
 	}
 	disarm_limit(armed);
 	job->script = job->statement = NULL;
@@ -602,10 +612,21 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 }
 
 /*
- * The same in the session of CALL work(): the scripts and their record are a subtransaction, and a
- * failure is recorded by the surrounding transaction.
+ * Was the session told to stop, by a cancel or its own statement_timeout?  Else a script was, by the limit
+ * that we have set for it.
  */
-void
+static bool
+session_was_cancelled(int sqlerrcode, bool limited)
+{
+	return sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		   (limited || GetCurrentTimestamp() < get_timeout_finish_time(STATEMENT_TIMEOUT));
+}
+
+/*
+ * The same in the session of CALL work(): the scripts and their record are a subtransaction, and a
+ * failure is recorded by the surrounding transaction.  False if the session is to stop after that.
+ */
+bool
 task_run_in_session(const TaskKey *key)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -614,6 +635,7 @@ task_run_in_session(const TaskKey *key)
 	Job *job = palloc0(sizeof(Job));
 	bool limited = get_timeout_active(STATEMENT_TIMEOUT);
 	volatile bool failed = false;
+	volatile bool cancelled = false;
 
 	job->key = *key;
 	job->role = GetSessionUserId();
@@ -630,6 +652,7 @@ task_run_in_session(const TaskKey *key)
 		MemoryContextSwitchTo(context);
 		disarm_limit(!limited);
 		keep_failure(job, &failure);
+		cancelled = session_was_cancelled(failure.sqlerrcode, limited);
 		RollbackAndReleaseCurrentSubTransaction();
 		failed = true;
 	}
@@ -639,4 +662,5 @@ task_run_in_session(const TaskKey *key)
 	release_task_lock(job);
 	if (failed)
 		job_save_failure(job, &failure, false);
+	return !cancelled;
 }

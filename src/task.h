@@ -17,7 +17,10 @@ typedef struct TaskControl
 /* In an executor, outside a transaction: runs the task and records how it ended. */
 extern void task_run_in_executor(const TaskKey *key, const TaskControl *control);
 
-/* In the session of CALL work(), inside a transaction: the same in a subtransaction of it. */
-extern void task_run_in_session(const TaskKey *key);
+/*
+ * In the session of CALL work(), inside a transaction: the same in a subtransaction of it.  False: the
+ * session itself has been cancelled.
+ */
+extern bool task_run_in_session(const TaskKey *key);
 
 #endif /* HOTSWAP_TASK_H */

@@ -41,6 +41,7 @@ static const DispatchMode *mode;
 static MemoryContext batch_context = NULL;
 static bool may_start = false;
 static bool giving_back = false; /* shutting down: attempts broken off do not count */
+static bool cancelled = false;   /* the session of CALL work() is to stop */
 static List *unbegun = NIL;      /* of TaskKey: lost before they began */
 static List *unplaced = NIL;     /* of StartedTask: started, but every executor is busy */
 static List *starved = NIL;      /* of pg_uuid_t: deployments with ready tasks */
@@ -63,7 +64,7 @@ dispatch_init(const DispatchMode *how)
 	list_free_deep(starved);
 	list_free(left_roles);
 	unbegun = unplaced = starved = left_roles = NIL;
-	giving_back = false;
+	giving_back = cancelled = false;
 	no_worker_until = DT_NOBEGIN;
 }
 
@@ -352,9 +353,16 @@ run_here(DueItem *item, List *tasks)
 
 	foreach (cell, tasks)
 	{
+		const TaskKey *key = &((StartedTask *) lfirst(cell))->key;
+
+		if (cancelled)
+		{
+			remember_unbegun(key);
+			continue;
+		}
 		mode->begin();
 		MemoryContextSwitchTo(batch_context);
-		task_run_in_session(&((StartedTask *) lfirst(cell))->key);
+		cancelled = !task_run_in_session(key);
 		mode->commit();
 	}
 	if (tasks != NIL)
@@ -387,19 +395,25 @@ pick(int free_capacity, bool *admit)
 	return NULL;
 }
 
-static void
-visit(VisitContext *context, Visit *v)
+/*
+ * Visits a deployment in a subtransaction, or (failed) records that its visit has failed; returns the
+ * error, or NULL.
+ */
+static ErrorData *
+try_visit(VisitContext *context, Visit *v, ErrorData *failed)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int before = context->capacity;
 	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		pipeline_visit(context, v);
+		if (failed)
+			pipeline_fail(context->actor, v, failed);
+		else
+			pipeline_visit(context, v);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -412,15 +426,32 @@ visit(VisitContext *context, Visit *v)
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	CurrentResourceOwner = owner;
+	/* nor is it the deployment's fault when the extension is being dropped */
+	if (error &&
+		(backoff_is_outside(error->sqlerrcode) || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
+		 error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED))
+		ReThrowError(error);
+	return error;
+}
+
+/* What goes wrong is the deployment's failure; where even that cannot be recorded, it rests. */
+static void
+visit(VisitContext *context, Visit *v)
+{
+	int before = context->capacity;
+	ErrorData *error = try_visit(context, v, NULL);
+
 	if (error == NULL)
 		return;
 	context->capacity = before;
-	/* nor is it the deployment's fault when the extension is being dropped */
-	if (backoff_is_outside(error->sqlerrcode) || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
-		error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
-		ReThrowError(error);
 	report_problem(error);
-	pipeline_fail(context->actor, v, error);
+	error = try_visit(context, v, error);
+	if (error == NULL)
+		return;
+	report_problem(error);
+	*v = (Visit){
+		.tenant = v->tenant, .deployment = v->deployment, .next_due = DT_NOEND, .unrecorded = true
+	};
 }
 
 static void
@@ -455,6 +486,11 @@ apply(const Visit *v)
 	if (v->locked)
 	{
 		rest(item, LOCKED_RETRY_MS);
+		return;
+	}
+	if (v->unrecorded)
+	{
+		rest(item, FAILED_RETRY_MS);
 		return;
 	}
 	item->failures = 0;
@@ -640,6 +676,12 @@ dispatch_step(void)
 	if (!can_visit())
 		return false;
 	worked = run_batch();
+	if (cancelled)
+	{
+		dispatch_give_back();
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+						errmsg("work() was cancelled while it ran a task")));
+	}
 	if (worked)
 		report_problem(NULL);
 	return worked;

@@ -214,7 +214,7 @@ pool_cancel(const TaskKey *key, bool end)
 	{
 		ExecutorSlot *slot = &shmem_executors()[i];
 
-		if (!is_alive(slot) || slot->queued == 0 || slot->pid == 0)
+		if (!is_alive(slot))
 			continue;
 		for (int q = 1; q < slot->queued; q++)
 			if (task_key_equal(&slot->queue[q], key))
@@ -225,9 +225,10 @@ pool_cancel(const TaskKey *key, bool end)
 				slot->queued--;
 				taken_back = true;
 			}
-		if (!task_key_equal(&slot->queue[0], key))
+		if (slot->queued == 0 || !task_key_equal(&slot->queue[0], key))
 			continue;
-		if (end)
+		/* one that is just starting looks at the flag before it begins */
+		if (end && slot->pid != 0)
 			kill(slot->pid, SIGTERM);
 		else if (!slot->cancel)
 		{

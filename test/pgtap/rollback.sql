@@ -89,7 +89,7 @@ SELECT is(hotswap.wait(:'d', '60 s'), 'rollback_failed', 'it fails');
 SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'d'), 'rollback failed: node "a" runs what another deployment has swapped in since', 'and says why');
 SELECT is(pg_temp.releases(), '1, 1', 'nothing is taken back');
 SELECT pg_advisory_lock(78) \g /dev/null
-SELECT hotswap.publish_version('m', 'slow', 'SELECT pg_advisory_xact_lock(78)') \g /dev/null
+SELECT hotswap.publish_version('m', 'slow', 'SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(78)') \g /dev/null
 SELECT hotswap.deploy('m', 'slow', 'development') AS slow \gset
 CALL pg_temp.wait_for('SELECT count(*) > 0 FROM pg_locks WHERE locktype = ''advisory'' AND NOT granted');
 SELECT throws_ok(format('SELECT hotswap.retry(%L)', :'d'), '55000', 'cannot resume the rollback while another deployment of module "m" is running', 'not while another one is running');
@@ -137,7 +137,7 @@ SELECT is((SELECT count(*) FROM hotswap.hooks), 0::bigint, 'there are no hooks a
 
 -- Cancelled while it runs: what is swapped goes back.
 SELECT pg_advisory_lock(77) \g /dev/null
-SELECT hotswap.publish_version('m', '4', 'DO $$BEGIN IF current_schema = ''b'' THEN PERFORM pg_advisory_xact_lock(77); END IF; END$$; CREATE OR REPLACE FUNCTION release() RETURNS text LANGUAGE sql AS ''SELECT ''''4''''::text''') \g /dev/null
+SELECT hotswap.publish_version('m', '4', 'SET LOCAL lock_timeout = 0; DO $$BEGIN IF current_schema = ''b'' THEN PERFORM pg_advisory_xact_lock(77); END IF; END$$; CREATE OR REPLACE FUNCTION release() RETURNS text LANGUAGE sql AS ''SELECT ''''4''''::text''') \g /dev/null
 SELECT hotswap.deploy('m', '4', 'development') AS d \gset
 CALL pg_temp.wait_for('SELECT count(*) FILTER (WHERE status = ''succeeded'') = 1 FROM hotswap.tasks WHERE deployment_id = ' || quote_literal(:'d'));
 CALL pg_temp.wait_for('SELECT count(*) > 0 FROM pg_locks WHERE locktype = ''advisory'' AND NOT granted');

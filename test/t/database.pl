@@ -120,9 +120,9 @@ isnt(dispatcher_pid('one'), dispatcher_pid('two'), 'each with a dispatcher of it
 is($node->safe_psql($_, 'SELECT version FROM done'), '1', "once, in database $_") for qw(one two);
 
 # DROP EXTENSION that is rolled back: the dispatcher runs into its locks meanwhile, and forgets it.
-my $id = $node->safe_psql('one',
-	"SELECT hotswap.deploy('app', '2', 'development', run_at => clock_timestamp() + '1 s')");
 $session = $node->background_psql('one');
+my $id = $session->query_safe(
+	"SELECT hotswap.deploy('app', '2', 'development', run_at => clock_timestamp() + '2 s')");
 $session->query_safe('BEGIN; DROP EXTENSION hotswap');
 wait_for($node, 'postgres',
 	"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE " . dispatcher('one'));
@@ -181,7 +181,7 @@ for my $name (('renamed', 'kept') x 3, 'renamed')
 	wait_for_dispatchers($name, 1);
 	is(attempt_running($name, $id), 1, 'after RENAME the task runs again, at its first attempt');
 }
-cmp_ok(time - $began, '<', 30, 'seven times within half a minute');
+cmp_ok(time - $began, '<', 60, 'seven times within a minute');
 
 # Whoever sends a dispatcher away signals it more than once (these commands until it has gone, and a
 # stopping server twice); that must not keep it from giving the attempt back.

@@ -117,6 +117,41 @@ $node->safe_psql('postgres', 'CALL hotswap.work()');
 is(status($id), 'succeeded', 'it succeeds');
 check_invariants($node, 'postgres');
 
+# A cancel is for the session: the task has failed, and the call ends. So it is with the session's own
+# statement_timeout; hotswap.statement_timeout is for the script alone.
+$node->safe_psql('postgres', q{SELECT hotswap.publish_version('slow', '1', 'SELECT pg_sleep(600)');
+	SELECT hotswap.publish_version('quick', v, 'SELECT 1') FROM unnest('{1,2,3}'::text[]) v});
+sub request
+{
+	my ($quick) = @_;
+	return map { $node->safe_psql('postgres', "SELECT hotswap.deploy('$_->[0]', '$_->[1]', 'development', priority => $_->[2])") }
+	  [ 'slow', '1', 1 ], [ 'quick', $quick, 0 ];
+}
+sub outcome { return $node->safe_psql('postgres', "SELECT status, sqlstate FROM hotswap.deployments WHERE id = '$_[0]'"); }
+my ($slow, $quick) = request('1');
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+$session->query_until(qr/calling/, "\\echo calling\nCALL hotswap.work();\n\\echo ended :SQLSTATE\n");
+wait_for($node, 'postgres', q{SELECT count(pg_cancel_backend(pid)) = 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'});
+like($session->query_until(qr/ended/, ''), qr/^ended 57014$/m, 'CALL work() can be cancelled');
+$session->quit;
+is(outcome($slow), 'failed|57014', 'the task that it ran has failed');
+is($node->safe_psql('postgres', "SELECT attempt, status FROM hotswap.tasks WHERE deployment_id = '$quick'"), '0|ready',
+	'and it has not gone on');
+$node->safe_psql('postgres', 'CALL hotswap.work()');
+is(status($quick), 'succeeded', 'the next call does');
+($slow, $quick) = request('2');
+like(refusal("SET statement_timeout = '3s'; CALL hotswap.work()"), qr/ERROR:  57014/, 'statement_timeout of the session ends the call');
+is(outcome($slow), 'failed|57014', 'the task has failed');
+$node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM SET hotswap.statement_timeout = '2s'});
+$node->reload;
+$node->safe_psql('postgres', 'CALL hotswap.work()');
+($slow, $quick) = request('3');
+is(refusal('CALL hotswap.work()'), '', 'hotswap.statement_timeout does not end it');
+is(outcome($slow), 'failed|57014', 'but the task');
+is(status($quick), 'succeeded', 'and the next one is done');
+$node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM RESET hotswap.statement_timeout});
+check_invariants($node, 'postgres');
+
 # With the preload, what was requested before goes on, and work() leaves it to the dispatcher.
 $id = $node->safe_psql('postgres', q{SELECT hotswap.deploy('app', '1', 'qa')});
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'hotswap'");
