@@ -5,13 +5,13 @@
 -- deleted; the rows of a deployment are purged together.
 
 CREATE TYPE hotswap.deployment_status AS ENUM
-	('scheduled', 'queued', 'running', 'rolling_back',
-	 'succeeded', 'failed', 'cancelled', 'expired', 'rolled_back', 'rollback_failed');
+	('scheduled', 'pending_approval', 'queued', 'running', 'rolling_back',
+	 'succeeded', 'failed', 'cancelled', 'rejected', 'expired', 'rolled_back', 'rollback_failed');
 COMMENT ON TYPE hotswap.deployment_status IS 'state of a deployment; see state_diagram(''deployment'')';
 CREATE TYPE hotswap.stage_kind AS ENUM ('build', 'scan', 'test', 'deploy', 'validate');
 COMMENT ON TYPE hotswap.stage_kind IS 'steps of the pipeline, in this order';
 CREATE TYPE hotswap.stage_status AS ENUM
-	('pending', 'running', 'succeeded', 'failed', 'skipped', 'cancelled');
+	('pending', 'waiting_approval', 'running', 'succeeded', 'failed', 'skipped', 'cancelled');
 COMMENT ON TYPE hotswap.stage_status IS 'state of a stage; see state_diagram(''stage'')';
 CREATE TYPE hotswap.task_kind AS ENUM ('swap', 'verify', 'hook', 'revert');
 COMMENT ON TYPE hotswap.task_kind IS 'swap: deploy and verify scripts; verify: verify script alone; hook: a registered function; revert: undo of a swap';
@@ -32,12 +32,14 @@ CREATE TABLE hotswap.deployment (
 	started_at timestamptz,
 	finished_at timestamptz,
 	cancel_requested_at timestamptz,
+	gated boolean NOT NULL DEFAULT false,
 	audit_hash bytea NOT NULL,
 	module text NOT NULL,
 	version text NOT NULL,
 	environment text NOT NULL,
 	requested_by text NOT NULL,
 	run_by_role name NOT NULL,
+	login name NOT NULL,
 	idempotency_key text,
 	metadata jsonb NOT NULL,
 	cancel_reason text,
@@ -48,6 +50,8 @@ CREATE TABLE hotswap.deployment (
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
 COMMENT ON COLUMN hotswap.deployment.audit_hash IS 'hash of the last audit event: the head of its chain';
 COMMENT ON COLUMN hotswap.deployment.requested_by IS 'the person: login role, or whom it spoke for';
+COMMENT ON COLUMN hotswap.deployment.gated IS 'it has approvals';
+COMMENT ON COLUMN hotswap.deployment.login IS 'who was logged in';
 COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
 
 CREATE TABLE hotswap.stage (
@@ -108,11 +112,11 @@ CREATE FUNCTION hotswap.deploy(module text, version text, environment text,
 		idempotency_key text DEFAULT NULL, priority integer DEFAULT 0,
 		run_at timestamptz DEFAULT NULL, start_by timestamptz DEFAULT NULL,
 		metadata jsonb DEFAULT '{}', on_behalf_of text DEFAULT NULL,
-		tenant uuid DEFAULT NULL) RETURNS uuid
+		require_approval text[] DEFAULT NULL, tenant uuid DEFAULT NULL) RETURNS uuid
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_deploy';
-COMMENT ON FUNCTION hotswap.deploy(text, text, text, text, integer, timestamptz, timestamptz, jsonb, text, uuid) IS
-'Requests a deployment in the caller''s transaction and returns its id; it starts after the commit. idempotency_key: 1 to 255 characters, kept for hotswap.idempotency_ttl in the tenant: the same request returns the same id, another one fails; priority: -1000 to 1000, higher goes first; run_at: not before; start_by: expires when not started by then; metadata: an object of at most 64 kB; on_behalf_of: the person for whom the caller speaks, 1 to 200 characters, only for members of the extension''s owner. Errors: 22023 bad argument, P0002 no such tenant, version or environment, 42501 on_behalf_of not allowed, YH001 key used with another request, YH003 tenant not active, 40001 in REPEATABLE READ and above a key that was committed after the snapshot. Waits only for a concurrent request with the same key. Writes deployment, work_item, audit_event and the key.';
+COMMENT ON FUNCTION hotswap.deploy(text, text, text, text, integer, timestamptz, timestamptz, jsonb, text, text[], uuid) IS
+'Requests a deployment in the caller''s transaction and returns its id; it starts after the commit. idempotency_key: 1 to 255 characters, kept for hotswap.idempotency_ttl in the tenant: the same request returns the same id, another one fails; priority: -1000 to 1000, higher goes first; run_at: not before; start_by: expires when not started by then; metadata: an object of at most 64 kB; on_behalf_of: the person for whom the caller speaks, 1 to 200 characters, only with the capability impersonator; require_approval: environments on the path that shall need an approval though their policy asks for none. Each protected environment on the path that has nodes gets its approval here. Errors: 22023 bad argument, P0002 no such tenant, version or environment, 42501 on_behalf_of not allowed, YH001 key used with another request, YH003 tenant not active, 40001 in REPEATABLE READ and above a key that was committed after the snapshot. Waits only for a concurrent request with the same key. Writes deployment, work_item, audit_event, the key, approval and notification.';
 
 CREATE FUNCTION hotswap.cancel(deployment uuid, reason text) RETURNS hotswap.deployment_status
 	LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -9,10 +9,19 @@ CREATE TABLE hotswap.environment (
 	rank integer NOT NULL CHECK (rank BETWEEN 1 AND 1000),
 	strategy hotswap.strategy NOT NULL,
 	revert_on_failure boolean NOT NULL,
+	min_approvals integer NOT NULL DEFAULT 0 CHECK (min_approvals BETWEEN 0 AND 20),
+	approvers regrole[],
+	expires_after interval NOT NULL DEFAULT '24 h',
+	allow_self_approval boolean NOT NULL DEFAULT false,
+	require_comment boolean NOT NULL DEFAULT false,
+	max_open_reviews integer,
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
 COMMENT ON TABLE hotswap.environment IS 'environments of a tenant; a deployment passes through those of lower rank on its way';
+COMMENT ON COLUMN hotswap.environment.min_approvals IS 'distinct persons that must agree before a deployment goes here; 0: open';
+COMMENT ON COLUMN hotswap.environment.approvers IS 'roles whose members may vote; NULL: those with the capability approver';
+COMMENT ON COLUMN hotswap.environment.max_open_reviews IS 'bypasses that may await their review; NULL: any number';
 COMMENT ON COLUMN hotswap.environment.revert_on_failure IS 'nodes already swapped go back when a deployment fails here';
 
 CREATE FUNCTION hotswap.configure_environment(name text, rank integer DEFAULT NULL,

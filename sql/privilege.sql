@@ -2,8 +2,15 @@
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA hotswap FROM PUBLIC;
 
+-- These look for a capability of the caller themselves.
+GRANT USAGE ON SCHEMA hotswap TO PUBLIC;
+GRANT EXECUTE ON FUNCTION hotswap.grant_access, hotswap.revoke_access, hotswap.set_approval_policy,
+	hotswap.approve, hotswap.reject, hotswap.retract_vote, hotswap.bypass_approval,
+	hotswap.close_bypass_review, hotswap.delegate_approval, hotswap.revoke_delegation TO PUBLIC;
+
 SELECT pg_catalog.pg_extension_config_dump('hotswap.tenant', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.installation', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.access', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
@@ -15,5 +22,9 @@ SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.stage', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.work_item', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.approval', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_vote', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_delegation', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.notification', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.idempotency_key', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.audit_event_default', '');

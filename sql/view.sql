@@ -9,7 +9,7 @@ SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priori
 		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id)::integer AS stages_total,
 	(SELECT s.kind || coalesce(' ' || s.environment, '') FROM hotswap.stage s
 		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
-		AND s.status IN ('running', 'failed') ORDER BY s.ordinal LIMIT 1) AS current_stage,
+		AND s.status IN ('waiting_approval', 'running', 'failed') ORDER BY s.ordinal LIMIT 1) AS current_stage,
 	d.requested_by, d.requested_at, d.run_at, d.start_by, d.started_at, d.finished_at,
 	d.cancel_requested_at, d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata
 FROM hotswap.deployment d;
@@ -39,7 +39,8 @@ FROM hotswap.work_item w
 COMMENT ON VIEW hotswap.queue IS 'deployments that have not ended';
 
 CREATE VIEW hotswap.environments WITH (security_barrier) AS
-SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure,
+SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.min_approvals, e.approvers,
+	e.expires_after, e.allow_self_approval, e.require_comment, e.max_open_reviews,
 	(SELECT count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
 		AND n.environment = e.name AND n.removed_at IS NULL)::integer AS nodes
 FROM hotswap.environment e;

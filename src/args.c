@@ -8,7 +8,9 @@
 
 #include "access/detoast.h"
 #include "args.h"
+#include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -134,6 +136,95 @@ arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max
 						errmsg("%s is out of range: %d", word, value),
 						errdetail("It must be between %d and %d.", min, max)));
 	return value;
+}
+
+static void
+refuse_long_array(const char *word, int count)
+{
+	if (count > ARRAY_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s has too many elements: %d", word, count),
+						errdetail("At most %d are allowed.", ARRAY_LIMIT)));
+}
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/* An array of names as a sorted list without duplicates; NIL for NULL. */
+List *
+arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+	List *names = NIL;
+	ListCell *cell;
+	char *previous = NULL;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls,
+					  &count);
+	refuse_long_array(word, count);
+	for (int i = 0; i < count; i++)
+	{
+		LOCAL_FCINFO(element, 1);
+
+		InitFunctionCallInfoData(*element, NULL, 1, InvalidOid, NULL, NULL);
+		element->args[0].value = values[i];
+		element->args[0].isnull = nulls[i];
+		names = lappend(names, arg_text(element, 0, psprintf("element of %s", word), limit));
+	}
+	list_sort(names, compare_names);
+	foreach (cell, names)
+	{
+		if (previous && strcmp(previous, lfirst(cell)) == 0)
+			names = foreach_delete_current(names, cell);
+		else
+			previous = lfirst(cell);
+	}
+	return names;
+}
+
+/* An array of OIDs as a list; NIL for NULL. */
+List *
+arg_oids(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+	List *oids = NIL;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(n)), sizeof(Oid),
+					  true, TYPALIGN_INT, &values, &nulls, &count);
+	refuse_long_array(word, count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("element of %s must not be null", word)));
+		oids = list_append_unique_oid(oids, DatumGetObjectId(values[i]));
+	}
+	return oids;
+}
+
+bool
+arg_bool(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_BOOL(n);
+}
+
+Interval *
+arg_interval(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_INTERVAL_P(n);
 }
 
 pg_uuid_t

@@ -9,6 +9,7 @@
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
@@ -17,6 +18,7 @@
 #define JSON_LIMIT (64 * 1024) /* bytes of an object in text form */
 #define SCRIPT_LIMIT (16 * 1024 * 1024) /* bytes */
 #define PRIORITY_LIMIT 1000
+#define ARRAY_LIMIT 100 /* elements */
 
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern char *arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit);
@@ -24,6 +26,10 @@ extern char *arg_identifier(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 extern Jsonb *arg_object(FunctionCallInfo fcinfo, int n, const char *word);
 extern int32 arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max);
+extern List *arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit);
+extern List *arg_oids(FunctionCallInfo fcinfo, int n, const char *word);
+extern bool arg_bool(FunctionCallInfo fcinfo, int n, const char *word);
+extern Interval *arg_interval(FunctionCallInfo fcinfo, int n, const char *word);
 extern pg_uuid_t arg_uuid(FunctionCallInfo fcinfo, int n, const char *word);
 extern Oid arg_oid(FunctionCallInfo fcinfo, int n, const char *word);
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int n, const char *word);

@@ -115,8 +115,8 @@ find_address(AuditActor *actor)
 void
 audit_actor(AuditActor *actor, const char *on_behalf_of)
 {
-	actor->person =
-		on_behalf_of ? pstrdup(on_behalf_of) : GetUserNameFromId(GetSessionUserId(), false);
+	actor->login = GetUserNameFromId(GetSessionUserId(), false);
+	actor->person = on_behalf_of ? pstrdup(on_behalf_of) : actor->login;
 	actor->role = GetUserNameFromId(GetUserId(), false);
 	find_address(actor);
 }

@@ -18,6 +18,7 @@ typedef struct AuditActor
 {
 	char *person; /* login role, or whom it speaks for */
 	char *role;   /* effective role */
+	char *login;  /* login role */
 	bool has_address;
 	Datum address; /* inet */
 } AuditActor;

@@ -226,6 +226,12 @@ db_int64(uint64 row, int column)
 	return DatumGetInt64(not_null(row, column));
 }
 
+Oid
+db_oid(uint64 row, int column)
+{
+	return DatumGetObjectId(not_null(row, column));
+}
+
 bool
 db_bool(uint64 row, int column)
 {

@@ -54,6 +54,7 @@ extern bool db_isnull(uint64 row, int column);
 extern char *db_text(uint64 row, int column);
 extern int32 db_int32(uint64 row, int column);
 extern int64 db_int64(uint64 row, int column);
+extern Oid db_oid(uint64 row, int column);
 extern bool db_bool(uint64 row, int column);
 extern TimestampTz db_time(uint64 row, int column, TimestampTz when_null);
 extern pg_uuid_t db_uuid(uint64 row, int column);

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "access.h"
+#include "approval.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
@@ -17,6 +19,9 @@
 #include "guc.h"
 #include "idempotency.h"
 #include "miscadmin.h"
+#include "person.h"
+#include "pipeline.h"
+#include "plan.h"
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -24,16 +29,16 @@
 #include "uuid7.h"
 #include "worker/wakeup.h"
 
-#define PERSON_LIMIT 200
 #define KEY_LIMIT 255
 
 PG_FUNCTION_INFO_V1(hotswap_deploy);
 PG_FUNCTION_INFO_V1(hotswap_cancel);
 PG_FUNCTION_INFO_V1(hotswap_retry);
 
-#define DEPLOYMENT_COLUMNS                                                          \
-	"status, priority, module, version, environment, run_at, start_by, started_at," \
-	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash"
+#define DEPLOYMENT_COLUMNS                                                                  \
+	"status, priority, module, version, environment, run_at, start_by, started_at,"         \
+	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated," \
+	" requested_by, login"
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
 											" WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
@@ -51,9 +56,9 @@ static DbStatement exists_query =
 static DbStatement update_deployment = DB_STATEMENT(
 	"UPDATE hotswap.deployment SET status = $3::hotswap.deployment_status, started_at = $4,"
 	" finished_at = $5, cancel_requested_at = $6, cancel_reason = $7, sqlstate = $8, message = $9,"
-	" audit_seq = $10, audit_hash = $11 WHERE tenant_id = $1 AND id = $2",
+	" audit_seq = $10, audit_hash = $11, gated = $12 WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-	TEXTOID, INT4OID, BYTEAOID);
+	TEXTOID, INT4OID, BYTEAOID, BOOLOID);
 
 static DbStatement delete_work =
 	DB_STATEMENT("DELETE FROM hotswap.work_item WHERE tenant_id = $1 AND deployment_id = $2",
@@ -71,15 +76,16 @@ static DbStatement insert_work = DB_STATEMENT(
 static DbStatement insert_deployment = DB_STATEMENT(
 	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
 	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
-	" audit_hash) VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9, $10, $11,"
-	" $12::name, $13, $14, $15, $16)",
+	" audit_hash, gated, login) VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9,"
+	" $10, $11, $12::name, $13, $14, $15, $16, $17, $18::name)",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID);
+	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID);
 
 /* everything a request refers to, in one look-up */
 static DbStatement look_up = DB_STATEMENT(
 	"SELECT (SELECT status FROM hotswap.tenant WHERE id = $1),"
-	" EXISTS (SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2),"
+	" (SELECT EXISTS (SELECT 1 FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
+	" AND p.min_approvals > 0) FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
 	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4)",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
@@ -104,6 +110,8 @@ typedef struct Request
 	TimestampTz start_by;
 	Jsonb *metadata;
 	char *on_behalf_of;
+	List *require_approval; /* of names */
+	bool is_protected;      /* the path has a protected environment */
 } Request;
 
 char *
@@ -153,6 +161,10 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->message = db_text(0, 12);
 	hash = db_datum(0, 14, &isnull);
 	audit_chain_set(&d->chain, "deployment", tenant, id, db_int32(0, 13), hash, isnull);
+	d->gated = db_bool(0, 15);
+	d->requested_by = db_text(0, 16);
+	d->login = db_text(0, 17);
+	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;
 }
@@ -178,9 +190,11 @@ void
 deployment_save(Deployment *d)
 {
 	bool ended = deployment_is_final(d->status);
-	Datum args[11];
-	bool nulls[11] = { false };
+	Datum args[12];
+	bool nulls[12] = { false };
 
+	if (ended && d->gated)
+		approval_close(d);
 	args[0] = UUIDPGetDatum(&d->tenant);
 	args[1] = UUIDPGetDatum(&d->id);
 	args[2] = CStringGetTextDatum(deployment_machine.statuses[d->status]);
@@ -199,11 +213,12 @@ deployment_save(Deployment *d)
 	audit_flush(d->batch);
 	args[9] = Int32GetDatum(d->chain.seq);
 	args[10] = digest_datum(d->chain.hash);
+	args[11] = BoolGetDatum(d->gated);
 	if (db_run(&update_deployment, args, nulls) != 1)
 		elog(ERROR, "deployment was not updated");
 	if (ended)
 		(void) db_run(&delete_work, args, NULL);
-	wake_deployment(&d->tenant, &d->id, ended);
+	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
 		ereport(hotswap_log_level,
 				(errmsg("deployment %s of %s %s to %s: %s", deployment_id_text(&d->id), d->module,
@@ -229,18 +244,6 @@ insert_work_item(const pg_uuid_t *tenant, const pg_uuid_t *id, TimestampTz due, 
 	(void) db_run(&insert_work, args, NULL);
 }
 
-/* Speaking for others is for the members of the extension's owner. */
-static void
-check_on_behalf_of(const char *person)
-{
-	if (person && !has_privs_of_role(GetUserId(), db_owner()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to act on behalf of \"%s\"", person),
-				 errdetail(
-					 "Only members of the role that owns the extension may speak for others.")));
-}
-
 static void
 read_request(FunctionCallInfo fcinfo, Request *r)
 {
@@ -253,11 +256,11 @@ read_request(FunctionCallInfo fcinfo, Request *r)
 	r->start_by = arg_time(fcinfo, 6, "start_by");
 	r->metadata = arg_object(fcinfo, 7, "metadata");
 	r->on_behalf_of = arg_text_or_null(fcinfo, 8, "on_behalf_of", PERSON_LIMIT);
-	r->tenant = tenant_argument(fcinfo, 9);
+	r->require_approval = arg_names(fcinfo, 9, "require_approval", NAME_LIMIT);
+	r->tenant = tenant_argument(fcinfo, 10);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("start_by must be later than run_at")));
-	check_on_behalf_of(r->on_behalf_of);
 }
 
 /* All arguments that matter; metadata in its canonical form. */
@@ -265,6 +268,7 @@ static void
 fingerprint(const Request *r, uint8 *result)
 {
 	pg_cryptohash_ctx *ctx = digest_begin();
+	ListCell *cell;
 
 	digest_field(ctx, r->module);
 	digest_field(ctx, r->version);
@@ -274,36 +278,38 @@ fingerprint(const Request *r, uint8 *result)
 	digest_int64(ctx, r->start_by);
 	digest_field(ctx, jsonb_text(r->metadata));
 	digest_field(ctx, r->on_behalf_of);
+	foreach (cell, r->require_approval)
+		digest_field(ctx, lfirst(cell));
 	digest_end(ctx, result);
 }
 
 static void
-check_references(const Request *r)
+check_references(Request *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
 
 	(void) db_run(&look_up, args, NULL);
 	tenant_require_active(&r->tenant, db_text(0, 1));
-	if (!db_bool(0, 2))
+	if (db_isnull(0, 2))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", r->environment)));
 	if (!db_bool(0, 3))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such version: \"%s\" of module \"%s\"", r->version, r->module),
 						errhint("Versions are made by hotswap.publish_version().")));
+	r->is_protected = db_bool(0, 2);
 }
 
 static void
-insert_request(const Request *r, const AuditActor *actor, DeploymentStatus status,
-			   const AuditChain *chain)
+insert_request(const Request *r, const AuditActor *actor, const Deployment *d)
 {
-	Datum args[16];
-	bool nulls[16] = { false };
+	Datum args[18];
+	bool nulls[18] = { false };
 
 	args[0] = UUIDPGetDatum(&r->tenant);
 	args[1] = UUIDPGetDatum(&r->id);
-	args[2] = CStringGetTextDatum(deployment_machine.statuses[status]);
+	args[2] = CStringGetTextDatum(deployment_machine.statuses[d->status]);
 	args[3] = Int32GetDatum(r->priority);
 	args[4] = CStringGetTextDatum(r->module);
 	args[5] = CStringGetTextDatum(r->version);
@@ -318,37 +324,60 @@ insert_request(const Request *r, const AuditActor *actor, DeploymentStatus statu
 	args[12] = r->key ? CStringGetTextDatum(r->key) : (Datum) 0;
 	nulls[12] = r->key == NULL;
 	args[13] = JsonbPGetDatum(r->metadata);
-	args[14] = Int32GetDatum(chain->seq);
-	args[15] = digest_datum(chain->hash);
+	args[14] = Int32GetDatum(d->chain.seq);
+	args[15] = digest_datum(d->chain.hash);
+	args[16] = BoolGetDatum(d->gated);
+	args[17] = CStringGetTextDatum(d->login);
 	(void) db_run(&insert_deployment, args, nulls);
 }
 
-/* Writes the deployment, its first audit event and its work item. */
+/* The deployment that a request asks for, in memory. */
+static void
+describe(const Request *r, const AuditActor *actor, Deployment *d)
+{
+	bool later = r->run_at != ARG_TIME_NULL && r->run_at > GetCurrentTimestamp();
+
+	memset(d, 0, sizeof(Deployment));
+	d->tenant = r->tenant;
+	d->id = r->id;
+	d->status = later ? DEPLOYMENT_SCHEDULED : DEPLOYMENT_QUEUED;
+	d->priority = r->priority;
+	d->module = r->module;
+	d->version = r->version;
+	d->environment = r->environment;
+	d->run_at = later ? r->run_at : TIME_NULL;
+	d->requested_by = actor->person;
+	d->login = actor->login;
+	audit_chain_set(&d->chain, "deployment", &r->tenant, &r->id, 0, (Datum) 0, true);
+	d->batch = audit_batch(actor);
+}
+
+/* Writes the deployment, its approvals, its first audit events and its work item. */
 static void
 create_deployment(const Request *r, const AuditActor *actor)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	bool later = r->run_at != ARG_TIME_NULL && r->run_at > now;
-	DeploymentStatus status = later ? DEPLOYMENT_SCHEDULED : DEPLOYMENT_QUEUED;
-	AuditBatch *batch = audit_batch(actor);
-	AuditChain chain;
+	Deployment d;
 
-	audit_chain_set(&chain, "deployment", &r->tenant, &r->id, 0, (Datum) 0, true);
-	audit_add(batch, &chain, "request", NULL, deployment_machine.statuses[status], NULL,
+	describe(r, actor, &d);
+	audit_add(d.batch, &d.chain, "request", NULL, deployment_machine.statuses[d.status], NULL,
 			  audit_detail("module", r->module, "version", r->version, "environment",
 						   r->environment, NULL));
-	insert_request(r, actor, status, &chain);
-	insert_work_item(&r->tenant, &r->id, later ? r->run_at : now, r->priority);
-	audit_flush(batch);
-	wake_deployment(&r->tenant, &r->id, false);
+	if (r->is_protected || r->require_approval != NIL)
+		approval_open_path(&d, pipeline_path(&d.tenant, d.environment), r->require_approval, NIL);
+	insert_request(r, actor, &d);
+	insert_work_item(&d.tenant, &d.id, d.run_at == TIME_NULL ? GetCurrentTimestamp() : d.run_at,
+					 d.priority);
+	audit_flush(d.batch);
+	wake_deployment(&d.tenant, &d.id, false);
 }
 
 /*
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
- *		  on_behalf_of, tenant) returns the deployment's id
+ *		  on_behalf_of, require_approval, tenant) returns the deployment's id
  *
  * See the COMMENT in sql/deployment.sql for limits and errors.  Waits for nobody but a concurrent
- * request with the same key.  Writes deployment, work_item, audit_event and the key.
+ * request with the same key.  Writes deployment, work_item, audit_event, the key, and, where
+ * the path has a protected environment, approval and notification.
  */
 Datum
 hotswap_deploy(PG_FUNCTION_ARGS)
@@ -366,6 +395,9 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	if (r.key)
 		fingerprint(&r, print);
 	db_enter(&scope);
+	if (r.on_behalf_of)
+		access_require(&r.tenant, scope.caller, CAPABILITY_IMPERSONATOR,
+					   psprintf("act on behalf of \"%s\"", r.on_behalf_of));
 	if (r.key)
 	{
 		is_new = !idempotency_find(&r.tenant, "deploy", r.key, print, &r.id);
@@ -384,19 +416,18 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(result);
 }
 
-/* A status as a value of the function's result type. */
+/* A status of a machine as a value of the function's result type. */
 Datum
-deployment_status_datum(FunctionCallInfo fcinfo, DeploymentStatus status)
+status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status)
 {
 	Oid type = get_func_rettype(fcinfo->flinfo->fn_oid);
 
-	return OidInputFunctionCall(F_ENUM_IN, unconstify(char *, deployment_machine.statuses[status]),
-								type, -1);
+	return OidInputFunctionCall(F_ENUM_IN, unconstify(char *, machine->statuses[status]), type, -1);
 }
 
 /* Locks a deployment of the caller's tenant; raises P0002. */
-static void
-lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor)
+void
+deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor)
 {
 	pg_uuid_t tenant = tenant_current();
 
@@ -421,7 +452,7 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
-	lock_existing(&d, &id, &actor);
+	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -429,6 +460,8 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 	deployment_apply(&d, DEPLOYMENT_CANCEL, reason);
 	d.cancel_requested_at = GetCurrentTimestamp();
 	d.cancel_reason = reason;
+	if (deployment_is_final(d.status))
+		plan_cancel_stages(&d, NULL);
 	deployment_save(&d);
 	if (!deployment_is_final(d.status))
 		deployment_due(&d, d.cancel_requested_at);
@@ -472,13 +505,15 @@ hotswap_retry(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
-	lock_existing(&d, &id, &actor);
+	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
 		require_free_module(&d);
 	deployment_apply(&d,
 					 d.status == DEPLOYMENT_ROLLBACK_FAILED ? DEPLOYMENT_RETRY_ROLLBACK :
 															  DEPLOYMENT_RETRY,
 					 NULL);
+	if (d.gated && d.status == DEPLOYMENT_QUEUED)
+		approval_open_path(&d, pipeline_path(&d.tenant, d.environment), NIL, approval_load(&d));
 	deployment_save(&d);
 	insert_work_item(&d.tenant, &d.id, GetCurrentTimestamp(), d.priority);
 	db_leave(&scope);

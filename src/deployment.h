@@ -33,6 +33,10 @@ typedef struct Deployment
 	char *cancel_reason;
 	char *sqlstate;
 	char *message;
+	bool gated;         /* it has approvals */
+	char *requested_by; /* the person */
+	char *login;        /* who was logged in */
+	bool tell_waiters;  /* something that is waited for has been decided */
 	AuditChain chain;
 	AuditBatch *batch;
 } Deployment;
@@ -46,11 +50,14 @@ typedef enum DeploymentFound
 
 extern DeploymentFound deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 									   const AuditActor *actor, bool skip_locked);
+extern void deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor);
 extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *reason);
 extern void deployment_save(Deployment *d);
 extern void deployment_due(const Deployment *d, TimestampTz due);
-extern Datum deployment_status_datum(FunctionCallInfo fcinfo, DeploymentStatus status);
+extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
 extern char *deployment_id_text(const pg_uuid_t *id);
 pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
+
+#define deployment_status_datum(fcinfo, status) status_datum(fcinfo, &deployment_machine, status)
 
 #endif /* HOTSWAP_DEPLOYMENT_H */

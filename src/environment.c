@@ -23,7 +23,9 @@ PG_FUNCTION_INFO_V1(hotswap_configure_environment);
 #define RANK_LIMIT 1000
 
 /* What an environment is made of, as JSON: the before and after of its audit events. */
-#define ENVIRONMENT_JSON "pg_catalog.to_jsonb(e) - 'tenant_id'"
+#define ENVIRONMENT_JSON                                                                    \
+	"pg_catalog.jsonb_build_object('name', e.name, 'rank', e.rank, 'strategy', e.strategy," \
+	" 'revert_on_failure', e.revert_on_failure)"
 
 static DbStatement check_strategy =
 	DB_STATEMENT("SELECT $1 = ANY (enum_range(NULL::hotswap.strategy)::text[]),"

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "approval.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
@@ -248,6 +249,54 @@ explain_tasks(Explanation *e)
 	}
 }
 
+static char *
+approver_words(const ApprovalPolicy *policy)
+{
+	StringInfoData words;
+	ListCell *cell;
+
+	if (!policy->restricted)
+		return "roles with the capability approver";
+	initStringInfo(&words);
+	foreach (cell, policy->approvers)
+	{
+		char *name = GetUserNameFromId(lfirst_oid(cell), true);
+
+		if (name)
+			appendStringInfo(&words, "%s%s", words.len > 0 ? ", " : "members of ",
+							 quote_identifier(name));
+	}
+	return words.len > 0 ? words.data : "nobody: the roles of the policy have been dropped";
+}
+
+/* Which votes are missing, from whom. */
+static void
+explain_approvals(Explanation *e)
+{
+	Deployment d = { .tenant = e->tenant, .id = e->id };
+	List *approvals = approval_load(&d);
+	ListCell *cell;
+
+	foreach (cell, approvals)
+	{
+		Approval *a = lfirst(cell);
+		ApprovalPolicy policy;
+		int quorum;
+		int counted;
+
+		if (a->status != APPROVAL_PENDING ||
+			!approval_policy_load(&d.tenant, a->environment, &policy))
+			continue;
+		quorum = approval_quorum(&policy, a);
+		counted = approval_count(&d, a, &policy);
+		add(e, psprintf("environment \"%s\" needs an approval", a->environment),
+			psprintf("%d of %d votes are there; it expires at %s.", counted, quorum,
+					 timestamptz_to_str(a->expires_at)),
+			psprintf("hotswap.approve() by %d more of: %s", quorum - counted,
+					 approver_words(&policy)));
+	}
+}
+
 static void
 explain_deployment(Explanation *e)
 {
@@ -277,6 +326,7 @@ explain_deployment(Explanation *e)
 			"their end");
 	explain_dispatching(e);
 	explain_workers(e);
+	explain_approvals(e);
 	if (e->status == DEPLOYMENT_QUEUED)
 		explain_lanes(e);
 	else

@@ -32,6 +32,7 @@ int hotswap_audit_retention = 90 * MINUTES_PER_DAY;
 int hotswap_deployment_retention = 365 * MINUTES_PER_DAY;
 int hotswap_idempotency_ttl = 24 * 60 * 60;
 int hotswap_log_level = DEBUG1;
+char *hotswap_notify_channel = NULL;
 char *hotswap_tenant = NULL;
 
 static const struct config_enum_entry log_levels[] = {
@@ -61,6 +62,17 @@ check_tenant(char **newval, void **extra pg_attribute_unused(),
 	return false;
 }
 
+/* hotswap.notify_channel: empty or a name that NOTIFY takes. */
+static bool
+check_channel(char **newval, void **extra pg_attribute_unused(),
+			  GucSource source pg_attribute_unused())
+{
+	if (*newval == NULL || strlen(*newval) < NAMEDATALEN)
+		return true;
+	GUC_check_errdetail("It must be shorter than %d bytes.", NAMEDATALEN);
+	return false;
+}
+
 static void
 define_int(const char *name, const char *description, int *variable, int min, int max, int flags)
 {
@@ -85,6 +97,11 @@ define_worker_settings(void)
 	define_int("hotswap.rescan_interval",
 			   "Sets how often the queue is read again while there are prepared transactions.",
 			   &hotswap_rescan_interval, 100, INT_MAX, GUC_UNIT_MS);
+	DefineCustomStringVariable("hotswap.notify_channel",
+							   "Sets the channel on which the dispatcher sends a NOTIFY when there "
+							   "are new notifications.",
+							   "Empty means none.", &hotswap_notify_channel, "", PGC_SIGHUP, 0,
+							   check_channel, NULL, NULL);
 	DefineCustomEnumVariable(
 		"hotswap.log_level",
 		"Sets the message level of the server log line for each deployment that ends.", NULL,

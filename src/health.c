@@ -30,6 +30,11 @@ static DbStatement queue_counts = DB_STATEMENT0(
 	" FROM hotswap.work_item w JOIN hotswap.deployment d"
 	" ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id");
 
+static DbStatement approval_counts = DB_STATEMENT0(
+	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'),"
+	" (SELECT pg_catalog.count(*) FROM hotswap.approval"
+	" WHERE status = 'bypassed' AND review_closed_at IS NULL)");
+
 static DbStatement default_partition = DB_STATEMENT0(
 	"SELECT EXISTS (SELECT 1 FROM hotswap.audit_event_default),"
 	" pg_catalog.to_regclass('hotswap.audit_event_'"
@@ -205,6 +210,15 @@ report_queue(ReturnSetInfo *result)
 }
 
 static void
+report_approvals(ReturnSetInfo *result)
+{
+	(void) db_run(&approval_counts, NULL, NULL);
+	report(result, "approvals", db_int64(0, 2) > 0 ? "warning" : "ok",
+		   psprintf(INT64_FORMAT " pending, " INT64_FORMAT " bypasses await their review",
+					db_int64(0, 1), db_int64(0, 2)));
+}
+
+static void
 report_audit(ReturnSetInfo *result)
 {
 	bool has_default;
@@ -231,6 +245,7 @@ hotswap_health(PG_FUNCTION_ARGS)
 	report_processes(result);
 	report_dispatching(result);
 	report_queue(result);
+	report_approvals(result);
 	report_audit(result);
 	db_leave(&scope);
 	return (Datum) 0;

@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "db.h"
+#include "gate.h"
 #include "guc.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -187,7 +188,7 @@ advance_running(Walk *w)
 			walk_finish(w, DEPLOYMENT_SUCCEED, NULL);
 			break;
 		}
-		if (w->stage->status != STAGE_PENDING)
+		if (w->stage->status != STAGE_PENDING && w->stage->status != STAGE_WAITING_APPROVAL)
 		{
 			if (w->tasks == NIL)
 				w->tasks = plan_load_tasks(&w->d, w->stage->ordinal);
@@ -198,9 +199,9 @@ advance_running(Walk *w)
 			advance_cancel(w);
 			break;
 		}
-		if (w->stage->status == STAGE_PENDING)
+		if (w->stage->status == STAGE_PENDING || w->stage->status == STAGE_WAITING_APPROVAL)
 		{
-			if (!w->context->may_start)
+			if (!w->context->may_start || !gate_pass(w))
 				break;
 			error = stage_start(w);
 			if (error)
@@ -276,12 +277,17 @@ start_deployment(Walk *w)
 	w->d.sqlstate = w->d.message = NULL;
 	w->stages = plan_load_stages(&w->d);
 	if (w->stages == NIL)
+	{
 		make_stages(w);
-	else
+		return;
+	}
+	w->stage = current_stage(w);
+	/* one that waited for its approval goes on where it was */
+	if (w->stage == NULL || w->stage->status != STAGE_WAITING_APPROVAL)
 		reset_stages(w);
 }
 
-/* Before the start: expires, is released, is started, or goes on waiting. */
+/* Before the start, and while it waits for an approval: ends, is released, is started, or goes on waiting. */
 static void
 advance_waiting(Walk *w)
 {
@@ -289,6 +295,10 @@ advance_waiting(Walk *w)
 	Deployment *d = &w->d;
 	bool expires = d->start_by != TIME_NULL && d->started_at == TIME_NULL;
 
+	if (d->gated && d->started_at != TIME_NULL)
+		w->stages = plan_load_stages(d);
+	if (gate_end_refused(w))
+		return;
 	if (expires && d->start_by <= now)
 	{
 		d->message = psprintf("not started by %s", timestamptz_to_str(d->start_by));
@@ -299,7 +309,7 @@ advance_waiting(Walk *w)
 		deployment_apply(d, DEPLOYMENT_RELEASE, NULL);
 	if (d->status == DEPLOYMENT_SCHEDULED)
 		w->visit->next_due = d->run_at;
-	else if (w->context->may_admit && w->context->may_start)
+	else if (d->status == DEPLOYMENT_QUEUED && w->context->may_admit && w->context->may_start)
 	{
 		start_deployment(w);
 		return;
@@ -317,6 +327,7 @@ save(Walk *w)
 
 	plan_save_stages(d, w->stages);
 	plan_save_tasks(d, w->tasks);
+	w->visit->next_due = Min(w->visit->next_due, gate_next_expiry(w));
 	if (d->chain.seq != w->visit->loaded_seq)
 	{
 		deployment_save(d);
@@ -326,6 +337,7 @@ save(Walk *w)
 	w->visit->ended = deployment_is_final(d->status);
 	w->visit->running = d->status == DEPLOYMENT_RUNNING || d->status == DEPLOYMENT_ROLLING_BACK;
 	w->visit->queued = d->status == DEPLOYMENT_QUEUED;
+	w->visit->parked = d->status == DEPLOYMENT_PENDING_APPROVAL;
 	if (w->visit->running)
 		note_finished(w);
 }
@@ -338,6 +350,7 @@ enter(Walk *w, VisitContext *context, Visit *visit)
 	w->visit = visit;
 	visit->next_due = DT_NOEND;
 	visit->locked = visit->ended = visit->running = visit->queued = false;
+	visit->parked = false;
 	visit->starved = visit->end_executors = false;
 	visit->started = visit->cancelled = visit->finished_environments = NIL;
 	switch (deployment_lock(&w->d, &visit->tenant, &visit->deployment, context->actor, true))
@@ -366,7 +379,9 @@ pipeline_visit(VisitContext *context, Visit *visit)
 	db_enter(&scope);
 	if (enter(&w, context, visit))
 	{
-		if (w.d.status == DEPLOYMENT_SCHEDULED || w.d.status == DEPLOYMENT_QUEUED)
+		gate_enter(&w);
+		if (w.d.status == DEPLOYMENT_SCHEDULED || w.d.status == DEPLOYMENT_QUEUED ||
+			w.d.status == DEPLOYMENT_PENDING_APPROVAL)
 			advance_waiting(&w);
 		else
 			w.stages = plan_load_stages(&w.d);

@@ -40,6 +40,7 @@ typedef struct Visit
 	bool ended;                  /* or it does not exist */
 	bool running;                /* it holds its lanes */
 	bool queued;                 /* it waits for its lanes */
+	bool parked;                 /* it waits for an approval, and holds no lanes */
 	bool starved;                /* a task is ready and there was no capacity for it */
 	TimestampTz next_due;        /* DT_NOEND: nothing to do until something happens */
 	List *started;               /* of StartedTask */

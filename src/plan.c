@@ -390,6 +390,26 @@ plan_save_tasks(Deployment *d, List *tasks)
 	write_rows(d, &save_tasks, columns, types, lengthof(types));
 }
 
+/* The deployment ends while none of its stages runs: those that were to come are cancelled. */
+void
+plan_cancel_stages(Deployment *d, const char *message)
+{
+	List *stages;
+	ListCell *cell;
+
+	if (d->started_at == TIME_NULL)
+		return; /* it has none yet */
+	stages = plan_load_stages(d);
+	foreach (cell, stages)
+	{
+		Stage *stage = lfirst(cell);
+
+		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
+			stage_apply(stage, STAGE_CANCEL, message);
+	}
+	plan_save_stages(d, stages);
+}
+
 /* A retry begins these stages anew; what their tasks did is in the audit log. */
 void
 plan_forget_tasks(const Deployment *d, int from_stage)

@@ -74,6 +74,7 @@ extern void stage_apply(Stage *stage, StageEvent event, const char *message);
 extern void task_apply(Task *task, TaskEvent event);
 extern void plan_save_stages(Deployment *d, List *stages);
 extern void plan_save_tasks(Deployment *d, List *tasks);
+extern void plan_cancel_stages(Deployment *d, const char *message);
 extern void plan_forget_tasks(const Deployment *d, int from_stage);
 extern TaskKey task_key(const Deployment *d, const Task *task);
 

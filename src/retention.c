@@ -98,12 +98,17 @@ static DbStatement delete_tasks =
 				 " FROM unnest($1, $2) e (tenant_id, id)" DOOMED_TASK "))",
 				 UUIDARRAYOID, UUIDARRAYOID);
 
-static DbStatement delete_stages =
-	DB_STATEMENT("DELETE FROM hotswap.stage WHERE ctid = ANY(ARRAY(SELECT s.ctid"
-				 " FROM unnest($1, $2) e (tenant_id, id)"
-				 " CROSS JOIN LATERAL (SELECT s.ctid FROM hotswap.stage s"
-				 " WHERE s.tenant_id = e.tenant_id AND s.deployment_id = e.id OFFSET 0) s))",
-				 UUIDARRAYOID, UUIDARRAYOID);
+#define DELETE_OF_DEPLOYMENT(table)                                                           \
+	DB_STATEMENT("DELETE FROM hotswap." table " WHERE ctid = ANY(ARRAY(SELECT s.ctid"         \
+				 " FROM unnest($1, $2) e (tenant_id, id)"                                     \
+				 " CROSS JOIN LATERAL (SELECT s.ctid FROM hotswap." table " s"                \
+				 " WHERE s.tenant_id = e.tenant_id AND s.deployment_id = e.id OFFSET 0) s))", \
+				 UUIDARRAYOID, UUIDARRAYOID)
+
+static DbStatement delete_stages = DELETE_OF_DEPLOYMENT("stage");
+static DbStatement delete_votes = DELETE_OF_DEPLOYMENT("approval_vote");
+static DbStatement delete_approvals = DELETE_OF_DEPLOYMENT("approval");
+static DbStatement delete_notifications = DELETE_OF_DEPLOYMENT("notification");
 
 /* a key may live longer than its deployment; it must not name one that is gone */
 static DbStatement delete_keys_of = DB_STATEMENT(
@@ -192,6 +197,9 @@ purge_deployments(void)
 	(void) db_run(&delete_swaps, args, NULL);
 	(void) db_run(&delete_tasks, args, NULL);
 	(void) db_run(&delete_stages, args, NULL);
+	(void) db_run(&delete_votes, args, NULL);
+	(void) db_run(&delete_approvals, args, NULL);
+	(void) db_run(&delete_notifications, args, NULL);
 	(void) db_run(&delete_keys_of, args, NULL);
 	(void) db_run(&delete_deployments, args, NULL);
 	return true;

@@ -12,26 +12,37 @@
 #include "statemachine.h"
 #include "utils/builtins.h"
 
-static const char *const deployment_statuses[] = { "scheduled",      "queued",    "running",
-												   "rolling_back",   "succeeded", "failed",
-												   "cancelled",      "expired",   "rolled_back",
-												   "rollback_failed" };
+static const char *const deployment_statuses[] = {
+	"scheduled", "pending_approval", "queued",   "running", "rolling_back", "succeeded",
+	"failed",    "cancelled",        "rejected", "expired", "rolled_back",  "rollback_failed"
+};
 
-static const char *const deployment_events[] = { "release",       "start",     "succeed",
-												 "fail",          "roll_back", "finish_rollback",
-												 "fail_rollback", "cancel",    "finish_cancel",
-												 "expire",        "retry",     "retry_rollback" };
+static const char *const deployment_events[] = { "release",        "start",     "succeed",
+												 "fail",           "roll_back", "finish_rollback",
+												 "fail_rollback",  "cancel",    "finish_cancel",
+												 "expire",         "retry",     "retry_rollback",
+												 "await_approval", "approve",   "reject" };
 
 static const Transition deployment_transitions[] = {
 	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_RELEASE, DEPLOYMENT_QUEUED },
 	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_CANCEL, DEPLOYMENT_CANCELLED },
 	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_EXPIRE, DEPLOYMENT_EXPIRED },
+	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_REJECT, DEPLOYMENT_REJECTED },
 	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_FAIL, DEPLOYMENT_FAILED },
+	{ DEPLOYMENT_PENDING_APPROVAL, DEPLOYMENT_APPROVE, DEPLOYMENT_QUEUED },
+	{ DEPLOYMENT_PENDING_APPROVAL, DEPLOYMENT_CANCEL, DEPLOYMENT_CANCELLED },
+	{ DEPLOYMENT_PENDING_APPROVAL, DEPLOYMENT_REJECT, DEPLOYMENT_REJECTED },
+	{ DEPLOYMENT_PENDING_APPROVAL, DEPLOYMENT_EXPIRE, DEPLOYMENT_EXPIRED },
+	{ DEPLOYMENT_PENDING_APPROVAL, DEPLOYMENT_FAIL, DEPLOYMENT_FAILED },
 	{ DEPLOYMENT_QUEUED, DEPLOYMENT_START, DEPLOYMENT_RUNNING },
 	{ DEPLOYMENT_QUEUED, DEPLOYMENT_CANCEL, DEPLOYMENT_CANCELLED },
 	{ DEPLOYMENT_QUEUED, DEPLOYMENT_EXPIRE, DEPLOYMENT_EXPIRED },
+	{ DEPLOYMENT_QUEUED, DEPLOYMENT_REJECT, DEPLOYMENT_REJECTED },
 	{ DEPLOYMENT_QUEUED, DEPLOYMENT_FAIL, DEPLOYMENT_FAILED },
 	{ DEPLOYMENT_RUNNING, DEPLOYMENT_SUCCEED, DEPLOYMENT_SUCCEEDED },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_AWAIT_APPROVAL, DEPLOYMENT_PENDING_APPROVAL },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_REJECT, DEPLOYMENT_REJECTED },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_EXPIRE, DEPLOYMENT_EXPIRED },
 	{ DEPLOYMENT_RUNNING, DEPLOYMENT_FAIL, DEPLOYMENT_FAILED },
 	{ DEPLOYMENT_RUNNING, DEPLOYMENT_ROLL_BACK, DEPLOYMENT_ROLLING_BACK },
 	{ DEPLOYMENT_RUNNING, DEPLOYMENT_CANCEL, DEPLOYMENT_RUNNING },
@@ -44,22 +55,30 @@ static const Transition deployment_transitions[] = {
 	{ DEPLOYMENT_ROLLBACK_FAILED, DEPLOYMENT_RETRY_ROLLBACK, DEPLOYMENT_ROLLING_BACK }
 };
 
-static const char *const stage_statuses[] = { "pending", "running", "succeeded",
-											  "failed",  "skipped", "cancelled" };
+static const char *const stage_statuses[] = { "pending",   "waiting_approval", "running",
+											  "succeeded", "failed",           "skipped",
+											  "cancelled" };
 
-static const char *const stage_events[] = { "start", "succeed", "fail", "skip", "cancel", "reset" };
+static const char *const stage_events[] = { "start",  "succeed", "fail",          "skip",
+											"cancel", "reset",   "await_approval" };
 
-static const Transition stage_transitions[] = { { STAGE_PENDING, STAGE_START, STAGE_RUNNING },
-												{ STAGE_PENDING, STAGE_SKIP, STAGE_SKIPPED },
-												{ STAGE_PENDING, STAGE_CANCEL, STAGE_CANCELLED },
-												{ STAGE_RUNNING, STAGE_SUCCEED, STAGE_SUCCEEDED },
-												{ STAGE_RUNNING, STAGE_SKIP, STAGE_SKIPPED },
-												{ STAGE_RUNNING, STAGE_FAIL, STAGE_FAILED },
-												{ STAGE_RUNNING, STAGE_CANCEL, STAGE_CANCELLED },
-												{ STAGE_SUCCEEDED, STAGE_RESET, STAGE_PENDING },
-												{ STAGE_FAILED, STAGE_RESET, STAGE_PENDING },
-												{ STAGE_SKIPPED, STAGE_RESET, STAGE_PENDING },
-												{ STAGE_CANCELLED, STAGE_RESET, STAGE_PENDING } };
+static const Transition stage_transitions[] = {
+	{ STAGE_PENDING, STAGE_START, STAGE_RUNNING },
+	{ STAGE_PENDING, STAGE_AWAIT_APPROVAL, STAGE_WAITING_APPROVAL },
+	{ STAGE_PENDING, STAGE_SKIP, STAGE_SKIPPED },
+	{ STAGE_PENDING, STAGE_CANCEL, STAGE_CANCELLED },
+	{ STAGE_WAITING_APPROVAL, STAGE_START, STAGE_RUNNING },
+	{ STAGE_WAITING_APPROVAL, STAGE_CANCEL, STAGE_CANCELLED },
+	{ STAGE_WAITING_APPROVAL, STAGE_RESET, STAGE_PENDING },
+	{ STAGE_RUNNING, STAGE_SUCCEED, STAGE_SUCCEEDED },
+	{ STAGE_RUNNING, STAGE_SKIP, STAGE_SKIPPED },
+	{ STAGE_RUNNING, STAGE_FAIL, STAGE_FAILED },
+	{ STAGE_RUNNING, STAGE_CANCEL, STAGE_CANCELLED },
+	{ STAGE_SUCCEEDED, STAGE_RESET, STAGE_PENDING },
+	{ STAGE_FAILED, STAGE_RESET, STAGE_PENDING },
+	{ STAGE_SKIPPED, STAGE_RESET, STAGE_PENDING },
+	{ STAGE_CANCELLED, STAGE_RESET, STAGE_PENDING }
+};
 
 static const char *const task_statuses[] = { "pending",   "ready",   "running", "retry_wait",
 											 "succeeded", "failed",  "skipped", "cancelled",
@@ -89,6 +108,25 @@ static const Transition task_transitions[] = {
 	{ TASK_REVERTING, TASK_FAIL_REVERT, TASK_SUCCEEDED }
 };
 
+static const char *const approval_statuses[] = { "pending", "approved", "rejected",
+												 "expired", "void",     "bypassed" };
+
+static const char *const approval_events[] = { "approve", "reject", "expire", "invalidate",
+											   "bypass" };
+
+/* One that was approved or bypassed can still lose its force until it is used; then nothing changes. */
+static const Transition approval_transitions[] = {
+	{ APPROVAL_PENDING, APPROVAL_APPROVE, APPROVAL_APPROVED },
+	{ APPROVAL_PENDING, APPROVAL_REJECT, APPROVAL_REJECTED },
+	{ APPROVAL_PENDING, APPROVAL_EXPIRE, APPROVAL_EXPIRED },
+	{ APPROVAL_PENDING, APPROVAL_INVALIDATE, APPROVAL_VOID },
+	{ APPROVAL_PENDING, APPROVAL_BYPASS, APPROVAL_BYPASSED },
+	{ APPROVAL_APPROVED, APPROVAL_EXPIRE, APPROVAL_EXPIRED },
+	{ APPROVAL_APPROVED, APPROVAL_INVALIDATE, APPROVAL_VOID },
+	{ APPROVAL_BYPASSED, APPROVAL_EXPIRE, APPROVAL_EXPIRED },
+	{ APPROVAL_BYPASSED, APPROVAL_INVALIDATE, APPROVAL_VOID }
+};
+
 #define MACHINE(name_, first, second)                                          \
 	const Machine name_##_machine = { .name = #name_,                          \
 									  .statuses = name_##_statuses,            \
@@ -101,6 +139,7 @@ static const Transition task_transitions[] = {
 MACHINE(deployment, DEPLOYMENT_SCHEDULED, DEPLOYMENT_QUEUED);
 MACHINE(stage, STAGE_PENDING, -1);
 MACHINE(task, TASK_PENDING, -1);
+MACHINE(approval, APPROVAL_PENDING, -1);
 
 PG_FUNCTION_INFO_V1(hotswap_state_diagram);
 
@@ -138,7 +177,8 @@ machine_next(const Machine *machine, int from, int event)
 			appendStringInfo(&legal, "%s%s", legal.len ? ", " : "",
 							 machine->statuses[machine->transitions[i].from]);
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("cannot %s a %s that is %s", machine->events[event], machine->name,
+					errmsg("cannot %s %s %s that is %s", machine->events[event],
+						   machine == &approval_machine ? "an" : "a", machine->name,
 						   machine->statuses[from]),
 					errdetail("It is legal from: %s.", legal.data)));
 }
@@ -173,7 +213,8 @@ is_end(const Machine *machine, int status)
 Datum
 hotswap_state_diagram(PG_FUNCTION_ARGS)
 {
-	const Machine *const machines[] = { &deployment_machine, &stage_machine, &task_machine };
+	const Machine *const machines[] = { &deployment_machine, &stage_machine, &task_machine,
+										&approval_machine };
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const Machine *machine = NULL;
 	StringInfoData out;
@@ -184,7 +225,7 @@ hotswap_state_diagram(PG_FUNCTION_ARGS)
 	if (machine == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("unknown state machine: \"%s\"", name),
-						errhint("The state machines are deployment, stage and task.")));
+						errhint("The state machines are deployment, stage, task and approval.")));
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "stateDiagram-v2\n");

@@ -1,6 +1,6 @@
 /*
  * statemachine.h
- *		The states of deployments, stages and tasks, and the only transitions between them.
+ *		The states of deployments, stages, tasks and approvals, and the only transitions between them.
  */
 #ifndef HOTSWAP_STATEMACHINE_H
 #define HOTSWAP_STATEMACHINE_H
@@ -8,12 +8,14 @@
 typedef enum DeploymentStatus
 {
 	DEPLOYMENT_SCHEDULED,
+	DEPLOYMENT_PENDING_APPROVAL,
 	DEPLOYMENT_QUEUED,
 	DEPLOYMENT_RUNNING,
 	DEPLOYMENT_ROLLING_BACK,
 	DEPLOYMENT_SUCCEEDED,
 	DEPLOYMENT_FAILED,
 	DEPLOYMENT_CANCELLED,
+	DEPLOYMENT_REJECTED,
 	DEPLOYMENT_EXPIRED,
 	DEPLOYMENT_ROLLED_BACK,
 	DEPLOYMENT_ROLLBACK_FAILED
@@ -30,14 +32,18 @@ typedef enum DeploymentEvent
 	DEPLOYMENT_FAIL_ROLLBACK,
 	DEPLOYMENT_CANCEL,
 	DEPLOYMENT_FINISH_CANCEL, /* what was running has been broken off */
-	DEPLOYMENT_EXPIRE,        /* start_by has passed */
+	DEPLOYMENT_EXPIRE,        /* start_by has passed, or an approval has expired */
 	DEPLOYMENT_RETRY,
-	DEPLOYMENT_RETRY_ROLLBACK
+	DEPLOYMENT_RETRY_ROLLBACK,
+	DEPLOYMENT_AWAIT_APPROVAL,
+	DEPLOYMENT_APPROVE,
+	DEPLOYMENT_REJECT
 } DeploymentEvent;
 
 typedef enum StageStatus
 {
 	STAGE_PENDING,
+	STAGE_WAITING_APPROVAL,
 	STAGE_RUNNING,
 	STAGE_SUCCEEDED,
 	STAGE_FAILED,
@@ -52,7 +58,8 @@ typedef enum StageEvent
 	STAGE_FAIL,
 	STAGE_SKIP,
 	STAGE_CANCEL,
-	STAGE_RESET /* retry */
+	STAGE_RESET, /* retry */
+	STAGE_AWAIT_APPROVAL
 } StageEvent;
 
 typedef enum TaskStatus
@@ -84,6 +91,25 @@ typedef enum TaskEvent
 	TASK_FAIL_REVERT
 } TaskEvent;
 
+typedef enum ApprovalStatus
+{
+	APPROVAL_PENDING,
+	APPROVAL_APPROVED,
+	APPROVAL_REJECTED,
+	APPROVAL_EXPIRED,
+	APPROVAL_VOID,
+	APPROVAL_BYPASSED
+} ApprovalStatus;
+
+typedef enum ApprovalEvent
+{
+	APPROVAL_APPROVE, /* the quorum is there */
+	APPROVAL_REJECT,
+	APPROVAL_EXPIRE,
+	APPROVAL_INVALIDATE, /* it is not about what will run any more, or its votes are gone */
+	APPROVAL_BYPASS
+} ApprovalEvent;
+
 typedef struct Transition
 {
 	int from;
@@ -105,6 +131,7 @@ typedef struct Machine
 extern const Machine deployment_machine;
 extern const Machine stage_machine;
 extern const Machine task_machine;
+extern const Machine approval_machine;
 
 extern int machine_next(const Machine *machine, int from, int event);
 extern bool machine_allows(const Machine *machine, int from, int event);

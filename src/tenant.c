@@ -45,9 +45,9 @@ static DbStatement insert_default_tenant =
 				 UUIDOID);
 
 static DbStatement insert_environments = DB_STATEMENT(
-	"INSERT INTO hotswap.environment (tenant_id, name, rank, strategy, revert_on_failure)"
-	" SELECT $1, e.name, e.rank, 'direct', true FROM (VALUES ('development', 10), ('qa', 20),"
-	" ('staging', 30), ('production', 40)) e (name, rank)"
+	"INSERT INTO hotswap.environment (tenant_id, name, rank, strategy, revert_on_failure, min_approvals)"
+	" SELECT $1, e.name, e.rank, 'direct', true, e.min_approvals FROM (VALUES ('development', 10, 0),"
+	" ('qa', 20, 0), ('staging', 30, 1), ('production', 40, 1)) e (name, rank, min_approvals)"
 	" ON CONFLICT DO NOTHING",
 	UUIDOID);
 

@@ -2,7 +2,7 @@
  * walk.h
  *		A deployment during a visit of the dispatcher: what the files of the pipeline share.
  *
- * pipeline.c decides what comes next; stage.c starts a stage; stagetask.c starts, counts and
+ * pipeline.c decides what comes next; gate.c holds a stage back; stage.c starts one; stagetask.c starts, counts and
  * settles the tasks of one; rollback.c takes back what was swapped.
  */
 #ifndef HOTSWAP_WALK_H
@@ -20,6 +20,7 @@ typedef struct Walk
 	List *stages;
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
+	List *approvals;
 } Walk;
 
 /* How far the tasks of a stage are. */

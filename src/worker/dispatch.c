@@ -152,6 +152,12 @@ dispatch_announced(const void *entries, int count)
 	{
 		DueItem *item = dueset_find(&ring[i].deployment);
 
+		/* one that stood in no lane may have come to need some */
+		if (item && item->nlinks == 0)
+		{
+			dueset_remove(item);
+			item = NULL;
+		}
 		if (item)
 			dueset_touch(item);
 		else
@@ -513,15 +519,18 @@ apply(const Visit *v)
 		run_here(item, v->started);
 }
 
-/* A scheduled deployment that has been released stands in its lanes from now on. */
+/*
+ * A deployment that has been released stands in its lanes from now on; one that waits for an approval
+ * leaves them to others.
+ */
 static void
-enter_lanes(const Visit *v)
+change_lanes(const Visit *v)
 {
 	DueItem *item = dueset_find(&v->deployment);
 	Datum tenant = UUIDPGetDatum(&v->tenant);
 	Datum id = UUIDPGetDatum(&v->deployment);
 
-	if (item == NULL || !v->queued || item->nlinks > 0)
+	if (item == NULL || (!v->parked && !v->queued) || v->queued == (item->nlinks > 0))
 		return;
 	dueset_remove(item);
 	mode->begin();
@@ -628,7 +637,7 @@ run_batch(void)
 	for (int i = 0; i < count; i++)
 		apply(&visits[i]);
 	for (int i = 0; i < count; i++)
-		enter_lanes(&visits[i]);
+		change_lanes(&visits[i]);
 	forget_settled();
 	return count > 0;
 }

@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
+#include "commands/async.h"
 #include "commands/extension.h"
 #include "compat.h"
 #include "db.h"
@@ -207,6 +208,7 @@ typedef struct Announced
 	bool reload;
 	bool check_extension;
 	bool prepared;
+	bool notify;
 	int count;
 	RingEntry entries[DRAIN_LIMIT];
 } Announced;
@@ -218,12 +220,25 @@ take_announced(Announced *a)
 	a->reload = slot->reload || slot->overflow;
 	a->check_extension = slot->check_extension;
 	a->prepared = slot->prepared;
-	slot->reload = slot->overflow = slot->check_extension = false;
+	/* whatever made a reload necessary may have kept the wake-up from us */
+	a->notify = slot->notify || a->reload;
+	slot->reload = slot->overflow = slot->check_extension = slot->notify = false;
 	if (a->reload)
 		slot->head = slot->tail; /* it will all be loaded */
 	for (a->count = 0; a->count < DRAIN_LIMIT && slot->head != slot->tail; a->count++)
 		a->entries[a->count] = slot->ring[slot->head++ % RING_SIZE];
 	LWLockRelease(slot->lock);
+}
+
+/* Tells those who listen that there is something in the outbox: one NOTIFY for whatever came together. */
+static void
+notify_listeners(void)
+{
+	if (hotswap_notify_channel[0] == '\0')
+		return;
+	begin();
+	Async_Notify(hotswap_notify_channel, "");
+	commit();
 }
 
 static bool
@@ -331,6 +346,11 @@ turn(Announced *a, DispatchState *state)
 	else if (a->count > 0)
 	{
 		dispatch_announced(a->entries, a->count);
+		worked = true;
+	}
+	if (a->notify)
+	{
+		notify_listeners();
 		worked = true;
 	}
 	dispatch_reap(false);

@@ -29,23 +29,28 @@ typedef struct PathEntry
 	List *environments;
 } PathEntry;
 
-static DbStatement all_deployments = DB_STATEMENT0(
-	"SELECT d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at, d.start_by,"
-	" CASE WHEN d.status IN ('running', 'rolling_back') THEN ARRAY(SELECT s.environment"
-	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"
-	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped')) END"
-	" FROM hotswap.work_item w JOIN hotswap.deployment d"
-	" ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id");
+/* what those that have been started are through with, and when the first pending approval expires */
+#define LOADED_COLUMNS                                                                                    \
+	"d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at,"                         \
+	" CASE WHEN d.started_at IS NULL THEN d.start_by END,"                                                \
+	" CASE WHEN d.started_at IS NOT NULL THEN ARRAY(SELECT s.environment"                                 \
+	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"                    \
+	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped'))" \
+	" END, CASE WHEN d.gated THEN (SELECT pg_catalog.min(a.expires_at) FROM hotswap.approval a"           \
+	" WHERE a.tenant_id = d.tenant_id AND a.deployment_id = d.id AND a.status = 'pending') END"
+
+static DbStatement all_deployments =
+	DB_STATEMENT0("SELECT " LOADED_COLUMNS " FROM hotswap.work_item w JOIN hotswap.deployment d"
+				  " ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id");
 
 /* OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it plans */
-static DbStatement some_deployments = DB_STATEMENT(
-	"SELECT d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at, d.start_by,"
-	" NULL::text[] FROM unnest($1, $2) e (tenant_id, id)"
-	" CROSS JOIN LATERAL (SELECT 1 FROM hotswap.work_item w"
-	" WHERE w.tenant_id = e.tenant_id AND w.deployment_id = e.id OFFSET 0) w"
-	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
-	" WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d",
-	UUIDARRAYOID, UUIDARRAYOID);
+static DbStatement some_deployments =
+	DB_STATEMENT("SELECT " LOADED_COLUMNS " FROM unnest($1, $2) e (tenant_id, id)"
+				 " CROSS JOIN LATERAL (SELECT 1 FROM hotswap.work_item w"
+				 " WHERE w.tenant_id = e.tenant_id AND w.deployment_id = e.id OFFSET 0) w"
+				 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
+				 " WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d",
+				 UUIDARRAYOID, UUIDARRAYOID);
 
 static List *
 find_path(const pg_uuid_t *tenant, const char *environment)
@@ -108,6 +113,7 @@ typedef struct Loaded
 	char *environment;
 	TimestampTz run_at;
 	TimestampTz start_by;
+	TimestampTz approval_due;
 	List *finished;
 } Loaded;
 
@@ -149,6 +155,7 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 		rows[i].environment = db_text(i, 6);
 		rows[i].run_at = db_time(i, 7, DT_NOEND);
 		rows[i].start_by = db_time(i, 8, DT_NOEND);
+		rows[i].approval_due = db_time(i, 10, DT_NOEND);
 		rows[i].finished = isnull ? NIL : text_list(finished);
 	}
 	db_leave(&scope);
@@ -163,14 +170,16 @@ enroll(const Loaded *row)
 	DueItem *item = dueset_add(&row->tenant, &row->id, row->priority, started, list_length(path));
 
 	if (row->status == DEPLOYMENT_SCHEDULED)
-		dueset_timer(item, Min(row->run_at, row->start_by));
+		dueset_timer(item, Min(Min(row->run_at, row->start_by), row->approval_due));
+	else if (row->status == DEPLOYMENT_PENDING_APPROVAL)
+		dueset_timer(item, row->approval_due);
 	else
 	{
 		join_lanes(item, row->environment, row->module, row->finished);
 		if (started)
 			dueset_touch(item);
 		else
-			dueset_timer(item, row->start_by);
+			dueset_timer(item, Min(row->start_by, row->approval_due));
 	}
 	return item;
 }

@@ -40,6 +40,7 @@ typedef struct DatabaseSlot
 	bool check_extension; /* it was dropped or updated */
 	bool prepared;        /* a prepared transaction may announce nothing when it commits */
 	bool overflow;        /* the ring was full: load everything anew */
+	bool notify;          /* there is something new in the outbox */
 	bool evicted;         /* the dispatcher has been sent away: that is no failure */
 	bool no_workers;      /* an executor could not be started for want of worker slots */
 	uint32 head;          /* next entry to read */

@@ -37,6 +37,7 @@ static Noted *noted = NULL; /* space for NOTED_LIMIT, from the first use on */
 static int nnoted = 0;
 static bool noted_overflow = false;
 static bool noted_reload = false;
+static bool noted_outbox = false;
 static bool noted_extension = false; /* extension made, changed or dropped in this database */
 static bool noted_databases = false; /* databases made or changed */
 static bool deferred = false;        /* announced by wake_announce(), not at commit */
@@ -70,9 +71,16 @@ wake_reload(void)
 	noted_reload = true;
 }
 
+void
+wake_notify(void)
+{
+	noted_outbox = true;
+}
+
 static void
 forget(void)
 {
+	noted_outbox = false;
 	nnoted = 0;
 	noted_overflow = noted_reload = noted_extension = noted_databases = false;
 }
@@ -102,6 +110,8 @@ tell_dispatcher(void)
 		slot->overflow = true;
 	if (noted_reload)
 		slot->reload = true;
+	if (noted_outbox)
+		slot->notify = true;
 	if (noted_extension)
 		slot->check_extension = true;
 	if (slot->dispatcher_pid != 0 && !self)
@@ -125,7 +135,7 @@ tell_launcher(void)
 static void
 announce(void)
 {
-	if (nnoted > 0 || noted_overflow || noted_reload || noted_extension)
+	if (nnoted > 0 || noted_overflow || noted_reload || noted_extension || noted_outbox)
 		tell_dispatcher();
 	if (noted_overflow)
 		waiter_wake_all();

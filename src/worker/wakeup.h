@@ -15,6 +15,9 @@ extern void wake_deployment(const pg_uuid_t *tenant, const pg_uuid_t *deployment
 /* The dispatcher has to load everything anew: environments, nodes' rank, stop or adopt changed. */
 extern void wake_reload(void);
 
+/* There is something new in the outbox: the dispatcher sends its NOTIFY. */
+extern void wake_notify(void);
+
 /* From now on this process announces by wake_announce(), when a commit is quite complete. */
 extern void wake_defer(void);
 extern void wake_announce(void);

@@ -75,8 +75,8 @@ UPDATE hotswap.audit_event SET at = '2020-02-15' WHERE subject = 'tenant' AND se
 RESET session_replication_role;
 SELECT is((SELECT count(*) FROM hotswap.audit_event_202001), 1::bigint, 'an old partition');
 SELECT is((SELECT count(*) FROM hotswap.audit_event_default), 1::bigint, 'and an old event in the default partition');
-INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at, finished_at, audit_hash, module, version, environment, requested_by, run_by_role, metadata, idempotency_key)
-	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', 'succeeded', 0, 1, '2020-01-01', '2020-01-01', decode(repeat('00', 32), 'hex'), 'm', '1', 'qa', 'x', 'x', '{}', 'old');
+INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at, finished_at, audit_hash, module, version, environment, requested_by, run_by_role, login, metadata, idempotency_key)
+	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', 'succeeded', 0, 1, '2020-01-01', '2020-01-01', decode(repeat('00', 32), 'hex'), 'm', '1', 'qa', 'x', 'x', 'x', '{}', 'old');
 INSERT INTO hotswap.stage (tenant_id, deployment_id, ordinal, kind, status) VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', 1, 'build', 'succeeded');
 INSERT INTO hotswap.task (tenant_id, deployment_id, stage, ordinal, kind, status, wave, attempt, node_id)
 	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', 1, 1, 'swap', 'succeeded', 1, 1, '016f0000-0000-7000-8000-00000000000a');

@@ -102,7 +102,7 @@ SELECT results_eq(format('SELECT status::text, cancel_reason, message, finished_
 	$$VALUES ('cancelled', 'not today', 'not today', true)$$, 'with its reason');
 SELECT is((SELECT count(*) FROM hotswap.work_item WHERE deployment_id = :'id'), 0::bigint, 'and out of the queue');
 SELECT throws_ok(format('SELECT hotswap.cancel(%L, ''again'')', :'id'), '55000', 'cannot cancel a deployment that is cancelled', 'twice');
-SELECT is((pg_temp.refusal(format('SELECT hotswap.cancel(%L, ''again'')', :'id'))).detail, 'It is legal from: scheduled, queued, running.',
+SELECT is((pg_temp.refusal(format('SELECT hotswap.cancel(%L, ''again'')', :'id'))).detail, 'It is legal from: scheduled, pending_approval, queued, running.',
 	'the detail says when it is legal');
 SELECT throws_ok(format('SELECT hotswap.retry(%L)', s), code, message, 'retry() of ' || coalesce(s, 'NULL'))
 FROM (VALUES (NULL, '22023', 'deployment must not be null'), (:'id', '55000', 'cannot retry a deployment that is cancelled'),
@@ -120,7 +120,7 @@ SELECT is(hotswap.wait(:'id2', '60 s'), 'failed', 'the target has no nodes: fail
 SELECT is(hotswap.wait(:'id3', '60 s'), 'failed', 'so does the other one');
 SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'id2'), 'environment "qa" has no nodes', 'and says so');
 SELECT hotswap.register_node('development', 'dev', run_as => 'hotswap_test_deploy_a', schema => 'a') AS node_a,
-	hotswap.register_node('staging', 'stage', run_as => 'hotswap_test_deploy_b', schema => 'b') AS node_b \gset
+	hotswap.set_approval_policy('staging', 0), hotswap.register_node('staging', 'stage', run_as => 'hotswap_test_deploy_b', schema => 'b') AS node_b \gset
 SELECT hotswap.deploy('billing', '1', 'staging') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'deployed');
 SELECT results_eq(format('SELECT kind::text, environment, status::text, message LIKE ''sha256 %%'' FROM hotswap.stages WHERE deployment_id = %L ORDER BY ordinal', :'d'),

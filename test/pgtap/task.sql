@@ -49,7 +49,7 @@ FROM (VALUES
 	('a deferred constraint', '23503', 'insert or update on table "child" violates foreign key constraint "child_id_fkey"',
 		'CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED); INSERT INTO child VALUES (1)'),
 	('a procedure that commits', '2D000', 'invalid transaction termination', 'CREATE PROCEDURE p() LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$; CALL p()'),
-	('no right', '42501', 'permission denied for schema hotswap', 'DELETE FROM hotswap.deployment'),
+	('no right', '42501', 'permission denied for table deployment', 'DELETE FROM hotswap.deployment'),
 	('division by zero', '22012', 'division by zero', 'SELECT 1/0'))
 	v (what, code, message, script);
 SELECT is(hotswap.wait(id, '60 s'), 'failed', what) FROM request;

@@ -151,7 +151,7 @@ for my $name ('a', 'b')
 }
 sql(q(CREATE VIEW in_database AS
 	SELECT 'a' AS node, * FROM a.swapped UNION ALL SELECT 'b', * FROM b.swapped;
-	SELECT hotswap.configure_environment('production', 1);
+	SELECT hotswap.configure_environment('production', 1), hotswap.set_approval_policy('production', 0);
 	SELECT hotswap.register_node('production', 'a', run_as => 'role_a', schema => 'a');
 	SELECT hotswap.register_node('production', 'b', run_as => 'role_b', schema => 'b')));
 

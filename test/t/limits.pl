@@ -127,7 +127,8 @@ my $dispatcher = dispatcher_pid('postgres');
 sub only
 {
 	my ($role) = @_;
-	$node->safe_psql('postgres', "SELECT hotswap.remove_node(id) FROM hotswap.nodes WHERE environment = 'production';
+	$node->safe_psql('postgres', "SELECT hotswap.set_approval_policy('production', 0);
+		SELECT hotswap.remove_node(id) FROM hotswap.nodes WHERE environment = 'production';
 		SELECT hotswap.register_node('production', '$role', run_as => '$role')");
 	return;
 }

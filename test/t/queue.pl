@@ -59,7 +59,7 @@ sub pgbench_script
 
 sql(q(CREATE ROLE role_a LOGIN;
 	CREATE SCHEMA a AUTHORIZATION role_a CREATE TABLE swapped (module text, version text);
-	SELECT hotswap.configure_environment('production', 1);
+	SELECT hotswap.configure_environment('production', 1), hotswap.set_approval_policy('production', 0);
 	SELECT hotswap.register_node('production', 'a', run_as => 'role_a', schema => 'a');
 	SELECT hotswap.publish_version('m' || m, v::text,
 		format('INSERT INTO swapped VALUES (%L, %L)', 'm' || m, v))
