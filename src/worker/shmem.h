@@ -92,7 +92,7 @@ typedef struct Hold
 typedef struct Waiter
 {
 	int next; /* in its bucket's list; -1: last */
-	pg_uuid_t deployment;
+	pg_uuid_t key;
 } Waiter;
 
 typedef struct SharedState

@@ -1,10 +1,11 @@
 /*
  * waiter.c
- *		Who waits for which deployment: a hash table of lists in shared memory.
+ *		Who waits for what: a hash table of lists in shared memory.
  *
- * A waiter's latch is set only for the deployment it waits for, so a thousand waiters on a thousand
- * deployments do not wake each other.  A session waits for one deployment at a time, so the list's
- * links live in an array by number of PGPROC.  None of these functions can fail.
+ * The key is the id of a deployment, or any other 16 bytes that nobody else uses.  A waiter's latch is
+ * set only for the key it waits for, so a thousand waiters on a thousand deployments do not wake each
+ * other.  A session waits for one thing at a time, so the list's links live in an array by number of
+ * PGPROC.  None of these functions can fail.
  */
 #include "postgres.h"
 
@@ -15,33 +16,33 @@
 #include "worker/waiter.h"
 
 static int *
-bucket(const pg_uuid_t *deployment)
+bucket(const pg_uuid_t *key)
 {
-	uint32 hash = hash_bytes(deployment->data, UUID_LEN);
+	uint32 hash = hash_bytes(key->data, UUID_LEN);
 
 	return &shared->waiter_heads[hash % WAITER_BUCKETS];
 }
 
-/* From now on this session's latch is set when the deployment's end has committed. */
+/* From now on this session's latch is set when what it waits for has committed. */
 void
-waiter_add(const pg_uuid_t *deployment)
+waiter_add(const pg_uuid_t *key)
 {
 	int me = my_proc_number();
 	Waiter *waiter = &shmem_waiters()[me];
-	int *head = bucket(deployment);
+	int *head = bucket(key);
 
 	LWLockAcquire(shared->waiter_lock, LW_EXCLUSIVE);
-	waiter->deployment = *deployment;
+	waiter->key = *key;
 	waiter->next = *head;
 	*head = me;
 	LWLockRelease(shared->waiter_lock);
 }
 
 void
-waiter_remove(const pg_uuid_t *deployment)
+waiter_remove(const pg_uuid_t *key)
 {
 	int me = my_proc_number();
-	int *link = bucket(deployment);
+	int *link = bucket(key);
 
 	LWLockAcquire(shared->waiter_lock, LW_EXCLUSIVE);
 	while (*link != -1 && *link != me)
@@ -52,16 +53,16 @@ waiter_remove(const pg_uuid_t *deployment)
 }
 
 void
-waiter_wake(const pg_uuid_t *deployment)
+waiter_wake(const pg_uuid_t *key)
 {
 	LWLockAcquire(shared->waiter_lock, LW_SHARED);
-	for (int i = *bucket(deployment); i != -1; i = shmem_waiters()[i].next)
-		if (uuid_equal(&shmem_waiters()[i].deployment, deployment))
+	for (int i = *bucket(key); i != -1; i = shmem_waiters()[i].next)
+		if (uuid_equal(&shmem_waiters()[i].key, key))
 			shmem_wake_proc(i);
 	LWLockRelease(shared->waiter_lock);
 }
 
-/* For the rare case that a transaction ended more deployments than it could note. */
+/* For the rare case that a transaction changed more than it could note. */
 void
 waiter_wake_all(void)
 {

@@ -1,15 +1,15 @@
 /*
  * waiter.h
- *		Sessions that wait for a deployment to end.
+ *		Sessions that wait for something: the key is a deployment's id, or another 16 bytes.
  */
 #ifndef HOTSWAP_WAITER_H
 #define HOTSWAP_WAITER_H
 
 #include "utils/uuid.h"
 
-extern void waiter_add(const pg_uuid_t *deployment);
-extern void waiter_remove(const pg_uuid_t *deployment);
-extern void waiter_wake(const pg_uuid_t *deployment);
+extern void waiter_add(const pg_uuid_t *key);
+extern void waiter_remove(const pg_uuid_t *key);
+extern void waiter_wake(const pg_uuid_t *key);
 extern void waiter_wake_all(void);
 
 #endif /* HOTSWAP_WAITER_H */
