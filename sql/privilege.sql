@@ -16,4 +16,6 @@ SELECT pg_catalog.pg_extension_config_dump('hotswap.stage', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.work_item', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.idempotency_key', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.token_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.lease', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.audit_event_default', '');

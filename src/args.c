@@ -31,14 +31,12 @@ is_blank(const char *value)
 	return *value == '\0';
 }
 
-/* A text that is not null, not blank and at most limit characters long. */
+/* A text that is not blank and at most limit characters long. */
 char *
-arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+arg_text_value(Datum datum, const char *word, int limit)
 {
-	char *value;
+	char *value = text_to_cstring(DatumGetTextPP(datum));
 
-	refuse_null(fcinfo, n, word);
-	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	if (is_blank(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be blank", word)));
@@ -49,6 +47,14 @@ arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 						errdetail("It has %d characters; at most %d are allowed.",
 								  pg_mbstrlen(value), limit)));
 	return value;
+}
+
+/* The same of an argument, which must not be null. */
+char *
+arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	refuse_null(fcinfo, n, word);
+	return arg_text_value(PG_GETARG_DATUM(n), word, limit);
 }
 
 char *
@@ -134,6 +140,20 @@ arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max
 						errmsg("%s is out of range: %d", word, value),
 						errdetail("It must be between %d and %d.", min, max)));
 	return value;
+}
+
+int64
+arg_int64(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_INT64(n);
+}
+
+bool
+arg_bool(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_BOOL(n);
 }
 
 pg_uuid_t

@@ -19,11 +19,14 @@
 #define PRIORITY_LIMIT 1000
 
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit);
+extern char *arg_text_value(Datum datum, const char *word, int limit);
 extern char *arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern char *arg_identifier(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 extern Jsonb *arg_object(FunctionCallInfo fcinfo, int n, const char *word);
 extern int32 arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max);
+extern int64 arg_int64(FunctionCallInfo fcinfo, int n, const char *word);
+extern bool arg_bool(FunctionCallInfo fcinfo, int n, const char *word);
 extern pg_uuid_t arg_uuid(FunctionCallInfo fcinfo, int n, const char *word);
 extern Oid arg_oid(FunctionCallInfo fcinfo, int n, const char *word);
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int n, const char *word);

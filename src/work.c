@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "lease.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "retention.h"
@@ -75,6 +76,9 @@ keep_house(void)
 
 	begin();
 	retention_partitions();
+	SPI_commit();
+	begin();
+	(void) lease_expire();
 	SPI_commit();
 	while (more)
 	{

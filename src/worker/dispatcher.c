@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "db.h"
 #include "guc.h"
+#include "lease.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "retention.h"
@@ -44,6 +45,7 @@
 static DatabaseSlot *slot;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
 static TimestampTz next_rescan = DT_NOEND;
+static TimestampTz next_lease = DT_NOEND;
 
 static DbStatement prepared_transactions = DB_STATEMENT0(
 	"SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() LIMIT 1");
@@ -116,7 +118,8 @@ attach(Oid database)
 	slot->started_at = GetCurrentTimestamp();
 	slot->head = slot->tail = 0;
 	slot->overflow = slot->check_extension = slot->no_workers = false;
-	slot->reload = true;
+	slot->reload = slot->leases = true;
+	slot->next_lease = DT_NOEND;
 	/* before a restart somebody may have prepared a transaction */
 	slot->prepared = max_prepared_xacts > 0;
 	LWLockRelease(slot->lock);
@@ -207,6 +210,7 @@ typedef struct Announced
 	bool reload;
 	bool check_extension;
 	bool prepared;
+	bool leases;
 	int count;
 	RingEntry entries[DRAIN_LIMIT];
 } Announced;
@@ -218,7 +222,8 @@ take_announced(Announced *a)
 	a->reload = slot->reload || slot->overflow;
 	a->check_extension = slot->check_extension;
 	a->prepared = slot->prepared;
-	slot->reload = slot->overflow = slot->check_extension = false;
+	a->leases = slot->leases;
+	slot->reload = slot->leases = slot->overflow = slot->check_extension = false;
 	if (a->reload)
 		slot->head = slot->tail; /* it will all be loaded */
 	for (a->count = 0; a->count < DRAIN_LIMIT && slot->head != slot->tail; a->count++)
@@ -247,6 +252,7 @@ rescan(void)
 	/* the flag goes first: a transaction prepared after the look sets it again */
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	slot->prepared = false;
+	slot->leases = true;
 	LWLockRelease(slot->lock);
 	if (has_prepared_transactions())
 	{
@@ -258,6 +264,29 @@ rescan(void)
 	else
 		next_rescan = DT_NOEND;
 	(void) dispatch_load();
+}
+
+/* ---- leases ---- */
+
+static void
+set_next_lease(TimestampTz next)
+{
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->next_lease = next_lease = next;
+	LWLockRelease(slot->lock);
+}
+
+/* Ends the leases whose time is over.  What commits while it looks makes it look again. */
+static void
+end_leases(void)
+{
+	TimestampTz next;
+
+	set_next_lease(DT_NOEND);
+	begin();
+	next = lease_expire();
+	commit();
+	set_next_lease(next);
 }
 
 /* ---- housekeeping ---- */
@@ -333,6 +362,11 @@ turn(Announced *a, DispatchState *state)
 		dispatch_announced(a->entries, a->count);
 		worked = true;
 	}
+	if (a->leases || next_lease <= GetCurrentTimestamp())
+	{
+		end_leases();
+		worked = true;
+	}
 	dispatch_reap(false);
 	if (*state == DISPATCH_ALLOWED || *state == DISPATCH_STOPPED)
 		worked = dispatch_step() || worked;
@@ -369,7 +403,7 @@ try_turn(Announced *a, DispatchState *state, MemoryContext context)
 		FreeErrorData(error);
 		forgive(context, again || ShutdownRequestPending);
 		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-		slot->reload = slot->check_extension = true;
+		slot->reload = slot->check_extension = slot->leases = true;
 		LWLockRelease(slot->lock);
 		worked = false;
 		(void) WaitLatch(MyLatch,
@@ -388,6 +422,7 @@ time_to_sleep(void)
 	TimestampTz next = Min(dispatch_next(), pool_shrink());
 
 	next = Min(next, next_rescan);
+	next = Min(next, next_lease);
 	if (next_housekeeping != DT_NOBEGIN)
 		next = Min(next, next_housekeeping);
 	if (next == DT_NOEND)
