@@ -388,8 +388,13 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 Datum
 deployment_status_datum(FunctionCallInfo fcinfo, DeploymentStatus status)
 {
-	Oid type = get_func_rettype(fcinfo->flinfo->fn_oid);
+	return deployment_status_value(get_func_rettype(fcinfo->flinfo->fn_oid), status);
+}
 
+/* The same of the enum with this OID. */
+Datum
+deployment_status_value(Oid type, DeploymentStatus status)
+{
 	return OidInputFunctionCall(F_ENUM_IN, unconstify(char *, deployment_machine.statuses[status]),
 								type, -1);
 }

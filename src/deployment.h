@@ -50,6 +50,7 @@ extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *r
 extern void deployment_save(Deployment *d);
 extern void deployment_due(const Deployment *d, TimestampTz due);
 extern Datum deployment_status_datum(FunctionCallInfo fcinfo, DeploymentStatus status);
+extern Datum deployment_status_value(Oid type, DeploymentStatus status);
 extern char *deployment_id_text(const pg_uuid_t *id);
 pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
 
