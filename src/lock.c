@@ -186,10 +186,12 @@ lock_wait_until(const LOCKTAG *tag, LOCKMODE mode, bool session, TimestampTz end
 	}
 	for (;;)
 	{
-		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		long ms;
 
-		if (ms <= 0)
+		if (wait_deadline_passed(end))
 			return false;
+		/* at least one: zero would be no limit */
+		ms = Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
 		if (wait_limited(tag, mode, session, Min(ms, INT_MAX)))
 			return true;
 	}

@@ -77,9 +77,6 @@ keep_house(void)
 	begin();
 	retention_partitions();
 	SPI_commit();
-	begin();
-	(void) lease_expire();
-	SPI_commit();
 	while (more)
 	{
 		begin();
@@ -134,6 +131,9 @@ hotswap_work(PG_FUNCTION_ARGS)
 		dispatch_init(&foreground_mode);
 		state = work_off();
 		name_left_roles();
+		begin();
+		(void) lease_expire();
+		SPI_commit();
 		/* a database that is still empty may be about to get its partitions from a dump */
 		if (state != DISPATCH_NOTHING)
 			keep_house();
