@@ -87,16 +87,28 @@ static bool transaction_over = false; /* those that are transactional may be gon
 
 /* ---- keys ---- */
 
-/* The first eight bytes of the SHA-256, least significant first, as a signed number. */
+/*
+ * The first eight bytes of the SHA-256, least significant first, as a signed number.  The last name is
+ * remembered: the one that is released is usually the one that was taken.
+ */
 int64
 lock_key_of(const char *resource)
 {
+	static char last[RESOURCE_BYTES] = "";
+	static uint64 last_key;
 	uint8 hash[DIGEST_LENGTH];
 	uint64 key = 0;
 
+	if (strcmp(resource, last) == 0)
+		return (int64) last_key;
 	digest_plain(resource, strlen(resource), hash);
 	for (int i = 7; i >= 0; i--)
 		key = key << 8 | hash[i];
+	if (strlen(resource) < RESOURCE_BYTES)
+	{
+		strlcpy(last, resource, RESOURCE_BYTES);
+		last_key = key;
+	}
 	return (int64) key;
 }
 
@@ -313,9 +325,8 @@ refuse_for_room(void)
 
 /* Gives a token to the lock that has just been acquired, and notes who has it. */
 static int64
-note(const Request *r, bool fresh)
+note(const Request *r, Oid sequence, bool fresh)
 {
-	Oid sequence = token_sequence();
 	LockKey key = shared_key(r->key);
 	int64 token = 0;
 
@@ -356,6 +367,7 @@ acquire(const Request *r)
 {
 	volatile bool acquired = false;
 	volatile int64 token = 0;
+	Oid sequence = token_sequence(); /* before the lock comes, when time is not dear yet */
 	Mine *entry;
 	LOCKTAG tag;
 	bool fresh;
@@ -370,7 +382,7 @@ acquire(const Request *r)
 	{
 		acquired = wait_for(r, &tag);
 		if (acquired)
-			token = note(r, fresh);
+			token = note(r, sequence, fresh);
 	}
 	PG_CATCH();
 	{
@@ -496,6 +508,15 @@ release_one(int64 key, int mode)
 	/* the transaction has it, not the session; asking the server to release it would be a warning */
 	if (entry && entry->transactional && entry->count[mode] == 0)
 		return false;
+	/*
+	 * As far as is known it is the last time: the shared table is told first, so that whoever is woken
+	 * does not meet us there.
+	 */
+	if (entry && entry->count[mode] == 1 && !entry->transactional && entry->count[1 - mode] == 0)
+	{
+		forget(key);
+		entry = NULL;
+	}
 	done = LockRelease(&tag, lock_modes[mode], true);
 	if (entry && entry->count[mode] > 0)
 		entry->count[mode]--;
