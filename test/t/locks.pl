@@ -179,8 +179,11 @@ start($two, q(SELECT hotswap.lease_lock('l', '1 hour')));
 wait_for_waiting('b', 'Extension');
 is(sql(q(SELECT string_agg(concat_ws(' ', kind, resource, state, application_name, blocked_by::text), ', ' ORDER BY state) FROM hotswap.locks)),
 	'lease l held a {}, lease l waiting b {' . sql(q(SELECT pid FROM pg_stat_activity WHERE application_name = 'a')) . '}', 'who has it and who waits');
+my $released = time;
 is(ask($one, "SELECT hotswap.release_lease('l', $token)"), 't', 'released');
 my $second = finish($two);
+# Sooner or later something else would make it look again; a wake-up takes a millisecond.
+cmp_ok(time - $released, '<', 5, 'the release wakes who waits');
 cmp_ok($second, '>', $token, 'who waits is woken, and has a larger token');
 is(ask($one, "SELECT hotswap.release_lease('l', $token)"), 'f', 'it is not the first one\'s any more');
 like(refusal("SELECT hotswap.renew_lease('l', $token, '1 s')"), qr/YH002/, 'nor can it be renewed');
