@@ -18,3 +18,16 @@ ALTER TABLE bench.started OWNER TO bench;
 
 CREATE EXTENSION hotswap;
 SELECT hotswap.register_node('development', 'bench', run_as => 'bench', schema => 'bench');
+
+-- Locks: turns that were taken, and how a lock is taken by asking for it every 100 ms.
+CREATE TABLE bare.turn (asked timestamptz, got timestamptz NOT NULL, released timestamptz NOT NULL);
+CREATE SEQUENCE bare.tries;
+CREATE PROCEDURE bare.poll() LANGUAGE plpgsql AS $$
+BEGIN
+	LOOP
+		PERFORM nextval('bare.tries');
+		EXIT WHEN pg_try_advisory_lock(1);
+		COMMIT;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END $$;

@@ -136,6 +136,13 @@ CREATE FUNCTION hotswap.wait(deployment uuid, timeout interval DEFAULT NULL) RET
 COMMENT ON FUNCTION hotswap.wait(uuid, interval) IS
 'Blocks, without polling, until a deployment has ended, and returns its status; at the timeout it returns the current one. timeout: NULL waits without limit, zero does not wait. Needs READ COMMITTED and, if it has to wait, shared_preload_libraries. Errors: 22023 negative timeout, P0002 no such deployment, 55000 the deployment was requested or changed by the caller''s own uncommitted transaction, or the isolation level or the server''s configuration does not allow to wait. Locks nothing.';
 
+CREATE PROCEDURE hotswap.await(deployment uuid, timeout interval DEFAULT NULL,
+		INOUT status hotswap.deployment_status DEFAULT NULL)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'hotswap_await';
+COMMENT ON PROCEDURE hotswap.await(uuid, interval, hotswap.deployment_status) IS
+'Like wait(), as a procedure: ends the transaction it is called in and holds no snapshot while it waits, so that a long wait does not hold back vacuum. status: what is given is ignored; the result is the status. Errors: as wait(), except for those about the caller''s transaction; 2D000 inside a transaction block.';
+
 CREATE FUNCTION hotswap.explain(deployment uuid, OUT reason text, OUT detail text, OUT unblocked_by text)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -27,4 +27,6 @@ SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_vote', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_delegation', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.notification', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.idempotency_key', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.token_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.lease', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.audit_event_default', '');

@@ -16,6 +16,7 @@
 #include "db.h"
 #include "miscadmin.h"
 #include "notification.h"
+#include "pipeline.h"
 #include "plan.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -336,24 +337,13 @@ approval_open(Deployment *d, const char *environment, bool extra, int32 round,
 	return a;
 }
 
-static bool
-names_have(List *names, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, names)
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	return false;
-}
-
 static void
 require_on_path(List *extra, List *path)
 {
 	ListCell *cell;
 
 	foreach (cell, extra)
-		if (!names_have(path, lfirst(cell)))
+		if (!pipeline_path_has(path, lfirst(cell)))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("require_approval: environment \"%s\" is not on the path",
 								   (char *) lfirst(cell)),
@@ -392,7 +382,7 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 	{
 		char *environment = lfirst(cell);
 		Approval *last = approval_find(approvals, environment);
-		bool wanted = names_have(extra, environment) || (last && last->extra);
+		bool wanted = pipeline_path_has(extra, environment) || (last && last->extra);
 		Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(environment) };
 		ApprovalPolicy policy;
 

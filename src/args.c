@@ -33,14 +33,12 @@ is_blank(const char *value)
 	return *value == '\0';
 }
 
-/* A text that is not null, not blank and at most limit characters long. */
+/* A text that is not blank and at most limit characters long. */
 char *
-arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+arg_text_value(Datum datum, const char *word, int limit)
 {
-	char *value;
+	char *value = text_to_cstring(DatumGetTextPP(datum));
 
-	refuse_null(fcinfo, n, word);
-	value = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	if (is_blank(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be blank", word)));
@@ -51,6 +49,14 @@ arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 						errdetail("It has %d characters; at most %d are allowed.",
 								  pg_mbstrlen(value), limit)));
 	return value;
+}
+
+/* The same of an argument, which must not be null. */
+char *
+arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	refuse_null(fcinfo, n, word);
+	return arg_text_value(PG_GETARG_DATUM(n), word, limit);
 }
 
 char *
@@ -147,6 +153,14 @@ refuse_long_array(const char *word, int count)
 						errdetail("At most %d are allowed.", ARRAY_LIMIT)));
 }
 
+static void
+refuse_null_element(bool isnull, const char *word)
+{
+	if (isnull)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("element of %s must not be null", word)));
+}
+
 static int
 compare_names(const ListCell *a, const ListCell *b)
 {
@@ -171,12 +185,8 @@ arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 	refuse_long_array(word, count);
 	for (int i = 0; i < count; i++)
 	{
-		LOCAL_FCINFO(element, 1);
-
-		InitFunctionCallInfoData(*element, NULL, 1, InvalidOid, NULL, NULL);
-		element->args[0].value = values[i];
-		element->args[0].isnull = nulls[i];
-		names = lappend(names, arg_text(element, 0, psprintf("element of %s", word), limit));
+		refuse_null_element(nulls[i], word);
+		names = lappend(names, arg_text_value(values[i], psprintf("element of %s", word), limit));
 	}
 	list_sort(names, compare_names);
 	foreach (cell, names)
@@ -205,12 +215,17 @@ arg_oids(FunctionCallInfo fcinfo, int n, const char *word)
 	refuse_long_array(word, count);
 	for (int i = 0; i < count; i++)
 	{
-		if (nulls[i])
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("element of %s must not be null", word)));
+		refuse_null_element(nulls[i], word);
 		oids = list_append_unique_oid(oids, DatumGetObjectId(values[i]));
 	}
 	return oids;
+}
+
+int64
+arg_int64(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_INT64(n);
 }
 
 bool

@@ -21,6 +21,7 @@
 #define ARRAY_LIMIT 100 /* elements */
 
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit);
+extern char *arg_text_value(Datum datum, const char *word, int limit);
 extern char *arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern char *arg_identifier(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
@@ -30,6 +31,7 @@ extern List *arg_names(FunctionCallInfo fcinfo, int n, const char *word, int lim
 extern List *arg_oids(FunctionCallInfo fcinfo, int n, const char *word);
 extern bool arg_bool(FunctionCallInfo fcinfo, int n, const char *word);
 extern Interval *arg_interval(FunctionCallInfo fcinfo, int n, const char *word);
+extern int64 arg_int64(FunctionCallInfo fcinfo, int n, const char *word);
 extern pg_uuid_t arg_uuid(FunctionCallInfo fcinfo, int n, const char *word);
 extern Oid arg_oid(FunctionCallInfo fcinfo, int n, const char *word);
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int n, const char *word);

@@ -420,8 +420,13 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 Datum
 status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status)
 {
-	Oid type = get_func_rettype(fcinfo->flinfo->fn_oid);
+	return status_value(get_func_rettype(fcinfo->flinfo->fn_oid), machine, status);
+}
 
+/* The same of the enum with this OID. */
+Datum
+status_value(Oid type, const Machine *machine, int status)
+{
 	return OidInputFunctionCall(F_ENUM_IN, unconstify(char *, machine->statuses[status]), type, -1);
 }
 

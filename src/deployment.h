@@ -55,6 +55,7 @@ extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *r
 extern void deployment_save(Deployment *d);
 extern void deployment_due(const Deployment *d, TimestampTz due);
 extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
+extern Datum status_value(Oid type, const Machine *machine, int status);
 extern char *deployment_id_text(const pg_uuid_t *id);
 pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
 

@@ -62,6 +62,16 @@ digest_end(pg_cryptohash_ctx *ctx, uint8 *result)
 	pg_cryptohash_free(ctx);
 }
 
+/* The SHA-256 of the data alone. */
+void
+digest_plain(const void *data, size_t length, uint8 *result)
+{
+	pg_cryptohash_ctx *ctx = digest_begin();
+
+	check(ctx, pg_cryptohash_update(ctx, data, length));
+	digest_end(ctx, result);
+}
+
 char *
 digest_hex(const uint8 *digest)
 {

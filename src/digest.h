@@ -14,6 +14,7 @@ extern void digest_bytes(pg_cryptohash_ctx *ctx, const void *data, size_t length
 extern void digest_field(pg_cryptohash_ctx *ctx, const char *field);
 extern void digest_int64(pg_cryptohash_ctx *ctx, int64 value);
 extern void digest_end(pg_cryptohash_ctx *ctx, uint8 *result);
+extern void digest_plain(const void *data, size_t length, uint8 *result);
 extern char *digest_hex(const uint8 *digest);
 extern Datum digest_datum(const uint8 *digest);
 extern void digest_scripts(const char *deploy, const char *verify, const char *revert,

@@ -9,6 +9,8 @@
 
 /* an idempotency key was used with another request */
 #define ERRCODE_HOTSWAP_KEY_REUSED MAKE_SQLSTATE('Y', 'H', '0', '0', '1')
+/* a token of a lock or lease: a newer one was given out */
+#define ERRCODE_HOTSWAP_STALE_TOKEN MAKE_SQLSTATE('Y', 'H', '0', '0', '2')
 /* the tenant is not active */
 #define ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE MAKE_SQLSTATE('Y', 'H', '0', '0', '3')
 

@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 #include "guc.h"
+#include "lock.h"
 #include "miscadmin.h"
 #include "worker/process.h"
 #include "worker/shmem.h"
@@ -24,6 +25,7 @@ _PG_init(void)
 {
 	guc_init();
 	wakeup_init();
+	lock_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_init();

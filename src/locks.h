@@ -16,7 +16,9 @@ typedef enum LockSpace
 {
 	LOCK_DISPATCHER = 3, /* session: who dispatches in this database */
 	LOCK_LANE,           /* transaction: who changes a module on a node */
-	LOCK_TASK            /* session: who runs a task; lets a script's unlock_all be noticed */
+	LOCK_TASK,           /* session: who runs a task; lets a script's unlock_all be noticed */
+	LOCK_LEASE,          /* transaction: who takes (exclusive) or relies on (shared) a lease */
+	LOCK_KEY             /* transaction: who claims an idempotency key of an application */
 } LockSpace;
 
 static inline void

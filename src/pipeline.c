@@ -40,6 +40,18 @@ pipeline_path(const pg_uuid_t *tenant, const char *target)
 	return path;
 }
 
+/* Is an environment among these? */
+bool
+pipeline_path_has(List *names, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
 /* Adds a copy of something to a list of results. */
 void
 walk_report(Walk *w, List **list, const void *data, size_t size)

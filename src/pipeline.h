@@ -53,5 +53,6 @@ typedef struct Visit
 extern void pipeline_visit(VisitContext *context, Visit *visit);
 extern void pipeline_fail(const AuditActor *actor, Visit *visit, ErrorData *error);
 extern List *pipeline_path(const pg_uuid_t *tenant, const char *target);
+extern bool pipeline_path_has(List *names, const char *name);
 
 #endif /* HOTSWAP_PIPELINE_H */

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "lease.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "retention.h"
@@ -130,6 +131,9 @@ hotswap_work(PG_FUNCTION_ARGS)
 		dispatch_init(&foreground_mode);
 		state = work_off();
 		name_left_roles();
+		begin();
+		(void) lease_expire();
+		SPI_commit();
 		/* a database that is still empty may be about to get its partitions from a dump */
 		if (state != DISPATCH_NOTHING)
 			keep_house();

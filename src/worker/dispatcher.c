@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "db.h"
 #include "guc.h"
+#include "lease.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "retention.h"
@@ -45,6 +46,7 @@
 static DatabaseSlot *slot;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
 static TimestampTz next_rescan = DT_NOEND;
+static TimestampTz next_lease = DT_NOEND;
 
 static DbStatement prepared_transactions = DB_STATEMENT0(
 	"SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() LIMIT 1");
@@ -117,7 +119,8 @@ attach(Oid database)
 	slot->started_at = GetCurrentTimestamp();
 	slot->head = slot->tail = 0;
 	slot->overflow = slot->check_extension = slot->no_workers = false;
-	slot->reload = true;
+	slot->reload = slot->leases = true;
+	slot->next_lease = DT_NOEND;
 	/* before a restart somebody may have prepared a transaction */
 	slot->prepared = max_prepared_xacts > 0;
 	LWLockRelease(slot->lock);
@@ -209,6 +212,7 @@ typedef struct Announced
 	bool check_extension;
 	bool prepared;
 	bool notify;
+	bool leases;
 	int count;
 	RingEntry entries[DRAIN_LIMIT];
 } Announced;
@@ -222,7 +226,8 @@ take_announced(Announced *a)
 	a->prepared = slot->prepared;
 	/* whatever made a reload necessary may have kept the wake-up from us */
 	a->notify = slot->notify || a->reload;
-	slot->reload = slot->overflow = slot->check_extension = slot->notify = false;
+	a->leases = slot->leases;
+	slot->reload = slot->leases = slot->overflow = slot->check_extension = slot->notify = false;
 	if (a->reload)
 		slot->head = slot->tail; /* it will all be loaded */
 	for (a->count = 0; a->count < DRAIN_LIMIT && slot->head != slot->tail; a->count++)
@@ -262,6 +267,7 @@ rescan(void)
 	/* the flag goes first: a transaction prepared after the look sets it again */
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	slot->prepared = false;
+	slot->leases = true;
 	LWLockRelease(slot->lock);
 	if (has_prepared_transactions())
 	{
@@ -273,6 +279,29 @@ rescan(void)
 	else
 		next_rescan = DT_NOEND;
 	(void) dispatch_load();
+}
+
+/* ---- leases ---- */
+
+static void
+set_next_lease(TimestampTz next)
+{
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->next_lease = next_lease = next;
+	LWLockRelease(slot->lock);
+}
+
+/* Ends the leases whose time is over.  What commits while it looks makes it look again. */
+static void
+end_leases(void)
+{
+	TimestampTz next;
+
+	set_next_lease(DT_NOEND);
+	begin();
+	next = lease_expire();
+	commit();
+	set_next_lease(next);
 }
 
 /* ---- housekeeping ---- */
@@ -353,6 +382,11 @@ turn(Announced *a, DispatchState *state)
 		notify_listeners();
 		worked = true;
 	}
+	if (a->leases || next_lease <= GetCurrentTimestamp())
+	{
+		end_leases();
+		worked = true;
+	}
 	dispatch_reap(false);
 	if (*state == DISPATCH_ALLOWED || *state == DISPATCH_STOPPED)
 		worked = dispatch_step() || worked;
@@ -389,7 +423,7 @@ try_turn(Announced *a, DispatchState *state, MemoryContext context)
 		FreeErrorData(error);
 		forgive(context, again || ShutdownRequestPending);
 		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-		slot->reload = slot->check_extension = true;
+		slot->reload = slot->check_extension = slot->leases = true;
 		LWLockRelease(slot->lock);
 		worked = false;
 		(void) WaitLatch(MyLatch,
@@ -408,6 +442,7 @@ time_to_sleep(void)
 	TimestampTz next = Min(dispatch_next(), pool_shrink());
 
 	next = Min(next, next_rescan);
+	next = Min(next, next_lease);
 	if (next_housekeeping != DT_NOBEGIN)
 		next = Min(next, next_housekeeping);
 	if (next == DT_NOEND)

@@ -81,24 +81,13 @@ find_path(const pg_uuid_t *tenant, const char *environment)
 	return entry->environments;
 }
 
-static bool
-list_has(List *names, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, names)
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	return false;
-}
-
 static void
 join_lanes(DueItem *item, const char *environment, const char *module, List *finished)
 {
 	ListCell *cell;
 
 	foreach (cell, find_path(&item->tenant, environment))
-		if (!list_has(finished, lfirst(cell)))
+		if (!pipeline_path_has(finished, lfirst(cell)))
 			dueset_join_lane(item, lfirst(cell), module);
 }
 

@@ -9,10 +9,11 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
+#include "worker/locktable.h"
 #include "worker/shmem.h"
 
 #define TRANCHE "hotswap"
-#define NLOCKS (2 + MAX_DATABASES)
+#define NLOCKS (3 + MAX_DATABASES)
 
 SharedState *shared = NULL;
 
@@ -33,7 +34,7 @@ request(void)
 {
 	if (previous_request)
 		previous_request();
-	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(add_size(shared_size(), locktable_size()));
 	RequestNamedLWLockTranche(TRANCHE, NLOCKS);
 }
 
@@ -45,9 +46,10 @@ initialize(void)
 	memset(shared, 0, shared_size());
 	shared->lock = &locks[0].lock;
 	shared->waiter_lock = &locks[1].lock;
+	shared->lock_table_lock = &locks[2].lock;
 	shared->look_everywhere = true;
 	for (int i = 0; i < MAX_DATABASES; i++)
-		shared->databases[i].lock = &locks[2 + i].lock;
+		shared->databases[i].lock = &locks[3 + i].lock;
 	for (int i = 0; i < WAITER_BUCKETS; i++)
 		shared->waiter_heads[i] = -1;
 	shared->nexecutors = max_worker_processes;
@@ -65,6 +67,7 @@ startup(void)
 	shared = ShmemInitStruct("hotswap", shared_size(), &found);
 	if (!found)
 		initialize();
+	locktable_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 

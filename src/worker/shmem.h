@@ -6,7 +6,7 @@
  * a crash and is rebuilt from them.  Only values are kept here: no pointers, handles or
  * descriptors.
  *
- * Lock order: shared->lock before a database's lock.  waiter_lock is taken alone.
+ * Lock order: shared->lock before a database's lock.  waiter_lock and lock_table_lock are taken alone.
  */
 #ifndef HOTSWAP_SHMEM_H
 #define HOTSWAP_SHMEM_H
@@ -20,6 +20,7 @@
 #define MAX_HOLDS 16     /* sessions that are dropping or renaming a database */
 #define RING_SIZE 8192   /* announced deployments a database; a power of two */
 #define WAITER_BUCKETS 1024
+#define MAX_STOCKS 64 /* databases with a stock of tokens, since the start */
 #define QUEUE_DEPTH 2 /* tasks of an executor: one runs, the next is at hand */
 
 typedef struct RingEntry
@@ -36,15 +37,17 @@ typedef struct DatabaseSlot
 	int dispatcher_pid;  /* 0: none */
 	int dispatcher_proc; /* number of its PGPROC, while dispatcher_pid is set */
 	TimestampTz started_at;
-	bool reload;          /* load everything anew */
-	bool check_extension; /* it was dropped or updated */
-	bool prepared;        /* a prepared transaction may announce nothing when it commits */
-	bool overflow;        /* the ring was full: load everything anew */
-	bool notify;          /* there is something new in the outbox */
-	bool evicted;         /* the dispatcher has been sent away: that is no failure */
-	bool no_workers;      /* an executor could not be started for want of worker slots */
-	uint32 head;          /* next entry to read */
-	uint32 tail;          /* next entry to write */
+	TimestampTz next_lease; /* when the dispatcher looks at the leases next */
+	bool leases;            /* it has to look earlier */
+	bool reload;            /* load everything anew */
+	bool check_extension;   /* it was dropped or updated */
+	bool prepared;          /* a prepared transaction may announce nothing when it commits */
+	bool overflow;          /* the ring was full: load everything anew */
+	bool notify;            /* there is something new in the outbox */
+	bool evicted;           /* the dispatcher has been sent away: that is no failure */
+	bool no_workers;        /* an executor could not be started for want of worker slots */
+	uint32 head;            /* next entry to read */
+	uint32 tail;            /* next entry to write */
 	RingEntry ring[RING_SIZE];
 } DatabaseSlot;
 
@@ -96,10 +99,20 @@ typedef struct Waiter
 	pg_uuid_t key;
 } Waiter;
 
+/* Tokens of a database that may be given out: see token.c. */
+typedef struct TokenStock
+{
+	Oid database; /* InvalidOid: free */
+	Oid sequence; /* where they come from */
+	int64 next;
+	int64 end; /* the first that is not in stock */
+} TokenStock;
+
 typedef struct SharedState
 {
-	LWLock *lock;        /* protects the launcher's fields, holds and executors */
-	LWLock *waiter_lock; /* protects waiter_heads and waiters */
+	LWLock *lock;            /* protects the launcher's fields, holds and executors */
+	LWLock *waiter_lock;     /* protects waiter_heads and waiters */
+	LWLock *lock_table_lock; /* protects stocks and what locktable.c keeps */
 
 	int launcher_pid; /* 0: none */
 	int launcher_proc;
@@ -111,8 +124,10 @@ typedef struct SharedState
 	DatabaseSlot databases[MAX_DATABASES];
 
 	int waiter_heads[WAITER_BUCKETS]; /* first waiter, -1: none */
-	int nwaiters;                     /* size of waiters */
-	int nexecutors;                   /* size of executors */
+	TokenStock stocks[MAX_STOCKS];
+
+	int nwaiters;   /* size of waiters */
+	int nexecutors; /* size of executors */
 
 	/* followed by executors[nexecutors] and waiters[nwaiters] (by number of PGPROC) */
 } SharedState;

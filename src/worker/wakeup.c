@@ -30,39 +30,68 @@
 typedef struct Noted
 {
 	RingEntry entry;
-	bool ended;
+	bool ended;   /* wake who waits for it */
+	bool is_work; /* a deployment, for the dispatcher */
 } Noted;
 
 static Noted *noted = NULL; /* space for NOTED_LIMIT, from the first use on */
 static int nnoted = 0;
 static bool noted_overflow = false;
 static bool noted_reload = false;
-static bool noted_outbox = false;
-static bool noted_extension = false; /* extension made, changed or dropped in this database */
-static bool noted_databases = false; /* databases made or changed */
-static bool deferred = false;        /* announced by wake_announce(), not at commit */
+static bool noted_outbox = false;          /* there is something new in it */
+static TimestampTz noted_lease = DT_NOEND; /* the earliest end of a lease */
+static bool noted_extension = false;       /* extension made, changed or dropped in this database */
+static bool noted_databases = false;       /* databases made or changed */
+static bool deferred = false;              /* announced by wake_announce(), not at commit */
 
 static object_access_hook_type previous_object_access = NULL;
 
-void
-wake_deployment(const pg_uuid_t *tenant, const pg_uuid_t *deployment, bool ended)
+/* Room for another note, or NULL. */
+static Noted *
+add_note(void)
 {
-	Noted *last;
-
 	if (shared == NULL)
-		return;
+		return NULL;
 	if (noted == NULL)
 		noted = MemoryContextAlloc(TopMemoryContext, NOTED_LIMIT * sizeof(Noted));
 	if (nnoted == NOTED_LIMIT)
 	{
 		/* those who wait for one that does not fit are woken by the dispatcher's reload */
 		noted_overflow = true;
-		return;
+		return NULL;
 	}
-	last = &noted[nnoted++];
-	last->entry.tenant = *tenant;
-	last->entry.deployment = *deployment;
-	last->ended = ended;
+	return &noted[nnoted++];
+}
+
+void
+wake_deployment(const pg_uuid_t *tenant, const pg_uuid_t *deployment, bool ended)
+{
+	Noted *note = add_note();
+
+	if (note == NULL)
+		return;
+	note->entry.tenant = *tenant;
+	note->entry.deployment = *deployment;
+	note->ended = ended;
+	note->is_work = true;
+}
+
+void
+wake_waiters(const pg_uuid_t *key)
+{
+	Noted *note = add_note();
+
+	if (note == NULL)
+		return;
+	note->entry.deployment = *key;
+	note->ended = true;
+	note->is_work = false;
+}
+
+void
+wake_lease(TimestampTz end)
+{
+	noted_lease = Min(noted_lease, end);
 }
 
 void
@@ -82,6 +111,7 @@ forget(void)
 {
 	noted_outbox = false;
 	nnoted = 0;
+	noted_lease = DT_NOEND;
 	noted_overflow = noted_reload = noted_extension = noted_databases = false;
 }
 
@@ -99,13 +129,18 @@ tell_dispatcher(void)
 {
 	DatabaseSlot *slot = shmem_my_database();
 	bool self;
+	bool matters = noted_overflow || noted_reload || noted_extension || noted_outbox;
 
 	if (slot == NULL)
 		return;
 	self = slot->dispatcher_pid == MyProcPid;
 	/* the dispatcher knows what it did itself */
 	for (int i = 0; i < nnoted && !self; i++)
-		push(slot, &noted[i].entry);
+		if (noted[i].is_work)
+		{
+			push(slot, &noted[i].entry);
+			matters = true;
+		}
 	if (noted_overflow)
 		slot->overflow = true;
 	if (noted_reload)
@@ -114,7 +149,10 @@ tell_dispatcher(void)
 		slot->notify = true;
 	if (noted_extension)
 		slot->check_extension = true;
-	if (slot->dispatcher_pid != 0 && !self)
+	/* a lease that is only renewed ends later than that, as a rule: nobody is woken */
+	if (noted_lease < slot->next_lease)
+		slot->leases = matters = true;
+	if (slot->dispatcher_pid != 0 && !self && matters)
 		shmem_wake_proc(slot->dispatcher_proc);
 	LWLockRelease(slot->lock);
 }
@@ -135,7 +173,8 @@ tell_launcher(void)
 static void
 announce(void)
 {
-	if (nnoted > 0 || noted_overflow || noted_reload || noted_extension || noted_outbox)
+	if (nnoted > 0 || noted_overflow || noted_reload || noted_extension || noted_outbox ||
+		noted_lease != DT_NOEND)
 		tell_dispatcher();
 	if (noted_overflow)
 		waiter_wake_all();
@@ -186,7 +225,8 @@ transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 		return;
 	if (event == XACT_EVENT_COMMIT && shared)
 		announce();
-	else if (event == XACT_EVENT_PREPARE && (nnoted > 0 || noted_overflow || noted_reload))
+	else if (event == XACT_EVENT_PREPARE &&
+			 (nnoted > 0 || noted_overflow || noted_reload || noted_lease != DT_NOEND))
 		note_prepared();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		forget();

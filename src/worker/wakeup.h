@@ -7,6 +7,7 @@
 #ifndef HOTSWAP_WAKEUP_H
 #define HOTSWAP_WAKEUP_H
 
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 /* The dispatcher of this database has to look at a deployment; if it ended, its waiters too. */
@@ -17,6 +18,12 @@ extern void wake_reload(void);
 
 /* There is something new in the outbox: the dispatcher sends its NOTIFY. */
 extern void wake_notify(void);
+
+/* Whoever waits for this key, other than that of a deployment. */
+extern void wake_waiters(const pg_uuid_t *key);
+
+/* A lease ends at this time: the dispatcher may have to look earlier than it meant to. */
+extern void wake_lease(TimestampTz end);
 
 /* From now on this process announces by wake_announce(), when a commit is quite complete. */
 extern void wake_defer(void);

@@ -33,6 +33,9 @@ is($standby->safe_psql('postgres', q(SELECT status, detail FROM hotswap.health()
 is($standby->safe_psql('postgres', "SELECT status FROM hotswap.deployments WHERE id = '$first'"), 'running', 'one can look');
 my ($ret, $out, $err) = $standby->psql('postgres', "SELECT hotswap.wait('$first')");
 like($err, qr/cannot wait on a standby/, 'but not wait');
+($ret, $out, $err) = $standby->psql('postgres', q(\set VERBOSITY verbose
+SELECT hotswap.acquire_lock('x')));
+like($err, qr/25006/, 'nor take a lock by its name: there are no tokens');
 ($ret, $out, $err) = $standby->psql('postgres', 'CALL hotswap.work()');
 like($err, qr/cannot execute CALL hotswap.work\(\) during recovery/, 'nor work');
 ($ret, $out, $err) = $standby->psql('postgres', q(SELECT hotswap.deploy('m', '1', 'development')));
