@@ -10,6 +10,7 @@ INSERT INTO bare.request VALUES ('00000000-0000-0000-0000-000000000000', 'm0', '
 CREATE TABLE bare.queue (id bigint PRIMARY KEY, due_at timestamptz NOT NULL);
 CREATE TABLE bare.job (id bigint PRIMARY KEY, status text NOT NULL, finished_at timestamptz)
 	WITH (fillfactor = 70);
+CREATE TABLE bare.vote (id bigint PRIMARY KEY, person text NOT NULL, at timestamptz NOT NULL);
 CREATE TABLE bare.returned (deployment uuid NOT NULL, status text NOT NULL, at timestamptz NOT NULL);
 
 CREATE SCHEMA bench AUTHORIZATION bench;

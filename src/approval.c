@@ -368,8 +368,8 @@ is_behind(List *stages, const char *environment)
 }
 
 /*
- * Opens what is missing: an approval for each environment ahead that is protected, or that the requester
- * wants one for (extra), and that has nodes.  approvals: those that there are already.
+ * Opens what is missing: an approval for each environment ahead that is protected and has nodes, or that the
+ * requester wants one for (extra).  approvals: those that there are already.
  */
 void
 approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
@@ -389,7 +389,8 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 		if ((last && approval_is_live(last)) || is_behind(stages, environment) ||
 			!approval_policy_load(&d->tenant, environment, &policy))
 			continue;
-		if ((policy.min_approvals > 0 || wanted) && db_run(&has_nodes, args, NULL) > 0)
+		/* one that was asked for stands, though nodes may come only later */
+		if (wanted || (policy.min_approvals > 0 && db_run(&has_nodes, args, NULL) > 0))
 			(void) approval_open(d, environment, wanted, last ? last->round + 1 : 1, &policy, path);
 	}
 }

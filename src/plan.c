@@ -177,7 +177,7 @@ stage_apply(Stage *stage, StageEvent event, const char *message)
 		stage->started_at = stage->finished_at = TIME_NULL;
 	else if (event == STAGE_START)
 		stage->started_at = now;
-	else
+	else if (event != STAGE_AWAIT_APPROVAL)
 		stage->finished_at = now;
 }
 

@@ -1,5 +1,5 @@
 -- Approvals: policies, votes, gates, expiry, bypass, delegation, the outbox.
-SELECT plan(169);
+SELECT plan(171);
 \ir include/refusal.psql
 
 -- Everybody here logs in as himself: a call is made in a session of its own.
@@ -90,8 +90,8 @@ SELECT results_eq(format('SELECT status::text, counted, missing, may_vote, time_
 	$$VALUES ('pending', 0, 2, '{hotswap_test_ap_bob,hotswap_test_ap_carol}'::text[], true)$$, 'the view says who may vote');
 SELECT results_eq(format('SELECT reason, unblocked_by FROM hotswap.explain(%L)', :'d'),
 	$$VALUES ('environment "production" needs an approval', 'hotswap.approve() by 2 more of: members of hotswap_test_ap_leads')$$, 'so does explain()');
-SELECT results_eq(format('SELECT environment, status::text, message FROM hotswap.stages WHERE deployment_id = %L AND status = ''waiting_approval''', :'d'),
-	$$VALUES ('production', 'waiting_approval', 'waits for the approval of production')$$, 'the stage waits');
+SELECT results_eq(format('SELECT environment, status::text, message, started_at, finished_at FROM hotswap.stages WHERE deployment_id = %L AND status = ''waiting_approval''', :'d'),
+	$$VALUES ('production', 'waiting_approval', 'waits for the approval of production', NULL::timestamptz, NULL::timestamptz)$$, 'the stage waits');
 SELECT is(vote('alice', 'approve', :'d'), '42501', 'the requester has no vote');
 SELECT is(vote('dave', 'approve', :'d'), '42501', 'nor has who is no approver');
 SELECT is(vote('bob', 'retract_vote', :'d'), 'P0002', 'no vote to take back');
@@ -295,6 +295,15 @@ SELECT is(hotswap.wait_for_approval(:'d', timeout => '0'), 'pending', 'not decid
 SELECT is(vote('app', 'approve', :'d', $$, on_behalf_of => 'Zoe'$$), 'approved', 'which needs one vote');
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'then it goes on');
 SELECT is((SELECT count(*) FROM hotswap.approvals WHERE environment = 'staging'), 0::bigint, 'an environment without nodes needs no approval');
+-- asked for where there are no nodes yet
+SELECT hotswap.stop_dispatching('x') \g /dev/null
+SELECT request('qa', ', require_approval => ''{qa}''') AS d \gset
+SELECT hotswap.register_node('qa', 'q', run_as => 'hotswap_test_ap_boss') AS q, hotswap.start_dispatching() \gset
+CALL await(:'d', 'pending_approval');
+SELECT is(status_of(:'d'), 'pending_approval', 'a gate that was asked for stands, though the nodes came later');
+SELECT is(vote('bob', 'approve', :'d'), 'approved', 'it is voted on');
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'as the others');
+SELECT hotswap.remove_node(:'q') \g /dev/null
 -- protected after the request
 SELECT hotswap.stop_dispatching('x') \g /dev/null
 SELECT request('development') AS d \gset
