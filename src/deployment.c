@@ -90,8 +90,9 @@ static DbStatement look_up = DB_STATEMENT(
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 static DbStatement running_query =
-	DB_STATEMENT("SELECT d.id FROM hotswap.work_item w JOIN hotswap.deployment d"
-				 " ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id"
+	DB_STATEMENT("SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL"
+				 " (SELECT * FROM hotswap.deployment d"
+				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
 				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND d.module = $3"
 				 " AND d.status IN ('running', 'rolling_back') LIMIT 1",
 				 UUIDOID, UUIDOID, TEXTOID);

@@ -28,13 +28,17 @@ static DbStatement read_deployment = DB_STATEMENT(
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID);
 
-/* deployments of the same module whose lanes are among those of this one, and which go first */
+/*
+ * Deployments of the same module whose lanes are among those of this one, and which go first.  OFFSET 0
+ * keeps the planner to look-ups by key, however small the tables are when it plans.
+ */
 static DbStatement lane_holders = DB_STATEMENT(
 	"SELECT o.id, o.status, o.version, o.environment, o.status IN ('running', 'rolling_back')"
 	" FROM hotswap.deployment d"
 	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
 	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
-	" JOIN hotswap.deployment o ON o.tenant_id = w.tenant_id AND o.id = w.deployment_id"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
 	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"

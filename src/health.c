@@ -23,12 +23,13 @@
 PG_FUNCTION_INFO_V1(hotswap_health);
 PG_FUNCTION_INFO_V1(hotswap_worker_list);
 
+/* OFFSET 0 keeps the planner to look-ups by key, however small the tables are when it plans */
 static DbStatement queue_counts = DB_STATEMENT0(
 	"SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE d.status = 'queued'),"
 	" pg_catalog.count(*) FILTER (WHERE d.status IN ('running', 'rolling_back')),"
 	" pg_catalog.min(d.requested_at) FILTER (WHERE d.status = 'queued')"
-	" FROM hotswap.work_item w JOIN hotswap.deployment d"
-	" ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id");
+	" FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
+	" WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d");
 
 static DbStatement approval_counts = DB_STATEMENT0(
 	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'),"

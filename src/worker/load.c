@@ -39,11 +39,12 @@ typedef struct PathEntry
 	" END, CASE WHEN d.gated THEN (SELECT pg_catalog.min(a.expires_at) FROM hotswap.approval a"           \
 	" WHERE a.tenant_id = d.tenant_id AND a.deployment_id = d.id AND a.status = 'pending') END"
 
-static DbStatement all_deployments =
-	DB_STATEMENT0("SELECT " LOADED_COLUMNS " FROM hotswap.work_item w JOIN hotswap.deployment d"
-				  " ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id");
-
 /* OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it plans */
+static DbStatement all_deployments =
+	DB_STATEMENT0("SELECT " LOADED_COLUMNS
+				  " FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
+				  " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d");
+
 static DbStatement some_deployments =
 	DB_STATEMENT("SELECT " LOADED_COLUMNS " FROM unnest($1, $2) e (tenant_id, id)"
 				 " CROSS JOIN LATERAL (SELECT 1 FROM hotswap.work_item w"
