@@ -1,5 +1,5 @@
 -- The audit log: append-only, chained, verified, and cut by retention only (src/audit*.c, src/retention.c).
-SELECT plan(45);
+SELECT plan(46);
 
 CREATE FUNCTION pg_temp.problems() RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT seq || ': ' || problem FROM hotswap.verify_audit() ORDER BY 1$$;
@@ -86,13 +86,25 @@ INSERT INTO hotswap.node_module (tenant_id, node_id, module, deployment_id, vers
 INSERT INTO hotswap.idempotency_key VALUES
 	('00000000-0000-7000-8000-000000000001', 'deploy', 'expired', '', '016f0000-0000-7000-8000-000000000002', now() - interval '1 s'),
 	('00000000-0000-7000-8000-000000000001', 'deploy', 'old', '', '016f0000-0000-7000-8000-000000000001', now() + interval '1 day');
+-- more of an application than one batch removes, and one that lives
+INSERT INTO hotswap.idempotency_key SELECT '00000000-0000-7000-8000-000000000001', 'orders', 'expired ' || n, '', NULL, now() - interval '1 s', '{}'
+	FROM generate_series(1, 2500) n;
+SELECT hotswap.claim_idempotency_key('orders', 'living', '{}') \g /dev/null
+INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra, opened_at, expires_at, digest)
+	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', 'qa', 1, 'approved', false, '2020-01-01', '2020-01-02', decode(repeat('00', 32), 'hex'));
+INSERT INTO hotswap.approval_vote (tenant_id, deployment_id, environment, round, person_key, right_key, decision, at, role, login, person)
+	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', 'qa', 1, 'x', 'x', 'approve', '2020-01-01', 'pg_monitor', 'x', 'x');
+INSERT INTO hotswap.notification (tenant_id, deployment_id, id, event, at, environment, concerns)
+	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001', 'approved', '2020-01-01', 'qa', '{x}');
 CALL pg_temp.keep_house();
+SELECT is((SELECT count(*) FROM hotswap.approval) + (SELECT count(*) FROM hotswap.approval_vote) + (SELECT count(*) FROM hotswap.notification), 0::bigint,
+	'approvals, votes and notices of the old deployment are gone');
 SELECT is(to_regclass('hotswap.audit_event_202001'), NULL, 'the old partition is dropped');
 SELECT is((SELECT count(*) FROM hotswap.audit_event_default), 0::bigint, 'the old event is gone from the default partition');
 SELECT ok(audit_horizon > '2020-02-15', 'the horizon tells how far the log goes back') FROM hotswap.installation;
 SELECT is((SELECT count(*) FROM hotswap.deployment), 1::bigint, 'the old deployment is gone');
 SELECT is((SELECT count(*) FROM hotswap.stage) + (SELECT count(*) FROM hotswap.task), 0::bigint, 'with its stages and tasks');
 SELECT results_eq('SELECT version FROM hotswap.node_module', $$VALUES ('2')$$, 'and what ran before what runs now');
-SELECT is((SELECT count(*) FROM hotswap.idempotency_key), 0::bigint, 'so are the expired key and the one of the deployment');
+SELECT is((SELECT string_agg(key, ', ') FROM hotswap.idempotency_key), 'living', 'so are the expired keys and the one of the deployment');
 SELECT is_empty($$SELECT p FROM pg_temp.problems() p WHERE p NOT LIKE '3: the event was altered%'$$, 'events that retention has removed are not missed');
 SELECT * FROM finish();
