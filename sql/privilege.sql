@@ -7,7 +7,7 @@ GRANT USAGE ON SCHEMA hotswap TO PUBLIC;
 GRANT EXECUTE ON FUNCTION hotswap.grant_access, hotswap.revoke_access, hotswap.set_approval_policy,
 	hotswap.approve, hotswap.reject, hotswap.retract_vote, hotswap.bypass_approval,
 	hotswap.close_bypass_review, hotswap.delegate_approval, hotswap.revoke_delegation,
-	hotswap.add_signing_key, hotswap.revoke_signing_key TO PUBLIC;
+	hotswap.add_signing_key, hotswap.revoke_signing_key, hotswap.set_rule TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('hotswap.tenant', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.installation', '');
@@ -17,6 +17,7 @@ SELECT pg_catalog.pg_extension_config_dump('hotswap.module', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.signing_key', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.version_signature', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.environment_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.swap_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node_module', '');
