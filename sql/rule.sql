@@ -37,12 +37,13 @@ CREATE FUNCTION hotswap.lint_version(module text, version text, environment text
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_lint_version';
 COMMENT ON FUNCTION hotswap.lint_version(text, text, text, uuid) IS
-'Returns what the stage scan would warn of or deny if the version were deployed to the environment: the rule, the action and the environment on the path that is the strictest about it, the script, the line in it, what is there, and what to do instead. Errors: 22023 bad argument, P0002 no such version or environment, XX001 the scripts are not those that were published.';
+'Returns what the stage scan would warn of or deny if the version were deployed to the environment: the rule, the action and the environment on the path that is the strictest about it, the script, the line in it, what is there, and what to do instead. Only for those who have viewer. Errors: 22023 bad argument, P0002 no such version or environment, 42501 not allowed, XX001 the scripts are not those that were published.';
 
 CREATE VIEW hotswap.rules WITH (security_barrier) AS
 SELECT e.tenant_id, e.name AS environment, l.rule, coalesce(r.action, l.action) AS action,
 	r.action IS NOT NULL AS is_set, l.about
-FROM hotswap.environment e
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.environment e ON e.tenant_id = v.tenant_id
 	CROSS JOIN hotswap.rule_list() l
 	LEFT JOIN hotswap.environment_rule r ON r.tenant_id = e.tenant_id AND r.environment = e.name
 		AND r.rule = l.rule;

@@ -42,13 +42,15 @@ COMMENT ON COLUMN hotswap.version_signature.signed_at IS 'when publish_version()
 CREATE VIEW hotswap.signing_keys WITH (security_barrier) AS
 SELECT k.tenant_id, k.name, k.algorithm, encode(k.fingerprint, 'hex') AS fingerprint, k.valid,
 	k.created_at, k.created_by, k.revoked_at, k.revoked_by, k.revoke_reason, k.public_key
-FROM hotswap.signing_key k;
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.signing_key k ON k.tenant_id = v.tenant_id;
 COMMENT ON VIEW hotswap.signing_keys IS 'signing keys, the revoked ones too';
 
 CREATE VIEW hotswap.signatures WITH (security_barrier) AS
 SELECT s.tenant_id, s.module, s.version, s.signing_key,
 	k.revoked_at IS NULL AND k.valid @> clock_timestamp() AS counts, s.signed_at, s.signed_by
-FROM hotswap.version_signature s
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.version_signature s ON s.tenant_id = v.tenant_id
 	JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key;
 COMMENT ON VIEW hotswap.signatures IS 'which versions are signed by which keys, and whether the key counts now';
 

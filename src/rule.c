@@ -268,6 +268,7 @@ hotswap_lint_version(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	columns = TupleDescGetAttInMetadata(result->setDesc);
 	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at a version");
 	foreach (cell, lint(&tenant, module, version, environment, &policy))
 		return_finding(result, columns, lfirst(cell), &policy);
 	db_leave(&scope);

@@ -1,6 +1,6 @@
 -- Static rules: what they find in scripts, and what environments do about it (src/rule.c,
 -- src/rule_walk.c, src/rule_do.c, src/scan.c).
-SELECT plan(149);
+SELECT plan(152);
 \ir include/refusal.psql
 
 SELECT hotswap.publish_version('first', '1', 'SELECT 1') \g /dev/null
@@ -162,6 +162,9 @@ SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', 'deny')$$,
 SELECT lives_ok($$SELECT hotswap.set_rule('development', 'drop_table', 'off')$$, 'elsewhere to something else');
 SELECT results_eq($$SELECT environment, action::text, is_set FROM hotswap.rules WHERE rule = 'drop_table' ORDER BY 1$$,
 	$$VALUES ('development', 'off', true), ('production', 'deny', true), ('qa', 'warn', false), ('staging', 'warn', false)$$, 'the view shows it');
+SELECT results_eq($$SELECT rule::text FROM hotswap.lint_version('three', '1', 'development')$$, $$VALUES ('truncate'), ('truncate')$$, 'off, it is not found');
+SELECT results_eq($$SELECT rule::text, action::text, strictest FROM hotswap.lint_version('three', '1', 'production')$$,
+	$$VALUES ('drop_table', 'deny', 'production'), ('truncate', 'warn', 'development'), ('truncate', 'warn', 'development')$$, 'on the way to production the strictest decides');
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', 'warn')$$, 'changed');
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', 'warn')$$, 'the same again');
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', NULL)$$, 'as usual');
@@ -179,6 +182,7 @@ SELECT is((pg_temp.refusal($$SELECT hotswap.set_rule('qa', 'truncate', 'forbid')
 CREATE ROLE hotswap_test_rule;
 SET ROLE hotswap_test_rule;
 SELECT throws_ok($$SELECT hotswap.set_rule('qa', 'truncate', 'off')$$, '42501', 'permission denied to set a rule', 'only admins');
+SELECT throws_ok($$SELECT hotswap.lint_version('nosuch', '1', 'qa')$$, '42501', 'permission denied to look at a version', 'viewers lint');
 RESET ROLE;
 SELECT hotswap.grant_access('hotswap_test_rule', 'admin') \g /dev/null
 SET ROLE hotswap_test_rule;
