@@ -17,6 +17,9 @@
 #include "script.h"
 #include "utils/memutils.h"
 
+/* DO blocks inside of each other that are looked into: each one is read anew in every one around it. */
+#define DO_DEPTH_LIMIT 4
+
 static void walk_statement(RuleWalk *walk, Node *stmt);
 
 /* ---- findings ---- */
@@ -216,9 +219,12 @@ walk_do(RuleWalk *walk, const DoStmt *stmt)
 	check_language(walk, language, "DO block");
 	if (strcmp(language, "plpgsql") != 0)
 		rule_add(walk, RULE_DYNAMIC_DO, psprintf("DO block in language %s", language));
+	else if (walk->depth >= DO_DEPTH_LIMIT)
+		rule_add(walk, RULE_DYNAMIC_DO, "DO block inside of too many others");
 	else if (body)
 	{
 		part = rule_walk_part(walk, strVal(body->arg), body->location);
+		part.depth++;
 		rule_walk_do_body(&part);
 	}
 }

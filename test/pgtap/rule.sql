@@ -1,6 +1,6 @@
 -- Static rules: what they find in scripts, and what environments do about it (src/rule.c,
 -- src/rule_walk.c, src/rule_do.c, src/scan.c).
-SELECT plan(152);
+SELECT plan(154);
 \ir include/refusal.psql
 
 SELECT hotswap.publish_version('first', '1', 'SELECT 1') \g /dev/null
@@ -121,7 +121,9 @@ INSERT INTO found VALUES
 ('DO $$BEGIN drop table $$', NULL),
 ('DO $$BEGIN PERFORM ''unterminated; TRUNCATE t; END$$', NULL),
 ('DO $$BEGIN CREATE TEMP TABLE t (); DROP TABLE pg_temp.t; END$$', NULL),
-('DO LANGUAGE sql ''SELECT 1''', 'dynamic_do:1');
+('DO LANGUAGE sql ''SELECT 1''', 'dynamic_do:1'),
+('DO $a$BEGIN DO $b$BEGIN DO $c$BEGIN DO $d$BEGIN TRUNCATE t; END$d$; END$c$; END$b$; END$a$', 'truncate:1'),
+('DO $a$BEGIN DO $b$BEGIN DO $c$BEGIN DO $d$BEGIN DO $e$BEGIN TRUNCATE t; END$e$; END$d$; END$c$; END$b$; END$a$', 'dynamic_do:1');
 INSERT INTO found VALUES
 -- revert scripts may drop what the deploy script made
 ('CREATE TABLE t ()', NULL, 'DROP TABLE t'),
