@@ -86,12 +86,18 @@ static DbStatement insert_deployment = DB_STATEMENT(
 static DbStatement look_up = DB_STATEMENT(
 	"SELECT (SELECT status FROM hotswap.tenant WHERE id = $1),"
 	" (SELECT EXISTS (SELECT 1 FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
-	" AND p.min_approvals > 0) FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
-	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4),"
-	" (SELECT (SELECT p.name FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
-	" AND p.require_signature ORDER BY p.rank LIMIT 1)"
-	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2)",
+	" AND (p.min_approvals > 0 OR p.require_signature))"
+	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
+	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4)",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+/* what the environments on a path ask for, if one asks for something */
+static DbStatement demands_query = DB_STATEMENT(
+	"SELECT bool_or(p.min_approvals > 0),"
+	" (array_agg(p.name ORDER BY p.rank) FILTER (WHERE p.require_signature))[1]"
+	" FROM hotswap.environment e JOIN hotswap.environment p ON p.tenant_id = $1 AND p.rank <= e.rank"
+	" WHERE e.tenant_id = $1 AND e.name = $2",
+	UUIDOID, TEXTOID);
 
 static DbStatement running_query =
 	DB_STATEMENT("SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL"
@@ -288,13 +294,26 @@ fingerprint(const Request *r, uint8 *result)
 	digest_end(ctx, result);
 }
 
+/* Notes whether the path is protected; refuses a version that lacks a signature it needs there. */
+static void
+check_demands(Request *r)
+{
+	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
+	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
+	char *requires_signature;
+
+	(void) db_run(&demands_query, args, NULL);
+	r->is_protected = db_bool(0, 1);
+	requires_signature = db_text(0, 2);
+	if (requires_signature)
+		(void) version_require_signature(&version, requires_signature);
+}
+
 static void
 check_references(Request *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
-	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
-	char *requires_signature;
 
 	(void) db_run(&look_up, args, NULL);
 	tenant_require_active(&r->tenant, db_text(0, 1));
@@ -305,10 +324,9 @@ check_references(Request *r)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such version: \"%s\" of module \"%s\"", r->version, r->module),
 						errhint("Versions are made by hotswap.publish_version().")));
-	r->is_protected = db_bool(0, 2);
-	requires_signature = db_text(0, 4);
-	if (requires_signature)
-		(void) version_require_signature(&version, requires_signature);
+	r->is_protected = false;
+	if (db_bool(0, 2))
+		check_demands(r);
 }
 
 static void

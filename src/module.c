@@ -73,9 +73,12 @@ read_version(FunctionCallInfo fcinfo, Version *v)
 
 	v->module = arg_identifier(fcinfo, 0, "module");
 	v->version = arg_identifier(fcinfo, 1, "version");
-	deploy = read_script(fcinfo, 2, "deploy_sql", true, "deploy script", &v->scripts[0]);
-	verify = read_script(fcinfo, 3, "verify_sql", false, "verify script", &v->scripts[1]);
-	revert = read_script(fcinfo, 4, "revert_sql", false, "revert script", &v->scripts[2]);
+	deploy =
+		read_script(fcinfo, 2, "deploy_sql", true, script_labels[SCRIPT_DEPLOY], &v->scripts[0]);
+	verify =
+		read_script(fcinfo, 3, "verify_sql", false, script_labels[SCRIPT_VERIFY], &v->scripts[1]);
+	revert =
+		read_script(fcinfo, 4, "revert_sql", false, script_labels[SCRIPT_REVERT], &v->scripts[2]);
 	v->signature = signature_arguments(fcinfo, 5);
 	v->tenant = tenant_argument(fcinfo, 7);
 	digest_scripts(deploy, verify, revert, v->digest);

@@ -232,16 +232,17 @@ lint(const pg_uuid_t *tenant, const char *module, const char *version, const cha
 {
 	uint8 digest[DIGEST_LENGTH];
 	List *path = pipeline_path(tenant, environment);
-	List *scripts;
+	VersionScripts *scripts;
 
 	if (path == NIL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", environment)));
-	scripts = scan_scripts(tenant, module, version, digest);
-	if (scripts == NIL)
+	scripts = scan_read(tenant, module, version);
+	if (scripts == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such version: \"%s\" of module \"%s\"", version, module),
 						errhint("Versions are made by hotswap.publish_version().")));
+	scan_digest(scripts, module, version, digest);
 	scan_policy_load(tenant, path, policy);
 	return scan_findings(scripts, policy);
 }

@@ -118,25 +118,32 @@ is_trusted(const char *language)
 	return trusted;
 }
 
-/*
- * Reads the scripts of a version, as deploy, verify, revert; NIL if it does not exist, XX001 if they
- * are not what was published.
- */
-List *
-scan_scripts(const pg_uuid_t *tenant, const char *module, const char *version, uint8 *digest)
+/* Reads a version; NULL if it does not exist. */
+VersionScripts *
+scan_read(const pg_uuid_t *tenant, const char *module, const char *version)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
 					 CStringGetTextDatum(version) };
+	VersionScripts *scripts = palloc(sizeof(VersionScripts));
 	bytea *published;
 	bool isnull;
-	List *scripts;
 
 	if (db_run(&version_query, args, NULL) == 0)
-		return NIL;
-	scripts = list_make3(db_text(0, 1), db_text(0, 2), db_text(0, 3));
-	digest_scripts(linitial(scripts), lsecond(scripts), lthird(scripts), digest);
-	published = DatumGetByteaPP(db_datum(0, 4, &isnull));
-	if (memcmp(VARDATA_ANY(published), digest, DIGEST_LENGTH) != 0)
+		return NULL;
+	for (int i = 0; i < SCRIPT_COUNT; i++)
+		scripts->sql[i] = db_text(0, i + 1);
+	published = DatumGetByteaPP(db_datum(0, SCRIPT_COUNT + 1, &isnull));
+	memcpy(scripts->published, VARDATA_ANY(published), DIGEST_LENGTH);
+	return scripts;
+}
+
+/* Computes the digest of the scripts; raises XX001 if it is not the one that was published. */
+void
+scan_digest(const VersionScripts *scripts, const char *module, const char *version, uint8 *digest)
+{
+	digest_scripts(scripts->sql[SCRIPT_DEPLOY], scripts->sql[SCRIPT_VERIFY],
+				   scripts->sql[SCRIPT_REVERT], digest);
+	if (memcmp(scripts->published, digest, DIGEST_LENGTH) != 0)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -144,24 +151,19 @@ scan_scripts(const pg_uuid_t *tenant, const char *module, const char *version, u
 				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
 				 version, module),
 			 errdetail("Their SHA-256 is %s.", digest_hex(digest))));
-	return scripts;
 }
 
 /* The findings that the policy does not let pass unseen, in the order of the scripts. */
 List *
-scan_findings(List *scripts, const ScanPolicy *policy)
+scan_findings(const VersionScripts *scripts, const ScanPolicy *policy)
 {
-	static const char *const labels[] = { "deploy script", "verify script", "revert script" };
 	List *findings = NIL;
 	ListCell *cell;
 
-	for (int i = 0; i < (int) lengthof(labels); i++)
-	{
-		const char *sql = list_nth(scripts, i);
-
-		if (sql)
-			findings = list_concat(findings, rule_walk_script(labels[i], sql, i == 2, is_trusted));
-	}
+	for (int i = 0; i < SCRIPT_COUNT; i++)
+		if (scripts->sql[i])
+			findings = list_concat(findings, rule_walk_script(script_labels[i], scripts->sql[i],
+															  i == SCRIPT_REVERT, is_trusted));
 	foreach (cell, findings)
 		if (policy->actions[((Finding *) lfirst(cell))->rule] == RULE_OFF)
 			findings = foreach_delete_current(findings, cell);
@@ -197,7 +199,7 @@ describe(List *findings, const ScanPolicy *policy, RuleAction action, const Find
 
 /* Raises YH011 for what is denied; returns the warnings in words, or NULL. */
 static char *
-apply_rules(List *scripts, const ScanPolicy *policy)
+apply_rules(const VersionScripts *scripts, const ScanPolicy *policy)
 {
 	List *findings = scan_findings(scripts, policy);
 	const Finding *first;
@@ -211,27 +213,17 @@ apply_rules(List *scripts, const ScanPolicy *policy)
 
 /* ---- the stage ---- */
 
-static List *
-require_scripts(const Deployment *d, uint8 *digest)
-{
-	List *scripts = scan_scripts(&d->tenant, d->module, d->version, digest);
-
-	if (scripts == NIL)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", d->version, d->module);
-	return scripts;
-}
-
 /* Scans a deployment's scripts for its whole path; returns what there is to say about them. */
 char *
-scan_version(const Deployment *d, List *path)
+scan_version(const Deployment *d, const VersionScripts *scripts, List *path)
 {
 	uint8 digest[DIGEST_LENGTH];
-	List *scripts = require_scripts(d, digest);
 	SignedVersion version = { &d->tenant, d->module, d->version, digest };
 	ScanPolicy policy;
 	StringInfoData message;
 	char *warnings;
 
+	scan_digest(scripts, d->module, d->version, digest);
 	scan_policy_load(&d->tenant, path, &policy);
 	initStringInfo(&message);
 	appendStringInfo(&message, "sha256 %s", digest_hex(digest));
@@ -249,11 +241,11 @@ scan_version(const Deployment *d, List *path)
  * counts, now, for what is stored now?
  */
 void
-scan_signature(const Deployment *d, const char *environment)
+scan_signature(const Deployment *d, const VersionScripts *scripts, const char *environment)
 {
 	uint8 digest[DIGEST_LENGTH];
 	SignedVersion version = { &d->tenant, d->module, d->version, digest };
 
-	(void) require_scripts(d, digest);
+	scan_digest(scripts, d->module, d->version, digest);
 	(void) version_require_signature(&version, environment);
 }

@@ -8,6 +8,7 @@
 
 #include "deployment.h"
 #include "rule.h"
+#include "script.h"
 
 /* What the environments on a path ask of the scripts. */
 typedef struct ScanPolicy
@@ -17,12 +18,21 @@ typedef struct ScanPolicy
 	char *strictest[RULE_COUNT];    /* the first environment that is so strict */
 } ScanPolicy;
 
+/* The scripts of a version as they are stored. */
+typedef struct VersionScripts
+{
+	char *sql[SCRIPT_COUNT]; /* NULL: there is none */
+	uint8 published[DIGEST_LENGTH];
+} VersionScripts;
+
 /* All inside a scope. */
+extern VersionScripts *scan_read(const pg_uuid_t *tenant, const char *module, const char *version);
+extern void scan_digest(const VersionScripts *scripts, const char *module, const char *version,
+						uint8 *digest);
 extern void scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy);
-extern List *scan_scripts(const pg_uuid_t *tenant, const char *module, const char *version,
-						  uint8 *digest);
-extern List *scan_findings(List *scripts, const ScanPolicy *policy);
-extern char *scan_version(const Deployment *d, List *path);
-extern void scan_signature(const Deployment *d, const char *environment);
+extern List *scan_findings(const VersionScripts *scripts, const ScanPolicy *policy);
+extern char *scan_version(const Deployment *d, const VersionScripts *scripts, List *path);
+extern void scan_signature(const Deployment *d, const VersionScripts *scripts,
+						   const char *environment);
 
 #endif /* HOTSWAP_SCAN_H */

@@ -43,6 +43,8 @@ static const char concurrently[] =
 static const char no_client[] =
 	"A script has no client to copy from or to; use INSERT, or COPY with a file or program on the server.";
 
+const char *const script_labels[] = { "deploy script", "verify script", "revert script" };
+
 /* ---- where an error is ---- */
 
 /* The byte at which the position-th character (from 1) begins. */

@@ -7,6 +7,17 @@
 
 #include "nodes/pg_list.h"
 
+/* What a version consists of, in the order in which it is stored. */
+enum
+{
+	SCRIPT_DEPLOY,
+	SCRIPT_VERIFY,
+	SCRIPT_REVERT,
+	SCRIPT_COUNT
+};
+
+extern const char *const script_labels[];
+
 /* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
 extern List *script_parse(const char *label, const char *sql);
 

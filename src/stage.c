@@ -13,17 +13,10 @@
 #include "compat.h"
 #include "db.h"
 #include "gate.h"
-#include "scan.h"
-#include "script.h"
 #include "strategy.h"
 #include "utils/builtins.h"
 #include "utils/resowner.h"
 #include "walk.h"
-
-static DbStatement version_query =
-	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
-				 UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy,"
@@ -42,26 +35,26 @@ static DbStatement hooks_query = DB_STATEMENT(
 	" ORDER BY module, function",
 	UUIDOID, TEXTOID, TEXTOID);
 
-static bool
-read_version(Walk *w)
+/* The scripts, which are read once in a visit. */
+static VersionScripts *
+scripts_of(Walk *w)
 {
-	Datum args[] = { UUIDPGetDatum(&w->d.tenant), CStringGetTextDatum(w->d.module),
-					 CStringGetTextDatum(w->d.version) };
-
-	return db_run(&version_query, args, NULL) > 0;
+	if (w->scripts == NULL)
+		w->scripts = scan_read(&w->d.tenant, w->d.module, w->d.version);
+	if (w->scripts == NULL)
+		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", w->d.version, w->d.module);
+	return w->scripts;
 }
 
 /* build: does every script parse on this server? */
 static void
 start_build(Walk *w)
 {
-	static const char *const labels[] = { "deploy script", "verify script", "revert script" };
+	VersionScripts *scripts = scripts_of(w);
 
-	if (!read_version(w))
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", w->d.version, w->d.module);
-	for (int i = 0; i < (int) lengthof(labels); i++)
-		if (!db_isnull(0, i + 1))
-			script_check(labels[i], db_text(0, i + 1));
+	for (int i = 0; i < SCRIPT_COUNT; i++)
+		if (scripts->sql[i])
+			script_check(script_labels[i], scripts->sql[i]);
 	stage_apply(w->stage, STAGE_SUCCEED, NULL);
 }
 
@@ -69,7 +62,7 @@ start_build(Walk *w)
 static void
 start_scan(Walk *w)
 {
-	stage_apply(w->stage, STAGE_SUCCEED, scan_version(&w->d, gate_path(w)));
+	stage_apply(w->stage, STAGE_SUCCEED, scan_version(&w->d, scripts_of(w), gate_path(w)));
 }
 
 static int
@@ -141,7 +134,7 @@ start_deploy(Walk *w)
 		stage_apply(w->stage, STAGE_SKIP,
 					psprintf("every node already runs version \"%s\"", w->d.version));
 	else if (requires_signature)
-		scan_signature(&w->d, w->stage->environment);
+		scan_signature(&w->d, scripts_of(w), w->stage->environment);
 }
 
 /* validate: the verify script on every node of the target, and the user's hooks */
@@ -149,7 +142,7 @@ static void
 start_validate(Walk *w)
 {
 	uint64 n;
-	bool has_verify = read_version(w) && !db_isnull(0, 2);
+	bool has_verify = scripts_of(w)->sql[SCRIPT_VERIFY] != NULL;
 
 	n = has_verify ? query_nodes(w, w->d.environment) : 0;
 	for (uint64 i = 0; i < n; i++)

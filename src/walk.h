@@ -10,6 +10,7 @@
 
 #include "pipeline.h"
 #include "plan.h"
+#include "scan.h"
 
 /* A deployment during a visit. */
 typedef struct Walk
@@ -21,6 +22,7 @@ typedef struct Walk
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
+	VersionScripts *scripts; /* NULL: not read during this visit */
 } Walk;
 
 /* How far the tasks of a stage are. */
