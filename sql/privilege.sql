@@ -8,7 +8,13 @@ GRANT EXECUTE ON FUNCTION hotswap.grant_access, hotswap.revoke_access, hotswap.s
 	hotswap.approve, hotswap.reject, hotswap.retract_vote, hotswap.bypass_approval,
 	hotswap.close_bypass_review, hotswap.delegate_approval, hotswap.revoke_delegation TO PUBLIC;
 
+SELECT pg_catalog.pg_extension_config_dump('hotswap.tier', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.resource', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.tier_quota', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.reserved_subdomain', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.tenant', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.quota', '');
+SELECT pg_catalog.pg_extension_config_dump('hotswap.quota_usage', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.installation', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.access', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');

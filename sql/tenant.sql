@@ -10,9 +10,17 @@ CREATE TABLE hotswap.tenant (
 	status hotswap.tenant_status NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	audit_seq integer NOT NULL DEFAULT 0,
-	audit_hash bytea
-);
+	audit_hash bytea,
+	tier text NOT NULL DEFAULT 'free' REFERENCES hotswap.tier,
+	subdomain text UNIQUE,
+	contact_email text,
+	metadata jsonb NOT NULL DEFAULT '{}',
+	status_reason text,
+	status_changed_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 70);
 COMMENT ON TABLE hotswap.tenant IS 'owners of modules, environments, nodes and deployments; the tenant "default" is made at the first use';
+COMMENT ON COLUMN hotswap.tenant.subdomain IS 'lower case; NULL: it has none, as the tenant "default" and those that are deleted';
+COMMENT ON COLUMN hotswap.tenant.status_reason IS 'why it is suspended or was deprovisioned';
 COMMENT ON COLUMN hotswap.tenant.audit_seq IS 'number of the last audit event about the tenant itself';
 COMMENT ON COLUMN hotswap.tenant.audit_hash IS 'hash of that event: the head of its chain';
 

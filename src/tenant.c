@@ -2,8 +2,8 @@
  * tenant.c
  *		Tenants, and the installation: which database this is, and whether the line is stopped.
  *
- * The rows that every installation needs (the tenant "default", its environments, the row of
- * hotswap.installation) are made at the first call that writes something, not by the install
+ * The rows that every installation needs (tiers, resources, reserved subdomains, the tenant
+ * "default", its environments, the row of hotswap.installation) are made at the first call that writes something, not by the install
  * script: pg_dump dumps the script's tables with all their rows, and a row that both the script and
  * the dump bring would make the restore fail.  It also means that the tables of a database that is
  * just being restored hold no installation row that fits, so that nothing is dispatched from it.
@@ -22,7 +22,9 @@
 #include "guc.h"
 #include "miscadmin.h"
 #include "retention.h"
+#include "subdomain.h"
 #include "tenant.h"
+#include "tier.h"
 #include "utils/builtins.h"
 #include "worker/wakeup.h"
 
@@ -40,8 +42,8 @@ static DbStatement insert_installation = DB_STATEMENT(
 	INT8OID, OIDOID);
 
 static DbStatement insert_default_tenant =
-	DB_STATEMENT("INSERT INTO hotswap.tenant (id, name, status) VALUES ($1, 'default', 'active')"
-				 " ON CONFLICT DO NOTHING",
+	DB_STATEMENT("INSERT INTO hotswap.tenant (id, name, status, tier)"
+				 " VALUES ($1, 'default', 'active', 'custom') ON CONFLICT DO NOTHING",
 				 UUIDOID);
 
 static DbStatement insert_environments = DB_STATEMENT(
@@ -129,6 +131,15 @@ tenant_lock_for_change(const pg_uuid_t *tenant)
 	tenant_require_active(tenant, db_run(&lock_tenant, args, NULL) ? db_text(0, 1) : NULL);
 }
 
+/* Inside a scope: the environments that a tenant begins with. */
+void
+tenant_make_environments(const pg_uuid_t *tenant)
+{
+	Datum args[] = { UUIDPGetDatum(tenant) };
+
+	(void) db_run(&insert_environments, args, NULL);
+}
+
 /* Inside a scope: makes the rows that every installation needs, where they are missing. */
 void
 installation_ensure(void)
@@ -140,8 +151,10 @@ installation_ensure(void)
 		return;
 	if (db_run(&insert_installation, here, NULL) == 0)
 		return; /* somebody else did */
+	tier_install();
+	subdomain_install();
 	(void) db_run(&insert_default_tenant, tenant, NULL);
-	(void) db_run(&insert_environments, tenant, NULL);
+	tenant_make_environments(&default_tenant);
 	retention_partitions();
 	wake_reload();
 }

@@ -21,6 +21,7 @@ extern pg_uuid_t tenant_current(void);
 extern void tenant_require_active(const pg_uuid_t *tenant, const char *status);
 extern void tenant_lock_active(const pg_uuid_t *tenant);
 extern void tenant_lock_for_change(const pg_uuid_t *tenant);
+extern void tenant_make_environments(const pg_uuid_t *tenant);
 extern void installation_ensure(void);
 extern DispatchState installation_dispatch_state(void);
 

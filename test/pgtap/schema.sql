@@ -25,7 +25,7 @@ SELECT ok(NOT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n
 SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)$$, 'every view is a security barrier');
 SELECT is_empty($$SELECT c.oid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
-	WHERE c.relkind = 'r' AND c.relname NOT IN ('tenant', 'installation') AND
+	WHERE c.relkind = 'r' AND c.relname NOT IN ('tenant', 'installation', 'tier', 'resource', 'tier_quota', 'reserved_subdomain') AND
 	(SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] WHERE i.indrelid = c.oid AND i.indisprimary) <> 'tenant_id'$$,
 	'every key starts with tenant_id');
 SELECT set_eq($$SELECT c.oid::regclass::text FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass WHERE c.relkind IN ('r', 'S')$$,
