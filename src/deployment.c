@@ -521,6 +521,7 @@ hotswap_retry(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	installation_ensure();
 	tenant_enter_active(&tenant);
 	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)

@@ -261,6 +261,7 @@ static void
 begin_consumption(Consumption *c, Oid caller, const char *action)
 {
 	access_require(&c->tenant, caller, CAPABILITY_AGENT, action);
+	installation_ensure();
 	tenant_enter_active(&c->tenant);
 	lock_used(c);
 	if (db_run_snapshot(&read_limit, c->args, GetLatestSnapshot()) != 1)
