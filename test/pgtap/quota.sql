@@ -1,5 +1,5 @@
 -- Tiers and quotas: src/tier.c, src/quota.c. Many who consume at once: test/specs/quota.spec, test/t/tenant.pl.
-SELECT plan(123);
+SELECT plan(127);
 \ir include/refusal.psql
 
 SELECT hotswap.create_tenant('a', 'a', 'a@b.c') AS a \gset
@@ -174,5 +174,12 @@ SET SESSION AUTHORIZATION hotswap_test_quota;
 SELECT is((pg_temp.refusal('SELECT hotswap.' || call)).code, '42501', 'not granted: ' || call) FROM unnest(ARRAY['configure_tier(''x'')', 'set_tier_quota(''x'', ''x'', 1)', 'define_resource(''x'')',
 	format('upgrade_tier(%L, ''x'')', :'nobody'), format('downgrade_tier(%L, ''x'')', :'nobody'), format('set_quota(%L, ''x'', 1)', :'nobody'), format('clear_quota(%L, ''x'')', :'nobody'),
 	format('consume_quota(%L, ''x'', 1)', :'nobody'), format('release_quota(%L, ''x'', 1)', :'nobody')]) call;
+RESET SESSION AUTHORIZATION;
+SELECT hotswap.set_quota(:'b', 'storage_gb', 5), hotswap.grant_access('hotswap_test_quota', 'agent', :'b') \g /dev/null
+SET SESSION AUTHORIZATION hotswap_test_quota;
+SELECT is(hotswap.consume_quota(:'b', 'storage_gb', 2), 3::bigint, 'an agent consumes what its tenant has');
+SELECT is(hotswap.release_quota(:'b', 'storage_gb', 1), 4::bigint, 'and releases it');
+SELECT is((pg_temp.refusal(format('SELECT hotswap.consume_quota(%L, ''storage_gb'', 1)', :'a'))).code, '42501', 'not what another one has');
+SELECT is((pg_temp.refusal(format('SELECT hotswap.set_quota(%L, ''storage_gb'', 9)', :'b'))).code, '42501', 'and sets nothing');
 RESET SESSION AUTHORIZATION;
 SELECT * FROM finish();

@@ -1,6 +1,6 @@
 -- The life of a tenant: src/tenant_lifecycle.c, src/tenant_removal.c, src/subdomain.c.
 -- Deprovisioning against concurrent requests is tested in test/specs/tenant.spec.
-SELECT plan(117);
+SELECT plan(129);
 \ir include/refusal.psql
 
 -- Creation, as the first thing that is done in a fresh database.
@@ -202,5 +202,25 @@ SELECT is((pg_temp.refusal('SELECT hotswap.' || call)).code, '42501', 'not grant
 	'resume_tenant(''00000000-0000-7000-8000-00000000dead'')', 'deprovision_tenant(''00000000-0000-7000-8000-00000000dead'', ''x'')',
 	'delete_tenant(''00000000-0000-7000-8000-00000000dead'')', 'reserve_subdomain(''x'')', 'unreserve_subdomain(''www'')']) call;
 SELECT throws_ok($$SELECT hotswap.find_tenant('acme-1')$$, 'P0002', 'no such tenant: subdomain "acme-1"', 'nor is told who is there');
+SELECT is_empty('SELECT FROM hotswap.' || v, 'nor sees anything in ' || v) FROM unnest('{tenants,tiers,quotas}'::text[]) v;
+RESET SESSION AUTHORIZATION;
+SELECT hotswap.find_tenant('foo') AS foo, hotswap.find_tenant('7') AS seven \gset
+SELECT hotswap.activate_tenant(:'foo'), hotswap.grant_access('hotswap_test_tenant', 'viewer', :'foo') \g /dev/null
+SET SESSION AUTHORIZATION hotswap_test_tenant;
+SELECT is(hotswap.find_tenant('foo'), :'foo', 'a viewer finds its tenant');
+SELECT throws_ok($$SELECT hotswap.find_tenant('7')$$, 'P0002', 'no such tenant: subdomain "7"', 'but no other');
+SELECT results_eq('SELECT DISTINCT t.id, q.tenant_id FROM hotswap.tenants t, hotswap.quotas q', format('VALUES (%1$L::uuid, %1$L::uuid)', :'foo'), 'and sees no other');
+SELECT is((SELECT count(*) FROM hotswap.tiers), 5::bigint, 'the tiers are the same for all');
+SELECT throws_ok(format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'foo'), '42501', 'permission denied to suspend a tenant', 'looking is not changing');
+RESET SESSION AUTHORIZATION;
+SELECT hotswap.grant_access('hotswap_test_tenant', 'admin', :'foo') \g /dev/null
+SET SESSION AUTHORIZATION hotswap_test_tenant;
+SELECT throws_ok(format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'foo'), '42501', 'permission denied to suspend a tenant', 'who is admin in a tenant does not decide about it');
+RESET SESSION AUTHORIZATION;
+SELECT hotswap.grant_access('hotswap_test_tenant', 'admin', all_tenants => true) \g /dev/null
+SET SESSION AUTHORIZATION hotswap_test_tenant;
+SELECT is(hotswap.suspend_tenant(:'foo', 'x'), 'suspended', 'who is admin everywhere does');
+SELECT is(hotswap.activate_tenant(hotswap.create_tenant('n', 'fresh', 'a@b.c')), 'active', 'and makes tenants');
+SELECT is((SELECT person FROM hotswap.audit_log WHERE event = 'create' ORDER BY at DESC LIMIT 1), 'hotswap_test_tenant', 'under its own name');
 RESET SESSION AUTHORIZATION;
 SELECT * FROM finish();
