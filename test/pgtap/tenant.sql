@@ -104,7 +104,8 @@ SELECT hotswap.publish_version('m', '1', 'SELECT 1'), hotswap.publish_version('g
 CREATE FUNCTION hook(uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 SELECT hotswap.register_hook('validate', 'hook(uuid)', 'other') \g /dev/null
 SELECT hotswap.grant_access('postgres', 'approver'), hotswap.set_quota(:'t', 'websites', 5), hotswap.set_quota(:'t', 'concurrent_deployments', NULL),
-	hotswap.consume_quota(:'t', 'websites', 2), hotswap.lease_lock('l', '1 h'), hotswap.claim_idempotency_key('app', 'k', '{}') \g /dev/null
+	hotswap.consume_quota(:'t', 'websites', 2), hotswap.lease_lock('l', '1 h'), hotswap.claim_idempotency_key('app', 'k', '{}'),
+	hotswap.delegate_approval('pg_monitor', now() + interval '1 day', 'x') \g /dev/null
 SELECT hotswap.deploy('m', '1', 'development', 'key') AS done \gset
 SELECT is(hotswap.wait(:'done', '60 s'), 'succeeded', 'a deployment that has ended');
 SELECT pg_advisory_lock(1) \g /dev/null
