@@ -1,5 +1,5 @@
 -- Access: capabilities, what each of them lets a role do and see, and that it ends when it is taken back.
-SELECT plan(100);
+SELECT plan(109);
 \ir include/refusal.psql
 \ir include/as_role.psql
 
@@ -64,17 +64,18 @@ RESET hotswap.tenant;
 CREATE TABLE call (query text PRIMARY KEY, needs hotswap.capability[]);
 INSERT INTO call
 SELECT query, needs::hotswap.capability[] || CASE WHEN needs = '{break_glass}' THEN '{}' ELSE '{admin}' END::hotswap.capability[]
-FROM (SELECT unnest(ARRAY['SELECT hotswap.wait(gen_random_uuid())', 'SELECT hotswap.explain(gen_random_uuid())', 'SELECT hotswap.wait_for_approval(gen_random_uuid())',
+FROM (SELECT unnest(ARRAY['SELECT hotswap.wait(gen_random_uuid())', 'SELECT hotswap.explain(gen_random_uuid())', 'SELECT hotswap.wait_for_approval(gen_random_uuid())', 'SELECT hotswap.lint_version(''none'', ''1'', ''qa'')',
 		format('SELECT hotswap.verify_audit(%L)', :'other'), format('SELECT hotswap.approval_state(%L, gen_random_uuid(), ''qa'', 1)', :'other'), 'SELECT hotswap.approve(gen_random_uuid())',
 		'SELECT hotswap.reject(gen_random_uuid(), comment => ''x'')', 'SELECT hotswap.retract_vote(gen_random_uuid())', 'SELECT hotswap.close_bypass_review(gen_random_uuid(), ''production'', ''x'')',
 		'SELECT hotswap.revoke_delegation(gen_random_uuid())']), '{viewer,agent,deployer,approver,operator,break_glass,impersonator}'
 	UNION ALL SELECT unnest(ARRAY['SELECT hotswap.acquire_lock(''x'')', 'SELECT hotswap.acquire_xact_lock(''x'')', 'SELECT hotswap.acquire_locks(''{x,y}'')', 'SELECT hotswap.check_token(''x'', 1)',
 		'SELECT hotswap.lease_lock(''x'', ''1 ms'')', 'SELECT hotswap.renew_lease(''none'', 1, ''1 s'')', 'SELECT hotswap.release_lease(''none'', 1)', 'SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'')',
-		'SELECT hotswap.store_idempotent_response(''s'', ''none'', ''1'')', 'SELECT hotswap.take_notifications(1)']), '{agent,deployer,operator}'
+		'SELECT hotswap.store_idempotent_response(''s'', ''none'', ''1'')', 'SELECT hotswap.take_notifications(1)',
+		format('SELECT hotswap.consume_quota(%L, ''none'', 1)', :'other'), format('SELECT hotswap.release_quota(%L, ''none'', 1)', :'other')]), '{agent,deployer,operator}'
 	UNION ALL SELECT unnest(ARRAY['SELECT hotswap.publish_version(''m'', ''1'', ''SELECT 1'')', 'SELECT hotswap.deploy(''none'', ''1'', ''production'')', 'SELECT hotswap.cancel(gen_random_uuid(), ''x'')',
 		'SELECT hotswap.retry(gen_random_uuid())']), '{deployer,operator}'
 	UNION ALL SELECT unnest(ARRAY['SELECT hotswap.register_node(''none'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())', 'SELECT hotswap.remove_hook(''test'', ''none'')']), '{operator}'
-	UNION ALL SELECT unnest(ARRAY['SELECT hotswap.configure_environment(''none'')', 'SELECT hotswap.set_approval_policy(''none'', 1)', 'SELECT hotswap.grant_access(99999999, ''viewer'')',
+	UNION ALL SELECT unnest(ARRAY['SELECT hotswap.configure_environment(''none'')', 'SELECT hotswap.set_approval_policy(''none'', 1)', 'SELECT hotswap.set_rule(''none'', ''truncate'', ''off'')', 'SELECT hotswap.revoke_signing_key(''none'', ''x'')', 'SELECT hotswap.grant_access(99999999, ''viewer'')',
 		'SELECT hotswap.revoke_access(99999999, ''viewer'')']), '{}'
 	UNION ALL SELECT 'SELECT hotswap.bypass_approval(gen_random_uuid(), ''production'', ''x'', ''x'')', '{break_glass}') c (query, needs);
 
@@ -91,7 +92,9 @@ FROM unnest(ARRAY['SELECT hotswap.publish_version(''m'', ''1'', ''SELECT 1'', te
 	'SELECT hotswap.configure_environment(''qa'', tenant => %L)', 'SELECT hotswap.set_approval_policy(''qa'', 0, tenant => %L)', 'SELECT hotswap.grant_access(''hotswap_test_acc_admin'', ''viewer'', %L)',
 	'SELECT hotswap.take_notifications(1, %L)', 'SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'', tenant => %L)', 'SELECT hotswap.verify_audit(%L)', 'SELECT hotswap.remove_hook(''test'', ''x'', tenant => %L)']) query;
 SELECT is(asks('admin', query), '42501', 'what concerns all tenants is not for the admin of one: ' || query)
-FROM unnest(ARRAY['SELECT hotswap.stop_dispatching(''x'')', 'SELECT hotswap.start_dispatching()', 'SELECT hotswap.adopt()', 'SELECT hotswap.health()', 'SELECT hotswap.verify_audit()',
+FROM unnest(ARRAY['SELECT hotswap.create_tenant(''x'', ''x'', ''x@example.org'')', format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'other'), format('SELECT hotswap.deprovision_tenant(%L, ''x'')', :'other'),
+	format('SELECT hotswap.upgrade_tier(%L, ''custom'')', :'other'), format('SELECT hotswap.set_quota(%L, ''websites'', NULL)', :'other'), 'SELECT hotswap.configure_tier(''x'', 1)', 'SELECT hotswap.reserve_subdomain(''x'')',
+	'SELECT hotswap.define_resource(''x'')', 'SELECT hotswap.set_tier_quota(''free'', ''websites'', NULL)', 'SELECT hotswap.stop_dispatching(''x'')', 'SELECT hotswap.start_dispatching()', 'SELECT hotswap.adopt()', 'SELECT hotswap.health()', 'SELECT hotswap.verify_audit()',
 	'SELECT hotswap.grant_access(''hotswap_test_acc_admin'', ''viewer'', all_tenants => true)']) query;
 SELECT is(asks('deployer', 'SELECT hotswap.deploy(''none'', ''1'', ''production'', on_behalf_of => ''x'')'), '42501', 'on_behalf_of is a capability of its own');
 SELECT hotswap.grant_access(named('deployer')::regrole, 'impersonator', :'other') \g /dev/null
@@ -113,7 +116,7 @@ CREATE FUNCTION all_seen(name text) RETURNS text LANGUAGE sql AS $$
 		AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id')) v
 $$;
 SELECT is(all_seen('nobody'), NULL, 'who has nothing sees nothing');
-SELECT is(all_seen(c.name), 'approvals bb,audit_log bb,deployments bb,environments bb,hooks bb,nodes bb,notifications bb,queue bb,quotas bb', 'the own tenant: ' || c.name)
+SELECT is(all_seen(c.name), 'approvals bb,audit_log bb,deployments bb,environments bb,hooks bb,nodes bb,notifications bb,queue bb,quotas bb,rules bb', 'the own tenant: ' || c.name)
 FROM (SELECT unnest(enum_range(NULL::hotswap.capability))::text) c (name);
 SELECT is(asks(name, 'SELECT string_agg(name, '','') FROM hotswap.tenants'), seen, 'tenants: ' || name)
 FROM (VALUES ('nobody', NULL), ('viewer', 'other')) v (name, seen);
