@@ -17,6 +17,7 @@
 #include "db.h"
 #include "digest.h"
 #include "fmgr.h"
+#include "quota.h"
 #include "script.h"
 #include "signing_key.h"
 #include "tenant.h"
@@ -115,7 +116,8 @@ insert(const Version *v, const AuditActor *actor)
 	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
 	bool nulls[8] = { false };
 
-	(void) db_run(&insert_module, args, NULL);
+	if (db_run(&insert_module, args, NULL) > 0)
+		quota_require(&v->tenant, QUOTA_MODULES);
 	args[2] = CStringGetTextDatum(v->version);
 	args[3] = digest_datum(v->digest);
 	args[4] = CStringGetTextDatum(actor->person);
@@ -124,7 +126,10 @@ insert(const Version *v, const AuditActor *actor)
 		args[5 + i] = v->scripts[i].value;
 		nulls[5 + i] = v->scripts[i].isnull;
 	}
-	return db_run(&insert_version, args, nulls) > 0;
+	if (db_run(&insert_version, args, nulls) == 0)
+		return false;
+	quota_require(&v->tenant, QUOTA_STORED_BYTES);
+	return true;
 }
 
 /* Stores the version, its signature, and their audit events, unless the same is already there. */
@@ -160,9 +165,9 @@ publish(const Version *v)
  *
  * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, and tenant may be
  * NULL.  Out: the version's SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505
- * other content, P0002 no such tenant or key, 55000 the key does not count, YH003, YH010.  Locks the
- * tenant row; writes module, module_version, version_signature and the audit log, nothing where the
- * same content and signature are there.
+ * other content, 53400 a quota is exceeded, P0002 no such tenant or key, 55000 the key does not
+ * count, YH003, YH010.  Locks the tenant row; writes module, module_version, version_signature and
+ * the audit log, nothing where the same content and signature are there.
  */
 Datum
 hotswap_publish_version(PG_FUNCTION_ARGS)
