@@ -48,6 +48,7 @@ static List *starved = NIL;      /* of pg_uuid_t: deployments with ready tasks *
 static TimestampTz no_worker_until = DT_NOBEGIN;
 static TimestampTz next_reap = DT_NOEND;
 static bool no_workers = false; /* as in the database's slot */
+static uint64 batch = 0;        /* number of the present one */
 static List *left_roles = NIL;
 static char *last_problem = NULL; /* logged once, not once a retry */
 
@@ -377,28 +378,45 @@ run_here(DueItem *item, List *tasks)
 
 /* ---- a batch ---- */
 
-/* Picks what is to be visited next, and says whether it may be admitted to its lanes. */
+/*
+ * Reads what a tenant may do, once a batch: a suspension that committed before the batch began lets
+ * nothing through.
+ */
+static void
+refresh(DueTenant *tenant)
+{
+	Datum id = UUIDPGetDatum(&tenant->id);
+
+	if (tenant->seen == batch)
+		return;
+	load_tenants(&id, 1);
+	tenant->seen = batch;
+}
+
+/*
+ * Picks what is to be visited next, and says whether it is admitted to its lanes: what was touched
+ * is only looked at, and takes its turn like everything else that waits.
+ */
 static DueItem *
 pick(int free_capacity, bool *admit)
 {
-	DueItem *item;
+	DueItem *item = dueset_touched();
 
 	*admit = false;
-	while ((item = dueset_peek()) != NULL)
+	if (item)
+		refresh(item->tenant);
+	/* without capacity, all that waits waits for an executor */
+	while (item == NULL && may_start && free_capacity > 0 && (item = dueset_next()) != NULL)
 	{
-		bool touched = item->touched;
-
-		*admit = may_start && !item->started && item->nlinks > 0 && dueset_may_start(item);
-		if (item->started || touched)
-			return dueset_pop();
-		if (*admit && free_capacity <= 0)
-			return NULL; /* it and everything behind it waits for an executor */
-		(void) dueset_pop();
-		if (*admit)
-			return item;
-		/* woken for a lane that somebody else has got: its turn will come */
+		*admit = true;
+		refresh(item->tenant);
+		/* is it still its turn? */
+		if (dueset_next() != item)
+			item = NULL;
 	}
-	return NULL;
+	if (item)
+		dueset_take(item, *admit);
+	return item;
 }
 
 /*
@@ -510,6 +528,8 @@ apply(const Visit *v)
 	foreach (cell, v->finished_environments)
 		dueset_leave_lane(item, lfirst(cell));
 	dueset_timer(item, v->next_due);
+	if (v->queued)
+		dueset_ready(item);
 	if (v->starved)
 		remember_starved(&v->deployment);
 	cancel_tasks(item, v->cancelled, v->end_executors);
@@ -550,7 +570,7 @@ forget_settled(void)
 		TaskKey *key = lfirst(cell);
 		DueItem *item = dueset_find(&key->deployment);
 
-		if (item && item->in_ready)
+		if (item && item->touched)
 			continue;
 		unbegun = foreach_delete_current(unbegun, cell);
 		pfree(key);
@@ -585,9 +605,11 @@ visit_batch(Visit *visits, VisitContext *context, DueItem **items)
 		if (item == NULL)
 			break;
 		items[count] = item;
-		v->tenant = item->tenant;
+		v->tenant = item->tenant->id;
 		v->deployment = item->id;
 		context->may_admit = admit;
+		context->suspended = item->tenant->suspended;
+		context->leaving = item->tenant->leaving;
 		count++;
 		visit(context, v);
 		/* two of one lane must not be admitted in one batch */
@@ -615,6 +637,7 @@ run_batch(void)
 
 	if (!mode->background)
 		context.only_role = GetSessionUserId();
+	batch++;
 	mode->begin();
 	MemoryContextSwitchTo(batch_context);
 	MemoryContextReset(batch_context);
@@ -661,9 +684,7 @@ wake_starved(void)
 static bool
 can_visit(void)
 {
-	DueItem *best = dueset_peek();
-
-	return best && (best->started || best->touched || capacity() > 0);
+	return dueset_touched() || (may_start && dueset_next() && capacity() > 0);
 }
 
 /*
