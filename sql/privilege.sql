@@ -6,7 +6,12 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA hotswap FROM PUBLIC;
 GRANT USAGE ON SCHEMA hotswap TO PUBLIC;
 GRANT EXECUTE ON FUNCTION hotswap.grant_access, hotswap.revoke_access, hotswap.set_approval_policy,
 	hotswap.approve, hotswap.reject, hotswap.retract_vote, hotswap.bypass_approval,
-	hotswap.close_bypass_review, hotswap.delegate_approval, hotswap.revoke_delegation TO PUBLIC;
+	hotswap.close_bypass_review, hotswap.delegate_approval, hotswap.revoke_delegation,
+	hotswap.create_tenant, hotswap.activate_tenant, hotswap.suspend_tenant, hotswap.resume_tenant,
+	hotswap.deprovision_tenant, hotswap.delete_tenant, hotswap.find_tenant, hotswap.configure_tier,
+	hotswap.set_tier_quota, hotswap.define_resource, hotswap.upgrade_tier, hotswap.downgrade_tier,
+	hotswap.reserve_subdomain, hotswap.unreserve_subdomain, hotswap.set_quota, hotswap.clear_quota,
+	hotswap.consume_quota, hotswap.release_quota TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('hotswap.tier', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.resource', '');

@@ -44,3 +44,27 @@ FROM hotswap.tenant t
 	LEFT JOIN hotswap.tier_quota l ON l.tier = t.tier AND l.resource = r.name
 	LEFT JOIN hotswap.quota_usage u ON u.tenant_id = t.id AND u.resource = r.name;
 COMMENT ON VIEW hotswap.quota_limits IS 'the quota of each tenant and resource (its own, else its tier''s, else unlimited: NULL) and how much is used';
+
+CREATE FUNCTION hotswap.set_quota(tenant uuid, resource text, amount bigint) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_set_quota';
+COMMENT ON FUNCTION hotswap.set_quota(uuid, text, bigint) IS
+'Gives a tenant a quota of its own, in place of its tier''s; NULL: unlimited. Less than what it uses refuses only further use. Only for those who have admin everywhere. Errors: 22023 bad argument, 42501 not allowed, P0002 no such tenant or resource, YH003 the tenant is deprovisioning or deleted. Locks the tenant row; audited with before and after.';
+
+CREATE FUNCTION hotswap.clear_quota(tenant uuid, resource text) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_clear_quota';
+COMMENT ON FUNCTION hotswap.clear_quota(uuid, text) IS
+'Takes back set_quota(): the quota of the tier holds again. Only for those who have admin everywhere. Errors: 22023 bad argument, 42501 not allowed, P0002 no such tenant or resource, or no quota of its own, YH003 the tenant is deprovisioning or deleted. Locks the tenant row; audited.';
+
+CREATE FUNCTION hotswap.consume_quota(tenant uuid, resource text, amount bigint) RETURNS bigint
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_consume_quota';
+COMMENT ON FUNCTION hotswap.consume_quota(uuid, text, bigint) IS
+'Uses so much more of a resource, and returns what is left, NULL: unlimited. Exact under concurrency: others who consume or release the same wait until the transaction ends, and nobody gets more than there is. amount: positive. Only for those who have agent. Errors: 22023 bad argument, or a resource that hotswap counts itself, 42501 not allowed, 53400 not so much is left (the detail says quota and use), P0002 no such tenant or resource, YH003 tenant not active; 22003 more than a bigint holds; 40001 REPEATABLE READ and used after the snapshot. Writes quota_usage.';
+
+CREATE FUNCTION hotswap.release_quota(tenant uuid, resource text, amount bigint) RETURNS bigint
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_release_quota';
+COMMENT ON FUNCTION hotswap.release_quota(uuid, text, bigint) IS
+'Gives back what consume_quota() used, and returns what is left, NULL: unlimited. amount: positive, not more than is used. Only for those who have agent. Errors: 22023 bad argument, or a resource that hotswap counts itself, 42501 not allowed, P0002 no such tenant or resource, YH003 tenant not active; 40001 REPEATABLE READ and used after the snapshot. Writes quota_usage.';

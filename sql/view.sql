@@ -73,3 +73,21 @@ CREATE VIEW hotswap.workers WITH (security_barrier) AS
 SELECT w.kind, w.pid, w.database, w.role, w.state, w.deployment_id, w.since
 FROM hotswap.worker_list() w;
 COMMENT ON VIEW hotswap.workers IS 'launcher, dispatchers and executors of the whole cluster';
+
+CREATE VIEW hotswap.tenants WITH (security_barrier) AS
+SELECT t.id, t.name, t.subdomain, t.contact_email, t.tier, t.status, t.status_reason, t.status_changed_at,
+	t.created_at, t.metadata
+FROM hotswap.tenant t;
+COMMENT ON VIEW hotswap.tenants IS 'tenants, deleted ones too: who they are, their tier and status';
+
+CREATE VIEW hotswap.tiers WITH (security_barrier) AS
+SELECT t.name, t.rank, t.weight, t.monthly_price_cents,
+	(SELECT coalesce(jsonb_object_agg(q.resource, q.amount), '{}') FROM hotswap.tier_quota q
+		WHERE q.tier = t.name) AS quotas
+FROM hotswap.tier t;
+COMMENT ON VIEW hotswap.tiers IS 'tiers and what they give; a resource that is not in quotas is unlimited';
+
+CREATE VIEW hotswap.quotas WITH (security_barrier) AS
+SELECT l.tenant_id, l.resource, l.amount AS quota, l.own, l.used, CASE WHEN l.amount IS NOT NULL THEN greatest(l.amount - l.used, 0) END AS "left"
+FROM hotswap.quota_limits l;
+COMMENT ON VIEW hotswap.quotas IS 'quotas of tenants, what is used and what is left; quota and left are NULL where it is unlimited';

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "uuid7.h"
 #include "worker/wakeup.h"
 
@@ -290,7 +291,8 @@ check_references(Request *r)
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
 
-	(void) db_run(&look_up, args, NULL);
+	tenant_enter(&r->tenant);
+	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
 	tenant_require_active(&r->tenant, db_text(0, 1));
 	if (db_isnull(0, 2))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
@@ -441,6 +443,20 @@ deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *a
 		deployment_refuse_missing(id);
 }
 
+/* Cancels a locked deployment, or asks the dispatcher to, and writes it. */
+void
+deployment_cancel(Deployment *d, char *reason)
+{
+	deployment_apply(d, DEPLOYMENT_CANCEL, reason);
+	d->cancel_requested_at = GetCurrentTimestamp();
+	d->cancel_reason = reason;
+	if (deployment_is_final(d->status))
+		plan_cancel_stages(d, NULL);
+	deployment_save(d);
+	if (!deployment_is_final(d->status))
+		deployment_due(d, d->cancel_requested_at);
+}
+
 /*
  * cancel(deployment uuid, reason text) returns the status
  *
@@ -463,14 +479,7 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("deployment %s is already being cancelled", deployment_id_text(&id))));
-	deployment_apply(&d, DEPLOYMENT_CANCEL, reason);
-	d.cancel_requested_at = GetCurrentTimestamp();
-	d.cancel_reason = reason;
-	if (deployment_is_final(d.status))
-		plan_cancel_stages(&d, NULL);
-	deployment_save(&d);
-	if (!deployment_is_final(d.status))
-		deployment_due(&d, d.cancel_requested_at);
+	deployment_cancel(&d, reason);
 	db_leave(&scope);
 	return deployment_status_datum(fcinfo, d.status);
 }
@@ -499,18 +508,20 @@ require_free_module(const Deployment *d)
  * retry(deployment uuid) returns the status
  *
  * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
- * deployment again.
+ * deployment again.  The tenant must be active.
  */
 Datum
 hotswap_retry(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
+	pg_uuid_t tenant = tenant_current();
 	Deployment d;
 	AuditActor actor;
 	DbScope scope;
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	tenant_enter_active(&tenant);
 	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
 		require_free_module(&d);

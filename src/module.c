@@ -16,6 +16,7 @@
 #include "db.h"
 #include "digest.h"
 #include "fmgr.h"
+#include "quota.h"
 #include "script.h"
 #include "tenant.h"
 #include "utils/builtins.h"
@@ -108,7 +109,8 @@ insert(const Version *v, const AuditActor *actor)
 	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
 	bool nulls[8] = { false };
 
-	(void) db_run(&insert_module, args, NULL);
+	if (db_run(&insert_module, args, NULL) > 0)
+		quota_require(&v->tenant, QUOTA_MODULES);
 	args[2] = CStringGetTextDatum(v->version);
 	args[3] = digest_datum(v->digest);
 	args[4] = CStringGetTextDatum(actor->person);
@@ -117,7 +119,10 @@ insert(const Version *v, const AuditActor *actor)
 		args[5 + i] = v->scripts[i].value;
 		nulls[5 + i] = v->scripts[i].isnull;
 	}
-	return db_run(&insert_version, args, nulls) > 0;
+	if (db_run(&insert_version, args, nulls) == 0)
+		return false;
+	quota_require(&v->tenant, QUOTA_STORED_BYTES);
+	return true;
 }
 
 /* Stores the version and its audit event, unless the same is already there. */
@@ -148,8 +153,8 @@ publish(const Version *v)
  * tenant uuid) returns text
  *
  * In: scripts of at most 16 MB; verify_sql, revert_sql and tenant may be NULL.  Out: the version's
- * SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505 other content, P0002 no
- * such tenant, YH003.  Locks the tenant row; writes module, module_version and the audit log,
+ * SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505 other content, 53400 a
+ * quota is exceeded, P0002 no such tenant, YH003.  Locks the tenant row; writes module, module_version and the audit log,
  * nothing where the same content is there.
  */
 Datum

@@ -18,7 +18,7 @@ SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid
 	WHERE p.prosrc <> 'hotswap_' || p.proname$$, 'the C function of each is named after it');
 SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
 	CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner AND p.proname <> ALL ('{grant_access,revoke_access,set_approval_policy,approve,reject,retract_vote,bypass_approval,
-	close_bypass_review,delegate_approval,revoke_delegation}')$$, 'nobody may call anything until granted, but for what looks for a capability itself');
+	close_bypass_review,delegate_approval,revoke_delegation,create_tenant,activate_tenant,suspend_tenant,resume_tenant,deprovision_tenant,delete_tenant,find_tenant,configure_tier,set_tier_quota,define_resource,upgrade_tier,downgrade_tier,reserve_subdomain,unreserve_subdomain,set_quota,clear_quota,consume_quota,release_quota}')$$, 'nobody may call anything until granted, but for what looks for a capability itself');
 SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE a.grantee <> c.relowner$$, 'nor read anything');
 SELECT ok(NOT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'hotswap' AND a.grantee <> n.nspowner AND a.privilege_type <> 'USAGE'), 'nor make anything in the schema');
