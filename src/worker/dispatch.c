@@ -47,8 +47,9 @@ static List *unplaced = NIL;     /* of StartedTask: started, but every executor 
 static List *starved = NIL;      /* of pg_uuid_t: deployments with ready tasks */
 static TimestampTz no_worker_until = DT_NOBEGIN;
 static TimestampTz next_reap = DT_NOEND;
-static bool no_workers = false; /* as in the database's slot */
-static uint64 batch = 0;        /* number of the present one */
+static TimestampTz next_look = DT_NOEND; /* for tasks that are stuck behind others */
+static bool no_workers = false;          /* as in the database's slot */
+static uint64 batch = 0;                 /* number of the present one */
 static List *left_roles = NIL;
 static char *last_problem = NULL; /* logged once, not once a retry */
 
@@ -129,6 +130,7 @@ dispatch_load(void)
 	MemoryContextReset(batch_context);
 	list_free_deep(starved);
 	starved = NIL;
+	next_look = DT_NOEND;
 	state = read_state();
 	may_start = state == DISPATCH_ALLOWED;
 	if (may_start || state == DISPATCH_STOPPED)
@@ -326,6 +328,20 @@ place_started(List *tasks)
 			MemoryContextSwitchTo(old);
 		}
 	}
+}
+
+/* Another executor for a task that waits behind a long one. */
+static void
+free_stuck(void)
+{
+	StartedTask task;
+	List *tasks;
+
+	if (!pool_take_stuck(&task.key, &task.role, &next_look))
+		return;
+	tasks = list_make1(&task);
+	place_started(tasks);
+	list_free(tasks);
 }
 
 static bool
@@ -701,6 +717,7 @@ dispatch_step(void)
 	{
 		place_unplaced();
 		pool_rebalance();
+		free_stuck();
 	}
 	wake_starved();
 	if (!can_visit())
@@ -721,7 +738,7 @@ dispatch_step(void)
 TimestampTz
 dispatch_next(void)
 {
-	TimestampTz next = Min(dueset_next_timer(), next_reap);
+	TimestampTz next = Min(Min(dueset_next_timer(), next_reap), next_look);
 
 	if (no_worker_until > GetCurrentTimestamp())
 		next = Min(next, no_worker_until);
