@@ -12,13 +12,13 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "args.h"
 #include "audit.h"
 #include "catalog/pg_type.h"
 #include "db.h"
 #include "fmgr.h"
 #include "quota.h"
-#include "rights.h"
 #include "tenant.h"
 #include "tier.h"
 #include "utils/builtins.h"
@@ -261,6 +261,7 @@ static void
 begin_consumption(Consumption *c, Oid caller, const char *action)
 {
 	access_require(&c->tenant, caller, CAPABILITY_AGENT, action);
+	installation_ensure();
 	tenant_enter_active(&c->tenant);
 	lock_used(c);
 	if (db_run_snapshot(&read_limit, c->args, GetLatestSnapshot()) != 1)

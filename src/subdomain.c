@@ -14,7 +14,6 @@
 #include "audit.h"
 #include "catalog/pg_type.h"
 #include "db.h"
-#include "rights.h"
 #include "subdomain.h"
 #include "tenant.h"
 #include "utils/builtins.h"

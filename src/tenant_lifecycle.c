@@ -11,13 +11,13 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "args.h"
 #include "audit.h"
 #include "catalog/pg_type.h"
 #include "db.h"
 #include "deployment.h"
 #include "fmgr.h"
-#include "rights.h"
 #include "subdomain.h"
 #include "tenant.h"
 #include "tenant_removal.h"

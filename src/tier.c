@@ -10,13 +10,13 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "args.h"
 #include "audit.h"
 #include "catalog/pg_type.h"
 #include "db.h"
 #include "fmgr.h"
 #include "quota.h"
-#include "rights.h"
 #include "tenant.h"
 #include "tier.h"
 #include "utils/builtins.h"
