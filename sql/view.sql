@@ -44,7 +44,7 @@ FROM hotswap.visible_tenants() v (tenant_id)
 COMMENT ON VIEW hotswap.queue IS 'deployments that have not ended';
 
 CREATE VIEW hotswap.environments WITH (security_barrier) AS
-SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.min_approvals, e.approvers,
+SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_signature, e.min_approvals, e.approvers,
 	e.expires_after, e.allow_self_approval, e.require_comment, e.max_open_reviews,
 	(SELECT count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
 		AND n.environment = e.name AND n.removed_at IS NULL)::integer AS nodes

@@ -22,6 +22,7 @@
 #include "person.h"
 #include "pipeline.h"
 #include "plan.h"
+#include "signing_key.h"
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -87,7 +88,10 @@ static DbStatement look_up = DB_STATEMENT(
 	"SELECT (SELECT status FROM hotswap.tenant WHERE id = $1),"
 	" (SELECT EXISTS (SELECT 1 FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
 	" AND p.min_approvals > 0) FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
-	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4)",
+	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4),"
+	" (SELECT (SELECT p.name FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
+	" AND p.require_signature ORDER BY p.rank LIMIT 1)"
+	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2)",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 static DbStatement running_query =
@@ -290,6 +294,8 @@ check_references(Request *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
+	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
+	char *requires_signature;
 
 	tenant_enter(&r->tenant);
 	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
@@ -302,6 +308,9 @@ check_references(Request *r)
 						errmsg("no such version: \"%s\" of module \"%s\"", r->version, r->module),
 						errhint("Versions are made by hotswap.publish_version().")));
 	r->is_protected = db_bool(0, 2);
+	requires_signature = db_text(0, 4);
+	if (requires_signature)
+		(void) version_require_signature(&version, requires_signature);
 }
 
 static void

@@ -39,13 +39,22 @@ static DbStatement anonymise = DB_STATEMENT(
 	DB_STATEMENT("DELETE FROM hotswap." table " WHERE tenant_id = $1", UUIDOID)
 
 /* In an order that the foreign keys allow. */
-static DbStatement deletions[] = {
-	DELETE_FROM("module_version"), DELETE_FROM("module"),       DELETE_FROM("node_module"),
-	DELETE_FROM("node"),           DELETE_FROM("hook"),         DELETE_FROM("idempotency_key"),
-	DELETE_FROM("lease"),          DELETE_FROM("notification"), DELETE_FROM("approval_delegation"),
-	DELETE_FROM("access"),         DELETE_FROM("quota"),        DELETE_FROM("quota_usage"),
-	DELETE_FROM("environment")
-};
+static DbStatement deletions[] = { DELETE_FROM("version_signature"),
+								   DELETE_FROM("signing_key"),
+								   DELETE_FROM("environment_rule"),
+								   DELETE_FROM("module_version"),
+								   DELETE_FROM("module"),
+								   DELETE_FROM("node_module"),
+								   DELETE_FROM("node"),
+								   DELETE_FROM("hook"),
+								   DELETE_FROM("idempotency_key"),
+								   DELETE_FROM("lease"),
+								   DELETE_FROM("notification"),
+								   DELETE_FROM("approval_delegation"),
+								   DELETE_FROM("access"),
+								   DELETE_FROM("quota"),
+								   DELETE_FROM("quota_usage"),
+								   DELETE_FROM("environment") };
 
 static bool
 has_started(DeploymentStatus status)

@@ -55,6 +55,10 @@ $node->safe_psql('original', q{
 		LANGUAGE sql AS $f$SELECT %L::text$f$$s$, v), 'SELECT app() IS NOT NULL', 'DROP FUNCTION app()')
 		FROM unnest('{1,2,3}'::text[]) v;
 	SELECT hotswap.publish_version('app', 'bad', 'SELECT 1/0');
+	SELECT hotswap.set_rule('qa', 'truncate', 'deny');
+	SELECT hotswap.add_signing_key('ci', 'ed25519', E'-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAIY0JSa4oieLQ77JMTZcHxBB+AvzdnWPfpRYRDuAaKP8=\n-----END PUBLIC KEY-----');
+	SELECT hotswap.publish_version('ledger', '1.0', 'CREATE TABLE ledger (entry int)', revert_sql => 'DROP TABLE ledger', signing_key => 'ci', signature =>
+		'\xadb468b93ed97bdac94e39eeda89cbdf46e015241a70bf55ec72b5c5ed0a95e3941f32ff51af255f14ce5bff81d04744646d8de60e8dd3f7a3e9f5cd3aae400f');
 	CREATE FUNCTION checked(deployment uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 	SELECT hotswap.register_hook('validate', 'checked(uuid)');
 	SELECT hotswap.activate_tenant(hotswap.create_tenant('Acme', 'acme', 'ops@acme.example', 'starter', '{"crm": 7}'));
