@@ -17,6 +17,7 @@
 #include "args.h"
 #include "audit.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "db.h"
 #include "errors.h"
 #include "fmgr.h"
@@ -118,19 +119,19 @@ tenant_is_default(const pg_uuid_t *tenant)
 	return uuid_equal(tenant, &default_tenant);
 }
 
-static void
-require_found(const pg_uuid_t *tenant, const char *status)
+pg_noreturn static void
+refuse_missing(const pg_uuid_t *tenant)
 {
-	if (status == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such tenant: %s", tenant_text(tenant))));
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such tenant: %s", tenant_text(tenant))));
 }
 
 /* Raises P0002 (status NULL: there is no such tenant) or YH003. */
 void
 tenant_require_active(const pg_uuid_t *tenant, const char *status)
 {
-	require_found(tenant, status);
+	if (status == NULL)
+		refuse_missing(tenant);
 	if (strcmp(status, "active") != 0)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE),
 						errmsg("tenant %s is not active", tenant_text(tenant)),
@@ -151,10 +152,10 @@ const char *
 tenant_lock(const pg_uuid_t *tenant)
 {
 	Datum args[] = { UUIDPGetDatum(tenant) };
-	const char *status = db_run(&lock_tenant, args, NULL) ? db_text(0, 1) : NULL;
 
-	require_found(tenant, status);
-	return status;
+	if (db_run(&lock_tenant, args, NULL) == 0)
+		refuse_missing(tenant);
+	return db_text(0, 1);
 }
 
 /*
