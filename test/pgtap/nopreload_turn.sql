@@ -182,11 +182,14 @@ FROM hotswap.deployments WHERE id = :'next';
 CALL hotswap.work();
 SELECT is((SELECT count(*) FROM hotswap.audit_log WHERE subject_id = :'d' AND event IN ('pause', 'resume')), 1::bigint, 'it stays so');
 SELECT pg_temp.set_status(:'t', 'active') \g /dev/null
+SELECT hotswap.publish_version('m2', '7', 'SELECT 1') \g /dev/null
+SELECT hotswap.deploy('m2', '7', 'one', priority => 5) AS urgent \gset
 CALL hotswap.work();
 SELECT results_eq(format('SELECT status::text, message FROM hotswap.deployment WHERE id IN (%L, %L) ORDER BY id', :'d', :'next'), $$VALUES ('succeeded', NULL::text), ('succeeded', NULL)$$,
 	'when the tenant is resumed, both go on by themselves');
 SELECT results_eq(format('SELECT before, after FROM hotswap.audit_log WHERE subject_id = %L AND event = ''resume''', :'d'), $$VALUES ('paused', 'running')$$, 'the audit log has that too');
-SELECT cmp_ok((SELECT started_at FROM hotswap.deployment WHERE id = :'next'), '>', (SELECT finished_at FROM hotswap.deployment WHERE id = :'d'), 'a paused one counts, so the other one waited for its end');
+SELECT cmp_ok((SELECT min(started_at) FROM hotswap.deployment WHERE id IN (:'next', :'urgent')), '>', (SELECT finished_at FROM hotswap.deployment WHERE id = :'d'),
+	'a paused one counts, so the others waited for its end, a more urgent one as well');
 DELETE FROM hotswap.quota WHERE tenant_id = :'t';
 
 -- A paused one keeps its lanes.
