@@ -1,6 +1,6 @@
 -- The life of a tenant: src/tenant_lifecycle.c, src/tenant_removal.c, src/subdomain.c.
 -- Deprovisioning against concurrent requests is tested in test/specs/tenant.spec.
-SELECT plan(129);
+SELECT plan(130);
 \ir include/refusal.psql
 
 -- Creation, as the first thing that is done in a fresh database.
@@ -139,6 +139,16 @@ SELECT throws_ok('SELECT hotswap.' || call, 'YH003', 'tenant ' || :'t' || ' is n
 SELECT is(hotswap.deploy('m', '1', 'development', 'key'), :'done', 'what was requested before is still told');
 SELECT is(hotswap.resume_tenant(:'t'), 'active', 'resumed');
 SELECT is((SELECT status_reason FROM hotswap.tenants WHERE id = :'t'), NULL, 'without a reason any more');
+SELECT hotswap.set_rule('qa', 'drop_table', 'deny') \g /dev/null
+INSERT INTO hotswap.signing_key VALUES (:'t', 'k', 'ed25519', 'pem', decode(repeat('00', 32), 'hex'), '(,)', now(), 'x');
+INSERT INTO hotswap.version_signature VALUES (:'t', 'm', '1', 'k', '', now(), 'x');
+-- Whatever belongs to a tenant is either removed with it or left to retention: who makes a new table has to think of it.
+CREATE FUNCTION pg_temp.rows_of(tenant uuid, OUT name text, OUT n bigint) RETURNS SETOF record LANGUAGE sql AS $$
+	SELECT t.table_name::text, (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM hotswap.%I WHERE tenant_id = %L', t.table_name, tenant), false, true, '')))[1]::text::bigint
+	FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+	WHERE c.table_schema = 'hotswap' AND c.column_name = 'tenant_id' AND t.table_type = 'BASE TABLE' AND c.table_name !~ '^audit_event'
+$$;
+SELECT results_eq(format($$SELECT name COLLATE "C" FROM pg_temp.rows_of(%L) WHERE n = 0 ORDER BY 1$$, :'t'), $$VALUES ('approval_vote' COLLATE "C")$$, 'there is something in every table');
 SELECT is(hotswap.deprovision_tenant(:'t', 'contract ended'), 'deprovisioning', 'deprovisioned');
 SELECT results_eq(format($$SELECT d.status::text, d.cancel_reason, d.finished_at IS NOT NULL, a.person, a.reason FROM unnest(%L::uuid[]) WITH ORDINALITY u (id, n)
 	JOIN hotswap.deployment d USING (id) LEFT JOIN hotswap.audit_log a ON a.subject_id = d.id AND a.event = 'cancel' ORDER BY n$$,
@@ -155,11 +165,7 @@ SELECT is(hotswap.wait(:'running', '60 s'), 'succeeded', 'what was running goes 
 SELECT is(hotswap.delete_tenant(:'t'), 'deleted', 'deleted');
 SELECT results_eq(format($$SELECT name, subdomain, contact_email, status::text, status_reason, metadata FROM hotswap.tenant WHERE id = %L$$, :'t'),
 	$$VALUES ('deleted', NULL::text, NULL::text, 'deleted', NULL::text, '{}'::jsonb)$$, 'and forgotten');
--- Whatever belongs to a tenant is either removed with it or left to retention: a new table has to be one of them.
-SELECT results_eq(format($$SELECT table_name::text COLLATE "C" FROM (SELECT table_name, (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM hotswap.%%I WHERE tenant_id = %%L', table_name, %L),
-	false, true, '')))[1]::text::bigint AS n FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
-	WHERE table_schema = 'hotswap' AND column_name = 'tenant_id' AND table_type = 'BASE TABLE' AND table_name !~ '^audit_event') c WHERE n > 0 ORDER BY 1$$, :'t'),
-	$$VALUES ('approval' COLLATE "C"), ('deployment'), ('stage'), ('task')$$, 'what is left');
+SELECT results_eq(format($$SELECT name COLLATE "C" FROM pg_temp.rows_of(%L) WHERE n > 0 ORDER BY 1$$, :'t'), $$VALUES ('approval' COLLATE "C"), ('deployment'), ('stage'), ('task')$$, 'what is left');
 SELECT is_empty('SELECT * FROM hotswap.verify_audit()', 'the audit log is whole');
 SELECT results_eq(format($$SELECT event, before, after, reason FROM hotswap.audit_log WHERE subject_id = %L AND event IN ('activate', 'suspend', 'resume', 'deprovision', 'delete') ORDER BY seq$$, :'t'),
 	$$VALUES ('activate', 'provisioning', 'active', NULL::text), ('suspend', 'active', 'suspended', 'unpaid'), ('resume', 'suspended', 'active', NULL),
