@@ -5,7 +5,7 @@
 -- deleted; the rows of a deployment are purged together.
 
 CREATE TYPE hotswap.deployment_status AS ENUM
-	('scheduled', 'pending_approval', 'queued', 'running', 'rolling_back',
+	('scheduled', 'pending_approval', 'queued', 'running', 'paused', 'rolling_back',
 	 'succeeded', 'failed', 'cancelled', 'rejected', 'expired', 'rolled_back', 'rollback_failed');
 COMMENT ON TYPE hotswap.deployment_status IS 'state of a deployment; see state_diagram(''deployment'')';
 CREATE TYPE hotswap.stage_kind AS ENUM ('build', 'scan', 'test', 'deploy', 'validate');

@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "guc.h"
+#include "miscadmin.h"
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -34,7 +35,7 @@ static DbStatement read_deployment = DB_STATEMENT(
  * keeps the planner to look-ups by key, however small the tables are when it plans.
  */
 static DbStatement lane_holders = DB_STATEMENT(
-	"SELECT o.id, o.status, o.version, o.environment, o.status IN ('running', 'rolling_back')"
+	"SELECT o.id, o.status, o.version, o.environment, o.status IN ('running', 'paused', 'rolling_back')"
 	" FROM hotswap.deployment d"
 	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
 	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
@@ -43,7 +44,7 @@ static DbStatement lane_holders = DB_STATEMENT(
 	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
 	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
-	" OR o.status IN ('running', 'rolling_back') AND (oe.rank <= de.rank OR NOT EXISTS ("
+	" OR o.status IN ('running', 'paused', 'rolling_back') AND (oe.rank <= de.rank OR NOT EXISTS ("
 	"SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
 	" AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
 	" AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
@@ -65,6 +66,20 @@ static DbStatement blockers =
 static DbStatement stop_reason =
 	DB_STATEMENT0("SELECT stop_reason, stopped_by, stopped_at FROM hotswap.installation");
 
+static DbStatement tenant_query = DB_STATEMENT(
+	"SELECT t.status, t.status_reason, l.amount FROM hotswap.tenant t CROSS JOIN LATERAL"
+	" (SELECT amount FROM hotswap.quota_limits WHERE tenant_id = $1"
+	" AND resource = 'concurrent_deployments' OFFSET 0) l WHERE t.id = $1",
+	UUIDOID);
+
+static DbStatement started_query =
+	DB_STATEMENT("SELECT d.id, pg_catalog.count(*) OVER () FROM hotswap.work_item w"
+				 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
+				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
+				 " WHERE w.tenant_id = $1 AND d.status IN ('running', 'paused', 'rolling_back')"
+				 " ORDER BY d.id LIMIT 100",
+				 UUIDOID);
+
 /* Where the rows go, and what they are about. */
 typedef struct Explanation
 {
@@ -72,6 +87,7 @@ typedef struct Explanation
 	pg_uuid_t tenant;
 	pg_uuid_t id;
 	DeploymentStatus status;
+	int rows;
 } Explanation;
 
 static void
@@ -87,6 +103,7 @@ add(Explanation *e, const char *reason, const char *detail, const char *unblocke
 		values[i] = texts[i] ? CStringGetTextDatum(texts[i]) : (Datum) 0;
 	}
 	tuplestore_putvalues(e->result->setResult, e->result->setDesc, values, nulls);
+	e->rows++;
 }
 
 static void
@@ -145,6 +162,72 @@ explain_lanes(Explanation *e)
 			psprintf("Version \"%s\" to %s is %s.", db_text(i, 3), db_text(i, 4), db_text(i, 2)),
 			psprintf("the end of deployment %s", deployment_id_text(&id)));
 	}
+}
+
+/* All of the tenant's deployments that the limit allows are running. */
+static void
+explain_limit(Explanation *e, int64 limit)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant) };
+	uint64 n = db_run(&started_query, args, NULL);
+	StringInfoData ids;
+	int64 running = n > 0 ? db_int64(0, 2) : 0;
+
+	if (running < limit)
+		return;
+	initStringInfo(&ids);
+	for (uint64 i = 0; i < n; i++)
+	{
+		pg_uuid_t id = db_uuid(i, 1);
+
+		appendStringInfo(&ids, "%s%s", i > 0 ? ", " : "", deployment_id_text(&id));
+	}
+	add(e,
+		psprintf("the tenant has " INT64_FORMAT " of " INT64_FORMAT " deployments running", running,
+				 limit),
+		n > 0 ? psprintf("They are: %s.", ids.data) : NULL,
+		n > 0 ? "the end of one of them, or a higher quota of concurrent_deployments" :
+				"a higher quota of concurrent_deployments");
+}
+
+/* What the tenant's status and quota keep from moving. */
+static void
+explain_tenant(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant) };
+	char *reason;
+
+	if (db_run(&tenant_query, args, NULL) == 0)
+		return;
+	reason = db_text(0, 2);
+	if (strcmp(db_text(0, 1), "suspended") == 0)
+		add(e, "the tenant is suspended", reason, "hotswap.resume_tenant()");
+	else if (e->status == DEPLOYMENT_QUEUED && !db_isnull(0, 3))
+		explain_limit(e, db_int64(0, 3));
+}
+
+/*
+ * Nothing of its own holds it back, so it waits for its turn.  Who else waits is other tenants' business.
+ */
+static void
+explain_turn(Explanation *e)
+{
+	int busy = 0;
+
+	if (e->rows > 0 || shared == NULL)
+		return;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (slot->database == MyDatabaseId && slot->state == EXECUTOR_BUSY)
+			busy++;
+	}
+	LWLockRelease(shared->lock);
+	add(e, "it waits for its turn",
+		psprintf("%d of at most %d executors are busy.", busy, hotswap_max_executors),
+		"an executor that has finished its task");
 }
 
 /* The process that runs a task, 0 if none does. */
@@ -332,8 +415,12 @@ explain_deployment(Explanation *e)
 	explain_dispatching(e);
 	explain_workers(e);
 	explain_approvals(e);
+	explain_tenant(e);
 	if (e->status == DEPLOYMENT_QUEUED)
+	{
 		explain_lanes(e);
+		explain_turn(e);
+	}
 	else
 		explain_tasks(e);
 }

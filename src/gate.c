@@ -65,22 +65,6 @@ gate_next_expiry(const Walk *w)
 	return next;
 }
 
-static void
-end_deployment(Walk *w, DeploymentEvent event, const char *message)
-{
-	ListCell *cell;
-
-	foreach (cell, w->stages)
-	{
-		Stage *stage = lfirst(cell);
-
-		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
-			stage_apply(stage, STAGE_CANCEL, message);
-	}
-	w->d.message = pstrdup(message);
-	walk_finish(w, event, message);
-}
-
 /* Ends the deployment if an approval on its path was rejected or has expired; nothing of it runs now. */
 bool
 gate_end_refused(Walk *w)
@@ -92,12 +76,12 @@ gate_end_refused(Walk *w)
 		Approval *a = lfirst(cell);
 
 		if (a->status == APPROVAL_REJECTED)
-			end_deployment(w, DEPLOYMENT_REJECT,
-						   psprintf("rejected for %s by %s: %s", a->environment, a->decided_by,
-									a->reason));
+			walk_end(w, DEPLOYMENT_REJECT,
+					 psprintf("rejected for %s by %s: %s", a->environment, a->decided_by,
+							  a->reason));
 		else if (a->status == APPROVAL_EXPIRED)
-			end_deployment(w, DEPLOYMENT_EXPIRE,
-						   psprintf("the approval for %s expired: %s", a->environment, a->reason));
+			walk_end(w, DEPLOYMENT_EXPIRE,
+					 psprintf("the approval for %s expired: %s", a->environment, a->reason));
 		else
 			continue;
 		return true;

@@ -29,7 +29,8 @@ PG_FUNCTION_INFO_V1(hotswap_worker_list);
 static DbStatement queue_counts = DB_STATEMENT0(
 	"SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE d.status = 'queued'),"
 	" pg_catalog.count(*) FILTER (WHERE d.status IN ('running', 'rolling_back')),"
-	" pg_catalog.min(d.requested_at) FILTER (WHERE d.status = 'queued')"
+	" pg_catalog.min(d.requested_at) FILTER (WHERE d.status = 'queued'),"
+	" pg_catalog.count(*) FILTER (WHERE d.status = 'paused')"
 	" FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
 	" WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d");
 
@@ -212,10 +213,14 @@ report_dispatching(ReturnSetInfo *result)
 static void
 report_queue(ReturnSetInfo *result)
 {
+	int64 paused;
+
 	(void) db_run(&queue_counts, NULL, NULL);
+	paused = db_int64(0, 5);
 	report(result, "queue", "ok",
-		   psprintf(INT64_FORMAT " waiting or scheduled, " INT64_FORMAT " running%s%s",
-					db_int64(0, 1) - db_int64(0, 3), db_int64(0, 3),
+		   psprintf(INT64_FORMAT " waiting or scheduled, " INT64_FORMAT " running%s%s%s",
+					db_int64(0, 1) - db_int64(0, 3) - paused, db_int64(0, 3),
+					paused > 0 ? psprintf(", " INT64_FORMAT " paused", paused) : "",
 					db_isnull(0, 4) ? "" : ", the oldest queued since ",
 					db_isnull(0, 4) ? "" : timestamptz_to_str(db_time(0, 4, 0))));
 }

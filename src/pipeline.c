@@ -73,6 +73,23 @@ walk_finish(Walk *w, DeploymentEvent event, const char *reason)
 	deployment_apply(&w->d, event, reason);
 }
 
+/* Ends a deployment of which nothing runs now. */
+void
+walk_end(Walk *w, DeploymentEvent event, const char *message)
+{
+	ListCell *cell;
+
+	foreach (cell, w->stages)
+	{
+		Stage *stage = lfirst(cell);
+
+		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
+			stage_apply(stage, STAGE_CANCEL, message);
+	}
+	w->d.message = pstrdup(message);
+	walk_finish(w, event, message);
+}
+
 static void
 fail_stage(Walk *w, const char *sqlstate, const char *message)
 {
@@ -122,6 +139,21 @@ advance_cancel(Walk *w)
 		w->visit->next_due = grace;
 }
 
+/* Its tenant is suspended: what comes next waits until that is over. */
+static void
+pause_deployment(Walk *w)
+{
+	w->d.message = pstrdup("the tenant is suspended");
+	walk_finish(w, DEPLOYMENT_PAUSE, w->d.message);
+}
+
+static void
+resume_deployment(Walk *w)
+{
+	w->d.message = NULL;
+	deployment_apply(&w->d, DEPLOYMENT_RESUME, NULL);
+}
+
 /* Moves the running stage on; false when it waits for something. */
 static bool
 advance_stage(Walk *w)
@@ -140,6 +172,11 @@ advance_stage(Walk *w)
 	{
 		stage_apply(w->stage, STAGE_SUCCEED, NULL);
 		return true;
+	}
+	if (w->context->suspended && !t.begun)
+	{
+		pause_deployment(w);
+		return false;
 	}
 	stagetask_start_due(w, false, t.current_wave);
 	/* a task whose role is gone failed there and then */
@@ -213,6 +250,11 @@ advance_running(Walk *w)
 		}
 		if (w->stage->status == STAGE_PENDING || w->stage->status == STAGE_WAITING_APPROVAL)
 		{
+			if (w->context->suspended)
+			{
+				pause_deployment(w);
+				break;
+			}
 			if (!w->context->may_start || !gate_pass(w))
 				break;
 			error = stage_start(w);
@@ -307,10 +349,17 @@ advance_waiting(Walk *w)
 	Deployment *d = &w->d;
 	bool expires = d->start_by != TIME_NULL && d->started_at == TIME_NULL;
 
-	if (d->gated && d->started_at != TIME_NULL)
+	if ((d->gated || w->context->leaving) && d->started_at != TIME_NULL)
 		w->stages = plan_load_stages(d);
 	if (gate_end_refused(w))
 		return;
+	if (w->context->leaving)
+	{
+		d->cancel_requested_at = now;
+		d->cancel_reason = pstrdup("the tenant is being deprovisioned");
+		walk_end(w, DEPLOYMENT_CANCEL, d->cancel_reason);
+		return;
+	}
 	if (expires && d->start_by <= now)
 	{
 		d->message = psprintf("not started by %s", timestamptz_to_str(d->start_by));
@@ -347,7 +396,7 @@ save(Walk *w)
 			deployment_due(d, w->visit->next_due);
 	}
 	w->visit->ended = deployment_is_final(d->status);
-	w->visit->running = d->status == DEPLOYMENT_RUNNING || d->status == DEPLOYMENT_ROLLING_BACK;
+	w->visit->running = deployment_has_started(d->status);
 	w->visit->queued = d->status == DEPLOYMENT_QUEUED;
 	w->visit->parked = d->status == DEPLOYMENT_PENDING_APPROVAL;
 	if (w->visit->running)
@@ -397,6 +446,8 @@ pipeline_visit(VisitContext *context, Visit *visit)
 			advance_waiting(&w);
 		else
 			w.stages = plan_load_stages(&w.d);
+		if (w.d.status == DEPLOYMENT_PAUSED && !context->suspended)
+			resume_deployment(&w);
 		if (w.d.status == DEPLOYMENT_RUNNING)
 			advance_running(&w);
 		if (w.d.status == DEPLOYMENT_ROLLING_BACK)
@@ -438,6 +489,8 @@ pipeline_fail(const AuditActor *actor, Visit *visit, ErrorData *error)
 	db_enter(&scope);
 	if (enter(&w, &context, visit))
 	{
+		if (w.d.status == DEPLOYMENT_PAUSED)
+			resume_deployment(&w);
 		w.d.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
 		w.d.message = pstrdup(error->message);
 		if (w.d.status == DEPLOYMENT_RUNNING)

@@ -22,6 +22,8 @@ typedef struct VisitContext
 	AuditActor *actor;
 	bool may_start; /* dispatching is not stopped, here and now */
 	bool may_admit; /* and the deployment's lanes are free */
+	bool suspended; /* its tenant is */
+	bool leaving;   /* its tenant is being deprovisioned, or deleted */
 	int capacity;   /* tasks that may still be started in this batch */
 	Oid only_role;  /* start only this role's tasks; InvalidOid: all */
 	bool (*in_flight)(const TaskKey *key);

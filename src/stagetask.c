@@ -132,6 +132,7 @@ stagetask_tally(Walk *w, bool reverts)
 	{
 		Task *task = lfirst(cell);
 		bool open = false;
+		bool begun = task->status != TASK_PENDING;
 
 		if ((task->kind == TASK_UNDO) != reverts)
 			continue;
@@ -156,7 +157,12 @@ stagetask_tally(Walk *w, bool reverts)
 				break;
 		}
 		if (open && (t.current_wave == 0 || task->wave < t.current_wave))
+		{
 			t.current_wave = task->wave;
+			t.begun = false;
+		}
+		if (open && task->wave == t.current_wave)
+			t.begun = t.begun || begun;
 	}
 	return t;
 }

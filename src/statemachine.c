@@ -13,15 +13,16 @@
 #include "utils/builtins.h"
 
 static const char *const deployment_statuses[] = {
-	"scheduled", "pending_approval", "queued",   "running", "rolling_back", "succeeded",
-	"failed",    "cancelled",        "rejected", "expired", "rolled_back",  "rollback_failed"
+	"scheduled",    "pending_approval", "queued",         "running",   "paused",
+	"rolling_back", "succeeded",        "failed",         "cancelled", "rejected",
+	"expired",      "rolled_back",      "rollback_failed"
 };
 
-static const char *const deployment_events[] = { "release",        "start",     "succeed",
-												 "fail",           "roll_back", "finish_rollback",
-												 "fail_rollback",  "cancel",    "finish_cancel",
-												 "expire",         "retry",     "retry_rollback",
-												 "await_approval", "approve",   "reject" };
+static const char *const deployment_events[] = {
+	"release",        "start",   "succeed",       "fail",   "roll_back", "finish_rollback",
+	"fail_rollback",  "cancel",  "finish_cancel", "expire", "retry",     "retry_rollback",
+	"await_approval", "approve", "reject",        "pause",  "resume"
+};
 
 static const Transition deployment_transitions[] = {
 	{ DEPLOYMENT_SCHEDULED, DEPLOYMENT_RELEASE, DEPLOYMENT_QUEUED },
@@ -47,6 +48,9 @@ static const Transition deployment_transitions[] = {
 	{ DEPLOYMENT_RUNNING, DEPLOYMENT_ROLL_BACK, DEPLOYMENT_ROLLING_BACK },
 	{ DEPLOYMENT_RUNNING, DEPLOYMENT_CANCEL, DEPLOYMENT_RUNNING },
 	{ DEPLOYMENT_RUNNING, DEPLOYMENT_FINISH_CANCEL, DEPLOYMENT_CANCELLED },
+	{ DEPLOYMENT_RUNNING, DEPLOYMENT_PAUSE, DEPLOYMENT_PAUSED },
+	{ DEPLOYMENT_PAUSED, DEPLOYMENT_RESUME, DEPLOYMENT_RUNNING },
+	{ DEPLOYMENT_PAUSED, DEPLOYMENT_CANCEL, DEPLOYMENT_RUNNING },
 	{ DEPLOYMENT_ROLLING_BACK, DEPLOYMENT_FINISH_ROLLBACK, DEPLOYMENT_ROLLED_BACK },
 	{ DEPLOYMENT_ROLLING_BACK, DEPLOYMENT_FINISH_CANCEL, DEPLOYMENT_CANCELLED },
 	{ DEPLOYMENT_ROLLING_BACK, DEPLOYMENT_FAIL_ROLLBACK, DEPLOYMENT_ROLLBACK_FAILED },
@@ -214,6 +218,14 @@ bool
 deployment_is_final(DeploymentStatus status)
 {
 	return status >= DEPLOYMENT_SUCCEEDED;
+}
+
+/* Does it hold its lanes, and count as one of the tenant's that run? */
+bool
+deployment_has_started(DeploymentStatus status)
+{
+	return status == DEPLOYMENT_RUNNING || status == DEPLOYMENT_PAUSED ||
+		   status == DEPLOYMENT_ROLLING_BACK;
 }
 
 static bool

@@ -11,6 +11,7 @@ typedef enum DeploymentStatus
 	DEPLOYMENT_PENDING_APPROVAL,
 	DEPLOYMENT_QUEUED,
 	DEPLOYMENT_RUNNING,
+	DEPLOYMENT_PAUSED,
 	DEPLOYMENT_ROLLING_BACK,
 	DEPLOYMENT_SUCCEEDED,
 	DEPLOYMENT_FAILED,
@@ -37,7 +38,9 @@ typedef enum DeploymentEvent
 	DEPLOYMENT_RETRY_ROLLBACK,
 	DEPLOYMENT_AWAIT_APPROVAL,
 	DEPLOYMENT_APPROVE,
-	DEPLOYMENT_REJECT
+	DEPLOYMENT_REJECT,
+	DEPLOYMENT_PAUSE, /* the tenant is suspended */
+	DEPLOYMENT_RESUME
 } DeploymentEvent;
 
 typedef enum StageStatus
@@ -156,5 +159,6 @@ extern int machine_next(const Machine *machine, int from, int event);
 extern bool machine_allows(const Machine *machine, int from, int event);
 extern int machine_parse(const Machine *machine, const char *status);
 extern bool deployment_is_final(DeploymentStatus status);
+extern bool deployment_has_started(DeploymentStatus status);
 
 #endif /* HOTSWAP_STATEMACHINE_H */

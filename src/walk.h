@@ -32,11 +32,13 @@ typedef struct Tally
 	int running;
 	int failed;
 	int current_wave; /* lowest with something unfinished or running; 0: none */
+	bool begun;       /* that wave has */
 	Task *first_failed;
 } Tally;
 
 /* pipeline.c */
 extern void walk_finish(Walk *w, DeploymentEvent event, const char *reason);
+extern void walk_end(Walk *w, DeploymentEvent event, const char *message);
 extern void walk_report(Walk *w, List **list, const void *data, size_t size);
 
 /* stage.c */

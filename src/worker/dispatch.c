@@ -47,7 +47,9 @@ static List *unplaced = NIL;     /* of StartedTask: started, but every executor 
 static List *starved = NIL;      /* of pg_uuid_t: deployments with ready tasks */
 static TimestampTz no_worker_until = DT_NOBEGIN;
 static TimestampTz next_reap = DT_NOEND;
-static bool no_workers = false; /* as in the database's slot */
+static TimestampTz next_look = DT_NOEND; /* for tasks that are stuck behind others */
+static bool no_workers = false;          /* as in the database's slot */
+static uint64 batch = 0;                 /* number of the present one */
 static List *left_roles = NIL;
 static char *last_problem = NULL; /* logged once, not once a retry */
 
@@ -128,6 +130,7 @@ dispatch_load(void)
 	MemoryContextReset(batch_context);
 	list_free_deep(starved);
 	starved = NIL;
+	next_look = DT_NOEND;
 	state = read_state();
 	may_start = state == DISPATCH_ALLOWED;
 	if (may_start || state == DISPATCH_STOPPED)
@@ -327,6 +330,20 @@ place_started(List *tasks)
 	}
 }
 
+/* Another executor for a task that waits behind a long one. */
+static void
+free_stuck(void)
+{
+	StartedTask task;
+	List *tasks;
+
+	if (!pool_take_stuck(&task.key, &task.role, &next_look))
+		return;
+	tasks = list_make1(&task);
+	place_started(tasks);
+	list_free(tasks);
+}
+
 static bool
 take_unplaced(const TaskKey *key)
 {
@@ -377,28 +394,45 @@ run_here(DueItem *item, List *tasks)
 
 /* ---- a batch ---- */
 
-/* Picks what is to be visited next, and says whether it may be admitted to its lanes. */
+/*
+ * Reads what a tenant may do, once a batch: a suspension that committed before the batch began lets
+ * nothing through.
+ */
+static void
+refresh(DueTenant *tenant)
+{
+	Datum id = UUIDPGetDatum(&tenant->id);
+
+	if (tenant->seen == batch)
+		return;
+	load_tenants(&id, 1);
+	tenant->seen = batch;
+}
+
+/*
+ * Picks what is to be visited next, and says whether it is admitted to its lanes: what was touched
+ * is only looked at, and takes its turn like everything else that waits.
+ */
 static DueItem *
 pick(int free_capacity, bool *admit)
 {
-	DueItem *item;
+	DueItem *item = dueset_touched();
 
 	*admit = false;
-	while ((item = dueset_peek()) != NULL)
+	if (item)
+		refresh(item->tenant);
+	/* without capacity, all that waits waits for an executor */
+	while (item == NULL && may_start && free_capacity > 0 && (item = dueset_next()) != NULL)
 	{
-		bool touched = item->touched;
-
-		*admit = may_start && !item->started && item->nlinks > 0 && dueset_may_start(item);
-		if (item->started || touched)
-			return dueset_pop();
-		if (*admit && free_capacity <= 0)
-			return NULL; /* it and everything behind it waits for an executor */
-		(void) dueset_pop();
-		if (*admit)
-			return item;
-		/* woken for a lane that somebody else has got: its turn will come */
+		*admit = true;
+		refresh(item->tenant);
+		/* is it still its turn? */
+		if (dueset_next() != item)
+			item = NULL;
 	}
-	return NULL;
+	if (item)
+		dueset_take(item, *admit);
+	return item;
 }
 
 /*
@@ -510,6 +544,8 @@ apply(const Visit *v)
 	foreach (cell, v->finished_environments)
 		dueset_leave_lane(item, lfirst(cell));
 	dueset_timer(item, v->next_due);
+	if (v->queued)
+		dueset_ready(item);
 	if (v->starved)
 		remember_starved(&v->deployment);
 	cancel_tasks(item, v->cancelled, v->end_executors);
@@ -550,7 +586,7 @@ forget_settled(void)
 		TaskKey *key = lfirst(cell);
 		DueItem *item = dueset_find(&key->deployment);
 
-		if (item && item->in_ready)
+		if (item && item->touched)
 			continue;
 		unbegun = foreach_delete_current(unbegun, cell);
 		pfree(key);
@@ -585,9 +621,11 @@ visit_batch(Visit *visits, VisitContext *context, DueItem **items)
 		if (item == NULL)
 			break;
 		items[count] = item;
-		v->tenant = item->tenant;
+		v->tenant = item->tenant->id;
 		v->deployment = item->id;
 		context->may_admit = admit;
+		context->suspended = item->tenant->suspended;
+		context->leaving = item->tenant->leaving;
 		count++;
 		visit(context, v);
 		/* two of one lane must not be admitted in one batch */
@@ -615,6 +653,7 @@ run_batch(void)
 
 	if (!mode->background)
 		context.only_role = GetSessionUserId();
+	batch++;
 	mode->begin();
 	MemoryContextSwitchTo(batch_context);
 	MemoryContextReset(batch_context);
@@ -661,9 +700,7 @@ wake_starved(void)
 static bool
 can_visit(void)
 {
-	DueItem *best = dueset_peek();
-
-	return best && (best->started || best->touched || capacity() > 0);
+	return dueset_touched() || (may_start && dueset_next() && capacity() > 0);
 }
 
 /*
@@ -680,6 +717,7 @@ dispatch_step(void)
 	{
 		place_unplaced();
 		pool_rebalance();
+		free_stuck();
 	}
 	wake_starved();
 	if (!can_visit())
@@ -700,7 +738,7 @@ dispatch_step(void)
 TimestampTz
 dispatch_next(void)
 {
-	TimestampTz next = Min(dueset_next_timer(), next_reap);
+	TimestampTz next = Min(Min(dueset_next_timer(), next_reap), next_look);
 
 	if (no_worker_until > GetCurrentTimestamp())
 		next = Min(next, no_worker_until);

@@ -2,11 +2,12 @@
  * dueset.c
  *		Which deployments are due now, which later, and which wait for a lane.
  *
- * Process-local.  An item is in the ready heap (to be visited: what runs or was changed before what
- * waits, then by priority, then by request, since the ids are ordered by time), or has a timer, or
- * waits for an event.  One that has not started also stands in the waiting list of each of its
- * lanes; it may start when it is the best of all of them and none is held.  All lists have the same
- * order, so the best of all that wait is the best of each of its lanes, and somebody can always go.
+ * Process-local.  An item is touched (to be visited: by priority, then by request, since the ids are
+ * ordered by time), or has a timer, or waits for an event.  One that has not started also stands in
+ * the waiting list of each of its lanes; it may start when it is the best of all of them and none is
+ * held, and then it waits for its turn (turn.c).  A lane belongs to one tenant, and its lists all have
+ * the same order, so the best of all that a tenant has waiting is the best of each of its lanes, and
+ * somebody can always go.
  */
 #include "postgres.h"
 
@@ -17,7 +18,7 @@
 static MemoryContext context = NULL;
 static HTAB *items;
 static HTAB *lanes;
-static pairingheap *ready;
+static pairingheap *touched;
 static pairingheap *timers;
 
 #define item_of(ptr, member) pairingheap_container(DueItem, member, ptr)
@@ -32,17 +33,11 @@ compare_rank(const DueItem *a, const DueItem *b)
 }
 
 static int
-compare_ready(const pairingheap_node *x, const pairingheap_node *y, void *arg pg_attribute_unused())
+compare_touched(const pairingheap_node *x, const pairingheap_node *y,
+				void *arg pg_attribute_unused())
 {
-	const DueItem *a = pairingheap_const_container(DueItem, ready, x);
-	const DueItem *b = pairingheap_const_container(DueItem, ready, y);
-
-	bool a_first = a->started || a->touched;
-	bool b_first = b->started || b->touched;
-
-	if (a_first != b_first)
-		return a_first ? 1 : -1;
-	return compare_rank(a, b);
+	return compare_rank(pairingheap_const_container(DueItem, touch, x),
+						pairingheap_const_container(DueItem, touch, y));
 }
 
 static int
@@ -82,8 +77,9 @@ dueset_reset(void)
 	ctl.keysize = sizeof(LaneKey);
 	ctl.entrysize = sizeof(Lane);
 	lanes = hash_create("hotswap lanes", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	ready = pairingheap_allocate(compare_ready, NULL);
+	touched = pairingheap_allocate(compare_touched, NULL);
 	timers = pairingheap_allocate(compare_timer, NULL);
+	turn_reset(context);
 	MemoryContextSwitchTo(old);
 }
 
@@ -91,6 +87,16 @@ DueItem *
 dueset_find(const pg_uuid_t *id)
 {
 	return hash_search(items, id, HASH_FIND, NULL);
+}
+
+/* The only place where the flag changes, so that the count of the tenant is always that of its items. */
+static void
+set_started(DueItem *item, bool started)
+{
+	if (item->started == started)
+		return;
+	item->started = started;
+	turn_count(item->tenant, started ? 1 : -1);
 }
 
 /* Adds an item that is in no list yet; it joins up to nlanes lanes next. */
@@ -102,11 +108,13 @@ dueset_add(const pg_uuid_t *tenant, const pg_uuid_t *id, int priority, bool star
 
 	Assert(!found);
 	memset((char *) item + sizeof(pg_uuid_t), 0, sizeof(DueItem) - sizeof(pg_uuid_t));
-	item->tenant = *tenant;
+	item->tenant = turn_tenant(tenant, NULL);
 	item->priority = priority;
-	item->started = started;
 	item->space = nlanes;
 	item->links = MemoryContextAlloc(context, Max(nlanes, 1) * sizeof(LaneLink));
+	turn_add(&item->turn, item->tenant, priority);
+	if (started)
+		set_started(item, true);
 	return item;
 }
 
@@ -118,7 +126,7 @@ find_lane(const DueItem *item, const char *environment, const char *module)
 	bool found;
 
 	memset(&key, 0, sizeof(key));
-	key.tenant = item->tenant;
+	key.tenant = item->tenant->id;
 	strlcpy(key.environment, environment, sizeof(key.environment));
 	strlcpy(key.module, module, sizeof(key.module));
 	lane = hash_search(lanes, &key, HASH_ENTER, &found);
@@ -149,6 +157,29 @@ dueset_join_lane(DueItem *item, const char *environment, const char *module)
 		lane->holder = item;
 	else
 		pairingheap_add(lane->waiting, &link->node);
+}
+
+/* Is the item the next one in all of its lanes? */
+static bool
+lanes_are_free(const DueItem *item)
+{
+	for (int i = 0; i < item->nlinks; i++)
+	{
+		Lane *lane = item->links[i].lane;
+
+		if (lane->holder != NULL ||
+			pairingheap_container(LaneLink, node, pairingheap_first(lane->waiting))->item != item)
+			return false;
+	}
+	return true;
+}
+
+/* If the item can start, it is to be visited when it is its turn. */
+void
+dueset_ready(DueItem *item)
+{
+	if (item->nlinks > 0 && !item->started && lanes_are_free(item))
+		turn_wait(&item->turn);
 }
 
 /* Somebody may be able to start now: the best of the lane. */
@@ -189,11 +220,11 @@ unlink_lane(DueItem *item, LaneLink *link)
 static void
 leave_heaps(DueItem *item)
 {
-	if (item->in_ready)
-		pairingheap_remove(ready, &item->ready);
+	if (item->touched)
+		pairingheap_remove(touched, &item->touch);
 	if (item->in_timer)
 		pairingheap_remove(timers, &item->timer);
-	item->in_ready = item->in_timer = false;
+	item->touched = item->in_timer = false;
 }
 
 /* Forgets an item; its lanes go to the next. */
@@ -206,28 +237,19 @@ dueset_remove(DueItem *item)
 	for (int i = 0; i < item->nlinks; i++)
 		unlink_lane(item, &item->links[i]);
 	pfree(item->links);
+	set_started(item, false);
+	turn_remove(&item->turn);
 	(void) hash_search(items, &id, HASH_REMOVE, NULL);
-}
-
-/* To be visited as soon as possible. */
-void
-dueset_ready(DueItem *item)
-{
-	if (item->in_ready)
-		return;
-	item->in_ready = true;
-	pairingheap_add(ready, &item->ready);
 }
 
 /* Something has happened to it: to be visited even if it cannot start. */
 void
 dueset_touch(DueItem *item)
 {
-	if (item->in_ready)
-		pairingheap_remove(ready, &item->ready);
+	if (item->touched)
+		return;
 	item->touched = true;
-	item->in_ready = true;
-	pairingheap_add(ready, &item->ready);
+	pairingheap_add(touched, &item->touch);
 }
 
 /* Wakes whoever can start, after everything has been loaded. */
@@ -274,50 +296,48 @@ dueset_next_timer(void)
 	return pairingheap_is_empty(timers) ? DT_NOEND : item_of(pairingheap_first(timers), timer)->due;
 }
 
+/* The best of those that were touched, or NULL. */
 DueItem *
-dueset_peek(void)
+dueset_touched(void)
 {
-	return pairingheap_is_empty(ready) ? NULL : item_of(pairingheap_first(ready), ready);
+	return pairingheap_is_empty(touched) ? NULL : item_of(pairingheap_first(touched), touch);
 }
 
+/* The item that may start now and whose turn it is, or NULL. */
 DueItem *
-dueset_pop(void)
+dueset_next(void)
 {
-	DueItem *item = dueset_peek();
+	TurnItem *turn;
 
-	if (item)
+	while ((turn = turn_next()) != NULL)
 	{
-		pairingheap_remove(ready, &item->ready);
-		item->in_ready = item->touched = false;
+		DueItem *item = (DueItem *) ((char *) turn - offsetof(DueItem, turn));
+
+		if (lanes_are_free(item))
+			return item;
+		/* woken for a lane that somebody else has got: its time will come */
+		turn_leave(turn);
 	}
-	return item;
+	return NULL;
 }
 
-/* Is the item the next one in all of its lanes? */
-bool
-dueset_may_start(DueItem *item)
+/* The item is about to be visited; if it was its turn (next), it has had it. */
+void
+dueset_take(DueItem *item, bool next)
 {
-	for (int i = 0; i < item->nlinks; i++)
-	{
-		Lane *lane = item->links[i].lane;
-
-		if (lane->holder != NULL ||
-			pairingheap_container(LaneLink, node, pairingheap_first(lane->waiting))->item != item)
-			return false;
-	}
-	return true;
+	if (item->touched)
+		pairingheap_remove(touched, &item->touch);
+	item->touched = false;
+	if (next)
+		turn_charge(&item->turn);
 }
 
 /* The item holds its lanes from now on. */
 void
 dueset_start(DueItem *item)
 {
-	bool was_ready = item->in_ready;
-
-	/* the flag is part of the ready heap's order */
-	if (was_ready)
-		pairingheap_remove(ready, &item->ready);
-	item->started = true;
+	turn_leave(&item->turn);
+	set_started(item, true);
 	for (int i = 0; i < item->nlinks; i++)
 	{
 		LaneLink *link = &item->links[i];
@@ -327,8 +347,6 @@ dueset_start(DueItem *item)
 		link->waiting = false;
 		link->lane->holder = item;
 	}
-	if (was_ready)
-		pairingheap_add(ready, &item->ready);
 }
 
 /* The deployment is through with an environment: others may go there. */

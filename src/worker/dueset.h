@@ -11,6 +11,7 @@
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "worker/turn.h"
 
 typedef struct DueItem DueItem;
 
@@ -41,15 +42,15 @@ typedef struct LaneLink
 struct DueItem
 {
 	pg_uuid_t id; /* hash key */
-	pg_uuid_t tenant;
+	DueTenant *tenant;
 	int priority;
 	bool started; /* it holds its lanes; else it waits for them */
-	bool touched; /* to be visited though it cannot start; only while in_ready */
-	bool in_ready;
+	bool touched; /* to be visited, whether or not it can start */
 	bool in_timer;
 	int failures;    /* visits in a row that could not be recorded */
 	TimestampTz due; /* of the timer */
-	pairingheap_node ready;
+	TurnItem turn;   /* it may be able to start */
+	pairingheap_node touch;
 	pairingheap_node timer;
 	int space; /* size of links, which never move: they are heap nodes */
 	int nlinks;
@@ -68,9 +69,9 @@ extern void dueset_wake_all(void);
 extern void dueset_timer(DueItem *item, TimestampTz due);
 extern void dueset_fire_timers(TimestampTz now);
 extern TimestampTz dueset_next_timer(void);
-extern DueItem *dueset_peek(void);
-extern DueItem *dueset_pop(void);
-extern bool dueset_may_start(DueItem *item);
+extern DueItem *dueset_touched(void);
+extern DueItem *dueset_next(void);
+extern void dueset_take(DueItem *item, bool next);
 extern void dueset_start(DueItem *item);
 extern void dueset_leave_lane(DueItem *item, const char *environment);
 

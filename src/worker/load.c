@@ -1,6 +1,7 @@
 /*
  * load.c
- *		Brings deployments from the tables into the due set, with the lanes that they need.
+ *		Brings deployments from the tables into the due set, with the lanes that they need, and what
+ * their tenants may do.
  *
  * The caller has begun a transaction; what has been read is kept in the current context.  The path to
  * an environment is remembered until everything is loaded anew, which is announced whenever an
@@ -53,6 +54,46 @@ static DbStatement some_deployments =
 				 " WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d",
 				 UUIDARRAYOID, UUIDARRAYOID);
 
+/* The limit by key: a view that is a security barrier would else be made for all tenants at once. */
+static DbStatement tenants_query = DB_STATEMENT(
+	"SELECT t.id, t.status = 'active', t.status = 'suspended', t.status IN ('deprovisioning', 'deleted'),"
+	" t.weight, l.amount FROM unnest($1) e (id) CROSS JOIN LATERAL (SELECT t.id, t.status, i.weight"
+	" FROM hotswap.tenant t JOIN hotswap.tier i ON i.name = t.tier WHERE t.id = e.id OFFSET 0) t"
+	" CROSS JOIN LATERAL (SELECT amount FROM hotswap.quota_limits"
+	" WHERE tenant_id = e.id AND resource = 'concurrent_deployments' OFFSET 0) l",
+	UUIDARRAYOID);
+
+static Datum
+uuid_array(Datum *ids, int count)
+{
+	return PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/* Reads anew what these tenants, which are in the due set, may do. */
+void
+load_tenants(Datum *ids, int count)
+{
+	Datum args[] = { uuid_array(ids, count) };
+	DbScope scope;
+	uint64 n;
+
+	db_enter(&scope);
+	n = db_run(&tenants_query, args, NULL);
+	for (uint64 i = 0; i < n; i++)
+	{
+		pg_uuid_t id = db_uuid(i, 1);
+		DueTenant *tenant = turn_tenant(&id, NULL);
+
+		tenant->active = db_bool(i, 2);
+		tenant->suspended = db_bool(i, 3);
+		tenant->leaving = db_bool(i, 4);
+		tenant->weight = db_int32(i, 5);
+		tenant->limit = db_isnull(i, 6) ? TURN_UNLIMITED : db_int64(i, 6);
+		turn_set_tenant(tenant);
+	}
+	db_leave(&scope);
+}
+
 static List *
 find_path(const pg_uuid_t *tenant, const char *environment)
 {
@@ -87,7 +128,7 @@ join_lanes(DueItem *item, const char *environment, const char *module, List *fin
 {
 	ListCell *cell;
 
-	foreach (cell, find_path(&item->tenant, environment))
+	foreach (cell, find_path(&item->tenant->id, environment))
 		if (!pipeline_path_has(finished, lfirst(cell)))
 			dueset_join_lane(item, lfirst(cell), module);
 }
@@ -155,7 +196,7 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 static DueItem *
 enroll(const Loaded *row)
 {
-	bool started = row->status == DEPLOYMENT_RUNNING || row->status == DEPLOYMENT_ROLLING_BACK;
+	bool started = deployment_has_started(row->status);
 	List *path = find_path(&row->tenant, row->environment);
 	DueItem *item = dueset_add(&row->tenant, &row->id, row->priority, started, list_length(path));
 
@@ -171,7 +212,29 @@ enroll(const Loaded *row)
 		else
 			dueset_timer(item, Min(row->start_by, row->approval_due));
 	}
+	/* what waits in a tenant that is leaving has to be cancelled */
+	if (!started && item->tenant->leaving)
+		dueset_touch(item);
 	return item;
+}
+
+/* Reads the tenants of some rows, as far as they are not in the due set yet. */
+static void
+load_tenants_of(const Loaded *rows, uint64 count)
+{
+	Datum *ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(count, 1) * sizeof(Datum));
+	int unknown = 0;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool is_new;
+
+		(void) turn_tenant(&rows[i].tenant, &is_new);
+		if (is_new)
+			ids[unknown++] = UUIDPGetDatum(&rows[i].tenant);
+	}
+	if (unknown > 0)
+		load_tenants(ids, unknown);
 }
 
 static void
@@ -196,6 +259,7 @@ load_all(void)
 
 	load_nothing();
 	rows = query(&all_deployments, NULL, &count);
+	load_tenants_of(rows, count);
 	for (uint64 i = 0; i < count; i++)
 		(void) enroll(&rows[i]);
 	dueset_wake_all();
@@ -217,19 +281,14 @@ load_some(Datum *tenants, Datum *ids, int count)
 	Loaded *rows;
 	uint64 found;
 
-	args[0] =
-		PointerGetDatum(construct_array(tenants, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	args[1] = PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	args[0] = uuid_array(tenants, count);
+	args[1] = uuid_array(ids, count);
 	rows = query(&some_deployments, args, &found);
+	load_tenants_of(rows, found);
 	for (uint64 i = 0; i < found; i++)
 	{
 		/* announced twice */
 		if (dueset_find(&rows[i].id) == NULL)
-		{
-			DueItem *item = enroll(&rows[i]);
-
-			if (item->nlinks > 0 && !item->started && dueset_may_start(item))
-				dueset_ready(item);
-		}
+			dueset_ready(enroll(&rows[i]));
 	}
 }

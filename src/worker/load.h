@@ -7,6 +7,7 @@
 
 extern void load_nothing(void);
 extern void load_all(void);
+extern void load_tenants(Datum *ids, int count);
 extern void load_some(Datum *tenants, Datum *ids, int count);
 
 #endif /* HOTSWAP_LOAD_H */

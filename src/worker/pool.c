@@ -16,6 +16,7 @@
 #include "worker/process.h"
 
 #define START_LIMIT_MS 30000
+#define PATIENCE_MS 50 /* for which a task waits behind another one: a few starts of an executor */
 #define TERMINATED_PAUSE_MS 200 /* how long before the death of a terminated executor counts */
 
 /* Handle of a worker that has been registered and has not reported yet. */
@@ -334,6 +335,50 @@ pool_rebalance(void)
 			}
 	}
 	LWLockRelease(shared->lock);
+}
+
+/*
+ * Takes a task that has not begun from an executor that is busy with a long one, if there can be another
+ * executor for it; where one of another role is idle, that is asked to leave first.  next: when to look
+ * again, DT_NOEND: not before something happens.
+ */
+bool
+pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ExecutorSlot *stuck = NULL;
+	bool leaving = false;
+	bool taken = false;
+	int executors;
+
+	*next = DT_NOEND;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	(void) pool_load(&executors);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+		TimestampTz due = TimestampTzPlusMilliseconds(slot->since, PATIENCE_MS);
+
+		if (!is_alive(slot))
+			continue;
+		leaving = leaving || slot->stop;
+		if (!slot->running || slot->queued < 2)
+			continue;
+		if (due > now)
+			*next = Min(*next, due);
+		else
+			stuck = slot;
+	}
+	if (stuck && executors < hotswap_max_executors)
+	{
+		*key = stuck->queue[--stuck->queued];
+		*role = stuck->role;
+		taken = true;
+	}
+	else if (stuck && !leaving)
+		make_room(stuck->role);
+	LWLockRelease(shared->lock);
+	return taken;
 }
 
 /* Ends executors that have been idle too long; returns when to look again, DT_NOEND: never. */

@@ -23,6 +23,7 @@ extern int pool_load(int *executors);
 extern bool pool_cancel(const TaskKey *key, bool end);
 extern TimestampTz pool_reap(PoolLost lost, bool leaving);
 extern void pool_rebalance(void);
+extern bool pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next);
 extern TimestampTz pool_shrink(void);
 extern bool pool_dismiss(void);
 

@@ -73,7 +73,7 @@ sub check_invariants
 {
 	my ($node, $db, %param) = @_;
 	my $statuses = join ', ',
-	  map { "'$_'" } @{ $param{statuses} // [qw(scheduled pending_approval queued running rolling_back)] };
+	  map { "'$_'" } @{ $param{statuses} // [qw(scheduled pending_approval queued running paused rolling_back)] };
 	my $open = "SELECT count(*) FROM hotswap.deployment WHERE status IN ($statuses)";
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;

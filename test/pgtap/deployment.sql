@@ -102,7 +102,7 @@ SELECT results_eq(format('SELECT status::text, cancel_reason, message, finished_
 	$$VALUES ('cancelled', 'not today', 'not today', true)$$, 'with its reason');
 SELECT is((SELECT count(*) FROM hotswap.work_item WHERE deployment_id = :'id'), 0::bigint, 'and out of the queue');
 SELECT throws_ok(format('SELECT hotswap.cancel(%L, ''again'')', :'id'), '55000', 'cannot cancel a deployment that is cancelled', 'twice');
-SELECT is((pg_temp.refusal(format('SELECT hotswap.cancel(%L, ''again'')', :'id'))).detail, 'It is legal from: scheduled, pending_approval, queued, running.',
+SELECT is((pg_temp.refusal(format('SELECT hotswap.cancel(%L, ''again'')', :'id'))).detail, 'It is legal from: scheduled, pending_approval, queued, running, paused.',
 	'the detail says when it is legal');
 SELECT throws_ok(format('SELECT hotswap.retry(%L)', s), code, message, 'retry() of ' || coalesce(s, 'NULL'))
 FROM (VALUES (NULL, '22023', 'deployment must not be null'), (:'id', '55000', 'cannot retry a deployment that is cancelled'),

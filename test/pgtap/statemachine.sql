@@ -14,7 +14,7 @@ SELECT machine, m[1] AS before, m[2] AS after, m[3] AS event FROM line, regexp_m
 SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition WHERE machine = 'deployment'$$, ARRAY[
 	'scheduled release queued', 'scheduled cancel cancelled', 'scheduled expire expired', 'scheduled fail failed', 'queued start running', 'queued cancel cancelled',
 	'queued expire expired', 'queued fail failed', 'running succeed succeeded', 'running fail failed', 'running roll_back rolling_back', 'running cancel running',
-	'running finish_cancel cancelled', 'rolling_back finish_rollback rolled_back', 'rolling_back finish_cancel cancelled', 'rolling_back fail_rollback rollback_failed',
+	'running finish_cancel cancelled', 'running pause paused', 'paused resume running', 'paused cancel running', 'rolling_back finish_rollback rolled_back', 'rolling_back finish_cancel cancelled', 'rolling_back fail_rollback rollback_failed',
 	'scheduled reject rejected', 'queued reject rejected', 'running await_approval pending_approval', 'running reject rejected', 'running expire expired',
 	'pending_approval approve queued', 'pending_approval cancel cancelled', 'pending_approval reject rejected', 'pending_approval expire expired',
 	'pending_approval fail failed', 'failed retry queued', 'rolled_back retry queued', 'rollback_failed retry_rollback rolling_back'], 'the transitions of a deployment');
@@ -47,7 +47,7 @@ DECLARE
 BEGIN
 	INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at, audit_hash, module, version, environment, requested_by, run_by_role, login, metadata)
 	VALUES (t, d, state::hotswap.deployment_status, 0, 1, now(), decode(repeat('00', 32), 'hex'), 'm', '1', 'qa', 'x', 'x', 'x', '{}');
-	IF state IN ('scheduled', 'pending_approval', 'queued', 'running', 'rolling_back') THEN
+	IF state IN ('scheduled', 'pending_approval', 'queued', 'running', 'paused', 'rolling_back') THEN
 		INSERT INTO hotswap.work_item VALUES (t, d, 'infinity', 0);
 	END IF;
 	BEGIN
@@ -63,7 +63,7 @@ BEGIN
 END $$;
 SELECT results_eq($$SELECT s::text, pg_temp.result_of('cancel(%L, ''x'')', s::text), pg_temp.result_of('retry(%L)', s::text)
 		FROM unnest(enum_range(NULL::hotswap.deployment_status)) WITH ORDINALITY u (s, n) ORDER BY n$$,
-	$$VALUES ('scheduled', 'cancelled', 'refused'), ('pending_approval', 'cancelled', 'refused'), ('queued', 'cancelled', 'refused'), ('running', 'running', 'refused'), ('rolling_back', 'refused', 'refused'),
+	$$VALUES ('scheduled', 'cancelled', 'refused'), ('pending_approval', 'cancelled', 'refused'), ('queued', 'cancelled', 'refused'), ('running', 'running', 'refused'), ('paused', 'running', 'refused'), ('rolling_back', 'refused', 'refused'),
 		('succeeded', 'refused', 'refused'), ('failed', 'refused', 'queued'), ('cancelled', 'refused', 'refused'), ('rejected', 'refused', 'refused'), ('expired', 'refused', 'refused'),
 		('rolled_back', 'refused', 'queued'), ('rollback_failed', 'refused', 'rolling_back')$$, 'cancel() and retry() in every state');
 SELECT is((SELECT count(*) FROM hotswap.deployment), 0::bigint, 'nothing is left');
