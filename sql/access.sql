@@ -31,14 +31,14 @@ CREATE FUNCTION hotswap.grant_access(role regrole, capability text, tenant uuid 
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_grant_access';
 COMMENT ON FUNCTION hotswap.grant_access(regrole, text, uuid, boolean) IS
-'Gives a role, and who has its privileges, a capability in a tenant: viewer, agent, deployer, approver, operator, break_glass, impersonator or admin; again it changes nothing. all_tenants: in all of them, future ones too; tenant must be NULL then. Only for those who have admin there. Errors: 22023 bad argument, P0002 no such role or tenant, 42501 not allowed, YH003 tenant not active. Locks the tenant row; audited.';
+'Gives a role, and who has its privileges, a capability in a tenant: viewer, agent, deployer, approver, operator, break_glass, impersonator or admin; again it changes nothing. all_tenants: in all of them, future ones too; tenant must be NULL then. Only for those who have admin there. Errors: 22023 bad argument, P0002 no such role or tenant, 42501 not allowed, YH003 the tenant is deprovisioning or deleted. Locks the tenant row; audited.';
 
 CREATE FUNCTION hotswap.revoke_access(role regrole, capability text, tenant uuid DEFAULT NULL,
 		all_tenants boolean DEFAULT false) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_revoke_access';
 COMMENT ON FUNCTION hotswap.revoke_access(regrole, text, uuid, boolean) IS
-'Takes a capability back that grant_access() gave with the same arguments; at commit it is gone for all sessions. Votes that were cast with it count no more. Only for those who have admin there. Errors: 22023 bad argument, P0002 no such grant or tenant, 42501 not allowed, YH003 tenant not active. Locks the tenant row; audited.';
+'Takes a capability back that grant_access() gave with the same arguments; at commit it is gone for all sessions. Votes that were cast with it count no more. Only for those who have admin there. Errors: 22023 bad argument, P0002 no such grant or tenant, 42501 not allowed, YH003 the tenant is deprovisioning or deleted. Locks the tenant row; audited.';
 
 CREATE FUNCTION hotswap.visible_tenants_support(internal) RETURNS internal
 	LANGUAGE c STRICT PARALLEL UNSAFE

@@ -65,7 +65,7 @@ CREATE FUNCTION hotswap.revoke_signing_key(name text, reason text, tenant uuid D
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_revoke_signing_key';
 COMMENT ON FUNCTION hotswap.revoke_signing_key(text, text, uuid) IS
-'Revokes a signing key for good: its signatures count no more, those given before neither. A deployment that needs one of them fails when its next stage with that need starts; one that is in the middle of such a stage ends it. Only for those who have admin. Errors: 22023 bad argument, P0002 no such key or tenant, 55000 it is revoked already, 42501 not allowed, YH003 tenant not active. Locks the tenant row and the key; audited.';
+'Revokes a signing key for good: its signatures count no more, those given before neither. A deployment that needs one of them fails when its next stage with that need starts; one that is in the middle of such a stage ends it. Only for those who have admin. Errors: 22023 bad argument, P0002 no such key or tenant, 55000 it is revoked already, 42501 not allowed, YH003 the tenant is deprovisioning or deleted. Locks the tenant row and the key; audited.';
 
 CREATE FUNCTION hotswap.module_signing_payload(module text, version text, deploy_sql text,
 		verify_sql text DEFAULT NULL, revert_sql text DEFAULT NULL, tenant uuid DEFAULT NULL) RETURNS text

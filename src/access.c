@@ -508,7 +508,7 @@ change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", role)));
 	installation_ensure();
 	if (!all)
-		tenant_lock_for_change(&tenant);
+		tenant_lock_living(&tenant);
 	written = db_run(statement, args, nulls) > 0;
 	if (written)
 		audit_tenant(&actor, &tenant, event, NULL, NULL, NULL,

@@ -265,7 +265,7 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "revoke a signing key");
-	tenant_lock_for_change(&tenant);
+	tenant_lock_living(&tenant);
 	{
 		Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(name),
 						 CStringGetTextDatum(actor.person), CStringGetTextDatum(reason) };

@@ -1,5 +1,5 @@
 -- Access: capabilities, what each of them lets a role do and see, and that it ends when it is taken back.
-SELECT plan(109);
+SELECT plan(113);
 \ir include/refusal.psql
 \ir include/as_role.psql
 
@@ -237,6 +237,14 @@ CREATE ROLE hotswap_test_acc_gone;
 SELECT hotswap.grant_access('hotswap_test_acc_gone', 'viewer', all_tenants => true) \g /dev/null
 DROP ROLE hotswap_test_acc_gone;
 SELECT is(asks('viewer', 'SELECT count(*) FROM hotswap.deployments'), '1', 'the grant of a role that is gone harms nobody');
+
+-- What somebody has can be taken before a suspended tenant is resumed; of one that is leaving nothing changes.
+SELECT hotswap.suspend_tenant(:'other', 'unpaid') \g /dev/null
+SELECT lives_ok(format('SELECT hotswap.revoke_access(%L, ''impersonator'', %L)', named('impersonator'), :'other'), 'revoked while the tenant is suspended');
+SELECT is((r).code, 'P0002', 'a key can be revoked, too') FROM pg_temp.refusal(format('SELECT hotswap.revoke_signing_key(''none'', ''x'', %L)', :'other')) r;
+SELECT hotswap.deprovision_tenant('00000000-0000-7000-8000-0000000000cc', 'gone') \g /dev/null
+SELECT is((r).code, 'YH003', call || ' in a tenant that is leaving') FROM unnest('{grant,revoke}'::text[]) call,
+	pg_temp.refusal(format('SELECT hotswap.%s_access(%L, ''viewer'', %L)', call, named('viewer'), '00000000-0000-7000-8000-0000000000cc')) r;
 
 -- The views cost a look-up by index for each tenant that is seen, whatever others have.
 INSERT INTO hotswap.tenant (id, name, status) SELECT ('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, 't' || n, 'active' FROM generate_series(1, 500) n;
