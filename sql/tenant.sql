@@ -8,7 +8,7 @@ CREATE TABLE hotswap.tenant (
 	id uuid NOT NULL PRIMARY KEY,
 	name text NOT NULL,
 	status hotswap.tenant_status NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT now(),
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	audit_seq integer NOT NULL DEFAULT 0,
 	audit_hash bytea
 );
