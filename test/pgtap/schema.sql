@@ -1,9 +1,7 @@
 -- What the install script makes: documented, closed, and proof against the objects of others.
 SELECT plan(19);
 
-CREATE TEMP VIEW member AS
-SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'hotswap');
+\ir include/dependencies.psql
 
 SELECT is_empty($$SELECT objid::regprocedure FROM member WHERE classid = 'pg_proc'::regclass AND obj_description(objid, 'pg_proc') IS NULL$$, 'every function has a comment');
 SELECT is_empty($$SELECT objid::regclass FROM member m JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
@@ -30,21 +28,8 @@ SELECT is_empty($$SELECT c.oid::regclass FROM member JOIN pg_class c ON c.oid = 
 	'every key starts with tenant_id');
 SELECT set_eq($$SELECT c.oid::regclass::text FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass WHERE c.relkind IN ('r', 'S')$$,
 	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'hotswap'$$, 'pg_dump carries every table and sequence');
-
--- With what stands inside them: rules of views, defaults, constraints, indexes, row types, partitions.
-CREATE TEMP VIEW inner_member AS
-WITH RECURSIVE part AS (
-	SELECT classid, objid FROM member
-	UNION
-	SELECT d.classid, d.objid FROM part p JOIN pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid AND d.deptype IN ('i', 'a', 'P', 'S')
-) SELECT * FROM part;
 SELECT cmp_ok((SELECT count(*) FROM inner_member WHERE classid IN ('pg_rewrite'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)), '>', 50::bigint, 'expressions are among them');
--- What initdb made has OIDs below 16384.
-SELECT is_empty($$SELECT pg_describe_object(d.classid, d.objid, d.objsubid), pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)
-	FROM inner_member m JOIN pg_depend d USING (classid, objid)
-	WHERE d.refobjid >= 16384 AND (d.refclassid, d.refobjid) NOT IN (SELECT classid, objid FROM inner_member)
-	AND (d.refclassid, d.refobjid) NOT IN (('pg_extension'::regclass, (SELECT oid FROM pg_extension WHERE extname = 'hotswap')), ('pg_namespace'::regclass, 'hotswap'::regnamespace))$$,
-	'nothing depends on what somebody else made');
+SELECT is_empty('SELECT * FROM foreign_dependency', 'nothing depends on what somebody else made');
 SELECT is_empty($$SELECT objid::regclass FROM inner_member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE a.grantee <> c.relowner AND (c.relkind <> 'v' OR a.privilege_type <> 'SELECT')
 	UNION ALL SELECT attrelid::regclass FROM pg_attribute JOIN inner_member ON attrelid = objid AND classid = 'pg_class'::regclass WHERE attacl IS NOT NULL$$, 'tables and sequences are closed to everybody');
