@@ -74,6 +74,9 @@ CREATE TABLE hotswap.approval_delegation (
 	reason text NOT NULL,
 	PRIMARY KEY (tenant_id, id)
 );
+CREATE TRIGGER access_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON hotswap.approval_delegation
+	FOR EACH STATEMENT EXECUTE FUNCTION hotswap.access_changed();
+COMMENT ON TRIGGER access_changed ON hotswap.approval_delegation IS 'a vote that is lent lets the role see the tenant';
 COMMENT ON TABLE hotswap.approval_delegation IS 'votes that approvers have lent to other roles';
 
 CREATE FUNCTION hotswap.set_approval_policy(environment text, min_approvals integer,
@@ -157,7 +160,8 @@ SELECT a.tenant_id, a.deployment_id, d.module, d.version, a.environment, a.round
 	d.requested_by, a.opened_at, a.expires_at,
 	CASE a.status WHEN 'pending' THEN greatest(a.expires_at - pg_catalog.now(), '0'::interval) END AS time_left,
 	a.decided_at, a.decided_by, a.reason, a.used_at
-FROM hotswap.approval a
+FROM hotswap.visible_tenants() t (tenant_id)
+	JOIN hotswap.approval a ON a.tenant_id = t.tenant_id
 	JOIN hotswap.deployment d ON d.tenant_id = a.tenant_id AND d.id = a.deployment_id
 	LEFT JOIN LATERAL (SELECT * FROM hotswap.approval_state(a.tenant_id, a.deployment_id, a.environment, a.round)
 		WHERE a.status = 'pending') s ON true;
@@ -166,7 +170,8 @@ COMMENT ON VIEW hotswap.approvals IS 'approvals: their votes, what is missing, w
 CREATE VIEW hotswap.bypass_reviews WITH (security_barrier) AS
 SELECT a.tenant_id, a.deployment_id, d.module, d.version, a.environment, a.decided_at AS bypassed_at,
 	a.decided_by AS bypassed_by, a.reason, a.ticket, d.status
-FROM hotswap.approval a
+FROM hotswap.visible_tenants() t (tenant_id)
+	JOIN hotswap.approval a ON a.tenant_id = t.tenant_id
 	JOIN hotswap.deployment d ON d.tenant_id = a.tenant_id AND d.id = a.deployment_id
 WHERE a.status = 'bypassed' AND a.review_closed_at IS NULL;
 COMMENT ON VIEW hotswap.bypass_reviews IS 'bypasses that nobody else has looked at yet; see close_bypass_review()';
@@ -174,5 +179,6 @@ COMMENT ON VIEW hotswap.bypass_reviews IS 'bypasses that nobody else has looked 
 CREATE VIEW hotswap.delegations WITH (security_barrier) AS
 SELECT g.tenant_id, g.id, g.delegator, g.delegate, g.created_at, g.until, g.revoked_at, g.reason,
 	g.revoked_at IS NULL AND g.until > pg_catalog.now() AS in_force
-FROM hotswap.approval_delegation g;
+FROM hotswap.visible_tenants() t (tenant_id)
+	JOIN hotswap.approval_delegation g ON g.tenant_id = t.tenant_id;
 COMMENT ON VIEW hotswap.delegations IS 'votes that approvers have lent to others';

@@ -51,4 +51,4 @@ CREATE FUNCTION hotswap.verify_audit(tenant uuid DEFAULT NULL, OUT tenant_id uui
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_verify_audit';
 COMMENT ON FUNCTION hotswap.verify_audit(uuid) IS
-'Recomputes the hash chains of the audit log and returns, for each broken one, the first event that was altered or removed; no row means that the log is whole. tenant: NULL for all. Reads the whole log; locks nothing.';
+'Recomputes the hash chains of the audit log and returns, for each broken one, the first event that was altered or removed; no row means that the log is whole. tenant: NULL for all. Needs the capability viewer there. Errors: 42501 not allowed. Reads the whole log; locks nothing.';

@@ -18,6 +18,12 @@ CREATE TABLE hotswap.environment (
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
+CREATE TRIGGER access_changed AFTER INSERT OR UPDATE OF approvers OR DELETE ON hotswap.environment
+	FOR EACH STATEMENT EXECUTE FUNCTION hotswap.access_changed();
+CREATE TRIGGER access_changed_truncate AFTER TRUNCATE ON hotswap.environment
+	FOR EACH STATEMENT EXECUTE FUNCTION hotswap.access_changed();
+COMMENT ON TRIGGER access_changed ON hotswap.environment IS 'who may vote sees the tenant';
+COMMENT ON TRIGGER access_changed_truncate ON hotswap.environment IS 'who may vote sees the tenant';
 COMMENT ON TABLE hotswap.environment IS 'environments of a tenant; a deployment passes through those of lower rank on its way';
 COMMENT ON COLUMN hotswap.environment.min_approvals IS 'distinct persons that must agree before a deployment goes here; 0: open';
 COMMENT ON COLUMN hotswap.environment.approvers IS 'roles whose members may vote; NULL: those with the capability approver';

@@ -55,13 +55,15 @@ FROM l
 UNION ALL
 SELECT e.resource, hotswap.lock_key(e.resource), 'lease', 'exclusive', 'held', e.acquired_at, e.expires_at,
 	e.pid, e.role, e.application_name, e.token, '{}'
-FROM hotswap.lease e
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.lease e ON e.tenant_id = v.tenant_id
 WHERE e.expires_at > pg_catalog.clock_timestamp()
 UNION ALL
 SELECT i.resource, i.key, 'lease', 'exclusive', 'waiting', i.since, NULL, i.pid, a.usename,
 	a.application_name, NULL,
-	ARRAY(SELECT e.pid FROM hotswap.lease e WHERE e.resource = i.resource)
+	ARRAY(SELECT e.pid FROM hotswap.visible_tenants() v (tenant_id)
+		JOIN hotswap.lease e ON e.tenant_id = v.tenant_id WHERE e.resource = i.resource)
 FROM h i
 	LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = i.pid
 WHERE i.lease;
-COMMENT ON VIEW hotswap.locks IS 'advisory locks and leases of this database: who has them, who waits and for whom; resource is NULL where nobody took the lock by its name';
+COMMENT ON VIEW hotswap.locks IS 'advisory locks and leases of this database: who has them, who waits and for whom; resource is NULL where nobody took the lock by its name, or only for a tenant that the current role does not see';

@@ -50,4 +50,4 @@ CREATE FUNCTION hotswap.lock_list(OUT key bigint, OUT resource text, OUT lease b
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_lock_list';
 COMMENT ON FUNCTION hotswap.lock_list() IS
-'What sessions said about the locks that they took or await in this database; it may be out of date. Empty without shared_preload_libraries. See the view locks.';
+'What sessions that act for a tenant which the current role sees said about the locks that they took or await in this database; it may be out of date. Empty without shared_preload_libraries. See the view locks.';

@@ -32,6 +32,7 @@ COMMENT ON FUNCTION hotswap.take_notifications(integer, uuid) IS
 CREATE VIEW hotswap.notifications WITH (security_barrier) AS
 SELECT n.tenant_id, n.id, n.at, n.event, n.deployment_id, d.module, d.version, n.environment, n.concerns,
 	n.reason, n.delivered_at
-FROM hotswap.notification n
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.notification n ON n.tenant_id = v.tenant_id
 	JOIN hotswap.deployment d ON d.tenant_id = n.tenant_id AND d.id = n.deployment_id;
 COMMENT ON VIEW hotswap.notifications IS 'the outbox: a notice for each event of an approval; see take_notifications()';

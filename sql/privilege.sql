@@ -2,11 +2,28 @@
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA hotswap FROM PUBLIC;
 
--- These look for a capability of the caller themselves.
+-- These look for a capability of the caller themselves, or tell and change nothing of others.
 GRANT USAGE ON SCHEMA hotswap TO PUBLIC;
-GRANT EXECUTE ON FUNCTION hotswap.grant_access, hotswap.revoke_access, hotswap.set_approval_policy,
-	hotswap.approve, hotswap.reject, hotswap.retract_vote, hotswap.bypass_approval,
-	hotswap.close_bypass_review, hotswap.delegate_approval, hotswap.revoke_delegation TO PUBLIC;
+GRANT EXECUTE ON FUNCTION hotswap.grant_access, hotswap.revoke_access, hotswap.visible_tenants,
+	hotswap.adopt, hotswap.stop_dispatching, hotswap.start_dispatching, hotswap.health,
+	hotswap.worker_list, hotswap.configure_environment, hotswap.publish_version,
+	hotswap.register_node, hotswap.remove_node, hotswap.register_hook, hotswap.remove_hook,
+	hotswap.deploy, hotswap.cancel, hotswap.retry, hotswap.wait, hotswap.explain,
+	hotswap.set_approval_policy, hotswap.approve, hotswap.reject, hotswap.retract_vote,
+	hotswap.bypass_approval, hotswap.close_bypass_review, hotswap.delegate_approval,
+	hotswap.revoke_delegation, hotswap.wait_for_approval, hotswap.approval_state,
+	hotswap.take_notifications, hotswap.claim_idempotency_key, hotswap.store_idempotent_response,
+	hotswap.lock_key, hotswap.acquire_lock, hotswap.acquire_xact_lock, hotswap.acquire_locks,
+	hotswap.release_lock, hotswap.release_all_locks, hotswap.check_token, hotswap.lock_list,
+	hotswap.lease_lock, hotswap.renew_lease, hotswap.release_lease, hotswap.verify_audit,
+	hotswap.state_diagram TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE hotswap.work, hotswap.await TO PUBLIC;
+
+-- What a view shows depends on who looks.
+GRANT SELECT ON hotswap.deployments, hotswap.stages, hotswap.tasks, hotswap.queue,
+	hotswap.environments, hotswap.hooks, hotswap.nodes, hotswap.audit_log, hotswap.workers,
+	hotswap.approvals, hotswap.bypass_reviews, hotswap.delegations, hotswap.notifications,
+	hotswap.locks TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('hotswap.tenant', '');
 SELECT pg_catalog.pg_extension_config_dump('hotswap.installation', '');

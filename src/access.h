@@ -10,17 +10,27 @@
 
 typedef enum Capability
 {
+	CAPABILITY_VIEWER,
+	CAPABILITY_AGENT,
+	CAPABILITY_DEPLOYER,
 	CAPABILITY_APPROVER,
+	CAPABILITY_OPERATOR,
 	CAPABILITY_BREAK_GLASS,
 	CAPABILITY_IMPERSONATOR,
 	CAPABILITY_ADMIN
 } Capability;
 
-/* All inside a scope. */
-extern List *access_roles(const pg_uuid_t *tenant, Capability capability);
+#define CAPABILITY_COUNT (CAPABILITY_ADMIN + 1)
+
+/* In a transaction; inside a scope or not. */
 extern bool access_has(const pg_uuid_t *tenant, Oid role, Capability capability);
+extern bool access_has_everywhere(Oid role, Capability capability);
 extern void access_require(const pg_uuid_t *tenant, Oid role, Capability capability,
 						   const char *action);
+extern void access_require_everywhere(Oid role, Capability capability, const char *action);
 extern bool access_is_member_of_any(Oid role, List *roles);
+
+/* Inside a scope. */
+extern List *access_roles(const pg_uuid_t *tenant, Capability capability);
 
 #endif /* HOTSWAP_ACCESS_H */

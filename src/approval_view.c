@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
@@ -17,6 +18,7 @@
 #include "delegation.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "tenant.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -85,6 +87,7 @@ hotswap_wait_for_approval(PG_FUNCTION_ARGS)
 	a.d.id = arg_uuid(fcinfo, 0, "deployment");
 	a.d.tenant = tenant_current();
 	a.environment = arg_text_or_null(fcinfo, 1, "environment", NAME_LIMIT);
+	access_require(&a.d.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
 	decided = is_decided(&a);
 	if (!decided && !wait_deadline_passed(end))
 	{
@@ -166,6 +169,7 @@ hotswap_approval_state(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "approval_state() must return a record");
 	db_enter(&scope);
+	access_require(&d.tenant, scope.caller, CAPABILITY_VIEWER, "look at an approval");
 	if (db_run(&read_deployment, key, NULL) > 0)
 	{
 		d.requested_by = db_text(0, 1);

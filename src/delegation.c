@@ -162,6 +162,7 @@ hotswap_delegate_approval(PG_FUNCTION_ARGS)
 	audit_actor(&actor, NULL);
 	uuid7_generate(id);
 	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "lend a vote");
 	installation_ensure();
 	tenant_lock_for_change(&tenant);
 	if (!may_vote_somewhere(&tenant, person.role) || !may_vote_somewhere(&tenant, scope.caller))
@@ -195,6 +196,7 @@ hotswap_revoke_delegation(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "revoke a delegation");
 	tenant_lock_for_change(&tenant);
 	if (db_run(&lock_delegation, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),

@@ -396,6 +396,7 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	if (r.key)
 		fingerprint(&r, print);
 	db_enter(&scope);
+	access_require(&r.tenant, scope.caller, CAPABILITY_DEPLOYER, "deploy");
 	if (r.on_behalf_of)
 		access_require(&r.tenant, scope.caller, CAPABILITY_IMPERSONATOR,
 					   psprintf("act on behalf of \"%s\"", r.on_behalf_of));
@@ -431,7 +432,7 @@ status_value(Oid type, const Machine *machine, int status)
 	return OidInputFunctionCall(F_ENUM_IN, unconstify(char *, machine->statuses[status]), type, -1);
 }
 
-/* Locks a deployment of the caller's tenant; raises P0002. */
+/* Locks a deployment of the caller's tenant; raises P0002.  The caller's rights there have been checked. */
 void
 deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor)
 {
@@ -453,11 +454,13 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
 	char *reason = arg_text(fcinfo, 1, "reason", REASON_LIMIT);
 	Deployment d;
+	pg_uuid_t tenant = tenant_current();
 	AuditActor actor;
 	DbScope scope;
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_DEPLOYER, "cancel a deployment");
 	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
 		ereport(ERROR,
@@ -506,11 +509,13 @@ hotswap_retry(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
 	Deployment d;
+	pg_uuid_t tenant = tenant_current();
 	AuditActor actor;
 	DbScope scope;
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_DEPLOYER, "retry a deployment");
 	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
 		require_free_module(&d);

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "args.h"
 #include "audit.h"
 #include "catalog/pg_type.h"
@@ -161,6 +162,7 @@ hotswap_configure_environment(PG_FUNCTION_ARGS)
 	read_request(fcinfo, &request);
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&request.tenant, scope.caller, CAPABILITY_ADMIN, "configure an environment");
 	require_strategy(&request);
 	installation_ensure();
 	tenant_lock_for_change(&request.tenant);

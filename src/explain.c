@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "approval.h"
 #include "args.h"
 #include "catalog/pg_type.h"
@@ -350,6 +351,7 @@ hotswap_explain(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	e.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	db_enter(&scope);
+	access_require(&e.tenant, scope.caller, CAPABILITY_VIEWER, "look at a deployment");
 	explain_deployment(&e);
 	db_leave(&scope);
 	return (Datum) 0;

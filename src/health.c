@@ -6,7 +6,9 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/xlog.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
@@ -110,6 +112,14 @@ list_executors(ReturnSetInfo *result)
 					   copy[i].queued > 0 ? &copy[i].queue[0].deployment : NULL, copy[i].since);
 }
 
+/* May a role see what works for all tenants?  As with the server's own statistics, members of pg_monitor may. */
+static bool
+may_watch(Oid role)
+{
+	return has_privs_of_role(role, ROLE_PG_MONITOR) ||
+		   access_has_everywhere(role, CAPABILITY_VIEWER);
+}
+
 /* worker_list() returns (kind, pid, database, role, state, deployment_id, since) */
 Datum
 hotswap_worker_list(PG_FUNCTION_ARGS)
@@ -117,7 +127,7 @@ hotswap_worker_list(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (shared == NULL)
+	if (shared == NULL || !may_watch(GetUserId()))
 		return (Datum) 0;
 	if (shared->launcher_pid != 0)
 		add_worker(result, "launcher", shared->launcher_pid, InvalidOid, InvalidOid, "running",
@@ -243,6 +253,8 @@ hotswap_health(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	db_enter(&scope);
+	if (!may_watch(scope.caller))
+		access_require_everywhere(scope.caller, CAPABILITY_VIEWER, "look at the health of hotswap");
 	report_processes(result);
 	report_dispatching(result);
 	report_queue(result);

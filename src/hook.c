@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/htup_details.h"
 #include "args.h"
 #include "audit.h"
@@ -174,6 +175,7 @@ write_hook(const Hook *h, DbStatement *stmt, const char *event)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&h->tenant, scope.caller, CAPABILITY_OPERATOR, "change hooks");
 	installation_ensure();
 	tenant_lock_for_change(&h->tenant);
 	written = db_run(stmt, args, NULL) > 0;

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/htup_details.h"
 #include "args.h"
 #include "catalog/pg_type.h"
@@ -277,6 +278,7 @@ hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	db_enter(&scope);
+	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "claim an idempotency key");
 	installation_ensure();
 	tenant_lock_active(&c.tenant);
 	claim(&c);
@@ -302,6 +304,7 @@ hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
 	c.tenant = tenant_argument(fcinfo, 3);
 	PreventCommandIfReadOnly("store_idempotent_response()");
 	db_enter(&scope);
+	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "store an idempotent response");
 	args[0] = look[0] = UUIDPGetDatum(&c.tenant);
 	args[1] = look[1] = CStringGetTextDatum(c.scope);
 	args[2] = look[2] = CStringGetTextDatum(c.key);

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -128,6 +129,7 @@ arg_lease(FunctionCallInfo fcinfo, Lease *l)
 {
 	pg_uuid_t tenant = tenant_current();
 
+	access_require(&tenant, GetUserId(), CAPABILITY_AGENT, "use a lease");
 	name_lease(l, &tenant, arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT));
 }
 
@@ -247,7 +249,7 @@ wait_visibly(Lease *l)
 {
 	LockKey key = { .key = lock_key_of(l->resource), .database = MyDatabaseId, .lease = 1 };
 
-	(void) locktable_wait(&key, l->resource);
+	(void) locktable_wait(&key, l->resource, &l->tenant);
 	PG_ENSURE_ERROR_CLEANUP(stop_showing, PointerGetDatum(&key));
 	{
 		wait_for_lease(l);

@@ -18,6 +18,7 @@
 
 #include <limits.h>
 
+#include "access.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "args.h"
@@ -30,9 +31,11 @@
 #include "funcapi.h"
 #include "lease.h"
 #include "lock.h"
+#include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "tenant.h"
 #include "token.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -80,6 +83,7 @@ typedef struct Request
 	int mode;
 	bool session;
 	TimestampTz end;
+	pg_uuid_t tenant; /* whose view locks shows it */
 } Request;
 
 static HTAB *mine = NULL;
@@ -336,7 +340,8 @@ note(const Request *r, Oid sequence, bool fresh)
 	{
 		int64 first;
 
-		if (!locktable_hold(&key, r->resource, sequence, r->mode == EXCLUSIVE, fresh, &token))
+		if (!locktable_hold(&key, r->resource, &r->tenant, sequence, r->mode == EXCLUSIVE, fresh,
+							&token))
 			refuse_for_room();
 		if (token != 0)
 			return token;
@@ -356,7 +361,7 @@ wait_for(const Request *r, const LOCKTAG *tag)
 		return true;
 	if (wait_deadline_passed(r->end))
 		return false;
-	if (shared && !locktable_wait(&key, r->resource))
+	if (shared && !locktable_wait(&key, r->resource, &r->tenant))
 		refuse_for_room();
 	return lock_wait_until(tag, lock_modes[r->mode], r->session, r->end);
 }
@@ -406,10 +411,20 @@ acquire(const Request *r)
 	return token;
 }
 
+/* Raises 42501; returns the tenant that the session acts for. */
+static pg_uuid_t
+require_agent(void)
+{
+	pg_uuid_t tenant = tenant_current();
+
+	access_require(&tenant, GetUserId(), CAPABILITY_AGENT, "use named locks");
+	return tenant;
+}
+
 static Datum
 acquire_one(FunctionCallInfo fcinfo, bool session)
 {
-	Request r = { .session = session };
+	Request r = { .session = session, .tenant = require_agent() };
 	int64 token;
 
 	r.resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
@@ -535,7 +550,7 @@ release_wanted(const Wanted *wanted, int count, int mode)
 
 /* Takes the locks in the order of their keys; false: none is taken.  A lock that is named twice is taken once. */
 static bool
-acquire_wanted(Wanted *wanted, int count, int mode, TimestampTz end)
+acquire_wanted(Wanted *wanted, int count, Request *r)
 {
 	volatile int done = 0;
 	volatile bool complete = true;
@@ -544,23 +559,23 @@ acquire_wanted(Wanted *wanted, int count, int mode, TimestampTz end)
 	{
 		for (; complete && done < count; done += complete)
 		{
-			Request r = { wanted[done].resource, wanted[done].key, mode, true, end };
-
+			r->resource = wanted[done].resource;
+			r->key = wanted[done].key;
 			if (done > 0 && wanted[done].key == wanted[done - 1].key)
 				wanted[done].token = wanted[done - 1].token;
 			else
-				wanted[done].token = acquire(&r);
+				wanted[done].token = acquire(r);
 			complete = wanted[done].token != 0;
 		}
 	}
 	PG_CATCH();
 	{
-		release_wanted(wanted, done, mode);
+		release_wanted(wanted, done, r->mode);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	if (!complete)
-		release_wanted(wanted, done, mode);
+		release_wanted(wanted, done, r->mode);
 	return complete;
 }
 
@@ -573,12 +588,12 @@ hotswap_acquire_locks(PG_FUNCTION_ARGS)
 {
 	int count;
 	Wanted *wanted = read_wanted(fcinfo, &count);
-	TimestampTz end = wait_deadline(fcinfo, 1);
-	int mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
+	Request r = { .session = true, .end = wait_deadline(fcinfo, 1), .tenant = require_agent() };
 	Datum *tokens;
 
+	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
 	PreventCommandDuringRecovery("taking a named lock");
-	if (!acquire_wanted(wanted, count, mode, end))
+	if (!acquire_wanted(wanted, count, &r))
 		PG_RETURN_NULL();
 	tokens = palloc(Max(1, count) * sizeof(Datum));
 	for (int i = 0; i < count; i++)
@@ -662,9 +677,12 @@ hotswap_check_token(PG_FUNCTION_ARGS)
 	int64 token = arg_int64(fcinfo, 1, "token");
 	int64 lease_token = 0;
 	int64 lock_token = 0;
-	TokenState lease = lease_check(resource, token, &lease_token);
-	TokenState lock = shared ? locktable_check(&key, token, &lock_token) : TOKEN_UNKNOWN;
+	TokenState lease;
+	TokenState lock;
 
+	(void) require_agent();
+	lease = lease_check(resource, token, &lease_token);
+	lock = shared ? locktable_check(&key, token, &lock_token) : TOKEN_UNKNOWN;
 	/* who uses a name for both is told by the newest of either kind */
 	if (lease == TOKEN_CURRENT && token > lock_token)
 		PG_RETURN_BOOL(true);
@@ -682,7 +700,10 @@ hotswap_check_token(PG_FUNCTION_ARGS)
 
 /* ---- the view ---- */
 
-/* lock_list() returns (key, resource, lease, pid, token, since): see the view locks */
+/*
+ * lock_list() returns (key, resource, lease, pid, token, since) of the sessions that act for a tenant which
+ * the current role sees: see the view locks
+ */
 Datum
 hotswap_lock_list(PG_FUNCTION_ARGS)
 {
@@ -699,6 +720,8 @@ hotswap_lock_list(PG_FUNCTION_ARGS)
 		Datum values[6];
 		bool nulls[6] = { false };
 
+		if (!access_has(&list[i].tenant, GetUserId(), CAPABILITY_VIEWER))
+			continue;
 		values[0] = Int64GetDatum(list[i].key.key);
 		values[1] = CStringGetTextDatum(list[i].resource);
 		values[2] = BoolGetDatum(list[i].key.lease != 0);

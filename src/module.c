@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "args.h"
 #include "audit.h"
 #include "catalog/pg_type.h"
@@ -129,6 +130,7 @@ publish(const Version *v)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&v->tenant, scope.caller, CAPABILITY_DEPLOYER, "publish a version");
 	if (!already_published(v))
 	{
 		installation_ensure();

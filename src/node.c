@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/htup_details.h"
 #include "args.h"
 #include "audit.h"
@@ -46,10 +47,10 @@ static DbStatement insert_node = DB_STATEMENT(
 	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, TEXTOID, JSONBOID);
 
 /* $2: the schema, or empty. */
-static DbStatement find_target =
-	DB_STATEMENT("SELECT name, environment FROM hotswap.node WHERE removed_at IS NULL"
-				 " AND run_as = $1 AND coalesce(schema, '') = $2 AND id <> $3 LIMIT 1",
-				 OIDOID, TEXTOID, UUIDOID);
+static DbStatement find_target = DB_STATEMENT(
+	"SELECT name, environment, tenant_id = $4 FROM hotswap.node WHERE removed_at IS NULL"
+	" AND run_as = $1 AND coalesce(schema, '') = $2 AND id <> $3 LIMIT 1",
+	OIDOID, TEXTOID, UUIDOID, UUIDOID);
 
 static DbStatement lock_node =
 	DB_STATEMENT("SELECT environment, name FROM hotswap.node"
@@ -218,19 +219,22 @@ static void
 require_free_target(const NodeRequest *r)
 {
 	Datum args[] = { ObjectIdGetDatum(r->run_as), CStringGetTextDatum(r->schema ? r->schema : ""),
-					 UUIDPGetDatum(&r->id) };
+					 UUIDPGetDatum(&r->id), UUIDPGetDatum(&r->tenant) };
 
 	if (db_run_snapshot(&find_target, args, GetLatestSnapshot()) == 0)
 		return;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_UNIQUE_VIOLATION),
-		 r->schema ? errmsg("there is already a node with role \"%s\" and schema \"%s\"", r->role,
-							r->schema) :
-					 errmsg("there is already a node with role \"%s\" and no schema", r->role),
-		 errdetail("It is node \"%s\" of environment \"%s\"; the two would overwrite each other.",
-				   db_text(0, 1), db_text(0, 2)),
-		 errhint("Give each node a role or a schema of its own.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 r->schema ? errmsg("there is already a node with role \"%s\" and schema \"%s\"",
+								r->role, r->schema) :
+						 errmsg("there is already a node with role \"%s\" and no schema", r->role),
+			 /* another tenant's is nobody else's business */
+			 db_bool(0, 3) ?
+				 errdetail(
+					 "It is node \"%s\" of environment \"%s\"; the two would overwrite each other.",
+					 db_text(0, 1), db_text(0, 2)) :
+				 0,
+			 errhint("Give each node a role or a schema of its own.")));
 }
 
 /*
@@ -253,6 +257,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	read_request(fcinfo, &request);
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&request.tenant, scope.caller, CAPABILITY_OPERATOR, "register a node");
 	require_usage(&request);
 	installation_ensure();
 	tenant_lock_for_change(&request.tenant);
@@ -305,6 +310,7 @@ hotswap_remove_node(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_OPERATOR, "remove a node");
 	installation_ensure();
 	tenant_lock_for_change(&tenant);
 	if (db_run(&lock_node, args, NULL) == 0)

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "db.h"
@@ -89,6 +90,7 @@ hotswap_take_notifications(PG_FUNCTION_ARGS)
 	args[1] = Int32GetDatum(arg_int32(fcinfo, 0, "max", 1, TAKE_LIMIT));
 	InitMaterializedSRF(fcinfo, 0);
 	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_AGENT, "take notifications");
 	count = db_run(&take, args, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/xlog.h"
 #include "args.h"
 #include "audit.h"
@@ -82,6 +83,12 @@ tenant_current(void)
 	if (hotswap_tenant == NULL || hotswap_tenant[0] == '\0')
 		return default_tenant;
 	return *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(hotswap_tenant)));
+}
+
+pg_uuid_t
+tenant_default(void)
+{
+	return default_tenant;
 }
 
 /* The tenant of an argument, where NULL means tenant_current(). */
@@ -167,6 +174,8 @@ hotswap_adopt(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require_everywhere(scope.caller, CAPABILITY_ADMIN,
+							  "adopt the deployments of this database");
 	installation_ensure();
 	(void) db_run(&lock_installation, NULL, NULL);
 	if (installation_dispatch_state() == DISPATCH_FOREIGN)
@@ -190,6 +199,7 @@ hotswap_stop_dispatching(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require_everywhere(scope.caller, CAPABILITY_OPERATOR, "stop dispatching");
 	installation_ensure();
 	(void) db_run(&lock_installation, NULL, NULL);
 	args[0] = CStringGetTextDatum(reason);
@@ -210,6 +220,7 @@ hotswap_start_dispatching(PG_FUNCTION_ARGS)
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
+	access_require_everywhere(scope.caller, CAPABILITY_OPERATOR, "start dispatching");
 	if (db_run(&lock_installation, NULL, NULL) == 0 || db_isnull(0, 3))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("dispatching is not stopped in this database")));

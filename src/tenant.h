@@ -18,6 +18,7 @@ typedef enum DispatchState
 
 extern pg_uuid_t tenant_argument(FunctionCallInfo fcinfo, int n);
 extern pg_uuid_t tenant_current(void);
+extern pg_uuid_t tenant_default(void);
 extern void tenant_require_active(const pg_uuid_t *tenant, const char *status);
 extern void tenant_lock_active(const pg_uuid_t *tenant);
 extern void tenant_lock_for_change(const pg_uuid_t *tenant);

@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "pipeline.h"
 #include "plan.h"
+#include "tenant.h"
 #include "utils/builtins.h"
 #include "vote.h"
 
@@ -43,7 +44,10 @@ static DbStatement delete_vote = DB_STATEMENT(
 void
 ballot_open(Ballot *b, const AuditActor *actor, Oid caller)
 {
+	pg_uuid_t tenant = tenant_current();
+
 	b->caller = caller;
+	access_require(&tenant, caller, CAPABILITY_VIEWER, "look at a deployment");
 	deployment_lock_existing(&b->d, &b->id, actor);
 	if (b->person.spoken)
 		access_require(&b->d.tenant, caller, CAPABILITY_IMPERSONATOR,

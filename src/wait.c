@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
@@ -18,6 +19,7 @@
 #include "deployment.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tenant.h"
 #include "waitloop.h"
@@ -92,6 +94,7 @@ hotswap_wait(PG_FUNCTION_ARGS)
 	Awaited a = { .id = arg_uuid(fcinfo, 0, "deployment"), .tenant = tenant_current() };
 	TimestampTz end = wait_deadline(fcinfo, 1);
 
+	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
 	await(&a, end);
 	return deployment_status_datum(fcinfo, a.status);
 }
@@ -111,6 +114,7 @@ hotswap_await(PG_FUNCTION_ARGS)
 	Datum status;
 	bool isnull = false;
 
+	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
 	if (call == NULL || call->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 						errmsg("await() cannot be called inside a transaction block"),

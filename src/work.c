@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access.h"
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -114,6 +115,7 @@ hotswap_work(PG_FUNCTION_ARGS)
 	if (call == NULL || call->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 						errmsg("work() cannot be called inside a transaction block")));
+	access_require_everywhere(GetUserId(), CAPABILITY_OPERATOR, "dispatch");
 	PreventCommandDuringRecovery("CALL hotswap.work()");
 	/* a script could make itself whoever has really logged in */
 	if (GetUserId() != GetAuthenticatedUserId() || GetSessionUserId() != GetAuthenticatedUserId())

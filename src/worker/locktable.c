@@ -48,6 +48,7 @@ typedef struct HoldEntry
 	int pid;
 	int64 token;
 	TimestampTz since;
+	pg_uuid_t tenant; /* that the session acted for when it came */
 } HoldEntry;
 
 static HTAB *names = NULL;
@@ -132,7 +133,7 @@ hold_key(HoldKey *hold, const LockKey *key)
 
 /* The entry of this session for a lock; NULL: there is no room. */
 static HoldEntry *
-enter_hold(NameEntry *name)
+enter_hold(NameEntry *name, const pg_uuid_t *tenant)
 {
 	HoldKey key;
 	HoldEntry *entry;
@@ -145,20 +146,21 @@ enter_hold(NameEntry *name)
 	entry->pid = MyProcPid;
 	entry->token = 0;
 	entry->since = GetCurrentTimestamp();
+	entry->tenant = *tenant;
 	name->sessions++;
 	return entry;
 }
 
 /* This session is about to wait; false: there is no room for the lock. */
 bool
-locktable_wait(const LockKey *key, const char *resource)
+locktable_wait(const LockKey *key, const char *resource, const pg_uuid_t *tenant)
 {
 	NameEntry *name;
 	bool done;
 
 	LWLockAcquire(shared->lock_table_lock, LW_EXCLUSIVE);
 	name = enter_name(key, resource);
-	done = name && enter_hold(name);
+	done = name && enter_hold(name, tenant);
 	LWLockRelease(shared->lock_table_lock);
 	return done;
 }
@@ -252,8 +254,8 @@ locktable_token(Oid sequence)
  * stock is empty, and nothing is noted.  False: there is no room for the lock.
  */
 bool
-locktable_hold(const LockKey *key, const char *resource, Oid sequence, bool exclusive, bool fresh,
-			   int64 *token)
+locktable_hold(const LockKey *key, const char *resource, const pg_uuid_t *tenant, Oid sequence,
+			   bool exclusive, bool fresh, int64 *token)
 {
 	NameEntry *name;
 	HoldEntry *hold = NULL;
@@ -261,7 +263,7 @@ locktable_hold(const LockKey *key, const char *resource, Oid sequence, bool excl
 	LWLockAcquire(shared->lock_table_lock, LW_EXCLUSIVE);
 	name = enter_name(key, resource);
 	if (name)
-		hold = enter_hold(name);
+		hold = enter_hold(name, tenant);
 	if (hold && *token == 0)
 		*token = take_token(sequence);
 	if (hold && *token != 0)
@@ -322,6 +324,7 @@ locktable_list(int *count)
 		row->pid = hold->pid;
 		row->token = hold->token;
 		row->since = hold->since;
+		row->tenant = hold->tenant;
 		memcpy(row->resource, name->resource, RESOURCE_BYTES);
 	}
 	LWLockRelease(shared->lock_table_lock);

@@ -8,6 +8,7 @@
 #define HOTSWAP_LOCKTABLE_H
 
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #define RESOURCE_LIMIT 255 /* characters of a resource's name */
 #define RESOURCE_BYTES 256 /* of which so many bytes are kept, the end included */
@@ -28,6 +29,7 @@ typedef struct LockHold
 	int pid;
 	int64 token; /* 0: none yet, it waits */
 	TimestampTz since;
+	pg_uuid_t tenant; /* for which the session acts */
 	char resource[RESOURCE_BYTES];
 } LockHold;
 
@@ -40,9 +42,9 @@ typedef enum TokenState
 
 extern Size locktable_size(void);
 extern void locktable_startup(void);
-extern bool locktable_wait(const LockKey *key, const char *resource);
-extern bool locktable_hold(const LockKey *key, const char *resource, Oid sequence, bool exclusive,
-						   bool fresh, int64 *token);
+extern bool locktable_wait(const LockKey *key, const char *resource, const pg_uuid_t *tenant);
+extern bool locktable_hold(const LockKey *key, const char *resource, const pg_uuid_t *tenant,
+						   Oid sequence, bool exclusive, bool fresh, int64 *token);
 extern void locktable_leave(const LockKey *key);
 extern int64 locktable_token(Oid sequence);
 extern bool locktable_add_tokens(Oid sequence, int64 first);

@@ -69,10 +69,8 @@ SELECT throws_ok($$SELECT hotswap.configure_environment('staging', 31, tenant =>
 
 -- Nobody may until granted.
 CREATE ROLE hotswap_test_environment;
-GRANT USAGE ON SCHEMA hotswap TO hotswap_test_environment;
 SET ROLE hotswap_test_environment;
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70)$$, '42501', NULL, 'not granted');
 RESET ROLE;
-DROP OWNED BY hotswap_test_environment;
 DROP ROLE hotswap_test_environment;
 SELECT * FROM finish();

@@ -75,11 +75,10 @@ REVOKE CONNECT ON DATABASE :DBNAME FROM PUBLIC;
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'others(uuid)')$$, '22023',
 	'role "hotswap_test_hook_other", the owner of public.others, may not connect to this database', 'an owner that may not connect');
 GRANT CONNECT ON DATABASE :DBNAME TO PUBLIC;
-GRANT USAGE ON SCHEMA hotswap TO hotswap_test_hook;
 SET ROLE hotswap_test_hook;
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'others(uuid)')$$, '42501', NULL, 'not granted');
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION hotswap.register_hook, hotswap.remove_hook TO hotswap_test_hook;
+SELECT hotswap.grant_access('hotswap_test_hook', 'operator') \g /dev/null
 SET ROLE hotswap_test_hook;
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'others(uuid)')$$, '42501', 'must be owner of function public.others',
 	'somebody else''s function');

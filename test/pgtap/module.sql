@@ -147,8 +147,7 @@ CREATE ROLE hotswap_test_module LOGIN;
 SET ROLE hotswap_test_module;
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1')$$, '42501', NULL, 'not granted');
 RESET ROLE;
-GRANT USAGE ON SCHEMA hotswap TO hotswap_test_module;
-GRANT EXECUTE ON FUNCTION hotswap.publish_version TO hotswap_test_module;
+SELECT hotswap.grant_access('hotswap_test_module', 'deployer') \g /dev/null
 SET ROLE hotswap_test_module;
 -- an operator of the caller's must not be used by hotswap's own queries
 CREATE FUNCTION pg_temp.evil(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS

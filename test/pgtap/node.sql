@@ -66,13 +66,12 @@ SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_te
 	'role "hotswap_test_node_a" may not connect to this database', 'a role that may not connect');
 GRANT CONNECT ON DATABASE :DBNAME TO PUBLIC;
 
--- Membership: as a role that is granted the function.
-GRANT USAGE ON SCHEMA hotswap TO hotswap_test_node_a;
+-- Membership: as a role that has the capability.
 SET ROLE hotswap_test_node_a;
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x')$$, '42501', NULL, 'not granted');
 SELECT throws_ok($$SELECT hotswap.remove_node('00000000-0000-7000-8000-00000000dead')$$, '42501', NULL, 'not granted');
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION hotswap.register_node, hotswap.remove_node TO hotswap_test_node_a;
+SELECT hotswap.grant_access('hotswap_test_node_a', 'operator') \g /dev/null
 SET ROLE hotswap_test_node_a;
 SELECT throws_ok($$SELECT hotswap.register_node('staging', 'a', run_as => 'hotswap_test_node_b')$$, '42501',
 	'permission denied to run scripts as role "hotswap_test_node_b"', 'not a member');

@@ -1,5 +1,5 @@
 -- What the install script makes: documented, closed, and proof against the objects of others.
-SELECT plan(19);
+SELECT plan(20);
 
 \ir include/dependencies.psql
 
@@ -14,11 +14,13 @@ SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid
 	WHERE p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c') OR p.prosecdef$$, 'logic is C, and nothing is SECURITY DEFINER');
 SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
 	WHERE p.prosrc <> 'hotswap_' || p.proname$$, 'the C function of each is named after it');
-SELECT is_empty($$SELECT objid::regprocedure FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
-	CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner AND p.proname <> ALL ('{grant_access,revoke_access,set_approval_policy,approve,reject,retract_vote,bypass_approval,
-	close_bypass_review,delegate_approval,revoke_delegation}')$$, 'nobody may call anything until granted, but for what looks for a capability itself');
+SELECT set_eq($$SELECT p.proname FROM member JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0)$$, '{audit_guard,access_changed,visible_tenants_support}'::name[],
+	'everybody may call what looks for a capability itself: all but what is not to be called');
 SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
-	CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE a.grantee <> c.relowner$$, 'nor read anything');
+	CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE a.grantee <> c.relowner AND NOT (c.relkind = 'v' AND a.privilege_type = 'SELECT')$$, 'nothing may be read or written but through views');
+SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind = 'v' AND pg_get_viewdef(c.oid) NOT LIKE '%visible_tenants()%' AND c.relname <> 'workers'$$, 'every view looks who is looking; worker_list() does it itself');
 SELECT ok(NOT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'hotswap' AND a.grantee <> n.nspowner AND a.privilege_type <> 'USAGE'), 'nor make anything in the schema');
 SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)$$, 'every view is a security barrier');

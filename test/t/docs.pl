@@ -122,7 +122,7 @@ sub check_names
 
 	for (split /\n/, $node->safe_psql('postgres', q{
 		SELECT 'function', '### ' || proname || '(' FROM pg_proc
-			WHERE pronamespace = 'hotswap'::regnamespace AND prorettype <> 'trigger'::regtype
+			WHERE pronamespace = 'hotswap'::regnamespace AND prorettype NOT IN ('trigger'::regtype, 'internal'::regtype)
 		UNION ALL SELECT 'view', '### ' || relname FROM pg_class
 			WHERE relnamespace = 'hotswap'::regnamespace AND relkind = 'v'
 		UNION ALL SELECT 'column', '`' || attname || '`' FROM pg_attribute JOIN pg_class c ON c.oid = attrelid

@@ -90,8 +90,8 @@ is(status($id), 'running', 'the deployment is not finished');
 is($node->safe_psql('postgres', q{SELECT string_agg(version || who, ',' ORDER BY version) FROM done}),
 	'1postgres,2postgres,3postgres,4postgres', 'only what is ours has been done');
 ($rc, $out, $err) = $node->psql('postgres', 'CALL hotswap.work()', extra_params => [ '-U', 'app_owner' ]);
-like($err, qr/permission denied/, 'that role needs the privilege to work');
-$node->safe_psql('postgres', 'GRANT USAGE ON SCHEMA hotswap TO app_owner; GRANT EXECUTE ON PROCEDURE hotswap.work() TO app_owner');
+like($err, qr/permission denied/, 'that role needs the capability to dispatch');
+$node->safe_psql('postgres', q{SELECT hotswap.grant_access('app_owner', 'operator', all_tenants => true)});
 ($rc, $out, $err) = $node->psql('postgres', 'CALL hotswap.work()', extra_params => [ '-U', 'app_owner' ]);
 is($err, '', 'in its own session nothing is left');
 is(status($id), 'succeeded', 'and the deployment succeeds');
