@@ -116,7 +116,7 @@ my $catalog = q(SET search_path = pg_catalog; SELECT CASE p.prokind WHEN 'p' THE
 		concat_ws(', ', VARIADIC ARRAY(SELECT CASE format_type(t, NULL) WHEN 'text' THEN '''x''' WHEN 'uuid' THEN '''00000000-0000-7000-8000-000000000001'''
 			WHEN 'jsonb' THEN '''{}''' WHEN 'interval' THEN '''0''' WHEN 'boolean' THEN 'true' WHEN 'regrole' THEN '''m1''' WHEN 'text[]' THEN '''{x}''' ELSE 'NULL' END
 		FROM unnest(p.proargtypes) WITH ORDINALITY a (t, n) ORDER BY n)) || ')'
-	FROM pg_proc p WHERE p.pronamespace = 'hotswap'::regnamespace AND p.prorettype <> 'trigger'::regtype
+	FROM pg_proc p WHERE p.pronamespace = 'hotswap'::regnamespace AND p.prorettype NOT IN ('trigger'::regtype, 'internal'::regtype)
 	UNION ALL SELECT 'SELECT * FROM ' || c.oid::regclass FROM pg_class c WHERE c.relkind = 'v' AND c.relnamespace = 'hotswap'::regnamespace ORDER BY 1);
 
 sub use_all
