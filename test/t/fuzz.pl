@@ -253,7 +253,8 @@ sub statement
 	return "BEGIN READ ONLY; $query; ROLLBACK;" if $style < 0.67;
 	return "DO \$do\$BEGIN PERFORM 1 FROM $call; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'caught %: %', SQLSTATE, SQLERRM; END\$do\$;" if $style < 0.75;
 	return "BEGIN; DECLARE c CURSOR FOR SELECT * FROM $call; FETCH 1 FROM c; CLOSE c; COMMIT;" if $style < 0.8;
-	return "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT * FROM $call; COMMIT; FETCH ALL FROM c; CLOSE c;" if $style < 0.83;
+	# fetched before the COMMIT, during which statement_timeout is off
+	return "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT * FROM $call; FETCH 1 FROM c; COMMIT; FETCH ALL FROM c; CLOSE c;" if $style < 0.83;
 	return "SELECT (SELECT count(*) FROM $call) + count(*) FROM generate_series(1, 3) i;" if $style < 0.86;
 	my ($prepared, @given) = call($routine, 1);
 	my $types = @given ? '(' . join(', ', map { $_->{type} } @given) . ')' : '';
