@@ -50,8 +50,9 @@ MODULE_big = hotswap
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/worker/*.c)))
 
 # Order matters: a part may use what stands before it.
-SQL_PARTS = $(addprefix sql/,header.sql tenant.sql access.sql environment.sql module.sql node.sql \
-	hook.sql deployment.sql approval.sql notification.sql idempotency.sql lock.sql lease.sql audit.sql \
+SQL_PARTS = $(addprefix sql/,header.sql tier.sql subdomain.sql tenant.sql access.sql environment.sql \
+	module.sql signing_key.sql rule.sql node.sql hook.sql deployment.sql quota.sql approval.sql \
+	notification.sql idempotency.sql lock.sql lease.sql audit.sql \
 	worker.sql view.sql privilege.sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
@@ -69,6 +70,8 @@ PG_CFLAGS += --coverage -O0
 SHLIB_LINK += --coverage
 endif
 
+# Signatures are checked by OpenSSL.
+SHLIB_LINK += -lcrypto
 ifeq ($(shell uname -s),Linux)
 SHLIB_LINK += -Wl,--version-script=$(srcdir)/src/exports.map
 endif

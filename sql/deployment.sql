@@ -128,7 +128,7 @@ CREATE FUNCTION hotswap.retry(deployment uuid) RETURNS hotswap.deployment_status
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_retry';
 COMMENT ON FUNCTION hotswap.retry(uuid) IS
-'Has another go at a deployment that failed or was rolled back (from the stage that failed, back to queued), or at a rollback that failed (back to rolling_back); attempts are counted anew. Errors: P0002 no such deployment, 55000 not in such a state, or a rollback while another deployment of the module is running. Locks the deployment.';
+'Has another go at a deployment that failed or was rolled back (from the stage that failed, back to queued), or at a rollback that failed (back to rolling_back); attempts are counted anew. Errors: P0002 no such deployment, 55000 not in such a state, or a rollback while another deployment of the module is running, YH003 tenant not active. Locks the deployment.';
 
 CREATE FUNCTION hotswap.wait(deployment uuid, timeout interval DEFAULT NULL) RETURNS hotswap.deployment_status
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -154,4 +154,4 @@ CREATE FUNCTION hotswap.state_diagram(machine text) RETURNS text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'hotswap_state_diagram';
 COMMENT ON FUNCTION hotswap.state_diagram(text) IS
-'The state machine of a deployment, stage or task as a Mermaid diagram, printed from the table that the code obeys. Errors: 22023 unknown machine.';
+'The state machine of a deployment, stage, task, approval or tenant as a Mermaid diagram, printed from the table that the code obeys. Errors: 22023 unknown machine.';

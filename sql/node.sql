@@ -46,7 +46,7 @@ CREATE FUNCTION hotswap.register_node(environment text, name text, kind text DEF
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_register_node';
 COMMENT ON FUNCTION hotswap.register_node(text, text, text, regrole, text, jsonb, uuid) IS
-'Adds a node to an environment and returns its id. name: 1 to 63 characters; kind: database; run_as: a role that can log in and that the caller is a member of (NULL: the caller); schema: an existing schema that becomes the search_path of the scripts (NULL: the role''s own search_path); labels: an object of at most 64 kB. Errors: 22023 bad argument, a role that cannot log in or connect, or a schema that it may not use, P0002 no such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name taken in the environment, or another node has the same role and schema, YH003 tenant not active. Locks the tenant row and the nodes against other registrations; audited.';
+'Adds a node to an environment and returns its id. name: 1 to 63 characters; kind: database; run_as: a role that can log in and that the caller is a member of (NULL: the caller); schema: an existing schema that becomes the search_path of the scripts (NULL: the role''s own search_path); labels: an object of at most 64 kB. Errors: 22023 bad argument, a role that cannot log in or connect, or a schema that it may not use, P0002 no such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name taken in the environment, or another node has the same role and schema, 53400 the quota of nodes is exceeded, YH003 tenant not active. Locks the tenant row and the nodes against other registrations; audited.';
 
 CREATE FUNCTION hotswap.remove_node(node uuid) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE

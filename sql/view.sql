@@ -44,7 +44,7 @@ FROM hotswap.visible_tenants() v (tenant_id)
 COMMENT ON VIEW hotswap.queue IS 'deployments that have not ended';
 
 CREATE VIEW hotswap.environments WITH (security_barrier) AS
-SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.min_approvals, e.approvers,
+SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_signature, e.min_approvals, e.approvers,
 	e.expires_after, e.allow_self_approval, e.require_comment, e.max_open_reviews,
 	(SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
 		AND n.environment = e.name AND n.removed_at IS NULL)::integer AS nodes
@@ -82,3 +82,25 @@ CREATE VIEW hotswap.workers WITH (security_barrier) AS
 SELECT w.kind, w.pid, w.database, w.role, w.state, w.deployment_id, w.since
 FROM hotswap.worker_list() w;
 COMMENT ON VIEW hotswap.workers IS 'launcher, dispatchers and executors of the whole cluster; for members of pg_monitor and those who have viewer for all tenants';
+
+CREATE VIEW hotswap.tenants WITH (security_barrier) AS
+SELECT t.id, t.name, t.subdomain, t.contact_email, t.tier, t.status, t.status_reason, t.status_changed_at,
+	t.created_at, t.metadata
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.tenant t ON t.id = v.tenant_id;
+COMMENT ON VIEW hotswap.tenants IS 'tenants, deleted ones too: who they are, their tier and status';
+
+CREATE VIEW hotswap.tiers WITH (security_barrier) AS
+SELECT t.name, t.rank, t.weight, t.monthly_price_cents,
+	(SELECT coalesce(jsonb_object_agg(q.resource, q.amount), '{}') FROM hotswap.tier_quota q
+		WHERE q.tier = t.name) AS quotas
+FROM hotswap.tier t
+WHERE EXISTS (SELECT FROM hotswap.visible_tenants());
+COMMENT ON VIEW hotswap.tiers IS 'tiers and what they give; a resource that is not in quotas is unlimited';
+
+CREATE VIEW hotswap.quotas WITH (security_barrier) AS
+SELECT l.tenant_id, l.resource, l.amount AS quota, l.own, l.used,
+	CASE WHEN l.amount IS NOT NULL THEN greatest(l.amount - l.used, 0) END AS "left"
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.quota_limits l ON l.tenant_id = v.tenant_id;
+COMMENT ON VIEW hotswap.quotas IS 'quotas of tenants, what is used and what is left; quota and left are NULL where it is unlimited';

@@ -202,10 +202,8 @@ role_exists(Oid role)
 static bool
 right_applies(uint64 row, Oid role, TimestampTz *until)
 {
-	Oid granted = db_oid(row, 2);
-
-	/* one that has been dropped since has no members; its OID must not be asked for */
-	if (!role_exists(granted) || !has_privs_of_role(role, granted))
+	/* one that has been dropped since has no members */
+	if (!has_privs_of_role(role, db_oid(row, 2)))
 		return false;
 	*until = Min(*until, db_time(row, 4, DT_NOEND));
 	return true;

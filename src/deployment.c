@@ -22,10 +22,12 @@
 #include "person.h"
 #include "pipeline.h"
 #include "plan.h"
+#include "signing_key.h"
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "uuid7.h"
 #include "worker/wakeup.h"
 
@@ -86,7 +88,10 @@ static DbStatement look_up = DB_STATEMENT(
 	"SELECT (SELECT status FROM hotswap.tenant WHERE id = $1),"
 	" (SELECT EXISTS (SELECT 1 FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
 	" AND p.min_approvals > 0) FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
-	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4)",
+	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4),"
+	" (SELECT (SELECT p.name FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
+	" AND p.require_signature ORDER BY p.rank LIMIT 1)"
+	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2)",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 static DbStatement running_query =
@@ -289,8 +294,11 @@ check_references(Request *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
+	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
+	char *requires_signature;
 
-	(void) db_run(&look_up, args, NULL);
+	tenant_enter(&r->tenant);
+	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
 	tenant_require_active(&r->tenant, db_text(0, 1));
 	if (db_isnull(0, 2))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
@@ -300,6 +308,9 @@ check_references(Request *r)
 						errmsg("no such version: \"%s\" of module \"%s\"", r->version, r->module),
 						errhint("Versions are made by hotswap.publish_version().")));
 	r->is_protected = db_bool(0, 2);
+	requires_signature = db_text(0, 4);
+	if (requires_signature)
+		(void) version_require_signature(&version, requires_signature);
 }
 
 static void
@@ -442,6 +453,20 @@ deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *a
 		deployment_refuse_missing(id);
 }
 
+/* Cancels a locked deployment, or asks the dispatcher to, and writes it. */
+void
+deployment_cancel(Deployment *d, char *reason)
+{
+	deployment_apply(d, DEPLOYMENT_CANCEL, reason);
+	d->cancel_requested_at = GetCurrentTimestamp();
+	d->cancel_reason = reason;
+	if (deployment_is_final(d->status))
+		plan_cancel_stages(d, NULL);
+	deployment_save(d);
+	if (!deployment_is_final(d->status))
+		deployment_due(d, d->cancel_requested_at);
+}
+
 /*
  * cancel(deployment uuid, reason text) returns the status
  *
@@ -466,14 +491,7 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("deployment %s is already being cancelled", deployment_id_text(&id))));
-	deployment_apply(&d, DEPLOYMENT_CANCEL, reason);
-	d.cancel_requested_at = GetCurrentTimestamp();
-	d.cancel_reason = reason;
-	if (deployment_is_final(d.status))
-		plan_cancel_stages(&d, NULL);
-	deployment_save(&d);
-	if (!deployment_is_final(d.status))
-		deployment_due(&d, d.cancel_requested_at);
+	deployment_cancel(&d, reason);
 	db_leave(&scope);
 	return deployment_status_datum(fcinfo, d.status);
 }
@@ -502,20 +520,22 @@ require_free_module(const Deployment *d)
  * retry(deployment uuid) returns the status
  *
  * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
- * deployment again.
+ * deployment again.  The tenant must be active.
  */
 Datum
 hotswap_retry(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
-	Deployment d;
 	pg_uuid_t tenant = tenant_current();
+	Deployment d;
 	AuditActor actor;
 	DbScope scope;
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_DEPLOYER, "retry a deployment");
+	installation_ensure();
+	tenant_enter_active(&tenant);
 	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
 		require_free_module(&d);

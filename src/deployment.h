@@ -53,6 +53,7 @@ extern DeploymentFound deployment_lock(Deployment *d, const pg_uuid_t *tenant, c
 extern void deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor);
 extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *reason);
 extern void deployment_save(Deployment *d);
+extern void deployment_cancel(Deployment *d, char *reason);
 extern void deployment_due(const Deployment *d, TimestampTz due);
 extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
 extern Datum status_value(Oid type, const Machine *machine, int status);

@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(hotswap_configure_environment);
 /* What an environment is made of, as JSON: the before and after of its audit events. */
 #define ENVIRONMENT_JSON                                                                    \
 	"pg_catalog.jsonb_build_object('name', e.name, 'rank', e.rank, 'strategy', e.strategy," \
-	" 'revert_on_failure', e.revert_on_failure)"
+	" 'revert_on_failure', e.revert_on_failure, 'require_signature', e.require_signature)"
 
 static DbStatement check_strategy =
 	DB_STATEMENT("SELECT $1 = ANY (enum_range(NULL::hotswap.strategy)::text[]),"
@@ -43,17 +43,18 @@ static DbStatement find_rank = DB_STATEMENT(
 	UUIDOID, TEXTOID, INT4OID);
 
 static DbStatement insert_environment = DB_STATEMENT(
-	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure)"
-	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'), coalesce($5, true))"
-	" RETURNING (" ENVIRONMENT_JSON ")::text",
-	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID);
+	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure,"
+	" require_signature) VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'),"
+	" coalesce($5, true), coalesce($6, false)) RETURNING (" ENVIRONMENT_JSON ")::text",
+	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID);
 
 static DbStatement update_environment =
 	DB_STATEMENT("UPDATE hotswap.environment e SET rank = coalesce($3, e.rank),"
 				 " strategy = coalesce($4::hotswap.strategy, e.strategy),"
-				 " revert_on_failure = coalesce($5, e.revert_on_failure)"
+				 " revert_on_failure = coalesce($5, e.revert_on_failure),"
+				 " require_signature = coalesce($6, e.require_signature)"
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" ENVIRONMENT_JSON ")::text",
-				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID);
+				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID);
 
 enum
 {
@@ -62,6 +63,7 @@ enum
 	ARG_RANK,
 	ARG_STRATEGY,
 	ARG_REVERT,
+	ARG_SIGNATURE,
 	ARG_COUNT
 };
 
@@ -90,7 +92,10 @@ read_request(FunctionCallInfo fcinfo, Request *r)
 	r->nulls[ARG_REVERT] = PG_ARGISNULL(3);
 	if (!r->nulls[ARG_REVERT])
 		r->args[ARG_REVERT] = PG_GETARG_DATUM(3);
-	r->tenant = tenant_argument(fcinfo, 4);
+	r->nulls[ARG_SIGNATURE] = PG_ARGISNULL(4);
+	if (!r->nulls[ARG_SIGNATURE])
+		r->args[ARG_SIGNATURE] = PG_GETARG_DATUM(4);
+	r->tenant = tenant_argument(fcinfo, 5);
 	r->args[ARG_TENANT] = UUIDPGetDatum(&r->tenant);
 	r->args[ARG_NAME] = CStringGetTextDatum(r->name);
 }
@@ -144,7 +149,7 @@ write_environment(Request *r, char **before)
 
 /*
  * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
- * tenant uuid)
+ * require_signature boolean, tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
  * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the

@@ -13,5 +13,9 @@
 #define ERRCODE_HOTSWAP_STALE_TOKEN MAKE_SQLSTATE('Y', 'H', '0', '0', '2')
 /* the tenant is not active */
 #define ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE MAKE_SQLSTATE('Y', 'H', '0', '0', '3')
+/* a signature does not verify, or one that is required is missing */
+#define ERRCODE_HOTSWAP_SIGNATURE MAKE_SQLSTATE('Y', 'H', '0', '1', '0')
+/* a static rule denies what a script does */
+#define ERRCODE_HOTSWAP_RULE MAKE_SQLSTATE('Y', 'H', '0', '1', '1')
 
 #endif /* HOTSWAP_ERRORS_H */

@@ -115,8 +115,9 @@ wait_for_approval(Walk *w)
 	walk_finish(w, DEPLOYMENT_AWAIT_APPROVAL, message);
 }
 
-static List *
-path_of(const Walk *w)
+/* The environments that the deployment passes through; the path it had when it started. */
+List *
+gate_path(const Walk *w)
 {
 	List *path = NIL;
 	ListCell *cell;
@@ -187,7 +188,7 @@ gate_pass(Walk *w)
 	a = approval_find(w->approvals, w->stage->environment);
 	if (!is_gated(w, a))
 		return true;
-	path = path_of(w);
+	path = gate_path(w);
 	if (!approval_policy_load(&w->d.tenant, w->stage->environment, &policy))
 		elog(ERROR, "environment \"%s\" has disappeared", w->stage->environment);
 	if (a == NULL || !approval_is_live(a))

@@ -9,6 +9,7 @@
 
 extern void gate_enter(Walk *w);
 extern bool gate_end_refused(Walk *w);
+extern List *gate_path(const Walk *w);
 extern bool gate_pass(Walk *w);
 extern TimestampTz gate_next_expiry(const Walk *w);
 

@@ -18,7 +18,8 @@ typedef enum LockSpace
 	LOCK_LANE,           /* transaction: who changes a module on a node */
 	LOCK_TASK,           /* session: who runs a task; lets a script's unlock_all be noticed */
 	LOCK_LEASE,          /* transaction: who takes (exclusive) or relies on (shared) a lease */
-	LOCK_KEY             /* transaction: who claims an idempotency key of an application */
+	LOCK_KEY,            /* transaction: who claims an idempotency key of an application */
+	LOCK_TENANT /* transaction: who relies on a tenant being active (shared) or ends that (exclusive) */
 } LockSpace;
 
 static inline void

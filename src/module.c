@@ -17,7 +17,9 @@
 #include "db.h"
 #include "digest.h"
 #include "fmgr.h"
+#include "quota.h"
 #include "script.h"
+#include "signing_key.h"
 #include "tenant.h"
 #include "utils/builtins.h"
 
@@ -47,6 +49,7 @@ typedef struct Version
 	char *version;
 	NullableDatum scripts[3]; /* text: deploy, verify, revert */
 	uint8 digest[DIGEST_LENGTH];
+	GivenSignature signature;
 } Version;
 
 /* Fetches one script, checks it, and keeps the argument itself to be stored. */
@@ -74,7 +77,8 @@ read_version(FunctionCallInfo fcinfo, Version *v)
 	deploy = read_script(fcinfo, 2, "deploy_sql", true, "deploy script", &v->scripts[0]);
 	verify = read_script(fcinfo, 3, "verify_sql", false, "verify script", &v->scripts[1]);
 	revert = read_script(fcinfo, 4, "revert_sql", false, "revert script", &v->scripts[2]);
-	v->tenant = tenant_argument(fcinfo, 5);
+	v->signature = signature_arguments(fcinfo, 5);
+	v->tenant = tenant_argument(fcinfo, 7);
 	digest_scripts(deploy, verify, revert, v->digest);
 }
 
@@ -109,7 +113,8 @@ insert(const Version *v, const AuditActor *actor)
 	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
 	bool nulls[8] = { false };
 
-	(void) db_run(&insert_module, args, NULL);
+	if (db_run(&insert_module, args, NULL) > 0)
+		quota_require(&v->tenant, QUOTA_MODULES);
 	args[2] = CStringGetTextDatum(v->version);
 	args[3] = digest_datum(v->digest);
 	args[4] = CStringGetTextDatum(actor->person);
@@ -118,13 +123,17 @@ insert(const Version *v, const AuditActor *actor)
 		args[5 + i] = v->scripts[i].value;
 		nulls[5 + i] = v->scripts[i].isnull;
 	}
-	return db_run(&insert_version, args, nulls) > 0;
+	if (db_run(&insert_version, args, nulls) == 0)
+		return false;
+	quota_require(&v->tenant, QUOTA_STORED_BYTES);
+	return true;
 }
 
-/* Stores the version and its audit event, unless the same is already there. */
+/* Stores the version, its signature, and their audit events, unless the same is already there. */
 static void
 publish(const Version *v)
 {
+	SignedVersion signed_version = { &v->tenant, v->module, v->version, v->digest };
 	AuditActor actor;
 	DbScope scope;
 
@@ -142,17 +151,20 @@ publish(const Version *v)
 		else if (!already_published(v))
 			elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->version, v->module);
 	}
+	if (v->signature.key)
+		version_sign(&signed_version, &v->signature, &actor);
 	db_leave(&scope);
 }
 
 /*
  * publish_version(module text, version text, deploy_sql text, verify_sql text, revert_sql text,
- * tenant uuid) returns text
+ * signature bytea, signing_key text, tenant uuid) returns text
  *
- * In: scripts of at most 16 MB; verify_sql, revert_sql and tenant may be NULL.  Out: the version's
- * SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505 other content, P0002 no
- * such tenant, YH003.  Locks the tenant row; writes module, module_version and the audit log,
- * nothing where the same content is there.
+ * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, and tenant may be
+ * NULL.  Out: the version's SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505
+ * other content, 53400 a quota is exceeded, P0002 no such tenant or key, 55000 the key does not
+ * count, YH003, YH010.  Locks the tenant row; writes module, module_version, version_signature and
+ * the audit log, nothing where the same content and signature are there.
  */
 Datum
 hotswap_publish_version(PG_FUNCTION_ARGS)

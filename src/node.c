@@ -21,6 +21,7 @@
 #include "db.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "quota.h"
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -243,7 +244,7 @@ require_free_target(const NodeRequest *r)
  *
  * In: run_as, schema and tenant may be NULL.  Out: the id of the new node.  Errors: 22023, P0002 no
  * such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name or target
- * taken, YH003.  Locks the tenant row and, against other writers, the table of nodes; writes the
+ * taken, 53400 the quota of nodes is exceeded, YH003.  Locks the tenant row and, against other writers, the table of nodes; writes the
  * node and the audit log.
  */
 Datum
@@ -265,6 +266,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	(void) db_run(&lock_nodes, NULL, NULL);
 	insert(&request);
 	require_free_target(&request);
+	quota_require(&request.tenant, QUOTA_NODES);
 	audit_tenant(&actor, &request.tenant, "register_node", NULL, NULL, NULL,
 				 audit_detail("node", uuid_text(&request.id), "environment", request.environment,
 							  "name", request.name, "kind", request.kind, "run_as", request.role,

@@ -324,8 +324,8 @@ skip_block_comment(const char *p)
 
 /* Where the statement that follows offset begins: a statement's location includes what precedes it.
  */
-static int
-skip_to_statement(const char *sql, int offset)
+int
+script_statement_offset(const char *sql, int offset)
 {
 	const char *p = sql + offset;
 
@@ -350,7 +350,8 @@ refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("the %s may not contain %s", script->label, refusal->what),
-			 line = show_place(script, skip_to_statement(script->sql, raw->stmt_location), &column),
+			 line = show_place(script, script_statement_offset(script->sql, raw->stmt_location),
+							   &column),
 			 errdetail("Line %d, column %d of the %s.", line, column, script->label),
 			 errhint("%s", refusal->hint)));
 }

@@ -13,4 +13,7 @@ extern List *script_parse(const char *label, const char *sql);
 /* script_parse(), and refuses (0A000) what cannot run inside the transaction of a swap. */
 extern void script_check(const char *label, const char *sql);
 
+/* The byte at which the statement with a RawStmt's location begins. */
+extern int script_statement_offset(const char *sql, int offset);
+
 #endif /* HOTSWAP_SCRIPT_H */

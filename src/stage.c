@@ -12,6 +12,8 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "db.h"
+#include "gate.h"
+#include "scan.h"
 #include "script.h"
 #include "strategy.h"
 #include "utils/builtins.h"
@@ -19,12 +21,13 @@
 #include "walk.h"
 
 static DbStatement version_query =
-	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql, digest FROM hotswap.module_version"
+	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql FROM hotswap.module_version"
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
 				 UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement nodes_query = DB_STATEMENT(
-	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy"
+	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy,"
+	" e.require_signature"
 	" FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
@@ -62,27 +65,11 @@ start_build(Walk *w)
 	stage_apply(w->stage, STAGE_SUCCEED, NULL);
 }
 
-/* scan: are the scripts those that were published? */
+/* scan: may these scripts go all the way? */
 static void
 start_scan(Walk *w)
 {
-	uint8 digest[DIGEST_LENGTH];
-	bytea *published;
-	bool isnull;
-
-	if (!read_version(w))
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", w->d.version, w->d.module);
-	digest_scripts(db_text(0, 1), db_text(0, 2), db_text(0, 3), digest);
-	published = DatumGetByteaPP(db_datum(0, 4, &isnull));
-	if (memcmp(VARDATA_ANY(published), digest, DIGEST_LENGTH) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg(
-				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
-				 w->d.version, w->d.module),
-			 errdetail("Their SHA-256 is %s.", digest_hex(digest))));
-	stage_apply(w->stage, STAGE_SUCCEED, psprintf("sha256 %s", digest_hex(digest)));
+	stage_apply(w->stage, STAGE_SUCCEED, scan_version(&w->d, gate_path(w)));
 }
 
 static int
@@ -121,6 +108,7 @@ start_deploy(Walk *w)
 {
 	uint64 n = query_nodes(w, w->stage->environment);
 	bool is_target = strcmp(w->stage->environment, w->d.environment) == 0;
+	bool requires_signature = n > 0 && db_bool(0, 6);
 	int to_do = 0;
 
 	if (n == 0 && is_target)
@@ -152,6 +140,8 @@ start_deploy(Walk *w)
 	if (to_do == 0)
 		stage_apply(w->stage, STAGE_SKIP,
 					psprintf("every node already runs version \"%s\"", w->d.version));
+	else if (requires_signature)
+		scan_signature(&w->d, w->stage->environment);
 }
 
 /* validate: the verify script on every node of the target, and the user's hooks */

@@ -127,6 +127,21 @@ static const Transition approval_transitions[] = {
 	{ APPROVAL_BYPASSED, APPROVAL_INVALIDATE, APPROVAL_VOID }
 };
 
+static const char *const tenant_statuses[] = { "provisioning", "active", "suspended",
+											   "deprovisioning", "deleted" };
+
+static const char *const tenant_events[] = { "activate", "suspend", "resume", "deprovision",
+											 "delete" };
+
+static const Transition tenant_transitions[] = {
+	{ TENANT_PROVISIONING, TENANT_ACTIVATE, TENANT_ACTIVE },
+	{ TENANT_ACTIVE, TENANT_SUSPEND, TENANT_SUSPENDED },
+	{ TENANT_ACTIVE, TENANT_DEPROVISION, TENANT_DEPROVISIONING },
+	{ TENANT_SUSPENDED, TENANT_RESUME, TENANT_ACTIVE },
+	{ TENANT_SUSPENDED, TENANT_DEPROVISION, TENANT_DEPROVISIONING },
+	{ TENANT_DEPROVISIONING, TENANT_DELETE, TENANT_DELETED }
+};
+
 #define MACHINE(name_, first, second)                                          \
 	const Machine name_##_machine = { .name = #name_,                          \
 									  .statuses = name_##_statuses,            \
@@ -140,6 +155,7 @@ MACHINE(deployment, DEPLOYMENT_SCHEDULED, DEPLOYMENT_QUEUED);
 MACHINE(stage, STAGE_PENDING, -1);
 MACHINE(task, TASK_PENDING, -1);
 MACHINE(approval, APPROVAL_PENDING, -1);
+MACHINE(tenant, TENANT_PROVISIONING, -1);
 
 PG_FUNCTION_INFO_V1(hotswap_state_diagram);
 
@@ -214,7 +230,7 @@ Datum
 hotswap_state_diagram(PG_FUNCTION_ARGS)
 {
 	const Machine *const machines[] = { &deployment_machine, &stage_machine, &task_machine,
-										&approval_machine };
+										&approval_machine, &tenant_machine };
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const Machine *machine = NULL;
 	StringInfoData out;
@@ -223,9 +239,10 @@ hotswap_state_diagram(PG_FUNCTION_ARGS)
 		if (strcmp(machines[i]->name, name) == 0)
 			machine = machines[i];
 	if (machine == NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("unknown state machine: \"%s\"", name),
-						errhint("The state machines are deployment, stage, task and approval.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown state machine: \"%s\"", name),
+				 errhint("The state machines are deployment, stage, task, approval and tenant.")));
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "stateDiagram-v2\n");

@@ -1,6 +1,6 @@
 /*
  * statemachine.h
- *		The states of deployments, stages, tasks and approvals, and the only transitions between them.
+ *		The states of deployments, stages, tasks, approvals and tenants, and the only transitions between them.
  */
 #ifndef HOTSWAP_STATEMACHINE_H
 #define HOTSWAP_STATEMACHINE_H
@@ -110,6 +110,24 @@ typedef enum ApprovalEvent
 	APPROVAL_BYPASS
 } ApprovalEvent;
 
+typedef enum TenantStatus
+{
+	TENANT_PROVISIONING,
+	TENANT_ACTIVE,
+	TENANT_SUSPENDED,
+	TENANT_DEPROVISIONING,
+	TENANT_DELETED
+} TenantStatus;
+
+typedef enum TenantEvent
+{
+	TENANT_ACTIVATE,
+	TENANT_SUSPEND,
+	TENANT_RESUME,
+	TENANT_DEPROVISION,
+	TENANT_DELETE
+} TenantEvent;
+
 typedef struct Transition
 {
 	int from;
@@ -132,6 +150,7 @@ extern const Machine deployment_machine;
 extern const Machine stage_machine;
 extern const Machine task_machine;
 extern const Machine approval_machine;
+extern const Machine tenant_machine;
 
 extern int machine_next(const Machine *machine, int from, int event);
 extern bool machine_allows(const Machine *machine, int from, int event);

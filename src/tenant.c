@@ -2,13 +2,13 @@
  * tenant.c
  *		Tenants, and the installation: which database this is, and whether the line is stopped.
  *
- * The rows that every installation needs (the tenant "default", its environments, the row of
- * hotswap.installation) are made at the first call that writes something, not by the install
+ * The rows that every installation needs (tiers, resources, reserved subdomains, the tenant
+ * "default", its environments, the row of hotswap.installation) are made at the first call that writes something, not by the install
  * script: pg_dump dumps the script's tables with all their rows, and a row that both the script and
  * the dump bring would make the restore fail.  It also means that the tables of a database that is
  * just being restored hold no installation row that fits, so that nothing is dispatched from it.
  *
- * Locks: installation row before tenant row.
+ * Locks: installation row before tenant row before a tenant's activity (tenant_close()).
  */
 #include "postgres.h"
 
@@ -21,10 +21,15 @@
 #include "errors.h"
 #include "fmgr.h"
 #include "guc.h"
+#include "locks.h"
 #include "miscadmin.h"
 #include "retention.h"
+#include "subdomain.h"
 #include "tenant.h"
+#include "tier.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "uuid7.h"
 #include "worker/wakeup.h"
 
 PG_FUNCTION_INFO_V1(hotswap_adopt);
@@ -41,8 +46,8 @@ static DbStatement insert_installation = DB_STATEMENT(
 	INT8OID, OIDOID);
 
 static DbStatement insert_default_tenant =
-	DB_STATEMENT("INSERT INTO hotswap.tenant (id, name, status) VALUES ($1, 'default', 'active')"
-				 " ON CONFLICT DO NOTHING",
+	DB_STATEMENT("INSERT INTO hotswap.tenant (id, name, status, tier)"
+				 " VALUES ($1, 'default', 'active', 'custom') ON CONFLICT DO NOTHING",
 				 UUIDOID);
 
 static DbStatement insert_environments = DB_STATEMENT(
@@ -73,6 +78,9 @@ static DbStatement clear_stop = DB_STATEMENT0(
 static DbStatement read_tenant =
 	DB_STATEMENT("SELECT status FROM hotswap.tenant WHERE id = $1 FOR KEY SHARE", UUIDOID);
 
+static DbStatement read_status =
+	DB_STATEMENT("SELECT status FROM hotswap.tenant WHERE id = $1", UUIDOID);
+
 static DbStatement lock_tenant =
 	DB_STATEMENT("SELECT status FROM hotswap.tenant WHERE id = $1 FOR NO KEY UPDATE", UUIDOID);
 
@@ -98,21 +106,35 @@ tenant_argument(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? tenant_current() : *PG_GETARG_UUID_P(n);
 }
 
+char *
+tenant_text(const pg_uuid_t *tenant)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(tenant)));
+}
+
+bool
+tenant_is_default(const pg_uuid_t *tenant)
+{
+	return uuid_equal(tenant, &default_tenant);
+}
+
+static void
+require_found(const pg_uuid_t *tenant, const char *status)
+{
+	if (status == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such tenant: %s", tenant_text(tenant))));
+}
+
 /* Raises P0002 (status NULL: there is no such tenant) or YH003. */
 void
 tenant_require_active(const pg_uuid_t *tenant, const char *status)
 {
-	if (status == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("no such tenant: %s",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(tenant))))));
+	require_found(tenant, status);
 	if (strcmp(status, "active") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE),
-				 errmsg("tenant %s is not active",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(tenant)))),
-				 errdetail("It is %s.", status)));
+		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE),
+						errmsg("tenant %s is not active", tenant_text(tenant)),
+						errdetail("It is %s.", status)));
 }
 
 /* Looks a tenant up inside a scope, keeps it from being removed, and requires it to be active. */
@@ -124,6 +146,17 @@ tenant_lock_active(const pg_uuid_t *tenant)
 	tenant_require_active(tenant, db_run(&read_tenant, args, NULL) ? db_text(0, 1) : NULL);
 }
 
+/* Locks a tenant's row against other changes of the tenant; returns its status. */
+const char *
+tenant_lock(const pg_uuid_t *tenant)
+{
+	Datum args[] = { UUIDPGetDatum(tenant) };
+	const char *status = db_run(&lock_tenant, args, NULL) ? db_text(0, 1) : NULL;
+
+	require_found(tenant, status);
+	return status;
+}
+
 /*
  * The same for whoever changes what belongs to the tenant and will record it with audit_tenant():
  * taken before any other lock, so that two such changes follow one another instead of deadlocking.
@@ -131,9 +164,68 @@ tenant_lock_active(const pg_uuid_t *tenant)
 void
 tenant_lock_for_change(const pg_uuid_t *tenant)
 {
+	tenant_require_active(tenant, tenant_lock(tenant));
+}
+
+/* The same for what may be changed as long as the tenant is not about to go. */
+void
+tenant_lock_living(const pg_uuid_t *tenant)
+{
+	const char *status = tenant_lock(tenant);
+
+	if (strcmp(status, "deprovisioning") == 0 || strcmp(status, "deleted") == 0)
+		tenant_require_active(tenant, status);
+}
+
+static void
+lock_activity(const pg_uuid_t *tenant, LOCKMODE mode)
+{
+	LOCKTAG tag;
+
+	lock_tag(&tag, LOCK_TENANT, tenant, UUID_LEN);
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+/*
+ * Whoever is about to request something of a tenant enters before it looks at the tenant's status,
+ * with the newest snapshot: up to the end of the transaction the tenant is not deprovisioned.  An
+ * advisory lock, which many share without writing anything, rather than a lock of the row.
+ */
+void
+tenant_enter(const pg_uuid_t *tenant)
+{
+	lock_activity(tenant, ShareLock);
+}
+
+/* Enters, and requires the tenant to be active. */
+void
+tenant_enter_active(const pg_uuid_t *tenant)
+{
+	Datum args[] = { UUIDPGetDatum(tenant) };
+	bool found;
+
+	tenant_enter(tenant);
+	found = db_run_snapshot(&read_status, args, GetLatestSnapshot()) > 0;
+	tenant_require_active(tenant, found ? db_text(0, 1) : NULL);
+}
+
+/*
+ * Waits until everybody who has entered is through, and keeps others from entering; what they have
+ * requested is then there to be seen, and whoever comes later sees the status that is written now.
+ */
+void
+tenant_close(const pg_uuid_t *tenant)
+{
+	lock_activity(tenant, ExclusiveLock);
+}
+
+/* Inside a scope: the environments that a tenant begins with. */
+void
+tenant_make_environments(const pg_uuid_t *tenant)
+{
 	Datum args[] = { UUIDPGetDatum(tenant) };
 
-	tenant_require_active(tenant, db_run(&lock_tenant, args, NULL) ? db_text(0, 1) : NULL);
+	(void) db_run(&insert_environments, args, NULL);
 }
 
 /* Inside a scope: makes the rows that every installation needs, where they are missing. */
@@ -147,10 +239,28 @@ installation_ensure(void)
 		return;
 	if (db_run(&insert_installation, here, NULL) == 0)
 		return; /* somebody else did */
+	tier_install();
+	subdomain_install();
 	(void) db_run(&insert_default_tenant, tenant, NULL);
-	(void) db_run(&insert_environments, tenant, NULL);
+	tenant_make_environments(&default_tenant);
 	retention_partitions();
 	wake_reload();
+}
+
+/* Inside a scope: nobody else changes what concerns the whole installation until the transaction ends. */
+void
+installation_lock(void)
+{
+	installation_ensure();
+	(void) db_run(&lock_installation, NULL, NULL);
+}
+
+/* Such a change is recorded as an event of the tenant "default"; the installation row is locked. */
+void
+installation_audit(const AuditActor *actor, const char *event, const char *before,
+				   const char *after, Jsonb *detail)
+{
+	audit_tenant(actor, &default_tenant, event, before, after, NULL, detail);
 }
 
 /* Inside a scope: may this database dispatch? */

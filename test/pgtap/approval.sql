@@ -2,23 +2,8 @@
 SELECT plan(172);
 \ir include/refusal.psql
 
--- Everybody here logs in as himself: a call is made in a session of its own.
-CREATE EXTENSION dblink;
-CREATE FUNCTION as_role(role text, query text, options text DEFAULT '') RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	result text;
-	connection text = 'c' || pg_backend_pid();
-BEGIN
-	PERFORM dblink_connect(connection, format('host=%s port=%s dbname=%s user=%s options=%L', current_setting('unix_socket_directories'),
-		current_setting('port'), current_database(), role, options));
-	BEGIN
-		SELECT r INTO result FROM dblink(connection, query) t (r text);
-	EXCEPTION WHEN OTHERS THEN
-		result = SQLSTATE;
-	END;
-	PERFORM dblink_disconnect(connection);
-	RETURN result;
-END $$;
+-- Everybody here logs in as himself.
+\ir include/as_role.psql
 DO $$
 DECLARE
 	r text;

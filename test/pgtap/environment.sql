@@ -12,7 +12,7 @@ SELECT results_eq('SELECT name, rank, strategy::text, revert_on_failure FROM hot
 	('staging', 30, 'direct', true), ('production', 40, 'direct', true)$$, 'with the defaults, beside the usual ones');
 SELECT results_eq(
 	$$SELECT seq, before, after::jsonb, detail, person, role::text COLLATE "default" FROM hotswap.audit_event WHERE event = 'configure_environment'$$,
-	$$VALUES (1, NULL::text, '{"name": "preview", "rank": 15, "strategy": "direct", "revert_on_failure": true}'::jsonb,
+	$$VALUES (1, NULL::text, '{"name": "preview", "rank": 15, "strategy": "direct", "revert_on_failure": true, "require_signature": false}'::jsonb,
 	'{"environment": "preview"}'::jsonb, session_user::text COLLATE "default", current_user::text COLLATE "default")$$, 'audited: nothing before');
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 50, 'direct', false)$$, 'with every option');
 SELECT is(pg_temp.environment('all'), '50 direct f', 'they are stored');
@@ -24,8 +24,8 @@ SELECT lives_ok($$SELECT hotswap.configure_environment('all', 60)$$, 'the rank')
 SELECT is(pg_temp.environment('all'), '60 direct t', 'only the rank has changed');
 SELECT results_eq(
 	$$SELECT before::jsonb, after::jsonb FROM hotswap.audit_event ORDER BY seq DESC LIMIT 1$$,
-	$$VALUES ('{"name": "all", "rank": 50, "strategy": "direct", "revert_on_failure": true}'::jsonb,
-	'{"name": "all", "rank": 60, "strategy": "direct", "revert_on_failure": true}'::jsonb)$$, 'audited with before and after');
+	$$VALUES ('{"name": "all", "rank": 50, "strategy": "direct", "revert_on_failure": true, "require_signature": false}'::jsonb,
+	'{"name": "all", "rank": 60, "strategy": "direct", "revert_on_failure": true, "require_signature": false}'::jsonb)$$, 'audited with before and after');
 CREATE TEMP TABLE events AS SELECT count(*) AS n FROM hotswap.audit_event;
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 60, 'direct', true)$$, 'the same again');
 SELECT lives_ok($$SELECT hotswap.configure_environment('all')$$, 'nothing at all');

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(71);
+SELECT plan(78);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -28,9 +28,11 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')', 'SELECT hotswap
 	'SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'')', 'SELECT hotswap.store_idempotent_response(''s'', ''k'', ''1'')', 'SELECT hotswap.acquire_lock(''x'')', 'SELECT hotswap.acquire_xact_lock(''x'')',
 	'SELECT hotswap.acquire_locks(''{x}'')', 'SELECT hotswap.check_token(''x'', 1)', 'SELECT hotswap.lease_lock(''x'', ''1 s'')', 'SELECT hotswap.renew_lease(''x'', 1, ''1 s'')', 'SELECT hotswap.release_lease(''x'', 1)',
 	'SELECT hotswap.stop_dispatching(''x'')', 'SELECT hotswap.start_dispatching()', 'SELECT hotswap.adopt()', 'SELECT * FROM hotswap.explain(gen_random_uuid())',
+	'SELECT * FROM hotswap.lint_version(''m'', ''1'', ''qa'')', 'SELECT hotswap.set_rule(''qa'', ''truncate'', ''off'')', 'SELECT hotswap.revoke_signing_key(''k'', ''x'')',
+	'SELECT hotswap.add_signing_key(''k'', ''ed25519'', E''-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAIY0JSa4oieLQ77JMTZcHxBB+AvzdnWPfpRYRDuAaKP8=\n-----END PUBLIC KEY-----'')',
 	'SELECT * FROM hotswap.verify_audit()', 'SELECT * FROM hotswap.verify_audit(''00000000-0000-7000-8000-000000000001'')', 'SELECT * FROM hotswap.health()',
 	'SELECT * FROM hotswap.deployment', 'SELECT * FROM hotswap.audit_event_default', 'TRUNCATE hotswap.task', 'SELECT nextval(''hotswap.swap_seq'')']) call;
-SELECT is_empty('SELECT FROM hotswap.' || v, 'sees nothing in ' || v) FROM unnest('{deployments,stages,tasks,queue,environments,hooks,nodes,audit_log,workers,approvals,bypass_reviews,delegations,notifications}'::text[]) v;
+SELECT is_empty('SELECT FROM hotswap.' || v, 'sees nothing in ' || v) FROM unnest('{deployments,stages,tasks,queue,environments,signing_keys,signatures,rules,hooks,nodes,audit_log,workers,approvals,bypass_reviews,delegations,notifications}'::text[]) v;
 SELECT is_empty('SELECT hotswap.visible_tenants()', 'nor any tenant');
 SELECT is(pg_temp.code_of('CALL hotswap.work()'), '2D000', 'work() looks at the call first');
 RESET SESSION AUTHORIZATION;

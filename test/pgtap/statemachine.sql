@@ -1,14 +1,14 @@
 -- State machines: state_diagram(), and that every state and event of the diagrams is lived through or
 -- refused (src/statemachine.c). Each transition itself is tested beside its function.
-SELECT plan(14);
+SELECT plan(16);
 
 SELECT throws_ok($$SELECT hotswap.state_diagram('moon')$$, '22023', 'unknown state machine: "moon"', 'an unknown machine');
 SELECT is(hotswap.state_diagram(NULL), NULL, 'NULL for NULL');
 CREATE TEMP TABLE line AS
-SELECT machine, btrim(line) AS line FROM unnest('{deployment,stage,task,approval}'::text[]) machine, regexp_split_to_table(hotswap.state_diagram(machine), '\n') line;
-SELECT is((SELECT count(*) FROM line WHERE line = 'stateDiagram-v2'), 4::bigint, 'they are Mermaid diagrams');
+SELECT machine, btrim(line) AS line FROM unnest('{deployment,stage,task,approval,tenant}'::text[]) machine, regexp_split_to_table(hotswap.state_diagram(machine), '\n') line;
+SELECT is((SELECT count(*) FROM line WHERE line = 'stateDiagram-v2'), 5::bigint, 'they are Mermaid diagrams');
 SELECT results_eq($$SELECT machine, line FROM line WHERE line LIKE '[*] -->%' ORDER BY 1, 2$$,
-	$$VALUES ('approval', '[*] --> pending'), ('deployment', '[*] --> queued'), ('deployment', '[*] --> scheduled'), ('stage', '[*] --> pending'), ('task', '[*] --> pending')$$, 'where they begin');
+	$$VALUES ('approval', '[*] --> pending'), ('deployment', '[*] --> queued'), ('deployment', '[*] --> scheduled'), ('stage', '[*] --> pending'), ('task', '[*] --> pending'), ('tenant', '[*] --> provisioning')$$, 'where they begin');
 CREATE TEMP VIEW transition AS
 SELECT machine, m[1] AS before, m[2] AS after, m[3] AS event FROM line, regexp_match(line, '^(\w+) --> (\w+): (\w+)$') m WHERE m IS NOT NULL;
 SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition WHERE machine = 'deployment'$$, ARRAY[
@@ -30,10 +30,13 @@ SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition WH
 SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition WHERE machine = 'approval'$$, ARRAY[
 	'pending approve approved', 'pending reject rejected', 'pending expire expired', 'pending invalidate void', 'pending bypass bypassed',
 	'approved expire expired', 'approved invalidate void', 'bypassed expire expired', 'bypassed invalidate void'], 'of an approval');
+SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition WHERE machine = 'tenant'$$, ARRAY[
+	'provisioning activate active', 'active suspend suspended', 'active deprovision deprovisioning', 'suspended resume active',
+	'suspended deprovision deprovisioning', 'deprovisioning delete deleted'], 'of a tenant');
 -- Every status of the types is a state of the machine, can be reached, and no other.
 SELECT set_eq(format($$SELECT after FROM transition WHERE machine = %L UNION SELECT substr(line, 9) FROM line WHERE machine = %L AND line LIKE '[*] -->%%'$$, m, m),
 	format('SELECT unnest(enum_range(NULL::hotswap.%s_status))::text', m), m || ': the states are those of the type')
-FROM unnest('{deployment,stage,task,approval}'::text[]) m;
+FROM unnest('{deployment,stage,task,approval,tenant}'::text[]) m;
 
 -- What cancel() and retry() may not do, in every state of a row.
 CREATE FUNCTION pg_temp.result_of(call text, state text) RETURNS text LANGUAGE plpgsql AS $$

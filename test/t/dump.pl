@@ -55,8 +55,19 @@ $node->safe_psql('original', q{
 		LANGUAGE sql AS $f$SELECT %L::text$f$$s$, v), 'SELECT app() IS NOT NULL', 'DROP FUNCTION app()')
 		FROM unnest('{1,2,3}'::text[]) v;
 	SELECT hotswap.publish_version('app', 'bad', 'SELECT 1/0');
+	SELECT hotswap.set_rule('qa', 'truncate', 'deny');
+	SELECT hotswap.add_signing_key('ci', 'ed25519', E'-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAIY0JSa4oieLQ77JMTZcHxBB+AvzdnWPfpRYRDuAaKP8=\n-----END PUBLIC KEY-----');
+	SELECT hotswap.publish_version('ledger', '1.0', 'CREATE TABLE ledger (entry int)', revert_sql => 'DROP TABLE ledger', signing_key => 'ci', signature =>
+		'\xadb468b93ed97bdac94e39eeda89cbdf46e015241a70bf55ec72b5c5ed0a95e3941f32ff51af255f14ce5bff81d04744646d8de60e8dd3f7a3e9f5cd3aae400f');
 	CREATE FUNCTION checked(deployment uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true';
-	SELECT hotswap.register_hook('validate', 'checked(uuid)')});
+	SELECT hotswap.register_hook('validate', 'checked(uuid)');
+	SELECT hotswap.activate_tenant(hotswap.create_tenant('Acme', 'acme', 'ops@acme.example', 'starter', '{"crm": 7}'));
+	SELECT hotswap.set_quota(hotswap.find_tenant('acme'), 'websites', 9);
+	SELECT hotswap.consume_quota(hotswap.find_tenant('acme'), 'websites', 4);
+	SELECT hotswap.define_resource('moons');
+	SELECT hotswap.set_tier_quota('starter', 'moons', 2);
+	SELECT hotswap.configure_tier('starter', weight => 3);
+	SELECT hotswap.unreserve_subdomain('shop')});
 for my $version (qw(1 bad 2))
 {
 	my $id = $node->safe_psql('original', "SELECT hotswap.deploy('app', '$version', 'qa', 'key $version')");
@@ -70,7 +81,7 @@ $node->safe_psql('original', q{SELECT hotswap.stop_dispatching('the database mov
 my $queued = $node->safe_psql('original', q{SELECT hotswap.deploy('app', '3', 'qa', metadata => '{"n": 1}')});
 my $later = $node->safe_psql('original', q{SELECT hotswap.deploy('app', '1', 'qa', run_at => clock_timestamp() + '1 day')});
 
-my @tables = qw(tenant environment module module_version node node_module hook deployment stage task
+my @tables = qw(tier resource tier_quota reserved_subdomain tenant quota quota_usage environment module module_version node node_module hook deployment stage task
 	work_item idempotency_key audit_event installation);
 my $counts = row_counts('original');
 my %contents = map { $_ => content('original', $_) } @tables;
@@ -112,6 +123,14 @@ for my $copy (qw(restored restored_at_once))
 	make_due($copy, $later);
 	is($node->safe_psql($copy, q{SELECT string_agg(status::text, ',' ORDER BY id) FROM hotswap.deployment
 		WHERE id IN (SELECT deployment_id FROM hotswap.work_item)}), 'queued,scheduled', 'nothing has started by itself');
+
+	# Nothing that was changed comes back to what it was in the beginning.
+	is($node->safe_psql($copy, q{SELECT hotswap.consume_quota(hotswap.find_tenant('acme'), 'websites', 2)}), '3',
+		'a tenant goes on with what it had left');
+	is($node->safe_psql($copy, q{SELECT hotswap.create_tenant('Shop', 'shop', 'a@b.c') IS NOT NULL}), 't',
+		'a subdomain that was given free is free');
+	is($node->safe_psql($copy, q{SELECT weight, quotas->>'moons' FROM hotswap.tiers WHERE name = 'starter'}), '3|2',
+		'the tiers are as they were configured');
 
 	# Adopted, the line is still stopped, as it was when the dump was made.
 	$node->safe_psql($copy, 'SELECT hotswap.adopt()');

@@ -1,0 +1,2 @@
+-- One deployment through the view.
+SELECT status FROM hotswap.deployments WHERE id = :deployment;

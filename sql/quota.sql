@@ -1,0 +1,70 @@
+-- Quotas of tenants, and what they have used.
+
+CREATE TABLE hotswap.quota (
+	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	resource text NOT NULL REFERENCES hotswap.resource,
+	amount bigint CHECK (amount >= 0),
+	PRIMARY KEY (tenant_id, resource)
+);
+COMMENT ON TABLE hotswap.quota IS 'a tenant''s own quotas, in place of those of its tier';
+COMMENT ON COLUMN hotswap.quota.amount IS 'NULL: unlimited';
+
+CREATE TABLE hotswap.quota_usage (
+	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	resource text NOT NULL REFERENCES hotswap.resource,
+	used bigint NOT NULL CHECK (used >= 0),
+	PRIMARY KEY (tenant_id, resource)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE hotswap.quota_usage IS 'what was consumed and not released; resources that hotswap counts itself have no row';
+
+-- The one place that says which quota holds and how much is used. Who reads only some of the columns
+-- pays only for those.
+CREATE VIEW hotswap.quota_limits WITH (security_barrier) AS
+SELECT t.id AS tenant_id, r.name AS resource, r.counted,
+	CASE WHEN q.tenant_id IS NULL THEN l.amount ELSE q.amount END AS amount,
+	q.tenant_id IS NOT NULL AS own,
+	CASE
+		WHEN NOT r.counted THEN coalesce(u.used, 0)
+		WHEN r.name = 'concurrent_deployments' THEN (
+			SELECT count(*) FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT d.status FROM hotswap.deployment d
+				WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d
+			WHERE w.tenant_id = t.id AND d.status NOT IN ('scheduled', 'pending_approval', 'queued'))
+		WHEN r.name = 'modules' THEN (
+			SELECT count(*) FROM hotswap.module m WHERE m.tenant_id = t.id)
+		WHEN r.name = 'nodes' THEN (
+			SELECT count(*) FROM hotswap.node n WHERE n.tenant_id = t.id AND n.removed_at IS NULL)
+		WHEN r.name = 'stored_bytes' THEN (
+			SELECT coalesce(sum(octet_length(v.deploy_sql)::bigint + coalesce(octet_length(v.verify_sql), 0)
+				+ coalesce(octet_length(v.revert_sql), 0)), 0)::bigint
+			FROM hotswap.module_version v WHERE v.tenant_id = t.id)
+	END AS used
+FROM hotswap.tenant t
+	CROSS JOIN hotswap.resource r
+	LEFT JOIN hotswap.quota q ON q.tenant_id = t.id AND q.resource = r.name
+	LEFT JOIN hotswap.tier_quota l ON l.tier = t.tier AND l.resource = r.name
+	LEFT JOIN hotswap.quota_usage u ON u.tenant_id = t.id AND u.resource = r.name;
+COMMENT ON VIEW hotswap.quota_limits IS 'the quota of each tenant and resource (its own, else its tier''s, else unlimited: NULL) and how much is used';
+
+CREATE FUNCTION hotswap.set_quota(tenant uuid, resource text, amount bigint) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_set_quota';
+COMMENT ON FUNCTION hotswap.set_quota(uuid, text, bigint) IS
+'Gives a tenant a quota of its own, in place of its tier''s; NULL: unlimited. Less than what it uses refuses only further use. Only for those who have admin everywhere. Errors: 22023 bad argument, 42501 not allowed, P0002 no such tenant or resource, YH003 the tenant is deprovisioning or deleted. Locks the tenant row; audited with before and after.';
+
+CREATE FUNCTION hotswap.clear_quota(tenant uuid, resource text) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_clear_quota';
+COMMENT ON FUNCTION hotswap.clear_quota(uuid, text) IS
+'Takes back set_quota(): the quota of the tier holds again. Only for those who have admin everywhere. Errors: 22023 bad argument, 42501 not allowed, P0002 no such tenant or resource, or no quota of its own, YH003 the tenant is deprovisioning or deleted. Locks the tenant row; audited.';
+
+CREATE FUNCTION hotswap.consume_quota(tenant uuid, resource text, amount bigint) RETURNS bigint
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_consume_quota';
+COMMENT ON FUNCTION hotswap.consume_quota(uuid, text, bigint) IS
+'Uses so much more of a resource, and returns what is left, NULL: unlimited. Exact under concurrency: others who consume or release the same wait until the transaction ends, and nobody gets more than there is. amount: positive. Only for those who have agent. Errors: 22023 bad argument, or a resource that hotswap counts itself, 42501 not allowed, 53400 not so much is left (the detail says quota and use), P0002 no such tenant or resource, YH003 tenant not active; 22003 more than a bigint holds; 40001 REPEATABLE READ and used after the snapshot. Writes quota_usage.';
+
+CREATE FUNCTION hotswap.release_quota(tenant uuid, resource text, amount bigint) RETURNS bigint
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_release_quota';
+COMMENT ON FUNCTION hotswap.release_quota(uuid, text, bigint) IS
+'Gives back what consume_quota() used, and returns what is left, NULL: unlimited. amount: positive, not more than is used. Only for those who have agent. Errors: 22023 bad argument, or a resource that hotswap counts itself, 42501 not allowed, P0002 no such tenant or resource, YH003 tenant not active; 40001 REPEATABLE READ and used after the snapshot. Writes quota_usage.';

@@ -1,0 +1,259 @@
+/*
+ * scan.c
+ *		The stage scan: are the scripts those that were published, signed where that is asked for, and
+ * do they keep to the static rules?
+ *
+ * Every environment on the path is asked, and the strictest one decides, so that nothing is swapped
+ * anywhere when it could not go all the way.
+ *
+ * Locks nothing.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "db.h"
+#include "errors.h"
+#include "lib/stringinfo.h"
+#include "scan.h"
+#include "signing_key.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+/* Findings that are named in a message; the others are counted. */
+#define SHOWN_FINDINGS 10
+
+static DbStatement version_query =
+	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql, digest FROM hotswap.module_version"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement policy_query =
+	DB_STATEMENT("SELECT e.name, e.require_signature, r.rule::text, r.action::text"
+				 " FROM hotswap.environment e LEFT JOIN hotswap.environment_rule r"
+				 " ON r.tenant_id = e.tenant_id AND r.environment = e.name"
+				 " WHERE e.tenant_id = $1 AND e.name = ANY ($2) ORDER BY e.rank",
+				 UUIDOID, TEXTARRAYOID);
+
+/* ---- what is asked for ---- */
+
+static Datum
+names_array(List *names)
+{
+	Datum *values = palloc(Max(list_length(names), 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, names)
+		values[count++] = CStringGetTextDatum(lfirst(cell));
+	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* Takes an environment's actions, complete with the usual ones, into the policy. */
+static void
+merge_actions(ScanPolicy *policy, char *environment, const RuleAction *actions)
+{
+	for (int i = 0; i < RULE_COUNT; i++)
+	{
+		if (policy->strictest[i] && actions[i] <= policy->actions[i])
+			continue;
+		policy->actions[i] = actions[i];
+		policy->strictest[i] = environment;
+	}
+}
+
+static void
+usual_actions(RuleAction *actions)
+{
+	for (int i = 0; i < RULE_COUNT; i++)
+		actions[i] = rule_info[i].action;
+}
+
+/* Reads what the environments of a path ask for, together. */
+void
+scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), names_array(path) };
+	uint64 count = db_run(&policy_query, args, NULL);
+	RuleAction actions[RULE_COUNT];
+	char *environment = NULL;
+
+	memset(policy, 0, sizeof(ScanPolicy));
+	for (uint64 i = 0; i < count; i++)
+	{
+		char *name = db_text(i, 1);
+
+		if (environment == NULL || strcmp(environment, name) != 0)
+		{
+			if (environment)
+				merge_actions(policy, environment, actions);
+			environment = name;
+			usual_actions(actions);
+			if (policy->requires_signature == NULL && db_bool(i, 2))
+				policy->requires_signature = name;
+		}
+		if (!db_isnull(i, 3))
+			actions[rule_parse(db_text(i, 3))] = rule_action_parse(db_text(i, 4));
+	}
+	if (environment)
+		merge_actions(policy, environment, actions);
+}
+
+/* ---- what is there ---- */
+
+/* Is the language one that cannot do harm outside of the database?  One that is not there is not. */
+static bool
+is_trusted(const char *language)
+{
+	HeapTuple tuple = SearchSysCache1(LANGNAME, CStringGetDatum(language));
+	bool trusted;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	trusted = ((Form_pg_language) GETSTRUCT(tuple))->lanpltrusted;
+	ReleaseSysCache(tuple);
+	return trusted;
+}
+
+/*
+ * Reads the scripts of a version, as deploy, verify, revert; NIL if it does not exist, XX001 if they
+ * are not what was published.
+ */
+List *
+scan_scripts(const pg_uuid_t *tenant, const char *module, const char *version, uint8 *digest)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
+					 CStringGetTextDatum(version) };
+	bytea *published;
+	bool isnull;
+	List *scripts;
+
+	if (db_run(&version_query, args, NULL) == 0)
+		return NIL;
+	scripts = list_make3(db_text(0, 1), db_text(0, 2), db_text(0, 3));
+	digest_scripts(linitial(scripts), lsecond(scripts), lthird(scripts), digest);
+	published = DatumGetByteaPP(db_datum(0, 4, &isnull));
+	if (memcmp(VARDATA_ANY(published), digest, DIGEST_LENGTH) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg(
+				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
+				 version, module),
+			 errdetail("Their SHA-256 is %s.", digest_hex(digest))));
+	return scripts;
+}
+
+/* The findings that the policy does not let pass unseen, in the order of the scripts. */
+List *
+scan_findings(List *scripts, const ScanPolicy *policy)
+{
+	static const char *const labels[] = { "deploy script", "verify script", "revert script" };
+	List *findings = NIL;
+	ListCell *cell;
+
+	for (int i = 0; i < (int) lengthof(labels); i++)
+	{
+		const char *sql = list_nth(scripts, i);
+
+		if (sql)
+			findings = list_concat(findings, rule_walk_script(labels[i], sql, i == 2, is_trusted));
+	}
+	foreach (cell, findings)
+		if (policy->actions[((Finding *) lfirst(cell))->rule] == RULE_OFF)
+			findings = foreach_delete_current(findings, cell);
+	return findings;
+}
+
+/* Words for the findings with an action, NULL if there is none. */
+static char *
+describe(List *findings, const ScanPolicy *policy, RuleAction action, const Finding **first)
+{
+	StringInfoData words;
+	int count = 0;
+	ListCell *cell;
+
+	initStringInfo(&words);
+	foreach (cell, findings)
+	{
+		const Finding *f = lfirst(cell);
+
+		if (policy->actions[f->rule] != action)
+			continue;
+		if (count == 0)
+			*first = f;
+		if (count++ < SHOWN_FINDINGS)
+			appendStringInfo(&words, "%s%s in line %d of the %s (rule %s of %s)",
+							 count > 1 ? "; " : "", f->what, f->line, f->script,
+							 rule_info[f->rule].name, policy->strictest[f->rule]);
+	}
+	if (count > SHOWN_FINDINGS)
+		appendStringInfo(&words, "; and %d more", count - SHOWN_FINDINGS);
+	return count > 0 ? words.data : NULL;
+}
+
+/* Raises YH011 for what is denied; returns the warnings in words, or NULL. */
+static char *
+apply_rules(List *scripts, const ScanPolicy *policy)
+{
+	List *findings = scan_findings(scripts, policy);
+	const Finding *first;
+	char *denied = describe(findings, policy, RULE_DENY, &first);
+
+	if (denied)
+		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_RULE),
+						errmsg("denied: %s. %s", denied, rule_info[first->rule].hint)));
+	return describe(findings, policy, RULE_WARN, &first);
+}
+
+/* ---- the stage ---- */
+
+static List *
+require_scripts(const Deployment *d, uint8 *digest)
+{
+	List *scripts = scan_scripts(&d->tenant, d->module, d->version, digest);
+
+	if (scripts == NIL)
+		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", d->version, d->module);
+	return scripts;
+}
+
+/* Scans a deployment's scripts for its whole path; returns what there is to say about them. */
+char *
+scan_version(const Deployment *d, List *path)
+{
+	uint8 digest[DIGEST_LENGTH];
+	List *scripts = require_scripts(d, digest);
+	SignedVersion version = { &d->tenant, d->module, d->version, digest };
+	ScanPolicy policy;
+	StringInfoData message;
+	char *warnings;
+
+	scan_policy_load(&d->tenant, path, &policy);
+	initStringInfo(&message);
+	appendStringInfo(&message, "sha256 %s", digest_hex(digest));
+	if (policy.requires_signature)
+		appendStringInfo(&message, ", signed by %s",
+						 version_require_signature(&version, policy.requires_signature));
+	warnings = apply_rules(scripts, &policy);
+	if (warnings)
+		appendStringInfo(&message, "; warning: %s", warnings);
+	return message.data;
+}
+
+/*
+ * Before something is swapped into an environment that requires a signature: is there one that
+ * counts, now, for what is stored now?
+ */
+void
+scan_signature(const Deployment *d, const char *environment)
+{
+	uint8 digest[DIGEST_LENGTH];
+	SignedVersion version = { &d->tenant, d->module, d->version, digest };
+
+	(void) require_scripts(d, digest);
+	(void) version_require_signature(&version, environment);
+}

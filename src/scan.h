@@ -1,0 +1,28 @@
+/*
+ * scan.h
+ *		The stage scan: are the scripts those that were published, signed where that is asked for, and
+ * do they keep to the static rules?
+ */
+#ifndef HOTSWAP_SCAN_H
+#define HOTSWAP_SCAN_H
+
+#include "deployment.h"
+#include "rule.h"
+
+/* What the environments on a path ask of the scripts. */
+typedef struct ScanPolicy
+{
+	char *requires_signature;       /* the first environment that does, or NULL */
+	RuleAction actions[RULE_COUNT]; /* the strictest */
+	char *strictest[RULE_COUNT];    /* the first environment that is so strict */
+} ScanPolicy;
+
+/* All inside a scope. */
+extern void scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy);
+extern List *scan_scripts(const pg_uuid_t *tenant, const char *module, const char *version,
+						  uint8 *digest);
+extern List *scan_findings(List *scripts, const ScanPolicy *policy);
+extern char *scan_version(const Deployment *d, List *path);
+extern void scan_signature(const Deployment *d, const char *environment);
+
+#endif /* HOTSWAP_SCAN_H */
