@@ -92,7 +92,7 @@ COMMENT ON VIEW hotswap.tenants IS 'tenants, deleted ones too: who they are, the
 
 CREATE VIEW hotswap.tiers WITH (security_barrier) AS
 SELECT t.name, t.rank, t.weight, t.monthly_price_cents,
-	(SELECT coalesce(jsonb_object_agg(q.resource, q.amount), '{}') FROM hotswap.tier_quota q
+	(SELECT coalesce(pg_catalog.jsonb_object_agg(q.resource, q.amount), '{}') FROM hotswap.tier_quota q
 		WHERE q.tier = t.name) AS quotas
 FROM hotswap.tier t
 WHERE EXISTS (SELECT FROM hotswap.visible_tenants());

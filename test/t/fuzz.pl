@@ -45,7 +45,7 @@ sql(q(
 	CREATE SCHEMA app_$_ AUTHORIZATION app_$_;
 	CREATE SCHEMA app_$_\_p AUTHORIZATION app_$_;
 	GRANT app_$_ TO admin_$_;
-	INSERT INTO hotswap.tenant (id, name, status) VALUES ('$id{$_}', '$_', 'active');
+	INSERT INTO hotswap.tenant (id, name, status, tier) VALUES ('$id{$_}', '$_', 'active', 'custom');
 	SELECT hotswap.configure_environment(name, rank, tenant => '$id{$_}') 
 		FROM (VALUES ('development', 10), ('qa', 20), ('staging', 30), ('production', 40)) e (name, rank);
 	SELECT hotswap.set_approval_policy('production', 1, tenant => '$id{$_}');
@@ -120,7 +120,10 @@ my %words = (
 	kind => [qw(database none)],
 	stage => [qw(test validate none)],
 	capability => [qw(approver break_glass impersonator admin none)],
-	machine => [qw(deployment stage task approval none)],
+	machine => [qw(deployment stage task approval tenant none)],
+	tier => [qw(free custom standard none)],
+	subdomain => [qw(sub-a sub-b none)],
+	contact_email => ['x@example.com'],
 	function => [$hook],
 	schema => [qw(app_a public none)],
 	idempotency_key => [qw(k k1 k2)],
@@ -334,7 +337,7 @@ sub fuzz
 }
 
 # Somebody of tenant b holds and awaits locks meanwhile.
-my $holder = $node->background_psql('postgres', extra_params => [ '-U', 'postgres' ]);
+my $holder = $node->background_psql('postgres', timeout => 3600);
 $holder->query("SET hotswap.tenant = '$id{b}'; SELECT hotswap.acquire_lock('$secret'), hotswap.lease_lock('$secret-lease', '1 h')");
 
 my $before = sql($digest);
@@ -356,7 +359,7 @@ cmp_ok(scalar(keys %codes), '>=', 6, 'many rules have been tried');
 $holder->quit;
 $node->psql('postgres', 'SELECT hotswap.start_dispatching()');
 my $last = '0190163d-8694-739b-aea5-000000000000';
-sql(qq(SELECT hotswap.adopt(); CREATE ROLE last LOGIN; INSERT INTO hotswap.tenant (id, name, status) VALUES ('$last', 'last', 'active'); SET hotswap.tenant = '$last';
+sql(qq(SELECT hotswap.adopt(); CREATE ROLE last LOGIN; INSERT INTO hotswap.tenant (id, name, status, tier) VALUES ('$last', 'last', 'active', 'custom'); SET hotswap.tenant = '$last';
 	SELECT hotswap.configure_environment('last', 1); SELECT hotswap.publish_version('last', '1', 'SELECT 1'); SELECT hotswap.register_node('last', 'last', run_as => 'last')));
 my $id = sql("SELECT hotswap.deploy('last', '1', 'last', tenant => '$last')");
 is(sql("SET hotswap.tenant = '$last'; SELECT hotswap.wait('$id', '60 s')"), 'succeeded', 'the workers still work');

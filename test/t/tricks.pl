@@ -27,10 +27,10 @@ sub as
 # The SQLSTATE of what goes wrong, or "none".
 sub code_of { return as(@_) =~ /(?:ERROR|FATAL):  (\w{5})/ ? $1 : 'none'; }
 
-sql(q(CREATE ROLE eve LOGIN; CREATE ROLE deputy LOGIN; CREATE ROLE common LOGIN)
+sql(q(SELECT hotswap.publish_version('m', '1', 'SELECT 1'); CREATE ROLE eve LOGIN; CREATE ROLE deputy LOGIN; CREATE ROLE common LOGIN)
 	. join '', map { my ($t, $role) = @$_; qq(;
-	CREATE ROLE $role LOGIN; GRANT common TO $role; GRANT CREATE ON SCHEMA public TO $role; CREATE SCHEMA $role AUTHORIZATION $role; CREATE SCHEMA common_$t AUTHORIZATION common;
-	INSERT INTO hotswap.tenant (id, name, status) VALUES ('$tenant{$t}', '$t', 'active');
+	CREATE ROLE $role LOGIN; GRANT common TO $role; GRANT CREATE ON SCHEMA public TO $role; CREATE SCHEMA $role AUTHORIZATION $role; CREATE SCHEMA common_$t AUTHORIZATION common; CREATE SCHEMA common_$t\_p AUTHORIZATION common;
+	INSERT INTO hotswap.tenant (id, name, status, tier) VALUES ('$tenant{$t}', '$t', 'active', 'custom');
 	SELECT hotswap.configure_environment(name, rank, tenant => '$tenant{$t}') FROM (VALUES ('development', 10), ('production', 40)) e (name, rank);
 	SELECT hotswap.set_approval_policy('production', 1, tenant => '$tenant{$t}');
 	SELECT hotswap.grant_access('$role', c::text, '$tenant{$t}') FROM unnest(enum_range(NULL::hotswap.capability)) c;
@@ -40,6 +40,7 @@ foreach ([ 'a', 'alice', 'word' ], [ 'b', 'bob', $secret ])
 	my ($t, $role, $word) = @$_;
 	unlike(as($role, qq(
 		SELECT hotswap.register_node('development', '$word', run_as => 'common', schema => 'common_$t', labels => '{"x": "$word"}');
+		SELECT hotswap.register_node('production', '$word-p', run_as => 'common', schema => 'common_$t\_p');
 		SELECT hotswap.publish_version(m, '1', 'SELECT ''$word''', revert_sql => 'SELECT 1') FROM unnest(ARRAY['m', '$word']) m;
 		SELECT hotswap.publish_version('sleep', '1', 'SELECT pg_sleep(600) AS "$word"');
 		SELECT hotswap.deploy('m', '1', 'development', metadata => '{"x": "$word"}', idempotency_key => '$word', on_behalf_of => '$word') AS d \\gset
