@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seed = $ENV{FUZZ_SEED} // (time ^ $$);
-my $calls = $ENV{FUZZ_CALLS} // 3000;
+my $calls = $ENV{FUZZ_CALLS} // 2000;
 my $calls_a_session = 100;
 srand($seed);
 diag("FUZZ_SEED=$seed FUZZ_CALLS=$calls");
@@ -168,6 +168,7 @@ my %values = (
 	jsonb => sub { return pick(@json); },
 	interval => sub { return pick(@intervals); },
 	'timestamp with time zone' => sub { return pick(@times); },
+	tstzrange => sub { return pick(map { quote($_) } 'empty', '(,)', '[2000-01-01,2100-01-01)', '[-infinity,infinity]', '[now,now]', '(2100-01-01,)'); },
 	regrole => sub { return quote(pick(@roles)); },
 	regprocedure => sub { return quote(pick(0, 4294967295, 'pg_catalog.now()', $hook, $hook, 'hotswap.adopt()')); },
 	bytea => sub { return pick(q('\\x'), q('\\x00'), q('\\xdeadbeef'), q(pg_catalog.convert_to(pg_catalog.repeat('x', 1000000), 'UTF8')), q(pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'))); },

@@ -31,7 +31,7 @@ sql(q(SELECT hotswap.publish_version('m', '1', 'SELECT 1'); CREATE ROLE eve LOGI
 	. join '', map { my ($t, $role) = @$_; qq(;
 	CREATE ROLE $role LOGIN; GRANT common TO $role; GRANT CREATE ON SCHEMA public TO $role; CREATE SCHEMA $role AUTHORIZATION $role; CREATE SCHEMA common_$t AUTHORIZATION common; CREATE SCHEMA common_$t\_p AUTHORIZATION common;
 	INSERT INTO hotswap.tenant (id, name, status, tier) VALUES ('$tenant{$t}', '$t', 'active', 'custom');
-	SELECT hotswap.configure_environment(name, rank, tenant => '$tenant{$t}') FROM (VALUES ('development', 10), ('production', 40)) e (name, rank);
+	SELECT hotswap.configure_environment(name, rank, tenant => '$tenant{$t}') FROM (VALUES ('development', 100), ('production', 400)) e (name, rank);
 	SELECT hotswap.set_approval_policy('production', 1, tenant => '$tenant{$t}');
 	SELECT hotswap.grant_access('$role', c::text, '$tenant{$t}') FROM unnest(enum_range(NULL::hotswap.capability)) c;
 	ALTER ROLE $role SET hotswap.tenant = '$tenant{$t}') } [ 'a', 'alice' ], [ 'b', 'bob' ]);
@@ -53,7 +53,8 @@ foreach ([ 'a', 'alice', 'word' ], [ 'b', 'bob', $secret ])
 }
 my ($theirs) = split /\n/, sql(qq(SELECT id FROM hotswap.deployment WHERE tenant_id = '$tenant{b}' ORDER BY requested_at DESC LIMIT 1));
 wait_for($node, 'postgres', "SELECT status FROM hotswap.deployment WHERE id = '$theirs'", 'pending_approval');
-my @views = split /\n/, sql(q(SELECT oid::regclass FROM pg_class WHERE relkind = 'v' AND relnamespace = 'hotswap'::regnamespace ORDER BY 1));
+my @views = split /\n/, sql(q(SELECT oid::regclass FROM pg_class WHERE relkind = 'v' AND relnamespace = 'hotswap'::regnamespace AND has_table_privilege('eve', oid, 'SELECT') ORDER BY 1));
+cmp_ok(scalar(@views), '>=', 14, 'views for everybody');
 
 # ---- looking through the views ----
 
@@ -63,9 +64,9 @@ is(as('alice', q(CREATE FUNCTION public.leak(text) RETURNS boolean LANGUAGE plpg
 foreach my $view (@views)
 {
 	my @columns = split /\n/, sql("SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = '$view'::regclass AND attnum > 0");
-	my @queries = ("SELECT count(*) FROM $view v WHERE leak(v::text)", map({ ("SELECT count(*) FROM $view v WHERE leak($_\::text)", "SELECT count(*) FROM $view v WHERE $_\::text === 'x'",
-		"SELECT 1/count(*) FROM $view v WHERE $_\::text ~ '$secret'") } @columns));
-	my $input = join '', map { "$_;\n" } 'SET enable_nestloop = off', @queries, 'SET enable_nestloop = on', 'SET enable_hashjoin = off', 'SET enable_seqscan = off', @queries;
+	my @queries = ("SELECT count(*) FROM $view v WHERE leak(v::text)", map({ ("SELECT count(*) FROM $view v WHERE leak($_\::text)", "SELECT count(*) FROM $view v WHERE $_\::text === 'x'") } @columns));
+	# by another plan, too
+	my $input = join '', map { "$_;\n" } 'SET jit = off', @queries, 'SET enable_nestloop = off', $queries[0];
 
 	my $seen = as('alice', $input);
 	unlike($seen, qr/$secret/, "$view shows nothing of another tenant");
@@ -82,7 +83,7 @@ foreach my $relation (split /\n/, sql(q(SELECT relkind, oid::regclass FROM pg_cl
 	my ($kind, $name) = split /\|/, $relation;
 	my @tries = $kind eq 'S'
 		? ("SELECT nextval('$name')", "SELECT currval('$name')", "SELECT setval('$name', 1)", "SELECT * FROM $name", "ALTER SEQUENCE $name RESTART")
-		: ("INSERT INTO $name DEFAULT VALUES", "UPDATE $name SET tenant_id = NULL", "DELETE FROM $name", "COPY $name FROM STDIN;\n\\.\n", "LOCK TABLE $name IN ROW EXCLUSIVE MODE",
+		: ("INSERT INTO $name DEFAULT VALUES", "UPDATE $name SET tenant_id = NULL", "DELETE FROM $name", "LOCK TABLE $name IN ROW EXCLUSIVE MODE",
 			"SELECT * FROM $name FOR UPDATE", "CREATE TABLE alice.x (LIKE $name INCLUDING ALL, FOREIGN KEY (tenant_id) REFERENCES $name)");
 	push @tries, "SELECT * FROM $name", "TABLE $name", "COPY $name TO STDOUT", "TRUNCATE $name", "LOCK TABLE $name IN ACCESS SHARE MODE", "CREATE TRIGGER t BEFORE INSERT ON $name EXECUTE FUNCTION hotswap.audit_guard()",
 		"ANALYZE (VERBOSE) $name", "CREATE TABLE alice.x () INHERITS ($name)", "ALTER TABLE $name DISABLE TRIGGER ALL", "DROP TABLE $name" if $kind =~ /[rp]/;
@@ -90,8 +91,9 @@ foreach my $relation (split /\n/, sql(q(SELECT relkind, oid::regclass FROM pg_cl
 	my $refused = () = $said =~ /ERROR:  (?:42501|42703|42809|55000|0A000|42830)/g;
 	my $skipped = () = $said =~ /WARNING:  01000: (?:permission denied to|skipping) .*analyze|only table or database owner can analyze/g;
 	is($refused + ($skipped ? 1 : 0), scalar(@tries), "nothing can be done to $name") or diag($said);
+	like(code_of('alice', "COPY $name FROM STDIN"), qr/^(42501|42809|0A000)$/, 'nor copied into it');
 }
-is(code_of('alice', q(SELECT hotswap.acquire_lock('l'); SELECT lastval())), '42501', 'not even the last value is told');
+like(code_of('alice', q(SELECT hotswap.acquire_lock('l'); SELECT lastval())), qr/42501|55000/, 'not even the last value is told');
 
 # ---- errors say the same of what is another tenant's and of what is not there ----
 
@@ -139,7 +141,8 @@ my $catalogs = join '', map { "SELECT * FROM $_;\n" } qw(pg_stat_activity pg_loc
 	information_schema.tables information_schema.triggers information_schema.view_table_usage pg_db_role_setting);
 unlike(as('eve', $catalogs), qr/$secret|\Q$sleeping\E|\Q$theirs\E/, 'neither a running script nor an id is to be seen in the catalogs');
 unlike(as('eve', 'SELECT * FROM pg_stat_activity'), qr/\Q$tenant{b}\E/, 'nor whose it is');
-is(as('eve', q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'hotswap')) =~ /ERROR:  42501/, 1, 'the workers cannot be ended');
+my $pids = sql(q(SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE backend_type ~ 'hotswap'));
+is(as('eve', "SELECT $_(p) FROM unnest(ARRAY[$pids]) p") =~ s/\n.*//sr =~ s/: .*//r, 'ERROR', "$_: the workers cannot be ended") foreach 'pg_terminate_backend', 'pg_cancel_backend';
 is(as('alice', q(SELECT hotswap.release_all_locks(), pg_advisory_unlock_all())), '0|', 'nor can its locks be taken');
 is(as('bob', "SELECT hotswap.cancel('$sleeping', 'x')"), 'running', 'who may, cancels it');
 is(as('bob', "SELECT hotswap.wait('$sleeping', '60 s')"), 'cancelled', 'and it ends');
@@ -155,7 +158,7 @@ is(code_of('alice', "SET hotswap.tenant = '$_'"), '22023', "hotswap.tenant = '$_
 sql('CREATE ROLE carol LOGIN NOINHERIT; GRANT alice TO carol');
 is(as('carol', 'SELECT count(*) FROM hotswap.deployments; SET ROLE alice; SELECT count(*) > 0 FROM hotswap.deployments; RESET ROLE; SELECT count(*) FROM hotswap.deployments'), "0\nt\n0", 'what a role sees is that role\'s, in one session');
 like(as('carol', qq(SET ROLE alice; SET hotswap.tenant = '$tenant{a}'; SELECT hotswap.deploy('m', '1', 'production', run_at => '2100-01-01') AS d \\gset
-	SELECT person || ' ' || role FROM hotswap.audit_log WHERE subject_id = :'d')), qr/^carol alice$/, 'who acts as another is recorded');
+	SELECT DISTINCT person || ' ' || role FROM hotswap.audit_log WHERE subject_id = :'d')), qr/^carol alice$/, 'who acts as another is recorded');
 
 # ---- plans that outlive the right ----
 
@@ -210,7 +213,7 @@ foreach my $evil (@evil)
 	like(as('postgres', qq(
 		CREATE ROLE :"e" LOGIN; CREATE SCHEMA :"e" AUTHORIZATION :"e"; SET hotswap.tenant = '$tenant{a}';
 		CREATE FUNCTION :"e".:"e"(uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'; ALTER FUNCTION :"e".:"e"(uuid) OWNER TO :"e";
-		SELECT hotswap.configure_environment(:'e', 100 + $n);
+		SELECT hotswap.configure_environment(:'e', 50 - $n);
 		SELECT hotswap.register_node(:'e', :'e', run_as => (SELECT oid::regrole FROM pg_roles WHERE rolname = :'e'), schema => :'e', labels => jsonb_build_object(:'e', :'e')) <> gen_random_uuid();
 		SELECT hotswap.register_hook('test', (SELECT oid::regprocedure FROM pg_proc WHERE proname = :'e' AND pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = :'e')), 'names$n');
 		SELECT hotswap.publish_version('names$n', '1', 'CREATE TABLE done ()', 'SELECT count(*) FROM done', 'DROP TABLE done') <> '';
