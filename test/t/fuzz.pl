@@ -319,7 +319,7 @@ sub session
 		$codes{$1}++ while $said =~ /(?:ERROR:  |caught )(\w{5}):/g;
 		complain('no answer', @said) if $got eq '';
 		complain('the connection is gone', @said) if $said =~ /FATAL|server closed the connection|connection to server was lost/;
-		complain("internal error $1", @said) if $said =~ /(?:ERROR:  |caught )(XX\w{3}: [^"]{0,60})/;
+		complain("internal error $1", @said) if $said =~ /(?:ERROR:  |caught )(XX\w{3}: [^"\n]{0,60})/;
 		complain("warning: $1", @said) if $said =~ /WARNING:  (?!\w{5}: (caught|there is no transaction in progress|nonstandard use of))(.{0,80})/;
 		complain('the session has changed', @said) if $got =~ /^(~.*)$/m && $1 ne $before;
 		complain("sees another tenant's", @said) if $role ne 'postgres' && "$got$said" =~ /$secret/;
