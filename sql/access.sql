@@ -41,7 +41,7 @@ COMMENT ON FUNCTION hotswap.revoke_access(regrole, text, uuid, boolean) IS
 'Takes a capability back that grant_access() gave with the same arguments; at commit it is gone for all sessions. Votes that were cast with it count no more. Only for those who have admin there. Errors: 22023 bad argument, P0002 no such grant or tenant, 42501 not allowed, YH003 the tenant is deprovisioning or deleted. Locks the tenant row; audited.';
 
 CREATE FUNCTION hotswap.visible_tenants_support(internal) RETURNS internal
-	LANGUAGE c STRICT PARALLEL UNSAFE
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_visible_tenants_support';
 COMMENT ON FUNCTION hotswap.visible_tenants_support(internal) IS
 'Tells the planner how many rows visible_tenants() returns.';

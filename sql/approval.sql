@@ -17,7 +17,7 @@ CREATE TABLE hotswap.approval (
 	expires_at timestamptz NOT NULL,
 	decided_at timestamptz,
 	used_at timestamptz,
-	digest bytea NOT NULL CHECK (length(digest) = 32),
+	digest bytea NOT NULL CHECK (pg_catalog.length(digest) = 32),
 	decided_by text,
 	reason text,
 	ticket text,

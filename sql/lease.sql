@@ -40,7 +40,7 @@ WITH h AS MATERIALIZED (SELECT * FROM hotswap.lock_list()),
 	l AS (SELECT (p.classid::bigint << 32) | p.objid::bigint AS key, p.mode, p.granted, p.waitstart, p.pid
 		FROM pg_catalog.pg_locks p
 		WHERE p.locktype = 'advisory' AND p.objsubid = 1
-		AND p.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))
+		AND p.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
 SELECT n.resource, l.key, 'lock' AS kind,
 	CASE l.mode WHEN 'ExclusiveLock' THEN 'exclusive' ELSE 'shared' END AS mode,
 	CASE WHEN l.granted THEN 'held' ELSE 'waiting' END AS state,

@@ -3,7 +3,7 @@
 CREATE TABLE hotswap.module (
 	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
 	name text NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT now(),
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	PRIMARY KEY (tenant_id, name)
 );
 COMMENT ON TABLE hotswap.module IS 'named units of code';
@@ -12,8 +12,8 @@ CREATE TABLE hotswap.module_version (
 	tenant_id uuid NOT NULL,
 	module text NOT NULL,
 	version text NOT NULL,
-	digest bytea NOT NULL CHECK (length(digest) = 32),
-	published_at timestamptz NOT NULL DEFAULT now(),
+	digest bytea NOT NULL CHECK (pg_catalog.length(digest) = 32),
+	published_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	published_by text NOT NULL,
 	deploy_sql text NOT NULL,
 	verify_sql text,

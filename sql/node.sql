@@ -12,7 +12,7 @@ CREATE TABLE hotswap.node (
 	run_as regrole NOT NULL,
 	schema text,
 	labels jsonb NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT now(),
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	removed_at timestamptz,
 	PRIMARY KEY (tenant_id, id),
 	FOREIGN KEY (tenant_id, environment) REFERENCES hotswap.environment
@@ -30,7 +30,7 @@ CREATE TABLE hotswap.node_module (
 	tenant_id uuid NOT NULL,
 	node_id uuid NOT NULL,
 	module text NOT NULL,
-	swap bigint NOT NULL DEFAULT nextval('hotswap.swap_seq'),
+	swap bigint NOT NULL DEFAULT pg_catalog.nextval('hotswap.swap_seq'),
 	deployment_id uuid NOT NULL,
 	version text,
 	digest bytea,

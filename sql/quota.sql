@@ -26,16 +26,16 @@ SELECT t.id AS tenant_id, r.name AS resource, r.counted,
 	CASE
 		WHEN NOT r.counted THEN coalesce(u.used, 0)
 		WHEN r.name = 'concurrent_deployments' THEN (
-			SELECT count(*) FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT d.status FROM hotswap.deployment d
+			SELECT pg_catalog.count(*) FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT d.status FROM hotswap.deployment d
 				WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d
 			WHERE w.tenant_id = t.id AND d.status NOT IN ('scheduled', 'pending_approval', 'queued'))
 		WHEN r.name = 'modules' THEN (
-			SELECT count(*) FROM hotswap.module m WHERE m.tenant_id = t.id)
+			SELECT pg_catalog.count(*) FROM hotswap.module m WHERE m.tenant_id = t.id)
 		WHEN r.name = 'nodes' THEN (
-			SELECT count(*) FROM hotswap.node n WHERE n.tenant_id = t.id AND n.removed_at IS NULL)
+			SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = t.id AND n.removed_at IS NULL)
 		WHEN r.name = 'stored_bytes' THEN (
-			SELECT coalesce(sum(octet_length(v.deploy_sql)::bigint + coalesce(octet_length(v.verify_sql), 0)
-				+ coalesce(octet_length(v.revert_sql), 0)), 0)::bigint
+			SELECT coalesce(pg_catalog.sum(pg_catalog.octet_length(v.deploy_sql)::bigint + coalesce(pg_catalog.octet_length(v.verify_sql), 0)
+				+ coalesce(pg_catalog.octet_length(v.revert_sql), 0)), 0)::bigint
 			FROM hotswap.module_version v WHERE v.tenant_id = t.id)
 	END AS used
 FROM hotswap.tenant t

@@ -9,9 +9,9 @@ CREATE TABLE hotswap.signing_key (
 	name text NOT NULL,
 	algorithm hotswap.signature_algorithm NOT NULL,
 	public_key text NOT NULL,
-	fingerprint bytea NOT NULL CHECK (length(fingerprint) = 32),
+	fingerprint bytea NOT NULL CHECK (pg_catalog.length(fingerprint) = 32),
 	valid tstzrange NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT now(),
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	created_by text NOT NULL,
 	revoked_at timestamptz,
 	revoked_by text,
@@ -30,7 +30,7 @@ CREATE TABLE hotswap.version_signature (
 	version text NOT NULL,
 	signing_key text NOT NULL,
 	signature bytea NOT NULL,
-	signed_at timestamptz NOT NULL DEFAULT now(),
+	signed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	signed_by text NOT NULL,
 	PRIMARY KEY (tenant_id, module, version, signing_key),
 	FOREIGN KEY (tenant_id, module, version) REFERENCES hotswap.module_version,
@@ -40,7 +40,7 @@ COMMENT ON TABLE hotswap.version_signature IS 'signatures of versions, at most o
 COMMENT ON COLUMN hotswap.version_signature.signed_at IS 'when publish_version() took it';
 
 CREATE VIEW hotswap.signing_keys WITH (security_barrier) AS
-SELECT k.tenant_id, k.name, k.algorithm, encode(k.fingerprint, 'hex') AS fingerprint, k.valid,
+SELECT k.tenant_id, k.name, k.algorithm, pg_catalog.encode(k.fingerprint, 'hex') AS fingerprint, k.valid,
 	k.created_at, k.created_by, k.revoked_at, k.revoked_by, k.revoke_reason, k.public_key
 FROM hotswap.visible_tenants() v (tenant_id)
 	JOIN hotswap.signing_key k ON k.tenant_id = v.tenant_id;
@@ -48,7 +48,7 @@ COMMENT ON VIEW hotswap.signing_keys IS 'signing keys, the revoked ones too';
 
 CREATE VIEW hotswap.signatures WITH (security_barrier) AS
 SELECT s.tenant_id, s.module, s.version, s.signing_key,
-	k.revoked_at IS NULL AND k.valid @> clock_timestamp() AS counts, s.signed_at, s.signed_by
+	k.revoked_at IS NULL AND k.valid @> pg_catalog.clock_timestamp() AS counts, s.signed_at, s.signed_by
 FROM hotswap.visible_tenants() v (tenant_id)
 	JOIN hotswap.version_signature s ON s.tenant_id = v.tenant_id
 	JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key;

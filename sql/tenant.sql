@@ -8,7 +8,7 @@ CREATE TABLE hotswap.tenant (
 	id uuid NOT NULL PRIMARY KEY,
 	name text NOT NULL,
 	status hotswap.tenant_status NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT now(),
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	audit_seq integer NOT NULL DEFAULT 0,
 	audit_hash bytea,
 	tier text NOT NULL DEFAULT 'free' REFERENCES hotswap.tier,
@@ -16,7 +16,7 @@ CREATE TABLE hotswap.tenant (
 	contact_email text,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	status_reason text,
-	status_changed_at timestamptz NOT NULL DEFAULT now()
+	status_changed_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE hotswap.tenant IS 'owners of modules, environments, nodes and deployments; the tenant "default" is made at the first use';
 COMMENT ON COLUMN hotswap.tenant.subdomain IS 'lower case; NULL: it has none, as the tenant "default" and those that are deleted';

@@ -3,10 +3,10 @@
 
 CREATE VIEW hotswap.deployments WITH (security_barrier) AS
 SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priority,
-	(SELECT count(*) FROM hotswap.stage s
+	(SELECT pg_catalog.count(*) FROM hotswap.stage s
 		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
 		AND s.status IN ('succeeded', 'skipped'))::integer AS stages_done,
-	(SELECT count(*) FROM hotswap.stage s
+	(SELECT pg_catalog.count(*) FROM hotswap.stage s
 		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id)::integer AS stages_total,
 	(SELECT s.kind || coalesce(' ' || s.environment, '') FROM hotswap.stage s
 		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
@@ -46,7 +46,7 @@ COMMENT ON VIEW hotswap.queue IS 'deployments that have not ended';
 CREATE VIEW hotswap.environments WITH (security_barrier) AS
 SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_signature, e.min_approvals, e.approvers,
 	e.expires_after, e.allow_self_approval, e.require_comment, e.max_open_reviews,
-	(SELECT count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
+	(SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
 		AND n.environment = e.name AND n.removed_at IS NULL)::integer AS nodes
 FROM hotswap.visible_tenants() v (tenant_id)
 	JOIN hotswap.environment e ON e.tenant_id = v.tenant_id;
@@ -92,7 +92,7 @@ COMMENT ON VIEW hotswap.tenants IS 'tenants, deleted ones too: who they are, the
 
 CREATE VIEW hotswap.tiers WITH (security_barrier) AS
 SELECT t.name, t.rank, t.weight, t.monthly_price_cents,
-	(SELECT coalesce(jsonb_object_agg(q.resource, q.amount), '{}') FROM hotswap.tier_quota q
+	(SELECT coalesce(pg_catalog.jsonb_object_agg(q.resource, q.amount), '{}') FROM hotswap.tier_quota q
 		WHERE q.tier = t.name) AS quotas
 FROM hotswap.tier t
 WHERE EXISTS (SELECT FROM hotswap.visible_tenants());

@@ -39,24 +39,20 @@ static const struct config_enum_entry log_levels[] = {
 	{ "debug1", DEBUG1, false }, { "info", INFO, false }, { "log", LOG, false }, { NULL, 0, false }
 };
 
-/* hotswap.tenant: empty or a UUID. */
+/* hotswap.tenant: empty or a UUID as the server writes it. */
 static bool
 check_tenant(char **newval, void **extra pg_attribute_unused(),
 			 GucSource source pg_attribute_unused())
 {
-	const char *p = *newval;
-	int digits = 0;
+	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	const char *value = *newval;
+	size_t i = 0;
 
-	if (p == NULL || *p == '\0')
+	if (value == NULL || *value == '\0')
 		return true;
-	for (; *p; p++)
-	{
-		if (isxdigit((unsigned char) *p))
-			digits++;
-		else if (*p != '-')
-			break;
-	}
-	if (*p == '\0' && digits == 32 && strlen(*newval) == 36)
+	while (shape[i] && (shape[i] == '-' ? value[i] == '-' : isxdigit((unsigned char) value[i])))
+		i++;
+	if (shape[i] == '\0' && value[i] == '\0')
 		return true;
 	GUC_check_errdetail("It must be empty or a UUID such as 0190163d-8694-739b-aea5-966c26f8ad91.");
 	return false;

@@ -1,9 +1,7 @@
 -- What the install script makes: documented, closed, and proof against the objects of others.
-SELECT plan(16);
+SELECT plan(20);
 
-CREATE TEMP VIEW member AS
-SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'hotswap');
+\ir include/dependencies.psql
 
 SELECT is_empty($$SELECT objid::regprocedure FROM member WHERE classid = 'pg_proc'::regclass AND obj_description(objid, 'pg_proc') IS NULL$$, 'every function has a comment');
 SELECT is_empty($$SELECT objid::regclass FROM member m JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
@@ -32,6 +30,14 @@ SELECT is_empty($$SELECT c.oid::regclass FROM member JOIN pg_class c ON c.oid = 
 	'every key starts with tenant_id');
 SELECT set_eq($$SELECT c.oid::regclass::text FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass WHERE c.relkind IN ('r', 'S')$$,
 	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'hotswap'$$, 'pg_dump carries every table and sequence');
+SELECT cmp_ok((SELECT count(*) FROM inner_member WHERE classid IN ('pg_rewrite'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)), '>', 50::bigint, 'expressions are among them');
+SELECT is_empty('SELECT * FROM foreign_dependency', 'nothing depends on what somebody else made');
+SELECT is_empty($$SELECT objid::regclass FROM inner_member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE a.grantee <> c.relowner AND (c.relkind <> 'v' OR a.privilege_type <> 'SELECT')
+	UNION ALL SELECT attrelid::regclass FROM pg_attribute JOIN inner_member ON attrelid = objid AND classid = 'pg_class'::regclass WHERE attacl IS NOT NULL$$, 'tables and sequences are closed to everybody');
+SELECT is_empty($$SELECT objid::regclass FROM member JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relnamespace <> 'hotswap'::regnamespace UNION ALL
+	SELECT objid::regtype::oid::regclass FROM member JOIN pg_type t ON t.oid = objid AND classid = 'pg_type'::regclass WHERE t.typnamespace <> 'hotswap'::regnamespace$$, 'every table and type is in the schema');
 SELECT is((SELECT count(*) FROM hotswap.installation), 0::bigint, 'nothing is in the tables before the first use: a restore brings it');
 SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'hotswap'), (SELECT default_version FROM pg_available_extensions WHERE name = 'hotswap'), 'the version is that of the control file');
 

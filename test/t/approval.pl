@@ -58,7 +58,7 @@ is(sql("SELECT string_agg(event, ' ' ORDER BY seq) FROM hotswap.audit_log WHERE 
 	'approval.request approval.expire expire', 'expired once, never approved');
 policy(1);
 
-# ---- whoever waits is woken ----
+# ---- whoever waits is woken: by the decision, for nothing else happens while the line is stopped ----
 
 $id = deploy();
 pending($id);
@@ -66,8 +66,10 @@ my $waiter = $node->background_psql('postgres');
 $waiter->query_until(qr/waiting/, "\\echo waiting\nSELECT hotswap.wait_for_approval('$id');\n\\echo woken\n");
 wait_for($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity
 	WHERE query ~ '^SELECT hotswap.wait_for_approval' AND wait_event_type = 'Extension'));
+sql(q(SELECT hotswap.stop_dispatching('so that the deployment does not end')));
 sql("SELECT hotswap.approve('$id', on_behalf_of => 'approver')");
 like($waiter->query_until(qr/woken/, ''), qr/approved/, 'wait_for_approval() returns when somebody else has approved');
+sql('SELECT hotswap.start_dispatching()');
 is(ended($id), 'succeeded', 'and the deployment goes on');
 
 # ---- a hundred people at once ----
