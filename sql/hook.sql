@@ -5,11 +5,13 @@ CREATE TABLE hotswap.hook (
 	stage text NOT NULL CHECK (stage IN ('test', 'validate')),
 	module text NOT NULL,
 	function text NOT NULL,
+	owner regrole NOT NULL,
 	PRIMARY KEY (tenant_id, stage, module, function)
 );
 COMMENT ON TABLE hotswap.hook IS 'functions that a stage calls; an executor logged in as the owner of the function runs it';
 COMMENT ON COLUMN hotswap.hook.module IS 'empty: every module';
 COMMENT ON COLUMN hotswap.hook.function IS 'qualified name; it takes the deployment''s id';
+COMMENT ON COLUMN hotswap.hook.owner IS 'of the function, when it was registered: what has that name later and belongs to somebody else is not called';
 
 CREATE FUNCTION hotswap.register_hook(stage text, function regprocedure, module text DEFAULT NULL,
 		tenant uuid DEFAULT NULL) RETURNS void

@@ -21,6 +21,7 @@
 #include "db.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "taskrole.h"
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -32,10 +33,10 @@
 PG_FUNCTION_INFO_V1(hotswap_register_hook);
 PG_FUNCTION_INFO_V1(hotswap_remove_hook);
 
-static DbStatement insert_hook = DB_STATEMENT(
-	"INSERT INTO hotswap.hook (tenant_id, stage, module, function) VALUES ($1, $2, $3, $4)"
-	" ON CONFLICT DO NOTHING",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+static DbStatement insert_hook =
+	DB_STATEMENT("INSERT INTO hotswap.hook (tenant_id, stage, module, function, owner)"
+				 " VALUES ($1, $2, $3, $4, $5::regrole) ON CONFLICT DO NOTHING",
+				 UUIDOID, TEXTOID, TEXTOID, TEXTOID, OIDOID);
 
 static DbStatement delete_hook = DB_STATEMENT(
 	"DELETE FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2 AND module = $3 AND function = $4",
@@ -48,6 +49,7 @@ typedef struct Hook
 	char *stage;
 	char *module;   /* NULL: every module */
 	char *function; /* qualified name */
+	Oid owner;      /* of the function; register_hook() only */
 } Hook;
 
 static char *
@@ -117,10 +119,7 @@ read_function_name(FunctionCallInfo fcinfo)
 static void
 check_signature(const Hook *h, Form_pg_proc form)
 {
-	bool one_uuid = form->pronargs == 1 && form->proargtypes.values[0] == UUIDOID;
-	bool result = (form->prorettype == BOOLOID || form->prorettype == VOIDOID) && !form->proretset;
-
-	if (form->prokind != PROKIND_FUNCTION || !one_uuid || !result)
+	if (!hook_fits(form))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s cannot be a hook", h->function),
@@ -171,7 +170,7 @@ write_hook(const Hook *h, DbStatement *stmt, const char *event)
 	bool written;
 	Datum args[] = { UUIDPGetDatum(&h->tenant), CStringGetTextDatum(h->stage),
 					 CStringGetTextDatum(h->module ? h->module : ""),
-					 CStringGetTextDatum(h->function) };
+					 CStringGetTextDatum(h->function), ObjectIdGetDatum(h->owner) };
 
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
@@ -211,7 +210,8 @@ hotswap_register_hook(PG_FUNCTION_ARGS)
 	tuple = read_function(fcinfo, &hook);
 	form = (Form_pg_proc) GETSTRUCT(tuple);
 	check_signature(&hook, form);
-	check_owner(&hook, form->proowner);
+	hook.owner = form->proowner;
+	check_owner(&hook, hook.owner);
 	ReleaseSysCache(tuple);
 	if (!write_hook(&hook, &insert_hook, "register_hook"))
 		ereport(ERROR,

@@ -37,6 +37,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timeout.h"
 #include "uuid7.h"
 
@@ -267,21 +268,40 @@ run_script(Job *job, const char *name, const char *sql)
 	job->script = job->statement = NULL;
 }
 
+/*
+ * The function of a hook and its result type.  Since the role of the task was found, another one may have
+ * taken the name: it must still be that role's, and fit.
+ */
+static Oid
+find_hook(const Job *job, Oid *type)
+{
+	Oid function = hook_function(job->hook);
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						errmsg("function %s(uuid) does not exist", job->hook)));
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	*type = form->prorettype;
+	if (form->proowner != GetUserId() || !hook_fits(form))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("function %s(uuid) is not the one that was registered", job->hook)));
+	ReleaseSysCache(tuple);
+	return function;
+}
+
 static void
 run_hook(Job *job)
 {
-	Oid function = hook_function(job->hook);
-	Datum id = UUIDPGetDatum(&job->key.deployment);
 	Oid type;
+	Oid function = find_hook(job, &type);
+	Datum id = UUIDPGetDatum(&job->key.deployment);
 	Datum result;
 	bool armed;
 	LOCAL_FCINFO(fcinfo, 1);
 	FmgrInfo flinfo;
 
-	if (!OidIsValid(function))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-						errmsg("function %s(uuid) does not exist", job->hook)));
-	type = get_func_rettype(function);
 	job->script = "hook";
 	pgstat_report_activity(STATE_RUNNING, job->hook);
 	armed = arm_limit();

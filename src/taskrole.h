@@ -5,6 +5,7 @@
 #ifndef HOTSWAP_TASKROLE_H
 #define HOTSWAP_TASKROLE_H
 
+#include "catalog/pg_proc.h"
 #include "utils/uuid.h"
 
 /* Inside a scope; node NULL: the owner of the hook.  InvalidOid and what is wrong where it cannot run. */
@@ -13,5 +14,7 @@ extern Oid task_role(const pg_uuid_t *tenant, const pg_uuid_t *node, const char 
 
 /* The function registered under a name, InvalidOid if it is gone. */
 extern Oid hook_function(const char *hook);
+
+extern bool hook_fits(Form_pg_proc form);
 
 #endif /* HOTSWAP_TASKROLE_H */

@@ -42,6 +42,8 @@
 #define DISMISS_LIMIT_MS 5000 /* how long to wait for executors at the end */
 #define HOUSEKEEPING_MS (60 * 60 * 1000)
 #define LOCK_TIMEOUT "1s" /* of the dispatcher's own statements */
+#define DEADLOCK_TIMEOUT \
+	"100ms" /* short: of two that deadlock, say with DROP EXTENSION, it gives way */
 
 static DatabaseSlot *slot;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
@@ -495,6 +497,7 @@ hotswap_dispatcher_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	pgstat_report_appname("hotswap dispatcher");
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("deadlock_timeout", DEADLOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
 	if (!extension_fits())
 		leave_for_good();

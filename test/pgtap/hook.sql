@@ -1,5 +1,5 @@
 -- Hooks: register_hook(), remove_hook() (src/hook.c).
-SELECT plan(53);
+SELECT plan(57);
 
 \ir include/refusal.psql
 
@@ -111,6 +111,22 @@ SELECT lives_ok($$SELECT hotswap.register_hook('test', 'smoke(uuid)', tenant => 
 UPDATE hotswap.tenant SET status = 'suspended' WHERE name = 'second';
 SELECT throws_ok($$SELECT hotswap.remove_hook('test', 'smoke(uuid)', tenant => '00000000-0000-7000-8000-0000000000aa')$$, 'YH003',
 	'tenant 00000000-0000-7000-8000-0000000000aa is not active', 'a suspended tenant');
+
+-- A name that somebody else has taken: the owner of a function is who agreed to its being called.
+CREATE TABLE called (who name);
+GRANT INSERT ON called TO PUBLIC;
+CREATE FUNCTION mine(uuid) RETURNS void LANGUAGE sql AS 'INSERT INTO called VALUES (current_user)';
+ALTER FUNCTION mine(uuid) OWNER TO hotswap_test_hook;
+SELECT hotswap.register_hook('test', 'mine(uuid)', 'taken') \g /dev/null
+SELECT is((SELECT owner::text COLLATE "default" FROM hotswap.hook WHERE module = 'taken'), 'hotswap_test_hook', 'the owner is remembered');
+DELETE FROM hotswap.hook WHERE module = '';
+ALTER FUNCTION mine(uuid) OWNER TO hotswap_test_hook_other;
+SELECT hotswap.publish_version('taken', '1', 'SELECT 1') \g /dev/null
+SELECT hotswap.deploy('taken', '1', 'development') AS taken \gset
+SELECT is(hotswap.wait(:'taken', '60 s'), 'failed', 'the stage fails');
+SELECT is(sqlstate || ': ' || message, '42501: function public.mine(uuid) belongs to role "hotswap_test_hook_other" and is not registered as that role''s', 'and says why')
+FROM hotswap.tasks WHERE deployment_id = :'taken';
+SELECT is_empty('SELECT FROM called', 'it was not called');
 
 DROP OWNED BY hotswap_test_hook, hotswap_test_hook_other, hotswap_test_hook_nologin CASCADE;
 DROP ROLE hotswap_test_hook, hotswap_test_hook_other, hotswap_test_hook_nologin;
