@@ -54,7 +54,9 @@ ballot_open(Ballot *b, const AuditActor *actor, Oid caller)
 					   psprintf("act on behalf of \"%s\"", b->person.name));
 	b->approval = approval_choose(&b->d, b->environment);
 	if (!approval_policy_load(&b->d.tenant, b->approval->environment, &b->policy))
-		elog(ERROR, "environment \"%s\" has disappeared", b->approval->environment);
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such environment: \"%s\"", b->approval->environment),
+						errdetail("It was removed with its tenant.")));
 }
 
 /* Raises 55000 for an event that is not legal, or when it comes too late. */

@@ -1,6 +1,6 @@
 -- The life of a tenant: src/tenant_lifecycle.c, src/tenant_removal.c, src/subdomain.c.
 -- Deprovisioning against concurrent requests is tested in test/specs/tenant.spec.
-SELECT plan(130);
+SELECT plan(132);
 \ir include/refusal.psql
 
 -- Creation, as the first thing that is done in a fresh database.
@@ -166,6 +166,8 @@ SELECT is(hotswap.delete_tenant(:'t'), 'deleted', 'deleted');
 SELECT results_eq(format($$SELECT name, subdomain, contact_email, status::text, status_reason, metadata FROM hotswap.tenant WHERE id = %L$$, :'t'),
 	$$VALUES ('deleted', NULL::text, NULL::text, 'deleted', NULL::text, '{}'::jsonb)$$, 'and forgotten');
 SELECT results_eq(format($$SELECT name COLLATE "C" FROM pg_temp.rows_of(%L) WHERE n > 0 ORDER BY 1$$, :'t'), $$VALUES ('approval' COLLATE "C"), ('deployment'), ('stage'), ('task')$$, 'what is left');
+SELECT throws_ok('SELECT hotswap.' || format(call, :'gated'), 'P0002', 'no such environment: "production"', 'nobody can act on what is left: ' || call)
+FROM unnest('{"approve(%L, ''production'')", "close_bypass_review(%L, ''production'', ''x'')"}'::text[]) call;
 SELECT is_empty('SELECT * FROM hotswap.verify_audit()', 'the audit log is whole');
 SELECT results_eq(format($$SELECT event, before, after, reason FROM hotswap.audit_log WHERE subject_id = %L AND event IN ('activate', 'suspend', 'resume', 'deprovision', 'delete') ORDER BY seq$$, :'t'),
 	$$VALUES ('activate', 'provisioning', 'active', NULL::text), ('suspend', 'active', 'suspended', 'unpaid'), ('resume', 'suspended', 'active', NULL),
