@@ -22,6 +22,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
+#include "uuid7.h"
 
 static DbStatement policy_query = DB_STATEMENT(
 	"SELECT min_approvals, approvers::oid[], expires_after, allow_self_approval, require_comment,"
@@ -188,10 +189,9 @@ approval_choose(const Deployment *d, const char *environment)
 	}
 	if (chosen == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						environment ?
-							errmsg("deployment %s has no approval for environment \"%s\"",
-								   deployment_id_text(&d->id), environment) :
-							errmsg("deployment %s has no approval", deployment_id_text(&d->id))));
+						environment ? errmsg("deployment %s has no approval for environment \"%s\"",
+											 uuid_text(&d->id), environment) :
+									  errmsg("deployment %s has no approval", uuid_text(&d->id))));
 	return chosen;
 }
 

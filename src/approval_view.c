@@ -23,6 +23,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "uuid7.h"
 #include "waitloop.h"
 
 PG_FUNCTION_INFO_V1(hotswap_wait_for_approval);
@@ -97,7 +98,7 @@ hotswap_wait_for_approval(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot wait for an approval of deployment %s, which this transaction has "
 						"requested or changed",
-						deployment_id_text(&a.d.id)),
+						uuid_text(&a.d.id)),
 				 errhint("Nobody can vote before the transaction has committed.")));
 		wait_require("the end of the approval", "look at the view approvals");
 		decided = wait_until(&a.d.id, is_decided, &a, end);

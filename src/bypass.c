@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "tenant.h"
 #include "utils/builtins.h"
+#include "uuid7.h"
 #include "vote.h"
 
 PG_FUNCTION_INFO_V1(hotswap_bypass_approval);
@@ -138,7 +139,7 @@ hotswap_close_bypass_review(PG_FUNCTION_ARGS)
 	if (db_run(&find_review, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("deployment %s has no open review for environment \"%s\"",
-							   deployment_id_text(&b.id), b.environment)));
+							   uuid_text(&b.id), b.environment)));
 	args[3] = Int32GetDatum(db_int32(0, 1));
 	check_reviewer(&b, db_text(0, 2));
 	args[4] = CStringGetTextDatum(b.person.name);

@@ -200,7 +200,7 @@ hotswap_revoke_delegation(PG_FUNCTION_ARGS)
 	tenant_lock_for_change(&tenant);
 	if (db_run(&lock_delegation, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such delegation in force: %s", deployment_id_text(&id))));
+						errmsg("no such delegation in force: %s", uuid_text(&id))));
 	delegator = db_oid(0, 1);
 	delegate = db_text(0, 2);
 	if (scope.caller != delegator)

@@ -126,17 +126,11 @@ typedef struct Request
 	bool is_protected;      /* the path has a protected environment */
 } Request;
 
-char *
-deployment_id_text(const pg_uuid_t *id)
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
-}
-
 void
 deployment_refuse_missing(const pg_uuid_t *id)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-					errmsg("no such deployment: %s", deployment_id_text(id))));
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such deployment: %s", uuid_text(id))));
 }
 
 /*
@@ -233,7 +227,7 @@ deployment_save(Deployment *d)
 	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
 		ereport(hotswap_log_level,
-				(errmsg("deployment %s of %s %s to %s: %s", deployment_id_text(&d->id), d->module,
+				(errmsg("deployment %s of %s %s to %s: %s", uuid_text(&d->id), d->module,
 						d->version, d->environment, deployment_machine.statuses[d->status]),
 				 errhidestmt(true)));
 }
@@ -506,9 +500,8 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 	access_require(&tenant, scope.caller, CAPABILITY_DEPLOYER, "cancel a deployment");
 	deployment_lock_existing(&d, &id, &actor);
 	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("deployment %s is already being cancelled", deployment_id_text(&id))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("deployment %s is already being cancelled", uuid_text(&id))));
 	deployment_cancel(&d, reason);
 	db_leave(&scope);
 	return deployment_status_datum(fcinfo, d.status);
@@ -530,8 +523,7 @@ require_free_module(const Deployment *d)
 			 errmsg("cannot resume the rollback while another deployment of module \"%s\" is "
 					"running",
 					d->module),
-			 errdetail("It is deployment %s.", deployment_id_text(&other)),
-			 errhint("Wait for its end.")));
+			 errdetail("It is deployment %s.", uuid_text(&other)), errhint("Wait for its end.")));
 }
 
 /*

@@ -57,7 +57,6 @@ extern void deployment_cancel(Deployment *d, char *reason);
 extern void deployment_due(const Deployment *d, TimestampTz due);
 extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
 extern Datum status_value(Oid type, const Machine *machine, int status);
-extern char *deployment_id_text(const pg_uuid_t *id);
 pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
 
 #define deployment_status_datum(fcinfo, status) status_datum(fcinfo, &deployment_machine, status)

@@ -20,6 +20,7 @@
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "uuid7.h"
 #include "worker/pool.h"
 #include "worker/shmem.h"
 
@@ -160,7 +161,7 @@ explain_lanes(Explanation *e)
 		add(e,
 			db_bool(i, 5) ? "another deployment is in the lane" : "another deployment goes first",
 			psprintf("Version \"%s\" to %s is %s.", db_text(i, 3), db_text(i, 4), db_text(i, 2)),
-			psprintf("the end of deployment %s", deployment_id_text(&id)));
+			psprintf("the end of deployment %s", uuid_text(&id)));
 	}
 }
 
@@ -180,7 +181,7 @@ explain_limit(Explanation *e, int64 limit)
 	{
 		pg_uuid_t id = db_uuid(i, 1);
 
-		appendStringInfo(&ids, "%s%s", i > 0 ? ", " : "", deployment_id_text(&id));
+		appendStringInfo(&ids, "%s%s", i > 0 ? ", " : "", uuid_text(&id));
 	}
 	add(e,
 		psprintf("the tenant has " INT64_FORMAT " of " INT64_FORMAT " deployments running", running,

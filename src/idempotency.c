@@ -32,6 +32,7 @@
 #include "tenant.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "uuid7.h"
 
 /* A key can be purged between our failed insert and our look-up, but hardly this often. */
 #define CLAIM_TRIES 10
@@ -73,9 +74,7 @@ idempotency_find(const pg_uuid_t *tenant, const char *scope, const char *key,
 		memcmp(VARDATA_ANY(stored), fingerprint, DIGEST_LENGTH) != 0)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_KEY_REUSED),
 						errmsg("idempotency key \"%s\" was used with another request", key),
-						errdetail("Its request led to deployment %s.",
-								  DatumGetCString(
-									  DirectFunctionCall1(uuid_out, UUIDPGetDatum(deployment)))),
+						errdetail("Its request led to deployment %s.", uuid_text(deployment)),
 						errhint("Send the same arguments again, or use another key.")));
 	return true;
 }

@@ -16,6 +16,7 @@
 #include "guc.h"
 #include "job.h"
 #include "utils/builtins.h"
+#include "uuid7.h"
 
 static DbStatement record_success = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = 'succeeded', finished_at = $6, sqlstate = NULL, message = NULL,"
@@ -88,8 +89,8 @@ static Jsonb *
 audit_job(const Job *job)
 {
 	return audit_detail("kind", task_kind_names[job->kind], "node",
-						job->has_node ? deployment_id_text(&job->node) : NULL, "hook", job->hook,
-						"attempt", psprintf("%d", job->attempt), NULL);
+						job->has_node ? uuid_text(&job->node) : NULL, "hook", job->hook, "attempt",
+						psprintf("%d", job->attempt), NULL);
 }
 
 /*

@@ -85,12 +85,6 @@ typedef struct NodeRequest
 	Jsonb *labels;
 } NodeRequest;
 
-static char *
-uuid_text(const pg_uuid_t *uuid)
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
-}
-
 /* ---- arguments ---- */
 
 static char *

@@ -13,6 +13,7 @@
 #include "plan.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "uuid7.h"
 
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
 const char *const task_kind_names[] = { "swap", "verify", "hook", "revert" };
@@ -380,8 +381,8 @@ plan_save_tasks(Deployment *d, List *tasks)
 			audit_change(d, "task", task->event, task_machine.statuses[task->saved_status],
 						 task_machine.statuses[task->status],
 						 audit_detail("kind", task_kind_names[task->kind], "node",
-									  task->has_node ? deployment_id_text(&task->node) : NULL,
-									  "attempt", psprintf("%d", task->attempt), NULL),
+									  task->has_node ? uuid_text(&task->node) : NULL, "attempt",
+									  psprintf("%d", task->attempt), NULL),
 						 task->message);
 		task->saved_status = task->status;
 		task->event = NULL;

@@ -23,6 +23,7 @@
 #include "tier.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "uuid7.h"
 #include "worker/wakeup.h"
 
 PG_FUNCTION_INFO_V1(hotswap_set_quota);
@@ -134,8 +135,8 @@ change_quota(FunctionCallInfo fcinfo, const NullableDatum *amount)
 		(void) db_run(&write_quota, args, nulls);
 	else if (db_run(&delete_quota, args, NULL) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("tenant %s has no quota of its own of %s",
-														tenant_text(&tenant), resource)));
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("tenant %s has no quota of its own of %s", uuid_text(&tenant), resource)));
 	audit_tenant(&actor, &tenant, amount ? "set_quota" : "clear_quota", before,
 				 amount ? quota_text(amount_text(*amount)) : NULL, NULL,
 				 audit_detail("resource", resource, NULL));
@@ -207,7 +208,7 @@ quota_require_fit(const pg_uuid_t *tenant, const char *tier)
 	if (db_run(&find_excess, args, NULL) > 0)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("tenant %s uses more of %s than tier \"%s\" gives",
-							   tenant_text(tenant), db_text(0, 1), tier),
+							   uuid_text(tenant), db_text(0, 1), tier),
 						errdetail("It uses %lld; the tier gives %lld.", (long long) db_int64(0, 2),
 								  (long long) db_int64(0, 3))));
 }

@@ -16,7 +16,7 @@
 #include <openssl/x509.h>
 
 #include "signature.h"
-#include "utils/builtins.h"
+#include "uuid7.h"
 
 #define RSA_BITS_MIN 2048
 
@@ -30,9 +30,8 @@ char *
 signature_payload(const pg_uuid_t *tenant, const char *module, const char *version,
 				  const uint8 *digest)
 {
-	return psprintf("hotswap-module-v1\n%s\n%s\n%s\n%s\n",
-					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(tenant))), module,
-					version, digest_hex(digest));
+	return psprintf("hotswap-module-v1\n%s\n%s\n%s\n%s\n", uuid_text(tenant), module, version,
+					digest_hex(digest));
 }
 
 /* Says why it failed, in libcrypto's words where it has some. */

@@ -339,7 +339,7 @@ require_latest(const Job *job)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node \"%s\" runs what another deployment has swapped in since",
 							   job->node_name),
-						errdetail("It is deployment %s.", deployment_id_text(&latest))));
+						errdetail("It is deployment %s.", uuid_text(&latest))));
 }
 
 static void
@@ -440,7 +440,7 @@ describe(void *arg)
 	Job *job = arg;
 
 	errcontext("%s task of deployment %s%s%s", task_kind_names[job->kind],
-			   deployment_id_text(&job->key.deployment), job->node_name ? " on node " : "",
+			   uuid_text(&job->key.deployment), job->node_name ? " on node " : "",
 			   job->node_name ? job->node_name : "");
 }
 

@@ -107,12 +107,6 @@ tenant_argument(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? tenant_current() : *PG_GETARG_UUID_P(n);
 }
 
-char *
-tenant_text(const pg_uuid_t *tenant)
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(tenant)));
-}
-
 bool
 tenant_is_default(const pg_uuid_t *tenant)
 {
@@ -123,7 +117,7 @@ pg_noreturn static void
 refuse_missing(const pg_uuid_t *tenant)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such tenant: %s", tenant_text(tenant))));
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such tenant: %s", uuid_text(tenant))));
 }
 
 /* Raises P0002 (status NULL: there is no such tenant) or YH003. */
@@ -134,7 +128,7 @@ tenant_require_active(const pg_uuid_t *tenant, const char *status)
 		refuse_missing(tenant);
 	if (strcmp(status, "active") != 0)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE),
-						errmsg("tenant %s is not active", tenant_text(tenant)),
+						errmsg("tenant %s is not active", uuid_text(tenant)),
 						errdetail("It is %s.", status)));
 }
 

@@ -29,7 +29,6 @@ extern void tenant_enter(const pg_uuid_t *tenant);
 extern void tenant_enter_active(const pg_uuid_t *tenant);
 extern void tenant_close(const pg_uuid_t *tenant);
 extern bool tenant_is_default(const pg_uuid_t *tenant);
-extern char *tenant_text(const pg_uuid_t *tenant);
 extern void tenant_make_environments(const pg_uuid_t *tenant);
 extern void installation_ensure(void);
 extern void installation_lock(void);

@@ -15,6 +15,7 @@
 #include "tenant.h"
 #include "tenant_removal.h"
 #include "utils/snapmgr.h"
+#include "uuid7.h"
 
 #define BATCH 100 /* deployments whose memory is given back together */
 
@@ -74,7 +75,7 @@ cancel_one(const pg_uuid_t *tenant, const pg_uuid_t *id, const AuditActor *actor
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not serialize access due to a concurrent request of "
 							   "deployment %s",
-							   deployment_id_text(id))));
+							   uuid_text(id))));
 	/* meanwhile it may have started, or have ended; what is being cancelled already goes on */
 	if ((has_started(d.status) && !running) || d.cancel_requested_at != TIME_NULL ||
 		!machine_allows(&deployment_machine, d.status, DEPLOYMENT_CANCEL))
@@ -131,8 +132,8 @@ tenant_require_idle(const pg_uuid_t *tenant)
 		return;
 	id = db_uuid(0, 1);
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("tenant %s has deployments that have not ended", tenant_text(tenant)),
-					errdetail("Deployment %s is %s.", deployment_id_text(&id), db_text(0, 2)),
+					errmsg("tenant %s has deployments that have not ended", uuid_text(tenant)),
+					errdetail("Deployment %s is %s.", uuid_text(&id), db_text(0, 2)),
 					errhint("Wait for its end, or cancel it.")));
 }
 

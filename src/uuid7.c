@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "uuid7.h"
 
@@ -44,4 +45,11 @@ uuid7_floor(TimestampTz at, pg_uuid_t *result)
 	memset(result, 0, sizeof(*result));
 	put_time(at, result);
 	result->data[8] = 0x80;
+}
+
+/* As users write it. */
+char *
+uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
 }

@@ -22,6 +22,7 @@
 #include "plan.h"
 #include "tenant.h"
 #include "utils/builtins.h"
+#include "uuid7.h"
 #include "vote.h"
 
 PG_FUNCTION_INFO_V1(hotswap_approve);
@@ -75,11 +76,11 @@ static void
 refuse_self(const Ballot *b)
 {
 	if (!b->policy.allow_self && person_is_requester(&b->person, b->d.requested_by, b->d.login))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("\"%s\" may not vote on deployment %s", b->person.name,
-							   deployment_id_text(&b->id)),
-						errdetail("It was requested by \"%s\", logged in as \"%s\".",
-								  b->d.requested_by, b->d.login)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("\"%s\" may not vote on deployment %s", b->person.name, uuid_text(&b->id)),
+				 errdetail("It was requested by \"%s\", logged in as \"%s\".", b->d.requested_by,
+						   b->d.login)));
 }
 
 static void
@@ -273,11 +274,11 @@ remove_vote(Ballot *b)
 					 Int32GetDatum(b->approval->round), CStringGetTextDatum(b->person.key) };
 
 	if (db_run(&delete_vote, args, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("\"%s\" has not voted on deployment %s", b->person.name,
-							   deployment_id_text(&b->id)),
-						errdetail("The approval is the one for environment \"%s\", round %d.",
-								  b->approval->environment, b->approval->round)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("\"%s\" has not voted on deployment %s", b->person.name, uuid_text(&b->id)),
+				 errdetail("The approval is the one for environment \"%s\", round %d.",
+						   b->approval->environment, b->approval->round)));
 	ballot_audit(b, "approval.retract_vote", b->comment, NULL);
 }
 

@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tenant.h"
+#include "uuid7.h"
 #include "waitloop.h"
 
 PG_FUNCTION_INFO_V1(hotswap_wait);
@@ -64,7 +65,7 @@ refuse_own(const pg_uuid_t *id)
 		ERROR,
 		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		 errmsg("cannot wait for deployment %s, which this transaction has requested or changed",
-				deployment_id_text(id)),
+				uuid_text(id)),
 		 errhint("It cannot move before the transaction has committed.")));
 }
 
