@@ -29,7 +29,6 @@
 #include "db.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/supportnodes.h"
 #include "tenant.h"
@@ -42,6 +41,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "word.h"
 
 PG_FUNCTION_INFO_V1(hotswap_grant_access);
 PG_FUNCTION_INFO_V1(hotswap_revoke_access);
@@ -210,15 +210,6 @@ right_applies(uint64 row, Oid role, TimestampTz *until)
 }
 
 static int
-capability_number(const char *name)
-{
-	for (int i = 0; i < CAPABILITY_COUNT; i++)
-		if (strcmp(capability_names[i], name) == 0)
-			return i;
-	return -1;
-}
-
-static int
 compute_mask(const pg_uuid_t *tenant, Oid role, TimestampTz *until)
 {
 	Datum args[] = { TimestampTzGetDatum(GetCurrentTimestamp()), UUIDPGetDatum(tenant) };
@@ -235,7 +226,7 @@ compute_mask(const pg_uuid_t *tenant, Oid role, TimestampTz *until)
 	count = db_run_snapshot(&rights_in_tenant, args, GetLatestSnapshot());
 	for (uint64 i = 0; i < count; i++)
 		if (right_applies(i, role, until))
-			mask |= included[capability_number(db_text(i, 3))];
+			mask |= included[word_parse(db_text(i, 3), capability_names, CAPABILITY_COUNT)];
 	db_leave(&scope);
 	return mask;
 }
@@ -466,28 +457,13 @@ hotswap_access_changed(PG_FUNCTION_ARGS)
 
 /* ---- grant_access(), revoke_access() ---- */
 
-static char *
-arg_capability(FunctionCallInfo fcinfo, int n)
-{
-	char *name = arg_text(fcinfo, n, "capability", NAME_LIMIT);
-	StringInfoData known;
-
-	if (capability_number(name) >= 0)
-		return name;
-	initStringInfo(&known);
-	for (int i = 0; i < CAPABILITY_COUNT; i++)
-		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", capability_names[i]);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown capability: \"%s\"", name),
-			 errdetail("It must be one of: %s.", known.data)));
-}
-
 /* Runs insert_access or delete_access with its audit event; false if no row was written. */
 static bool
 change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event)
 {
 	Oid role = arg_oid(fcinfo, 0, "role");
-	char *capability = arg_capability(fcinfo, 1);
+	const char *capability =
+		capability_names[arg_word(fcinfo, 1, "capability", capability_names, CAPABILITY_COUNT)];
 	bool all = arg_bool(fcinfo, 3, "all_tenants");
 	pg_uuid_t tenant = all ? tenant_default() : tenant_argument(fcinfo, 2);
 	Datum args[] = { UUIDPGetDatum(&tenant), ObjectIdGetDatum(role),

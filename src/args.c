@@ -9,10 +9,12 @@
 #include "access/detoast.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "word.h"
 
 /* Values in messages are cut at this many bytes. */
 #define SHOWN_BYTES 100
@@ -57,6 +59,24 @@ arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 {
 	refuse_null(fcinfo, n, word);
 	return arg_text_value(PG_GETARG_DATUM(n), word, limit);
+}
+
+/* The number of one of the known words. */
+int
+arg_word(FunctionCallInfo fcinfo, int n, const char *word, const char *const *known, int count)
+{
+	char *value = arg_text(fcinfo, n, word, NAME_LIMIT);
+	int number = word_find(value, known, count);
+	StringInfoData list;
+
+	if (number >= 0)
+		return number;
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", known[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown %s: \"%s\"", word, value),
+			 errdetail("It must be one of: %s.", list.data)));
 }
 
 char *

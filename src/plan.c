@@ -14,6 +14,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "uuid7.h"
+#include "word.h"
 
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
 const char *const task_kind_names[] = { "swap", "verify", "hook", "revert" };
@@ -69,15 +70,6 @@ typedef struct Column
 	int count;
 } Column;
 
-static int
-kind_parse(const char *const *names, int count, const char *name)
-{
-	for (int i = 0; i < count; i++)
-		if (strcmp(names[i], name) == 0)
-			return i;
-	elog(ERROR, "unknown kind \"%s\"", name);
-}
-
 List *
 plan_load_stages(const Deployment *d)
 {
@@ -90,7 +82,7 @@ plan_load_stages(const Deployment *d)
 		Stage *stage = palloc0(sizeof(Stage));
 
 		stage->ordinal = db_int32(i, 1);
-		stage->kind = kind_parse(stage_kind_names, lengthof(stage_kind_names), db_text(i, 2));
+		stage->kind = word_parse(db_text(i, 2), stage_kind_names, lengthof(stage_kind_names));
 		stage->status = stage->saved_status = machine_parse(&stage_machine, db_text(i, 3));
 		stage->environment = db_text(i, 4);
 		stage->started_at = db_time(i, 5, TIME_NULL);
@@ -114,7 +106,7 @@ plan_load_tasks(const Deployment *d, int stage)
 
 		task->stage = stage;
 		task->ordinal = db_int32(i, 1);
-		task->kind = kind_parse(task_kind_names, lengthof(task_kind_names), db_text(i, 2));
+		task->kind = word_parse(db_text(i, 2), task_kind_names, lengthof(task_kind_names));
 		task->status = task->saved_status = machine_parse(&task_machine, db_text(i, 3));
 		task->wave = db_int32(i, 4);
 		task->attempt = db_int32(i, 5);

@@ -15,7 +15,6 @@
 #include "db.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "lib/stringinfo.h"
 #include "pipeline.h"
 #include "scan.h"
 #include "tenant.h"
@@ -25,27 +24,34 @@ PG_FUNCTION_INFO_V1(hotswap_set_rule);
 PG_FUNCTION_INFO_V1(hotswap_rule_list);
 PG_FUNCTION_INFO_V1(hotswap_lint_version);
 
-/* In the order of the enum. */
+/* Both in the order of the enum. */
+const char *const rule_names[RULE_COUNT] = { "security_definer_search_path",
+											 "grant_to_public",
+											 "alter_system",
+											 "copy_program",
+											 "create_extension",
+											 "untrusted_language",
+											 "drop_table",
+											 "truncate",
+											 "dynamic_do" };
+
 const RuleInfo rule_info[RULE_COUNT] = {
-	{ "security_definer_search_path", RULE_WARN,
+	{ RULE_WARN,
 	  "CREATE or ALTER FUNCTION that leaves a SECURITY DEFINER function without a pinned search_path",
 	  "Write SET search_path = its schemas, pg_temp in the statement that says SECURITY DEFINER." },
-	{ "grant_to_public", RULE_WARN, "GRANT to PUBLIC, also as default privileges",
-	  "Grant to a role." },
-	{ "alter_system", RULE_DENY, "ALTER SYSTEM",
-	  "Settings of the server are no part of a module." },
-	{ "copy_program", RULE_DENY, "COPY from or to a program of the server",
+	{ RULE_WARN, "GRANT to PUBLIC, also as default privileges", "Grant to a role." },
+	{ RULE_DENY, "ALTER SYSTEM", "Settings of the server are no part of a module." },
+	{ RULE_DENY, "COPY from or to a program of the server",
 	  "Load the data from outside, or with COPY and a file." },
-	{ "create_extension", RULE_WARN, "CREATE EXTENSION, and ALTER EXTENSION UPDATE",
+	{ RULE_WARN, "CREATE EXTENSION, and ALTER EXTENSION UPDATE",
 	  "Let an administrator of the database install it." },
-	{ "untrusted_language", RULE_WARN,
-	  "functions and DO blocks in a language that is not known as trusted",
+	{ RULE_WARN, "functions and DO blocks in a language that is not known as trusted",
 	  "Use SQL, PL/pgSQL or another trusted language." },
-	{ "drop_table", RULE_WARN,
+	{ RULE_WARN,
 	  "DROP TABLE, DROP SCHEMA CASCADE, DROP OWNED and DROP COLUMN, but in a revert script",
 	  "Rename it, and drop it by hand when nothing needs it any more." },
-	{ "truncate", RULE_WARN, "TRUNCATE", "Delete what has to go by a condition." },
-	{ "dynamic_do", RULE_WARN, "DO blocks that execute text, or are not in PL/pgSQL",
+	{ RULE_WARN, "TRUNCATE", "Delete what has to go by a condition." },
+	{ RULE_WARN, "DO blocks that execute text, or are not in PL/pgSQL",
 	  "Write the statements themselves." },
 };
 
@@ -72,72 +78,10 @@ static DbStatement delete_rule =
 				 " WHERE tenant_id = $1 AND environment = $2 AND rule = $3::hotswap.static_rule",
 				 UUIDOID, TEXTOID, TEXTOID);
 
-/* ---- words ---- */
-
-/* One of the words, or -1. */
-static int
-find_word(const char *word, const char *const *words, int count)
-{
-	for (int i = 0; i < count; i++)
-		if (strcmp(word, words[i]) == 0)
-			return i;
-	return -1;
-}
-
-static void
-rule_words(const char **words)
-{
-	for (int i = 0; i < RULE_COUNT; i++)
-		words[i] = rule_info[i].name;
-}
-
-/* The value of an enum of the database. */
-static int
-parse_stored(const char *word, const char *const *words, int count)
-{
-	int value = find_word(word, words, count);
-
-	if (value < 0)
-		elog(ERROR, "unknown value: \"%s\"", word);
-	return value;
-}
-
-Rule
-rule_parse(const char *name)
-{
-	const char *words[RULE_COUNT];
-
-	rule_words(words);
-	return (Rule) parse_stored(name, words, RULE_COUNT);
-}
-
-RuleAction
-rule_action_parse(const char *name)
-{
-	return (RuleAction) parse_stored(name, rule_actions, RULE_ACTION_COUNT);
-}
-
-/* An argument that must be one of the words. */
-static char *
-arg_word(FunctionCallInfo fcinfo, int n, const char *what, const char *const *words, int count)
-{
-	char *word = arg_text(fcinfo, n, what, NAME_LIMIT);
-	StringInfoData known;
-
-	if (find_word(word, words, count) >= 0)
-		return word;
-	initStringInfo(&known);
-	for (int i = 0; i < count; i++)
-		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", words[i]);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown %s: \"%s\"", what, word),
-			 errdetail("It must be one of: %s.", known.data)));
-}
-
 /* ---- set_rule() ---- */
 
 static void
-change_rule(const pg_uuid_t *tenant, char *environment, char *rule, char *action,
+change_rule(const pg_uuid_t *tenant, const char *environment, const char *rule, const char *action,
 			const AuditActor *actor)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment),
@@ -166,17 +110,15 @@ Datum
 hotswap_set_rule(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
-	const char *words[RULE_COUNT];
-	char *rule;
-	char *action;
+	const char *rule = rule_names[arg_word(fcinfo, 1, "rule", rule_names, RULE_COUNT)];
+	const char *action =
+		PG_ARGISNULL(2) ?
+			NULL :
+			rule_actions[arg_word(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	AuditActor actor;
 	DbScope scope;
 
-	rule_words(words);
-	rule = arg_word(fcinfo, 1, "rule", words, RULE_COUNT);
-	action =
-		PG_ARGISNULL(2) ? NULL : arg_word(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT);
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "set a rule");
@@ -201,7 +143,7 @@ hotswap_rule_list(PG_FUNCTION_ARGS)
 	for (int i = 0; i < RULE_COUNT; i++)
 	{
 		const RuleInfo *rule = &rule_info[i];
-		char *values[] = { unconstify(char *, rule->name),
+		char *values[] = { unconstify(char *, rule_names[i]),
 						   unconstify(char *, rule_actions[rule->action]),
 						   unconstify(char *, rule->about), unconstify(char *, rule->hint) };
 
@@ -214,7 +156,7 @@ static void
 return_finding(ReturnSetInfo *result, AttInMetadata *columns, const Finding *f,
 			   const ScanPolicy *policy)
 {
-	char *values[] = { unconstify(char *, rule_info[f->rule].name),
+	char *values[] = { unconstify(char *, rule_names[f->rule]),
 					   unconstify(char *, rule_actions[policy->actions[f->rule]]),
 					   policy->strictest[f->rule],
 					   unconstify(char *, f->script),

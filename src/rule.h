@@ -34,7 +34,6 @@ typedef enum RuleAction
 
 typedef struct RuleInfo
 {
-	const char *name;
 	RuleAction action; /* where nothing was set */
 	const char *about;
 	const char *hint;
@@ -65,11 +64,9 @@ typedef struct RuleWalk
 	List **findings; /* of Finding */
 } RuleWalk;
 
+extern const char *const rule_names[RULE_COUNT];
 extern const RuleInfo rule_info[RULE_COUNT];
 extern const char *const rule_actions[RULE_ACTION_COUNT];
-
-extern Rule rule_parse(const char *name);
-extern RuleAction rule_action_parse(const char *name);
 
 /* rule_walk.c */
 extern List *rule_walk_script(const char *label, const char *sql, bool is_revert,

@@ -22,6 +22,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
+#include "word.h"
 
 /* Findings that are named in a message; the others are counted. */
 #define SHOWN_FINDINGS 10
@@ -96,7 +97,8 @@ scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
 				policy->requires_signature = name;
 		}
 		if (!db_isnull(i, 3))
-			actions[rule_parse(db_text(i, 3))] = rule_action_parse(db_text(i, 4));
+			actions[word_parse(db_text(i, 3), rule_names, RULE_COUNT)] =
+				word_parse(db_text(i, 4), rule_actions, RULE_ACTION_COUNT);
 	}
 	if (environment)
 		merge_actions(policy, environment, actions);
@@ -190,7 +192,7 @@ describe(List *findings, const ScanPolicy *policy, RuleAction action, const Find
 		if (count++ < SHOWN_FINDINGS)
 			appendStringInfo(&words, "%s%s in line %d of the %s (rule %s of %s)",
 							 count > 1 ? "; " : "", f->what, f->line, f->script,
-							 rule_info[f->rule].name, policy->strictest[f->rule]);
+							 rule_names[f->rule], policy->strictest[f->rule]);
 	}
 	if (count > SHOWN_FINDINGS)
 		appendStringInfo(&words, "; and %d more", count - SHOWN_FINDINGS);

@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
+#include "word.h"
 
 PG_FUNCTION_INFO_V1(hotswap_add_signing_key);
 PG_FUNCTION_INFO_V1(hotswap_revoke_signing_key);
@@ -103,18 +104,6 @@ typedef struct StoredSignature
 } StoredSignature;
 
 /* ---- keys ---- */
-
-static SignatureAlgorithm
-parse_algorithm(const char *name)
-{
-	for (int i = 0; i < SIGNATURE_ALGORITHM_COUNT; i++)
-		if (strcmp(name, signature_algorithms[i]) == 0)
-			return (SignatureAlgorithm) i;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown algorithm: \"%s\"", name),
-			 errdetail("It must be one of: %s, %s.", signature_algorithms[SIGNATURE_ED25519],
-					   signature_algorithms[SIGNATURE_RSA_PSS_SHA256])));
-}
 
 /* How many PEM blocks there are. */
 static int
@@ -226,7 +215,8 @@ hotswap_add_signing_key(PG_FUNCTION_ARGS)
 	DbScope scope;
 
 	k->name = arg_identifier(fcinfo, 0, "name");
-	k->algorithm = parse_algorithm(arg_text(fcinfo, 1, "algorithm", NAME_LIMIT));
+	k->algorithm =
+		arg_word(fcinfo, 1, "algorithm", signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
 	read_key(fcinfo, 2, k);
 	read_valid(fcinfo, 3, k);
 	k->tenant = tenant_argument(fcinfo, 4);
@@ -337,7 +327,7 @@ read_row(uint64 row)
 	StoredSignature s;
 
 	s.key = db_text(row, 1);
-	s.algorithm = parse_algorithm(db_text(row, 2));
+	s.algorithm = word_parse(db_text(row, 2), signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
 	s.pem = db_text(row, 3);
 	s.problem = db_text(row, 4);
 	s.value = NULL;
