@@ -16,9 +16,11 @@
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "db.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -171,6 +173,19 @@ db_fetch(Portal portal, int count)
 	if (SPI_processed == 0)
 		SPI_cursor_close(portal);
 	return SPI_processed;
+}
+
+/* A list of strings as a value of type text[]. */
+Datum
+db_text_array(List *strings)
+{
+	Datum *values = palloc(Max(list_length(strings), 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, strings)
+		values[count++] = CStringGetTextDatum(lfirst(cell));
+	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 Datum

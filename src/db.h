@@ -43,6 +43,7 @@ extern void db_enter(DbScope *scope);
 extern void db_leave(DbScope *scope);
 extern void db_limit_lock_wait(int ms);
 
+extern Datum db_text_array(List *strings);
 extern uint64 db_run(DbStatement *stmt, Datum *values, const bool *isnull);
 extern uint64 db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot);
 extern Portal db_open(DbStatement *stmt, Datum *values, const bool *isnull);

@@ -14,7 +14,6 @@
 #include "funcapi.h"
 #include "notification.h"
 #include "tenant.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "uuid7.h"
 #include "worker/wakeup.h"
@@ -37,18 +36,6 @@ static DbStatement take = DB_STATEMENT(
 	" SELECT * FROM taken ORDER BY id",
 	UUIDOID, INT4OID);
 
-static Datum
-name_array(List *names)
-{
-	Datum *values = palloc(Max(list_length(names), 1) * sizeof(Datum));
-	int count = 0;
-	ListCell *cell;
-
-	foreach (cell, names)
-		values[count++] = CStringGetTextDatum(lfirst(cell));
-	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
 void
 notification_add(const Deployment *d, const char *environment, const char *event, List *concerns,
 				 const char *reason)
@@ -64,7 +51,7 @@ notification_add(const Deployment *d, const char *environment, const char *event
 	args[3] = CStringGetTextDatum(event);
 	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[5] = CStringGetTextDatum(environment);
-	args[6] = name_array(concerns);
+	args[6] = db_text_array(concerns);
 	args[7] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
 	nulls[7] = reason == NULL;
 	(void) db_run(&insert_notification, args, nulls);

@@ -19,7 +19,6 @@
 #include "lib/stringinfo.h"
 #include "scan.h"
 #include "signing_key.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 #include "word.h"
@@ -40,18 +39,6 @@ static DbStatement policy_query =
 				 UUIDOID, TEXTARRAYOID);
 
 /* ---- what is asked for ---- */
-
-static Datum
-names_array(List *names)
-{
-	Datum *values = palloc(Max(list_length(names), 1) * sizeof(Datum));
-	int count = 0;
-	ListCell *cell;
-
-	foreach (cell, names)
-		values[count++] = CStringGetTextDatum(lfirst(cell));
-	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
 
 /* Takes an environment's actions, complete with the usual ones, into the policy. */
 static void
@@ -77,7 +64,7 @@ usual_actions(RuleAction *actions)
 void
 scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
 {
-	Datum args[] = { UUIDPGetDatum(tenant), names_array(path) };
+	Datum args[] = { UUIDPGetDatum(tenant), db_text_array(path) };
 	uint64 count = db_run(&policy_query, args, NULL);
 	RuleAction actions[RULE_COUNT];
 	char *environment = NULL;
