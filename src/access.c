@@ -175,7 +175,6 @@ refresh_cache(void)
 		CacheRegisterSyscacheCallback(NAMESPACEOID, rights_changed, (Datum) 0);
 		cache_context =
 			AllocSetContextCreate(TopMemoryContext, "hotswap access", ALLOCSET_DEFAULT_SIZES);
-		masks = NULL;
 	}
 	if (masks && cached_at == changes)
 		return;
@@ -382,8 +381,9 @@ refuse_restricted(const char *action)
 						errmsg("cannot %s within a security-restricted operation", action)));
 }
 
-static void
-require(const pg_uuid_t *tenant, Oid role, Capability capability, const char *action)
+/* Raises 42501; action completes "permission denied to ...". */
+void
+access_require(const pg_uuid_t *tenant, Oid role, Capability capability, const char *action)
 {
 	bool all = memcmp(tenant, &everywhere, sizeof(everywhere)) == 0;
 
@@ -397,18 +397,11 @@ require(const pg_uuid_t *tenant, Oid role, Capability capability, const char *ac
 				 errhint("It is given by hotswap.grant_access().")));
 }
 
-/* Raises 42501; action completes "permission denied to ...". */
-void
-access_require(const pg_uuid_t *tenant, Oid role, Capability capability, const char *action)
-{
-	require(tenant, role, capability, action);
-}
-
 /* The same for what concerns all tenants. */
 void
 access_require_everywhere(Oid role, Capability capability, const char *action)
 {
-	require(&everywhere, role, capability, action);
+	access_require(&everywhere, role, capability, action);
 }
 
 /* ---- visible_tenants() ---- */
@@ -479,7 +472,7 @@ change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event
 						errmsg("tenant must be null where all_tenants is true")));
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
-	require(all ? &everywhere : &tenant, scope.caller, CAPABILITY_ADMIN, "change access");
+	access_require(all ? &everywhere : &tenant, scope.caller, CAPABILITY_ADMIN, "change access");
 	if (name == NULL && statement == &insert_access)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", role)));
 	installation_ensure();

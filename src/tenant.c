@@ -281,12 +281,11 @@ hotswap_adopt(PG_FUNCTION_ARGS)
 	db_enter(&scope);
 	access_require_everywhere(scope.caller, CAPABILITY_ADMIN,
 							  "adopt the deployments of this database");
-	installation_ensure();
-	(void) db_run(&lock_installation, NULL, NULL);
+	installation_lock();
 	if (installation_dispatch_state() == DISPATCH_FOREIGN)
 	{
 		(void) db_run(&update_owner, here, NULL);
-		audit_tenant(&actor, &default_tenant, "adopt", NULL, NULL, NULL, NULL);
+		installation_audit(&actor, "adopt", NULL, NULL, NULL);
 		wake_reload();
 	}
 	db_leave(&scope);
@@ -305,8 +304,7 @@ hotswap_stop_dispatching(PG_FUNCTION_ARGS)
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require_everywhere(scope.caller, CAPABILITY_OPERATOR, "stop dispatching");
-	installation_ensure();
-	(void) db_run(&lock_installation, NULL, NULL);
+	installation_lock();
 	args[0] = CStringGetTextDatum(reason);
 	args[1] = CStringGetTextDatum(actor.person);
 	(void) db_run(&update_stop, args, NULL);
@@ -330,7 +328,7 @@ hotswap_start_dispatching(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("dispatching is not stopped in this database")));
 	(void) db_run(&clear_stop, NULL, NULL);
-	audit_tenant(&actor, &default_tenant, "start_dispatching", NULL, NULL, NULL, NULL);
+	installation_audit(&actor, "start_dispatching", NULL, NULL, NULL);
 	wake_reload();
 	db_leave(&scope);
 	PG_RETURN_VOID();

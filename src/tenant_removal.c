@@ -57,13 +57,6 @@ static DbStatement deletions[] = { DELETE_FROM("version_signature"),
 								   DELETE_FROM("quota_usage"),
 								   DELETE_FROM("environment") };
 
-static bool
-has_started(DeploymentStatus status)
-{
-	return status != DEPLOYMENT_SCHEDULED && status != DEPLOYMENT_PENDING_APPROVAL &&
-		   status != DEPLOYMENT_QUEUED;
-}
-
 static void
 cancel_one(const pg_uuid_t *tenant, const pg_uuid_t *id, const AuditActor *actor, char *reason,
 		   bool running)
@@ -77,7 +70,7 @@ cancel_one(const pg_uuid_t *tenant, const pg_uuid_t *id, const AuditActor *actor
 							   "deployment %s",
 							   uuid_text(id))));
 	/* meanwhile it may have started, or have ended; what is being cancelled already goes on */
-	if ((has_started(d.status) && !running) || d.cancel_requested_at != TIME_NULL ||
+	if ((deployment_has_started(d.status) && !running) || d.cancel_requested_at != TIME_NULL ||
 		!machine_allows(&deployment_machine, d.status, DEPLOYMENT_CANCEL))
 		return;
 	deployment_cancel(&d, reason);
@@ -99,7 +92,8 @@ cancel_batch(const pg_uuid_t *tenant, pg_uuid_t *last, const AuditActor *actor, 
 	for (uint64 i = 0; i < count; i++)
 	{
 		ids[i] = db_uuid(i, 1);
-		wanted[i] = running || !has_started(machine_parse(&deployment_machine, db_text(i, 2)));
+		wanted[i] =
+			running || !deployment_has_started(machine_parse(&deployment_machine, db_text(i, 2)));
 	}
 	for (uint64 i = 0; i < count; i++)
 		if (wanted[i])
