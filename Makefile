@@ -29,10 +29,10 @@ bench:
 	bench/run
 format:
 	scripts/setup lint
-	clang-format -i $(wildcard src/*.[ch] src/worker/*.[ch])
+	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch])
 format-check:
 	scripts/setup lint
-	clang-format --dry-run -Werror $(wildcard src/*.[ch] src/worker/*.[ch])
+	clang-format --dry-run -Werror $(wildcard src/*.[ch] src/*/*.[ch])
 lint:
 	scripts/setup lint
 	scripts/lint
@@ -47,7 +47,7 @@ else
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
 
 MODULE_big = hotswap
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/worker/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 
 # Order matters: a part may use what stands before it.
 SQL_PARTS = $(addprefix sql/,header.sql tier.sql subdomain.sql tenant.sql access.sql environment.sql \
@@ -57,7 +57,7 @@ SQL_PARTS = $(addprefix sql/,header.sql tier.sql subdomain.sql tenant.sql access
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
 EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--$(EXTVERSION).sql.tmp) tmp_check \
-	$(wildcard src/*.gc?? src/worker/*.gc??)
+	$(wildcard src/*.gc?? src/*/*.gc??)
 
 # Server headers count as system headers: they are not clean under -Wextra, our code is.
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server) -DHOTSWAP_VERSION='"$(EXTVERSION)"'
@@ -85,7 +85,7 @@ $(error No PGXS found by "$(PG_CONFIG) --pgxs". Run scripts/setup, or set PG_CON
 endif
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h src/worker/*.h) $(EXTENSION).control
+$(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control
 
 $(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
 	cat $(SQL_PARTS) > $@.tmp && mv $@.tmp $@

@@ -4,13 +4,13 @@
  */
 #include "postgres.h"
 
+#include "base/guc.h"
 #include "fmgr.h"
-#include "guc.h"
-#include "lock.h"
+#include "lock/lock.h"
 #include "miscadmin.h"
+#include "shm/shmem.h"
+#include "shm/wakeup.h"
 #include "worker/process.h"
-#include "worker/shmem.h"
-#include "worker/wakeup.h"
 
 PG_MODULE_MAGIC;
 

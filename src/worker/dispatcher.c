@@ -4,7 +4,7 @@
  *
  * It sleeps until a commit announces something (wakeup.c), an executor has ended, or a time has
  * come.  When it is idle it runs no query.  It commits asynchronously what can be done again after a
- * crash; the start of a task it does not (dispatch.c), and wait() returns no end that is not on disk.
+ * crash; the start of a task it does not (batch.c), and wait() returns no end that is not on disk.
  */
 #include "postgres.h"
 
@@ -13,17 +13,20 @@
 #include "access/table.h"
 #include "access/twophase.h"
 #include "access/xact.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/guc.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "commands/async.h"
 #include "commands/extension.h"
-#include "compat.h"
-#include "db.h"
-#include "guc.h"
-#include "lease.h"
+#include "dispatch/batch.h"
+#include "dispatch/pool.h"
+#include "lock/lease.h"
+#include "operations/retention.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
-#include "retention.h"
+#include "shm/shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -32,10 +35,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "worker/dispatch.h"
-#include "worker/pool.h"
 #include "worker/process.h"
-#include "worker/shmem.h"
 
 #define DRAIN_LIMIT 512       /* ring entries taken at a time */
 #define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */

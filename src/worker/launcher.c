@@ -8,7 +8,7 @@
  * no table of hotswap's, so no row can end it.
  *
  * A dispatcher that leaves with its slot kept has failed or was sent away: it is started again,
- * with a delay that grows while it does not stay up.  While somebody holds the database (evict.c)
+ * with a delay that grows while it does not stay up.  While somebody holds the database (make_way.c)
  * none is started there.
  */
 #include "postgres.h"
@@ -19,12 +19,13 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "backoff.h"
+#include "base/backoff.h"
+#include "base/compat.h"
 #include "catalog/pg_database.h"
 #include "common/pg_prng.h"
-#include "compat.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "shm/shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -32,7 +33,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "worker/process.h"
-#include "worker/shmem.h"
 
 #define RESTART_DELAY_MS 1000 /* before the first restart of a failed dispatcher; doubles */
 #define RESTART_DELAY_MAX_MS 60000

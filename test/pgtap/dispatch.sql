@@ -1,5 +1,5 @@
 -- Rows that nobody could have foreseen: they cost their own deployment, and no other and no worker
--- (src/worker/dispatch.c, src/pipeline.c).
+-- (src/dispatch/batch.c, src/pipeline/pipeline.c).
 SELECT plan(16);
 
 CREATE ROLE hotswap_test_dispatch LOGIN;

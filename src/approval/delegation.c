@@ -1,0 +1,214 @@
+/*
+ * delegation.c
+ *		Approvers lend their votes: delegate_approval() and revoke_delegation().
+ *
+ * Locks: tenant row, then the delegation's row.
+ */
+#include "postgres.h"
+
+#include "approval/delegation.h"
+#include "base/args.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(hotswap_delegate_approval);
+PG_FUNCTION_INFO_V1(hotswap_revoke_delegation);
+
+#define DELEGATION_MAX (366 * USECS_PER_DAY)
+
+static DbStatement in_force =
+	DB_STATEMENT("SELECT delegator::oid, delegate::oid FROM hotswap.approval_delegation"
+				 " WHERE tenant_id = $1 AND revoked_at IS NULL AND until > $2 ORDER BY id",
+				 UUIDOID, TIMESTAMPTZOID);
+
+static DbStatement insert_delegation = DB_STATEMENT(
+	"INSERT INTO hotswap.approval_delegation (tenant_id, id, delegator, delegate, created_at, until,"
+	" reason) VALUES ($1, $2, $3::regrole, $4::regrole, $5, $6, $7)",
+	UUIDOID, UUIDOID, OIDOID, OIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID);
+
+static DbStatement lock_delegation = DB_STATEMENT(
+	"SELECT delegator::oid, delegate::text FROM hotswap.approval_delegation WHERE tenant_id = $1 AND id = $2"
+	" AND revoked_at IS NULL AND until > pg_catalog.now() FOR NO KEY UPDATE",
+	UUIDOID, UUIDOID);
+
+static DbStatement revoke_query =
+	DB_STATEMENT("UPDATE hotswap.approval_delegation SET revoked_at = pg_catalog.now()"
+				 " WHERE tenant_id = $1 AND id = $2",
+				 UUIDOID, UUIDOID);
+
+static DbStatement environments_query =
+	DB_STATEMENT("SELECT name FROM hotswap.environment WHERE tenant_id = $1", UUIDOID);
+
+static bool
+right_is_used(const char *name, List *votes)
+{
+	ListCell *cell;
+
+	foreach (cell, votes)
+		if (vote_uses_right_of(lfirst(cell), name))
+			return true;
+	return false;
+}
+
+static bool
+is_usable(Oid delegator, const ApprovalPolicy *policy, const Deployment *d, List *votes)
+{
+	char *name;
+
+	if (!approval_policy_allows(policy, delegator))
+		return false;
+	name = GetUserNameFromId(delegator, false);
+	if (d && !policy->allow_self &&
+		(person_may_be(name, d->requested_by) || person_may_be(name, d->login)))
+		return false;
+	return !right_is_used(name, votes);
+}
+
+Oid
+delegation_find(const pg_uuid_t *tenant, const ApprovalPolicy *policy, Oid role,
+				const Deployment *d, List *votes)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), TimestampTzGetDatum(GetCurrentTimestamp()) };
+	uint64 count = db_run(&in_force, args, NULL);
+
+	for (uint64 i = 0; i < count; i++)
+		if (access_is_member_of_any(role, list_make1_oid(db_oid(i, 2))) &&
+			is_usable(db_oid(i, 1), policy, d, votes))
+			return db_oid(i, 1);
+	return InvalidOid;
+}
+
+static bool
+may_vote_somewhere(const pg_uuid_t *tenant, Oid role)
+{
+	Datum args[] = { UUIDPGetDatum(tenant) };
+	uint64 count = db_run(&environments_query, args, NULL);
+	List *names = NIL;
+	ListCell *cell;
+
+	for (uint64 i = 0; i < count; i++)
+		names = lappend(names, db_text(i, 1));
+	foreach (cell, names)
+	{
+		ApprovalPolicy policy;
+
+		if (approval_policy_load(tenant, lfirst(cell), &policy) &&
+			approval_policy_allows(&policy, role))
+			return true;
+	}
+	return false;
+}
+
+static TimestampTz
+arg_until(FunctionCallInfo fcinfo, int n)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = arg_time(fcinfo, n, "until");
+
+	if (until == ARG_TIME_NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("until must not be null")));
+	if (until <= now || until > now + DELEGATION_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("until is out of range: %s", timestamptz_to_str(until)),
+						errdetail("It must be in the future and at most a year away.")));
+	return until;
+}
+
+/* Nobody lends a vote to a role that is the same person. */
+static char *
+arg_delegate(FunctionCallInfo fcinfo, int n, const Person *delegator)
+{
+	Oid delegate = arg_oid(fcinfo, n, "delegate");
+	char *name = GetUserNameFromId(delegate, true);
+
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", delegate)));
+	if (person_may_be(name, delegator->name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("role \"%s\" cannot lend its vote to role \"%s\"", delegator->name, name),
+				 errdetail("They are the same person.")));
+	return name;
+}
+
+/*
+ * delegate_approval(delegate regrole, until timestamptz, reason text, tenant uuid) returns the id
+ *
+ * See the COMMENT in sql/approval.sql.
+ */
+Datum
+hotswap_delegate_approval(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = arg_until(fcinfo, 1);
+	char *reason = arg_text(fcinfo, 2, "reason", REASON_LIMIT);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
+	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
+	Person person;
+	AuditActor actor;
+	DbScope scope;
+	char *delegate;
+	Datum args[7];
+
+	person_current(&person, NULL);
+	delegate = arg_delegate(fcinfo, 0, &person);
+	audit_actor(&actor, NULL);
+	uuid7_generate(id);
+	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "lend a vote");
+	installation_ensure();
+	tenant_lock_for_change(&tenant);
+	if (!may_vote_somewhere(&tenant, person.role) || !may_vote_somewhere(&tenant, scope.caller))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("role \"%s\" has no vote to lend", person.name)));
+	args[0] = UUIDPGetDatum(&tenant);
+	args[1] = UUIDPGetDatum(id);
+	args[2] = ObjectIdGetDatum(person.role);
+	args[3] = PG_GETARG_DATUM(0);
+	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
+	args[5] = TimestampTzGetDatum(until);
+	args[6] = CStringGetTextDatum(reason);
+	(void) db_run(&insert_delegation, args, NULL);
+	audit_tenant(&actor, &tenant, "delegate_approval", NULL, NULL, reason,
+				 audit_detail("delegate", delegate, "until", timestamptz_to_str(until), NULL));
+	db_leave(&scope);
+	PG_RETURN_UUID_P(id);
+}
+
+/* revoke_delegation(delegation uuid, tenant uuid) */
+Datum
+hotswap_revoke_delegation(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t id = arg_uuid(fcinfo, 0, "delegation");
+	pg_uuid_t tenant = tenant_argument(fcinfo, 1);
+	Datum args[] = { UUIDPGetDatum(&tenant), UUIDPGetDatum(&id) };
+	AuditActor actor;
+	DbScope scope;
+	Oid delegator;
+	char *delegate;
+
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "revoke a delegation");
+	tenant_lock_for_change(&tenant);
+	if (db_run(&lock_delegation, args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such delegation in force: %s", uuid_text(&id))));
+	delegator = db_oid(0, 1);
+	delegate = db_text(0, 2);
+	if (scope.caller != delegator)
+		access_require(&tenant, scope.caller, CAPABILITY_ADMIN,
+					   "revoke the delegation of another role");
+	(void) db_run(&revoke_query, args, NULL);
+	audit_tenant(&actor, &tenant, "revoke_delegation", NULL, NULL, NULL,
+				 audit_detail("delegate", delegate, NULL));
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}

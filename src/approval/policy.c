@@ -1,0 +1,198 @@
+/*
+ * policy.c
+ *		set_approval_policy(): who has to agree before a deployment goes to an environment.
+ *
+ * Locks: tenant row, environment row, then the deployments with a pending approval for the
+ * environment, in the order of their ids.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/approval.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "shm/wakeup.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(hotswap_set_approval_policy);
+
+#define QUORUM_LIMIT 20
+#define REVIEW_LIMIT 1000
+#define EXPIRY_MIN INT64CONST(1000000) /* us */
+#define EXPIRY_MAX (366 * USECS_PER_DAY)
+
+#define POLICY_JSON                                                                             \
+	"pg_catalog.jsonb_build_object('min_approvals', e.min_approvals, 'approvers', e.approvers," \
+	" 'expires_after', e.expires_after, 'allow_self_approval', e.allow_self_approval,"          \
+	" 'require_comment', e.require_comment, 'max_open_reviews', e.max_open_reviews)::text"
+
+static DbStatement lock_policy =
+	DB_STATEMENT("SELECT " POLICY_JSON
+				 " FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2"
+				 " FOR NO KEY UPDATE",
+				 UUIDOID, TEXTOID);
+
+static DbStatement update_policy = DB_STATEMENT(
+	"UPDATE hotswap.environment e SET min_approvals = $3, approvers = $4::regrole[], expires_after = $5,"
+	" allow_self_approval = $6, require_comment = $7, max_open_reviews = $8"
+	" WHERE e.tenant_id = $1 AND e.name = $2 RETURNING " POLICY_JSON,
+	UUIDOID, TEXTOID, INT4OID, OIDARRAYOID, INTERVALOID, BOOLOID, BOOLOID, INT4OID);
+
+static DbStatement pending_query =
+	DB_STATEMENT("SELECT deployment_id FROM hotswap.approval"
+				 " WHERE tenant_id = $1 AND environment = $2 AND status = 'pending' ORDER BY 1",
+				 UUIDOID, TEXTOID);
+
+/* What was asked for: the parameters of update_policy. */
+typedef struct Request
+{
+	pg_uuid_t tenant;
+	char *environment;
+	Datum args[8];
+	bool nulls[8];
+} Request;
+
+/* Refuses an interval that makes no sense as the time that an approval stays open. */
+static Datum
+arg_expiry(FunctionCallInfo fcinfo, int n)
+{
+	Interval *value = arg_interval(fcinfo, n, "expires_after");
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz end =
+		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+												IntervalPGetDatum(value)));
+
+	if (end - now < EXPIRY_MIN || end - now > EXPIRY_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("expires_after is out of range: %s",
+							   DatumGetCString(
+								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
+						errdetail("It must be between one second and a year.")));
+	return IntervalPGetDatum(value);
+}
+
+static Datum
+arg_approvers(FunctionCallInfo fcinfo, int n, bool *isnull)
+{
+	List *roles = arg_oids(fcinfo, n, "approvers");
+	Datum *values = palloc(Max(list_length(roles), 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	*isnull = PG_ARGISNULL(n);
+	if (*isnull)
+		return (Datum) 0;
+	if (roles == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("approvers must not be empty"),
+				 errhint("Use NULL for all roles with the capability approver.")));
+	foreach (cell, roles)
+	{
+		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lfirst_oid(cell))))
+			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+							errmsg("no such role: OID %u", lfirst_oid(cell))));
+		values[count++] = ObjectIdGetDatum(lfirst_oid(cell));
+	}
+	return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+static void
+read_request(FunctionCallInfo fcinfo, Request *r)
+{
+	memset(r, 0, sizeof(Request));
+	r->environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
+	r->tenant = tenant_argument(fcinfo, 7);
+	r->args[0] = UUIDPGetDatum(&r->tenant);
+	r->args[1] = CStringGetTextDatum(r->environment);
+	r->args[2] = Int32GetDatum(arg_int32(fcinfo, 1, "min_approvals", 0, QUORUM_LIMIT));
+	r->args[3] = arg_approvers(fcinfo, 2, &r->nulls[3]);
+	r->args[4] = arg_expiry(fcinfo, 3);
+	r->args[5] = BoolGetDatum(arg_bool(fcinfo, 4, "allow_self_approval"));
+	r->args[6] = BoolGetDatum(arg_bool(fcinfo, 5, "require_comment"));
+	r->nulls[7] = PG_ARGISNULL(6);
+	if (!r->nulls[7])
+		r->args[7] = Int32GetDatum(arg_int32(fcinfo, 6, "max_open_reviews", 0, REVIEW_LIMIT));
+}
+
+static List *
+pending_deployments(Request *r)
+{
+	uint64 count = db_run(&pending_query, r->args, NULL);
+	List *ids = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
+
+		*id = db_uuid(i, 1);
+		ids = lappend(ids, id);
+	}
+	return ids;
+}
+
+/* Counts the votes that were cast again, by the new policy. */
+static void
+recount(Request *r, const pg_uuid_t *id, const AuditActor *actor)
+{
+	Deployment d;
+	Approval *a;
+	ApprovalPolicy policy;
+	int count;
+
+	if (deployment_lock(&d, &r->tenant, id, actor, false) != DEPLOYMENT_FOUND)
+		return;
+	a = approval_find(approval_load(&d), r->environment);
+	(void) approval_policy_load(&r->tenant, r->environment, &policy);
+	if (a == NULL || a->status != APPROVAL_PENDING || a->expires_at <= GetCurrentTimestamp())
+		return;
+	count = approval_count(&d, a, &policy);
+	if (count < approval_quorum(&policy, a))
+		return;
+	approval_apply(&d, a, APPROVAL_APPROVE, actor->person, "by a change of the policy", NULL);
+	approval_release(&d, a);
+	deployment_save(&d);
+}
+
+/*
+ * set_approval_policy(environment text, min_approvals integer, approvers regrole[],
+ *		expires_after interval, allow_self_approval boolean, require_comment boolean,
+ *		max_open_reviews integer, tenant uuid)
+ *
+ * See the COMMENT in sql/approval.sql for limits and errors.  Writes the environment, the audit log, and
+ * the approvals and deployments that are approved by it.
+ */
+Datum
+hotswap_set_approval_policy(PG_FUNCTION_ARGS)
+{
+	Request r;
+	AuditActor actor;
+	DbScope scope;
+	char *before;
+	char *after;
+	ListCell *cell;
+
+	read_request(fcinfo, &r);
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&r.tenant, scope.caller, CAPABILITY_ADMIN, "set an approval policy");
+	installation_ensure();
+	tenant_lock_for_change(&r.tenant);
+	if (db_run(&lock_policy, r.args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such environment: \"%s\"", r.environment)));
+	before = db_text(0, 1);
+	(void) db_run(&update_policy, r.args, r.nulls);
+	after = db_text(0, 1);
+	if (strcmp(before, after) != 0)
+		audit_tenant(&actor, &r.tenant, "set_approval_policy", before, after, NULL,
+					 audit_detail("environment", r.environment, NULL));
+	foreach (cell, pending_deployments(&r))
+		recount(&r, lfirst(cell), &actor);
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}

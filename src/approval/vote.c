@@ -1,0 +1,323 @@
+/*
+ * vote.c
+ *		Voting: approve(), reject(), retract_vote().
+ *
+ * A vote is one person's.  The person must have a right to vote, of its own or lent by an approver,
+ * and must not be who requested the deployment; neither may the approver who lent it.  The effective
+ * role must have a right as well: somebody else's SECURITY DEFINER function does not vote for whoever
+ * happens to call it.
+ *
+ * Locks: the deployment's row, which makes all decisions about its approvals follow one another.
+ */
+#include "postgres.h"
+
+#include "approval/delegation.h"
+#include "approval/vote.h"
+#include "base/args.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/steps.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pipeline/pipeline.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_approve);
+PG_FUNCTION_INFO_V1(hotswap_reject);
+PG_FUNCTION_INFO_V1(hotswap_retract_vote);
+
+static DbStatement insert_vote = DB_STATEMENT(
+	"INSERT INTO hotswap.approval_vote (tenant_id, deployment_id, environment, round, person_key,"
+	" right_key, decision, at, role, delegator, login, person, comment) VALUES ($1, $2, $3, $4, $5, $6,"
+	" $7::hotswap.vote_decision, $8, $9::regrole, $10::regrole, $11::name, $12, $13)",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, OIDOID, OIDOID,
+	TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement delete_vote = DB_STATEMENT(
+	"DELETE FROM hotswap.approval_vote WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3"
+	" AND round = $4 AND person_key = $5",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID);
+
+/* Inside a scope: locks the deployment and finds its approval and the policy. */
+void
+ballot_open(Ballot *b, const AuditActor *actor, Oid caller)
+{
+	pg_uuid_t tenant = tenant_current();
+
+	b->caller = caller;
+	access_require(&tenant, caller, CAPABILITY_VIEWER, "look at a deployment");
+	deployment_lock_existing(&b->d, &b->id, actor);
+	if (b->person.spoken)
+		access_require(&b->d.tenant, caller, CAPABILITY_IMPERSONATOR,
+					   psprintf("act on behalf of \"%s\"", b->person.name));
+	b->approval = approval_choose(&b->d, b->environment);
+	if (!approval_policy_load(&b->d.tenant, b->approval->environment, &b->policy))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such environment: \"%s\"", b->approval->environment),
+						errdetail("It was removed with its tenant.")));
+}
+
+/* Raises 55000 for an event that is not legal, or when it comes too late. */
+void
+ballot_require(const Ballot *b, ApprovalEvent event)
+{
+	(void) machine_next(&approval_machine, b->approval->status, event);
+	if (b->approval->expires_at <= GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the approval for environment \"%s\" expired at %s",
+						b->approval->environment, timestamptz_to_str(b->approval->expires_at))));
+}
+
+static void
+refuse_self(const Ballot *b)
+{
+	if (!b->policy.allow_self && person_is_requester(&b->person, b->d.requested_by, b->d.login))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("\"%s\" may not vote on deployment %s", b->person.name, uuid_text(&b->id)),
+				 errdetail("It was requested by \"%s\", logged in as \"%s\".", b->d.requested_by,
+						   b->d.login)));
+}
+
+static void
+refuse_second_vote(const Ballot *b, List *votes)
+{
+	ListCell *cell;
+
+	foreach (cell, votes)
+	{
+		Vote *vote = lfirst(cell);
+
+		if (person_may_be(vote->person, b->person.name))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 errmsg("\"%s\" has voted already", b->person.name),
+					 strcmp(vote->person, b->person.name) == 0 ?
+						 0 :
+						 errdetail("The vote of \"%s\" is that of the same person.", vote->person),
+					 errhint("A vote can be taken back by hotswap.retract_vote().")));
+	}
+}
+
+/* The right that the person votes with: *delegator InvalidOid for its own; raises 42501. */
+static char *
+find_right(const Ballot *b, List *votes, Oid *delegator)
+{
+	*delegator = InvalidOid;
+	if (!approval_policy_allows(&b->policy, b->caller) &&
+		!OidIsValid(delegation_find(&b->d.tenant, &b->policy, b->caller, NULL, NIL)))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to vote on deployments to environment \"%s\"",
+							   b->approval->environment),
+						errdetail("Role \"%s\" is no approver there, and none has lent it a vote.",
+								  GetUserNameFromId(b->caller, false))));
+	if (approval_policy_allows(&b->policy, b->person.role))
+	{
+		ListCell *cell;
+
+		foreach (cell, votes)
+			if (vote_uses_right_of(lfirst(cell), b->person.name))
+				ereport(ERROR,
+						(errcode(ERRCODE_UNIQUE_VIOLATION),
+						 errmsg("the vote of \"%s\" was lent and has been cast", b->person.name),
+						 errdetail("\"%s\" has voted with it.", ((Vote *) lfirst(cell))->person)));
+		return b->person.key;
+	}
+	*delegator = delegation_find(&b->d.tenant, &b->policy, b->person.role, &b->d, votes);
+	if (!OidIsValid(*delegator))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("\"%s\" may not vote on deployments to environment \"%s\"", b->person.name,
+					b->approval->environment),
+			 errdetail("Role \"%s\" is no approver there, and no vote that was lent to it is left.",
+					   GetUserNameFromId(b->person.role, false))));
+	return person_key(GetUserNameFromId(*delegator, false));
+}
+
+static void
+cast_vote(Ballot *b, bool approves)
+{
+	List *votes = approval_votes(&b->d, b->approval);
+	Oid delegator;
+	char *right;
+	Datum args[13];
+	bool nulls[13] = { false };
+
+	refuse_self(b);
+	refuse_second_vote(b, votes);
+	right = find_right(b, votes, &delegator);
+	args[0] = UUIDPGetDatum(&b->d.tenant);
+	args[1] = UUIDPGetDatum(&b->d.id);
+	args[2] = CStringGetTextDatum(b->approval->environment);
+	args[3] = Int32GetDatum(b->approval->round);
+	args[4] = CStringGetTextDatum(b->person.key);
+	args[5] = CStringGetTextDatum(right);
+	args[6] = CStringGetTextDatum(approves ? "approve" : "reject");
+	args[7] = TimestampTzGetDatum(GetCurrentTimestamp());
+	args[8] = ObjectIdGetDatum(b->person.role);
+	args[9] = ObjectIdGetDatum(delegator);
+	nulls[9] = !OidIsValid(delegator);
+	args[10] = CStringGetTextDatum(b->person.login);
+	args[11] = CStringGetTextDatum(b->person.name);
+	args[12] = b->comment ? CStringGetTextDatum(b->comment) : (Datum) 0;
+	nulls[12] = b->comment == NULL;
+	(void) db_run(&insert_vote, args, nulls);
+	ballot_audit(b, approves ? "approval.vote_approve" : "approval.vote_reject", b->comment,
+				 OidIsValid(delegator) ? GetUserNameFromId(delegator, false) : NULL);
+}
+
+/* Adds an event about the approval that does not change its status. */
+void
+ballot_audit(Ballot *b, const char *event, const char *reason, const char *delegator)
+{
+	const char *status = approval_machine.statuses[b->approval->status];
+
+	audit_add(b->d.batch, &b->d.chain, event, status, status, reason,
+			  audit_detail("environment", b->approval->environment, "round",
+						   psprintf("%d", b->approval->round), "login", b->person.login,
+						   "delegator", delegator, NULL));
+}
+
+/* Fetches what approve(), reject() and retract_vote() take. */
+static void
+read_ballot(FunctionCallInfo fcinfo, Ballot *b, AuditActor *actor)
+{
+	char *on_behalf_of = arg_text_or_null(fcinfo, 3, "on_behalf_of", PERSON_LIMIT);
+
+	memset(b, 0, sizeof(Ballot));
+	b->id = arg_uuid(fcinfo, 0, "deployment");
+	b->environment = arg_text_or_null(fcinfo, 1, "environment", NAME_LIMIT);
+	b->comment = arg_text_or_null(fcinfo, 2, "comment", REASON_LIMIT);
+	person_current(&b->person, on_behalf_of);
+	audit_actor(actor, on_behalf_of);
+}
+
+/* Ends a deployment that does not run now; what runs is ended by the dispatcher after its stage. */
+static void
+reject_deployment(Ballot *b)
+{
+	char *message =
+		psprintf("rejected for %s by %s: %s", b->approval->environment, b->person.name, b->comment);
+
+	if (machine_allows(&deployment_machine, b->d.status, DEPLOYMENT_REJECT) &&
+		b->d.status != DEPLOYMENT_RUNNING)
+	{
+		plan_cancel_stages(&b->d, message);
+		b->d.message = message;
+		deployment_apply(&b->d, DEPLOYMENT_REJECT, message);
+	}
+}
+
+/*
+ * approve(deployment uuid, environment text, comment text, on_behalf_of text) returns the approval's
+ *		status
+ *
+ * See the COMMENT in sql/approval.sql.
+ */
+Datum
+hotswap_approve(PG_FUNCTION_ARGS)
+{
+	Ballot b;
+	AuditActor actor;
+	DbScope scope;
+
+	read_ballot(fcinfo, &b, &actor);
+	db_enter(&scope);
+	ballot_open(&b, &actor, scope.caller);
+	ballot_require(&b, APPROVAL_APPROVE);
+	if (b.policy.require_comment && b.comment == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a vote for environment \"%s\" needs a comment", b.approval->environment)));
+	cast_vote(&b, true);
+	if (approval_count(&b.d, b.approval, &b.policy) >= approval_quorum(&b.policy, b.approval))
+	{
+		approval_apply(&b.d, b.approval, APPROVAL_APPROVE, b.person.name, b.comment, NULL);
+		approval_release(&b.d, b.approval);
+	}
+	deployment_save(&b.d);
+	db_leave(&scope);
+	return approval_status_datum(fcinfo, b.approval->status);
+}
+
+/* reject(deployment uuid, environment text, comment text, on_behalf_of text): the same */
+Datum
+hotswap_reject(PG_FUNCTION_ARGS)
+{
+	Ballot b;
+	AuditActor actor;
+	DbScope scope;
+
+	read_ballot(fcinfo, &b, &actor);
+	b.comment = arg_text(fcinfo, 2, "comment", REASON_LIMIT);
+	db_enter(&scope);
+	ballot_open(&b, &actor, scope.caller);
+	ballot_require(&b, APPROVAL_REJECT);
+	cast_vote(&b, false);
+	approval_apply(&b.d, b.approval, APPROVAL_REJECT, b.person.name, b.comment, NULL);
+	reject_deployment(&b);
+	deployment_save(&b.d);
+	db_leave(&scope);
+	return approval_status_datum(fcinfo, b.approval->status);
+}
+
+static void
+remove_vote(Ballot *b)
+{
+	Datum args[] = { UUIDPGetDatum(&b->d.tenant), UUIDPGetDatum(&b->d.id),
+					 CStringGetTextDatum(b->approval->environment),
+					 Int32GetDatum(b->approval->round), CStringGetTextDatum(b->person.key) };
+
+	if (db_run(&delete_vote, args, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("\"%s\" has not voted on deployment %s", b->person.name, uuid_text(&b->id)),
+				 errdetail("The approval is the one for environment \"%s\", round %d.",
+						   b->approval->environment, b->approval->round)));
+	ballot_audit(b, "approval.retract_vote", b->comment, NULL);
+}
+
+/* Too few votes are left: people have to look at it again. */
+static void
+reopen(Ballot *b)
+{
+	Approval *last = b->approval;
+
+	approval_apply(&b->d, last, APPROVAL_INVALIDATE, b->person.name,
+				   psprintf("the vote of %s was taken back", b->person.name), NULL);
+	b->approval = approval_open(&b->d, last->environment, last->extra, last->round + 1, &b->policy,
+								pipeline_path(&b->d.tenant, b->d.environment));
+}
+
+/* retract_vote(deployment uuid, environment text, comment text, on_behalf_of text): the same */
+Datum
+hotswap_retract_vote(PG_FUNCTION_ARGS)
+{
+	Ballot b;
+	AuditActor actor;
+	DbScope scope;
+
+	read_ballot(fcinfo, &b, &actor);
+	db_enter(&scope);
+	ballot_open(&b, &actor, scope.caller);
+	ballot_require(&b, APPROVAL_INVALIDATE);
+	if (!approval_is_live(b.approval) || b.approval->status == APPROVAL_BYPASSED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the approval for environment \"%s\" does not depend on votes any more",
+						b.approval->environment)));
+	remove_vote(&b);
+	if (b.approval->status == APPROVAL_APPROVED &&
+		approval_count(&b.d, b.approval, &b.policy) < approval_quorum(&b.policy, b.approval))
+		reopen(&b);
+	deployment_save(&b.d);
+	if (b.approval->status == APPROVAL_PENDING)
+		deployment_due(&b.d, GetCurrentTimestamp());
+	db_leave(&scope);
+	return approval_status_datum(fcinfo, b.approval->status);
+}

@@ -1,0 +1,289 @@
+/*
+ * args.c
+ *		Checks of the arguments of SQL functions: one rule, one place.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "access/detoast.h"
+#include "base/args.h"
+#include "base/label.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* Values in messages are cut at this many bytes. */
+#define SHOWN_BYTES 100
+
+static void
+refuse_null(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", word)));
+}
+
+static bool
+is_blank(const char *value)
+{
+	while (isspace((unsigned char) *value))
+		value++;
+	return *value == '\0';
+}
+
+/* A text that is not blank and at most limit characters long. */
+char *
+arg_text_value(Datum datum, const char *word, int limit)
+{
+	char *value = text_to_cstring(DatumGetTextPP(datum));
+
+	if (is_blank(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be blank", word)));
+	if (strlen(value) > (size_t) limit && pg_mbstrlen(value) > limit)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is too long: \"%.*s...\"", word,
+							   pg_mbcliplen(value, strlen(value), SHOWN_BYTES), value),
+						errdetail("It has %d characters; at most %d are allowed.",
+								  pg_mbstrlen(value), limit)));
+	return value;
+}
+
+/* The same of an argument, which must not be null. */
+char *
+arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	refuse_null(fcinfo, n, word);
+	return arg_text_value(PG_GETARG_DATUM(n), word, limit);
+}
+
+/* The number of one of the known words. */
+int
+arg_word(FunctionCallInfo fcinfo, int n, const char *word, const char *const *known, int count)
+{
+	char *value = arg_text(fcinfo, n, word, NAME_LIMIT);
+	int number = word_find(value, known, count);
+	StringInfoData list;
+
+	if (number >= 0)
+		return number;
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", known[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown %s: \"%s\"", word, value),
+			 errdetail("It must be one of: %s.", list.data)));
+}
+
+char *
+arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	return PG_ARGISNULL(n) ? NULL : arg_text(fcinfo, n, word, limit);
+}
+
+/* A name that is safe in file names, URLs and messages. */
+char *
+arg_identifier(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	char *value = arg_text(fcinfo, n, word, NAME_LIMIT);
+
+	for (const char *p = value; *p; p++)
+	{
+		bool alnum =
+			(*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+
+		if (!alnum && (p == value || strchr("._+-", *p) == NULL))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid %s: \"%s\"", word, value),
+				 errdetail(
+					 "It may contain the letters a to z and A to Z, digits, and the characters . _ + - after the first.")));
+	}
+	return value;
+}
+
+/* A script's text; NULL if it is not required and not given. */
+char *
+arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required)
+{
+	text *value;
+
+	if (PG_ARGISNULL(n) && !required)
+		return NULL;
+	refuse_null(fcinfo, n, word);
+	if (toast_raw_datum_size(PG_GETARG_DATUM(n)) - VARHDRSZ > SCRIPT_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is too large: %zu bytes", word,
+							   (size_t) toast_raw_datum_size(PG_GETARG_DATUM(n)) - VARHDRSZ),
+						errdetail("At most %d bytes are allowed.", SCRIPT_LIMIT)));
+	value = PG_GETARG_TEXT_PP(n);
+	return text_to_cstring(value);
+}
+
+/* The text form of a jsonb, which is canonical: keys are sorted, spaces are fixed. */
+char *
+jsonb_text(Jsonb *value)
+{
+	return JsonbToCString(NULL, &value->root, VARSIZE(value));
+}
+
+/* A JSON object of limited size. */
+Jsonb *
+arg_object(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	Jsonb *value;
+
+	refuse_null(fcinfo, n, word);
+	value = PG_GETARG_JSONB_P(n);
+	if (!JB_ROOT_IS_OBJECT(value))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be a JSON object", word)));
+	if (strlen(jsonb_text(value)) > JSON_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is too large: %zu bytes", word, strlen(jsonb_text(value))),
+						errdetail("At most %d bytes are allowed.", JSON_LIMIT)));
+	return value;
+}
+
+int32
+arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max)
+{
+	int32 value;
+
+	refuse_null(fcinfo, n, word);
+	value = PG_GETARG_INT32(n);
+	if (value < min || value > max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is out of range: %d", word, value),
+						errdetail("It must be between %d and %d.", min, max)));
+	return value;
+}
+
+static void
+refuse_long_array(const char *word, int count)
+{
+	if (count > ARRAY_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s has too many elements: %d", word, count),
+						errdetail("At most %d are allowed.", ARRAY_LIMIT)));
+}
+
+static void
+refuse_null_element(bool isnull, const char *word)
+{
+	if (isnull)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("element of %s must not be null", word)));
+}
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/* An array of names as a sorted list without duplicates; NIL for NULL. */
+List *
+arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+	List *names = NIL;
+	ListCell *cell;
+	char *previous = NULL;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls,
+					  &count);
+	refuse_long_array(word, count);
+	for (int i = 0; i < count; i++)
+	{
+		refuse_null_element(nulls[i], word);
+		names = lappend(names, arg_text_value(values[i], psprintf("element of %s", word), limit));
+	}
+	list_sort(names, compare_names);
+	foreach (cell, names)
+	{
+		if (previous && strcmp(previous, lfirst(cell)) == 0)
+			names = foreach_delete_current(names, cell);
+		else
+			previous = lfirst(cell);
+	}
+	return names;
+}
+
+/* An array of OIDs as a list; NIL for NULL. */
+List *
+arg_oids(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+	List *oids = NIL;
+
+	if (PG_ARGISNULL(n))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(n)), sizeof(Oid),
+					  true, TYPALIGN_INT, &values, &nulls, &count);
+	refuse_long_array(word, count);
+	for (int i = 0; i < count; i++)
+	{
+		refuse_null_element(nulls[i], word);
+		oids = list_append_unique_oid(oids, DatumGetObjectId(values[i]));
+	}
+	return oids;
+}
+
+int64
+arg_int64(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_INT64(n);
+}
+
+bool
+arg_bool(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_BOOL(n);
+}
+
+Interval *
+arg_interval(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_INTERVAL_P(n);
+}
+
+pg_uuid_t
+arg_uuid(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return *PG_GETARG_UUID_P(n);
+}
+
+Oid
+arg_oid(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	refuse_null(fcinfo, n, word);
+	return PG_GETARG_OID(n);
+}
+
+/* A finite time stamp, or ARG_TIME_NULL. */
+TimestampTz
+arg_time(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	if (PG_ARGISNULL(n))
+		return ARG_TIME_NULL;
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(n)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be finite", word)));
+	return PG_GETARG_TIMESTAMPTZ(n);
+}

@@ -1,0 +1,269 @@
+/*
+ * db.c
+ *		The one way in which hotswap runs SQL of its own.
+ *
+ * Between db_enter() and db_leave() the effective user is the owner of the extension (the owner of
+ * the schema hotswap, which the install script made), search_path holds nothing that a caller could
+ * have put there, and SPI is connected.  An error in between needs no clean-up here: the abort of
+ * the (sub)transaction restores user, settings and SPI.
+ *
+ * Every table is reached by its key.  Plans are made once and kept, possibly while the tables are
+ * still empty, so sequential scans are discouraged for them: a generic plan made then would keep
+ * scanning when the tables have grown.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/db.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+/* Returns the owner of the extension; raises 0A000 where the extension is not installed. */
+Oid
+db_owner(void)
+{
+	HeapTuple tuple = SearchSysCache1(NAMESPACENAME, CStringGetDatum("hotswap"));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("extension \"hotswap\" is not installed in this database"),
+						errhint("Run CREATE EXTENSION hotswap.")));
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+pin(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
+
+/* Becomes the owner, pins settings, connects SPI. */
+void
+db_enter(DbScope *scope)
+{
+	Oid owner = db_owner();
+
+	GetUserIdAndSecContext(&scope->caller, &scope->sec_context);
+	scope->context = CurrentMemoryContext;
+	SetUserIdAndSecContext(owner, scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	scope->guc_level = NewGUCNestLevel();
+	pin("search_path", "pg_catalog, pg_temp");
+	pin("enable_seqscan", "off");
+	pin("plan_cache_mode", "force_generic_plan");
+	/* what it costs to discourage a scan would make every plan look worth compiling */
+	pin("jit", "off");
+	/* a worker has none; SPI wants one around the snapshots that it takes for each statement */
+	scope->pushed_snapshot = !ActiveSnapshotSet();
+	if (scope->pushed_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* Inside a scope: for the rest of it, a lock is waited for this long at most. */
+void
+db_limit_lock_wait(int ms)
+{
+	pin("lock_timeout", psprintf("%d", ms));
+}
+
+/* Undoes db_enter(); the memory context is the one from before. */
+void
+db_leave(DbScope *scope)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	if (scope->pushed_snapshot)
+		PopActiveSnapshot();
+	AtEOXact_GUC(false, scope->guc_level);
+	SetUserIdAndSecContext(scope->caller, scope->sec_context);
+	MemoryContextSwitchTo(scope->context);
+}
+
+static void
+prepare(DbStatement *stmt)
+{
+	SPIPlanPtr plan = SPI_prepare(stmt->sql, stmt->nargs, unconstify(Oid *, stmt->types));
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", stmt->sql, SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_keepplan failed");
+	stmt->plan = plan;
+}
+
+static const char *
+null_flags(const DbStatement *stmt, const bool *isnull)
+{
+	char *flags;
+
+	if (isnull == NULL)
+		return NULL;
+	flags = palloc(stmt->nargs + 1);
+	for (int i = 0; i < stmt->nargs; i++)
+		flags[i] = isnull[i] ? 'n' : ' ';
+	return flags;
+}
+
+/*
+ * Runs a statement inside a scope and returns the number of rows; the result is read with
+ * db_datum() and its kin until the next db_run().  isnull may be NULL when no value is.
+ */
+uint64
+db_run(DbStatement *stmt, Datum *values, const bool *isnull)
+{
+	int rc;
+
+	if (stmt->plan == NULL)
+		prepare(stmt);
+	rc = SPI_execute_plan(stmt->plan, values, null_flags(stmt, isnull), false, 0);
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", stmt->sql, SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/* The same for a query that shall see a given snapshot, whatever the isolation level. */
+uint64
+db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot)
+{
+	int rc;
+
+	if (stmt->plan == NULL)
+		prepare(stmt);
+	rc = SPI_execute_snapshot(stmt->plan, values, NULL, snapshot, InvalidSnapshot, true, false, 0);
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", stmt->sql, SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/* Opens a cursor for a result that may be large; it ends with the scope. */
+Portal
+db_open(DbStatement *stmt, Datum *values, const bool *isnull)
+{
+	Portal portal;
+
+	if (stmt->plan == NULL)
+		prepare(stmt);
+	portal = SPI_cursor_open(NULL, stmt->plan, values, null_flags(stmt, isnull), true);
+	if (portal == NULL)
+		elog(ERROR, "could not open \"%s\": %s", stmt->sql, SPI_result_code_string(SPI_result));
+	return portal;
+}
+
+/* Fetches the next rows of a cursor, in place of the ones before; 0 at the end, which closes it. */
+uint64
+db_fetch(Portal portal, int count)
+{
+	SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_fetch(portal, true, count);
+	if (SPI_processed == 0)
+		SPI_cursor_close(portal);
+	return SPI_processed;
+}
+
+/* A list of strings as a value of type text[]. */
+Datum
+db_text_array(List *strings)
+{
+	Datum *values = palloc(Max(list_length(strings), 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, strings)
+		values[count++] = CStringGetTextDatum(lfirst(cell));
+	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+Datum
+db_datum(uint64 row, int column, bool *isnull)
+{
+	Assert(row < SPI_processed);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+bool
+db_isnull(uint64 row, int column)
+{
+	bool isnull;
+
+	(void) db_datum(row, column, &isnull);
+	return isnull;
+}
+
+/* A column as a string in the current context, NULL for NULL; enums and names too. */
+char *
+db_text(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = db_datum(row, column, &isnull);
+
+	if (isnull)
+		return NULL;
+	if (SPI_gettypeid(SPI_tuptable->tupdesc, column) == TEXTOID)
+		return TextDatumGetCString(value);
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+static Datum
+not_null(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = db_datum(row, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "unexpected null in column %d", column);
+	return value;
+}
+
+int32
+db_int32(uint64 row, int column)
+{
+	return DatumGetInt32(not_null(row, column));
+}
+
+int64
+db_int64(uint64 row, int column)
+{
+	return DatumGetInt64(not_null(row, column));
+}
+
+Oid
+db_oid(uint64 row, int column)
+{
+	return DatumGetObjectId(not_null(row, column));
+}
+
+bool
+db_bool(uint64 row, int column)
+{
+	return DatumGetBool(not_null(row, column));
+}
+
+TimestampTz
+db_time(uint64 row, int column, TimestampTz when_null)
+{
+	bool isnull;
+	Datum value = db_datum(row, column, &isnull);
+
+	return isnull ? when_null : DatumGetTimestampTz(value);
+}
+
+pg_uuid_t
+db_uuid(uint64 row, int column)
+{
+	return *DatumGetUUIDP(not_null(row, column));
+}

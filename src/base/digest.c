@@ -1,0 +1,104 @@
+/*
+ * digest.c
+ *		SHA-256 over a list of fields: each is preceded by its length (-1 for NULL) as eight bytes,
+ *		most significant first, so that no two lists give the same input.
+ *
+ * The hash is the server's (OpenSSL's where the server was built with it).
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/digest.h"
+#include "lib/stringinfo.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+
+static void
+check(pg_cryptohash_ctx *ctx, int rc)
+{
+	if (rc < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(ctx));
+}
+
+pg_cryptohash_ctx *
+digest_begin(void)
+{
+	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+
+	if (ctx == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	check(ctx, pg_cryptohash_init(ctx));
+	return ctx;
+}
+
+void
+digest_int64(pg_cryptohash_ctx *ctx, int64 value)
+{
+	uint64 wire = pg_hton64((uint64) value);
+
+	check(ctx, pg_cryptohash_update(ctx, (const uint8 *) &wire, sizeof(wire)));
+}
+
+void
+digest_bytes(pg_cryptohash_ctx *ctx, const void *data, size_t length)
+{
+	digest_int64(ctx, data ? (int64) length : -1);
+	if (data)
+		check(ctx, pg_cryptohash_update(ctx, data, length));
+}
+
+/* Adds a string, or NULL. */
+void
+digest_field(pg_cryptohash_ctx *ctx, const char *field)
+{
+	digest_bytes(ctx, field, field ? strlen(field) : 0);
+}
+
+/* Writes DIGEST_LENGTH bytes and frees the context. */
+void
+digest_end(pg_cryptohash_ctx *ctx, uint8 *result)
+{
+	check(ctx, pg_cryptohash_final(ctx, result, DIGEST_LENGTH));
+	pg_cryptohash_free(ctx);
+}
+
+/* The SHA-256 of the data alone. */
+void
+digest_plain(const void *data, size_t length, uint8 *result)
+{
+	pg_cryptohash_ctx *ctx = digest_begin();
+
+	check(ctx, pg_cryptohash_update(ctx, data, length));
+	digest_end(ctx, result);
+}
+
+char *
+digest_hex(const uint8 *digest)
+{
+	char *hex = palloc(2 * DIGEST_LENGTH + 1);
+
+	hex[hex_encode((const char *) digest, DIGEST_LENGTH, hex)] = '\0';
+	return hex;
+}
+
+Datum
+digest_datum(const uint8 *digest)
+{
+	bytea *value = palloc(VARHDRSZ + DIGEST_LENGTH);
+
+	SET_VARSIZE(value, VARHDRSZ + DIGEST_LENGTH);
+	memcpy(VARDATA(value), digest, DIGEST_LENGTH);
+	return PointerGetDatum(value);
+}
+
+/* The digest of a version: what module_version.digest holds. */
+void
+digest_scripts(const char *deploy, const char *verify, const char *revert, uint8 *result)
+{
+	pg_cryptohash_ctx *ctx = digest_begin();
+
+	digest_field(ctx, deploy);
+	digest_field(ctx, verify);
+	digest_field(ctx, revert);
+	digest_end(ctx, result);
+}

@@ -1,0 +1,154 @@
+/*
+ * guc.c
+ *		Defines hotswap's settings.
+ *
+ * All of them can be changed without a restart: the workers re-read the configuration on SIGHUP.
+ * What differs between environments is a column of hotswap.environment, not a setting.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "base/guc.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/uuid.h"
+
+#define MINUTES_PER_DAY (24 * 60)
+
+int hotswap_max_executors = 4;
+int hotswap_min_executors = 2;
+int hotswap_executor_idle_timeout = 60 * 1000;
+int hotswap_lock_timeout = 5 * 1000;
+int hotswap_statement_timeout = 60 * 60 * 1000;
+int hotswap_cancel_grace = 10 * 1000;
+int hotswap_retry_base = 1000;
+int hotswap_retry_max_delay = 5 * 60 * 1000;
+int hotswap_retry_limit = 5;
+int hotswap_batch_size = 32;
+int hotswap_rescan_interval = 10 * 1000;
+int hotswap_audit_retention = 90 * MINUTES_PER_DAY;
+int hotswap_deployment_retention = 365 * MINUTES_PER_DAY;
+int hotswap_idempotency_ttl = 24 * 60 * 60;
+int hotswap_log_level = DEBUG1;
+char *hotswap_notify_channel = NULL;
+char *hotswap_tenant = NULL;
+
+static const struct config_enum_entry log_levels[] = {
+	{ "debug1", DEBUG1, false }, { "info", INFO, false }, { "log", LOG, false }, { NULL, 0, false }
+};
+
+/* hotswap.tenant: empty or a UUID as the server writes it. */
+static bool
+check_tenant(char **newval, void **extra pg_attribute_unused(),
+			 GucSource source pg_attribute_unused())
+{
+	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	const char *value = *newval;
+	size_t i = 0;
+
+	if (value == NULL || *value == '\0')
+		return true;
+	while (shape[i] && (shape[i] == '-' ? value[i] == '-' : isxdigit((unsigned char) value[i])))
+		i++;
+	if (shape[i] == '\0' && value[i] == '\0')
+		return true;
+	GUC_check_errdetail("It must be empty or a UUID such as 0190163d-8694-739b-aea5-966c26f8ad91.");
+	return false;
+}
+
+/* hotswap.notify_channel: empty or a name that NOTIFY takes. */
+static bool
+check_channel(char **newval, void **extra pg_attribute_unused(),
+			  GucSource source pg_attribute_unused())
+{
+	if (*newval == NULL || strlen(*newval) < NAMEDATALEN)
+		return true;
+	GUC_check_errdetail("It must be shorter than %d bytes.", NAMEDATALEN);
+	return false;
+}
+
+static void
+define_int(const char *name, const char *description, int *variable, int min, int max, int flags)
+{
+	DefineCustomIntVariable(name, description, NULL, variable, *variable, min, max, PGC_SIGHUP,
+							flags, NULL, NULL, NULL);
+}
+
+static void
+define_worker_settings(void)
+{
+	define_int("hotswap.max_executors", "Sets the number of executors that a database may have.",
+			   &hotswap_max_executors, 1, 256, 0);
+	define_int("hotswap.min_executors",
+			   "Sets the number of executors that stay logged in once a database has used them.",
+			   &hotswap_min_executors, 0, 256, 0);
+	define_int("hotswap.executor_idle_timeout",
+			   "Sets how long an executor above the minimum may be idle before it ends.",
+			   &hotswap_executor_idle_timeout, 100, INT_MAX, GUC_UNIT_MS);
+	define_int("hotswap.batch_size",
+			   "Sets how many deployments the dispatcher advances in one transaction.",
+			   &hotswap_batch_size, 1, 64, 0);
+	define_int("hotswap.rescan_interval",
+			   "Sets how often the queue is read again while there are prepared transactions.",
+			   &hotswap_rescan_interval, 100, INT_MAX, GUC_UNIT_MS);
+	DefineCustomStringVariable("hotswap.notify_channel",
+							   "Sets the channel on which the dispatcher sends a NOTIFY when there "
+							   "are new notifications.",
+							   "Empty means none.", &hotswap_notify_channel, "", PGC_SIGHUP, 0,
+							   check_channel, NULL, NULL);
+	DefineCustomEnumVariable(
+		"hotswap.log_level",
+		"Sets the message level of the server log line for each deployment that ends.", NULL,
+		&hotswap_log_level, DEBUG1, log_levels, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+static void
+define_task_settings(void)
+{
+	define_int("hotswap.lock_timeout", "Sets how long a statement of a task may wait for a lock.",
+			   &hotswap_lock_timeout, 1, INT_MAX, GUC_UNIT_MS);
+	define_int("hotswap.statement_timeout", "Sets how long a script of a task may run.",
+			   &hotswap_statement_timeout, 1, INT_MAX, GUC_UNIT_MS);
+	define_int("hotswap.cancel_grace",
+			   "Sets how long a cancelled task may go on before its executor is ended.",
+			   &hotswap_cancel_grace, 1, INT_MAX, GUC_UNIT_MS);
+	define_int(
+		"hotswap.retry_base",
+		"Sets the delay before the second attempt at a task; it doubles with each further one.",
+		&hotswap_retry_base, 1, INT_MAX, GUC_UNIT_MS);
+	define_int("hotswap.retry_max_delay", "Sets the longest delay between two attempts at a task.",
+			   &hotswap_retry_max_delay, 1, INT_MAX, GUC_UNIT_MS);
+	define_int("hotswap.retry_limit",
+			   "Sets how many attempts a task has when its errors are transient.",
+			   &hotswap_retry_limit, 1, 1000, 0);
+}
+
+static void
+define_retention_settings(void)
+{
+	define_int("hotswap.audit_retention",
+			   "Sets how long audit events are kept; whole months are dropped.",
+			   &hotswap_audit_retention, MINUTES_PER_DAY, INT_MAX, GUC_UNIT_MIN);
+	define_int("hotswap.deployment_retention", "Sets how long ended deployments are kept.",
+			   &hotswap_deployment_retention, 1, INT_MAX, GUC_UNIT_MIN);
+	DefineCustomIntVariable("hotswap.idempotency_ttl",
+							"Sets how long an idempotency key is remembered.", NULL,
+							&hotswap_idempotency_ttl, hotswap_idempotency_ttl, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+/* Defines all settings; called once by _PG_init, with or without preload. */
+void
+guc_init(void)
+{
+	define_worker_settings();
+	define_task_settings();
+	define_retention_settings();
+	DefineCustomStringVariable("hotswap.tenant",
+							   "Sets the tenant that functions act for when none is given.",
+							   "Empty means the tenant \"default\".", &hotswap_tenant, "",
+							   PGC_USERSET, 0, check_tenant, NULL, NULL);
+	MarkGUCPrefixReserved("hotswap");
+}

@@ -1,0 +1,524 @@
+/*
+ * access.c
+ *		Who may do what: capabilities of roles, grant_access() and revoke_access(), and which tenants a
+ *		role sees.
+ *
+ * A role has what was granted to a role whose privileges it has, for the tenant or for all tenants, and what
+ * that includes (see included[]).  The role that owns the extension, whoever has its privileges, and superusers have
+ * everything.  Who has anything in a tenant sees it; so do the roles that its environments' policies
+ * name as approvers, and those to whom a vote was lent.
+ *
+ * The answers are kept for the session, since they are asked for with every call, and forgotten when
+ * anything that they depend on changes: triggers on the tables concerned invalidate the relation
+ * cache's entry of hotswap.access, which tells every session at commit, and memberships of roles are
+ * watched through the system caches.  This is how the server keeps its own permission checks up to date.
+ * They are read with the newest snapshot, or a long transaction would keep what was revoked meanwhile.
+ *
+ * Locks: tenant row, then the grant's row.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/label.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "core/access.h"
+#include "core/audit.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/supportnodes.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(hotswap_grant_access);
+PG_FUNCTION_INFO_V1(hotswap_revoke_access);
+PG_FUNCTION_INFO_V1(hotswap_visible_tenants);
+PG_FUNCTION_INFO_V1(hotswap_visible_tenants_support);
+PG_FUNCTION_INFO_V1(hotswap_access_changed);
+
+#define BIT(capability) (1 << (capability))
+#define EVERYTHING (BIT(CAPABILITY_COUNT) - 1)
+#define CACHE_LIMIT 4096 /* answers kept */
+
+static const char *const capability_names[CAPABILITY_COUNT] = {
+	"viewer", "agent", "deployer", "approver", "operator", "break_glass", "impersonator", "admin"
+};
+
+/* What each capability brings with it. */
+static const int included[CAPABILITY_COUNT] = {
+	[CAPABILITY_VIEWER] = BIT(CAPABILITY_VIEWER),
+	[CAPABILITY_AGENT] = BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER),
+	[CAPABILITY_DEPLOYER] =
+		BIT(CAPABILITY_DEPLOYER) | BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER),
+	[CAPABILITY_APPROVER] = BIT(CAPABILITY_APPROVER) | BIT(CAPABILITY_VIEWER),
+	[CAPABILITY_OPERATOR] = BIT(CAPABILITY_OPERATOR) | BIT(CAPABILITY_DEPLOYER) |
+							BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER),
+	[CAPABILITY_BREAK_GLASS] = BIT(CAPABILITY_BREAK_GLASS) | BIT(CAPABILITY_VIEWER),
+	[CAPABILITY_IMPERSONATOR] = BIT(CAPABILITY_IMPERSONATOR) | BIT(CAPABILITY_VIEWER),
+	[CAPABILITY_ADMIN] = BIT(CAPABILITY_ADMIN) | BIT(CAPABILITY_OPERATOR) |
+						 BIT(CAPABILITY_DEPLOYER) | BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER),
+};
+
+/* No tenant has this id: it stands for what was granted for all of them. */
+static const pg_uuid_t everywhere = { { 0 } };
+
+static DbStatement roles_query =
+	DB_STATEMENT("SELECT role::oid FROM hotswap.access WHERE (tenant_id = $1 OR tenant_id IS NULL)"
+				 " AND capability = $2::hotswap.capability ORDER BY 1",
+				 UUIDOID, TEXTOID);
+
+/* what makes roles see something, and until when; the tenant is that of each branch's condition */
+#define RIGHTS(condition)                                                                       \
+	"SELECT tenant_id, role::oid, capability::text, NULL::timestamptz FROM hotswap.access"      \
+	" WHERE " condition                                                                         \
+	" UNION ALL SELECT tenant_id, approver::oid, 'viewer', NULL FROM hotswap.environment"       \
+	" CROSS JOIN LATERAL unnest(approvers) approver WHERE approvers IS NOT NULL AND " condition \
+	" UNION ALL SELECT tenant_id, delegate::oid, 'viewer', until"                               \
+	" FROM hotswap.approval_delegation WHERE revoked_at IS NULL AND until > $1 AND " condition
+
+static DbStatement rights_in_tenant =
+	DB_STATEMENT(RIGHTS("(tenant_id = $2 OR tenant_id IS NULL)"), TIMESTAMPTZOID, UUIDOID);
+
+static DbStatement all_rights = DB_STATEMENT(RIGHTS("true"), TIMESTAMPTZOID);
+
+/* the default one may have leases before it has a row */
+static DbStatement all_tenants =
+	DB_STATEMENT("SELECT id FROM hotswap.tenant UNION ALL SELECT $1", UUIDOID);
+
+static DbStatement insert_access =
+	DB_STATEMENT("INSERT INTO hotswap.access (tenant_id, role, capability)"
+				 " VALUES ($1, $2::regrole, $3::hotswap.capability) ON CONFLICT DO NOTHING",
+				 UUIDOID, OIDOID, TEXTOID);
+
+static DbStatement delete_access =
+	DB_STATEMENT("DELETE FROM hotswap.access WHERE tenant_id IS NOT DISTINCT FROM $1"
+				 " AND role = $2::regrole AND capability = $3::hotswap.capability",
+				 UUIDOID, OIDOID, TEXTOID);
+
+/* ---- answers that are kept ---- */
+
+typedef struct MaskKey
+{
+	pg_uuid_t tenant;
+	Oid role;
+} MaskKey;
+
+/* What a role has in a tenant. */
+typedef struct MaskEntry
+{
+	MaskKey key;
+	int mask;
+	TimestampTz until; /* DT_NOEND: until something changes */
+} MaskEntry;
+
+/* Which tenants a role sees. */
+typedef struct SightEntry
+{
+	Oid role;
+	int count;
+	pg_uuid_t *tenants;
+	TimestampTz until;
+} SightEntry;
+
+static MemoryContext cache_context = NULL; /* everything below */
+static HTAB *masks;
+static HTAB *sights;
+static uint64 changes = 0;   /* seen so far */
+static uint64 cached_at = 0; /* how many had been seen when the cache was emptied */
+static Oid access_relid = InvalidOid;
+
+static void
+rights_changed(Datum arg pg_attribute_unused(), int cacheid pg_attribute_unused(),
+			   uint32 hash pg_attribute_unused())
+{
+	changes++;
+}
+
+static void
+relation_changed(Datum arg pg_attribute_unused(), Oid relid)
+{
+	if (relid == access_relid || !OidIsValid(relid))
+		changes++;
+}
+
+static Oid
+find_access_relid(void)
+{
+	return get_relname_relid("access", get_namespace_oid("hotswap", false));
+}
+
+/* Makes the cache, and empties it when it is out of date. */
+static void
+refresh_cache(void)
+{
+	HASHCTL ctl = { .keysize = sizeof(MaskKey), .entrysize = sizeof(MaskEntry) };
+
+	AcceptInvalidationMessages();
+	if (cache_context == NULL)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, rights_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, rights_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, rights_changed, (Datum) 0);
+		cache_context =
+			AllocSetContextCreate(TopMemoryContext, "hotswap access", ALLOCSET_DEFAULT_SIZES);
+	}
+	if (masks && cached_at == changes)
+		return;
+	masks = NULL;
+	MemoryContextReset(cache_context);
+	access_relid = find_access_relid();
+	cached_at = changes;
+	ctl.hcxt = cache_context;
+	sights = hash_create("hotswap visible tenants", 16,
+						 &(HASHCTL){ .keysize = sizeof(Oid),
+									 .entrysize = sizeof(SightEntry),
+									 .hcxt = cache_context },
+						 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	masks = hash_create("hotswap capabilities", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static bool
+role_exists(Oid role)
+{
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role));
+}
+
+/* Does a row of RIGHTS concern the role?  Then *until is when that ends. */
+static bool
+right_applies(uint64 row, Oid role, TimestampTz *until)
+{
+	/* one that has been dropped since has no members */
+	if (!has_privs_of_role(role, db_oid(row, 2)))
+		return false;
+	*until = Min(*until, db_time(row, 4, DT_NOEND));
+	return true;
+}
+
+static int
+compute_mask(const pg_uuid_t *tenant, Oid role, TimestampTz *until)
+{
+	Datum args[] = { TimestampTzGetDatum(GetCurrentTimestamp()), UUIDPGetDatum(tenant) };
+	DbScope scope;
+	uint64 count;
+	int mask = 0;
+
+	*until = DT_NOEND;
+	if (!role_exists(role))
+		return 0;
+	if (has_privs_of_role(role, db_owner()))
+		return EVERYTHING;
+	db_enter(&scope);
+	count = db_run_snapshot(&rights_in_tenant, args, GetLatestSnapshot());
+	for (uint64 i = 0; i < count; i++)
+		if (right_applies(i, role, until))
+			mask |= included[word_parse(db_text(i, 3), capability_names, CAPABILITY_COUNT)];
+	db_leave(&scope);
+	return mask;
+}
+
+/* What a role has in a tenant (or, everywhere, in all of them) now. */
+static int
+find_mask(const pg_uuid_t *tenant, Oid role)
+{
+	MaskKey key;
+	MaskEntry *entry;
+	uint64 before;
+	TimestampTz until;
+	int mask;
+
+	refresh_cache();
+	memset(&key, 0, sizeof(key));
+	key.tenant = *tenant;
+	key.role = role;
+	entry = hash_search(masks, &key, HASH_FIND, NULL);
+	if (entry && (entry->until == DT_NOEND || entry->until > GetCurrentTimestamp()))
+		return entry->mask;
+	if (hash_get_num_entries(masks) >= CACHE_LIMIT)
+		changes++; /* begin anew */
+	do
+	{
+		before = changes;
+		mask = compute_mask(tenant, role, &until);
+		refresh_cache();
+	} while (before != changes);
+	entry = hash_search(masks, &key, HASH_ENTER, NULL);
+	entry->mask = mask;
+	entry->until = until;
+	return mask;
+}
+
+/* ---- which tenants a role sees ---- */
+
+static int
+compare_uuids(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(pg_uuid_t));
+}
+
+/* Inside a scope: the tenants of a result, once each; of RIGHTS, if a role is given. */
+static void
+collect_tenants(SightEntry *sight, uint64 count, Oid role)
+{
+	int kept = 0;
+
+	sight->tenants = MemoryContextAllocHuge(cache_context, Max(count, 1) * sizeof(pg_uuid_t));
+	for (uint64 i = 0; i < count; i++)
+		if (!OidIsValid(role) || (!db_isnull(i, 1) && right_applies(i, role, &sight->until)))
+			sight->tenants[kept++] = db_uuid(i, 1);
+	qsort(sight->tenants, kept, sizeof(pg_uuid_t), compare_uuids);
+	sight->count = 0;
+	for (int i = 0; i < kept; i++)
+		if (i == 0 || compare_uuids(&sight->tenants[i], &sight->tenants[i - 1]) != 0)
+			sight->tenants[sight->count++] = sight->tenants[i];
+}
+
+static void
+compute_sight(SightEntry *sight)
+{
+	Datum now[] = { TimestampTzGetDatum(GetCurrentTimestamp()) };
+	pg_uuid_t default_tenant = tenant_default();
+	Datum tenant[] = { UUIDPGetDatum(&default_tenant) };
+	bool all = find_mask(&everywhere, sight->role) != 0;
+	DbScope scope;
+
+	sight->until = DT_NOEND;
+	db_enter(&scope);
+	if (all)
+		collect_tenants(sight, db_run_snapshot(&all_tenants, tenant, GetLatestSnapshot()),
+						InvalidOid);
+	else
+		collect_tenants(sight, db_run_snapshot(&all_rights, now, GetLatestSnapshot()), sight->role);
+	db_leave(&scope);
+}
+
+/* The tenants that a role sees, in the order of their ids; kept until the next call. */
+static const SightEntry *
+find_sight(Oid role)
+{
+	SightEntry *entry;
+	SightEntry computed = { .role = role };
+	uint64 before;
+
+	refresh_cache();
+	entry = hash_search(sights, &role, HASH_FIND, NULL);
+	if (entry && (entry->until == DT_NOEND || entry->until > GetCurrentTimestamp()))
+		return entry;
+	do
+	{
+		before = changes;
+		compute_sight(&computed);
+		refresh_cache();
+	} while (before != changes);
+	entry = hash_search(sights, &role, HASH_ENTER, NULL);
+	*entry = computed;
+	return entry;
+}
+
+/* ---- questions ---- */
+
+/* The roles that were granted a capability, as a list of OIDs; some may have been dropped. */
+List *
+access_roles(const pg_uuid_t *tenant, Capability capability)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(capability_names[capability]) };
+	uint64 count = db_run(&roles_query, args, NULL);
+	List *roles = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+		roles = list_append_unique_oid(roles, db_oid(i, 1));
+	return roles;
+}
+
+/* Is a role, which must exist, one of these or a member of one?  Being a superuser does not count. */
+bool
+access_is_member_of_any(Oid role, List *roles)
+{
+	ListCell *cell;
+
+	if (!role_exists(role))
+		return false;
+	foreach (cell, roles)
+		if (is_member_of_role_nosuper(role, lfirst_oid(cell)))
+			return true;
+	return false;
+}
+
+bool
+access_has(const pg_uuid_t *tenant, Oid role, Capability capability)
+{
+	return (find_mask(tenant, role) & BIT(capability)) != 0;
+}
+
+bool
+access_has_everywhere(Oid role, Capability capability)
+{
+	return access_has(&everywhere, role, capability);
+}
+
+/*
+ * What somebody else's index expression, materialized view or the like does while a privileged user
+ * maintains it is nobody's wish.
+ */
+static void
+refuse_restricted(const char *action)
+{
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("cannot %s within a security-restricted operation", action)));
+}
+
+/* Raises 42501; action completes "permission denied to ...". */
+void
+access_require(const pg_uuid_t *tenant, Oid role, Capability capability, const char *action)
+{
+	bool all = memcmp(tenant, &everywhere, sizeof(everywhere)) == 0;
+
+	refuse_restricted(action);
+	if (!access_has(tenant, role, capability))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to %s", action),
+				 errdetail("Role \"%s\" has not the capability %s%s.",
+						   GetUserNameFromId(role, false), capability_names[capability],
+						   all ? " for all tenants" : ""),
+				 errhint("It is given by hotswap.grant_access().")));
+}
+
+/* The same for what concerns all tenants. */
+void
+access_require_everywhere(Oid role, Capability capability, const char *action)
+{
+	access_require(&everywhere, role, capability, action);
+}
+
+/* ---- visible_tenants() ---- */
+
+/* visible_tenants() returns the tenants that the current role sees: every view joins it. */
+Datum
+hotswap_visible_tenants(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const SightEntry *sight;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	sight = find_sight(GetUserId());
+	for (int i = 0; i < sight->count; i++)
+	{
+		Datum value = UUIDPGetDatum(&sight->tenants[i]);
+		bool isnull = false;
+
+		tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+	}
+	return (Datum) 0;
+}
+
+/* Tells the planner how many there will be: one tenant is looked up, many are joined. */
+Datum
+hotswap_visible_tenants_support(PG_FUNCTION_ARGS)
+{
+	Node *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (!IsA(request, SupportRequestRows))
+		PG_RETURN_POINTER(NULL);
+	((SupportRequestRows *) request)->rows = find_sight(GetUserId())->count;
+	PG_RETURN_POINTER(request);
+}
+
+/* Trigger on everything that the answers depend on. */
+Datum
+hotswap_access_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("access_changed() can only be called as a trigger")));
+	CacheInvalidateRelcacheByRelid(find_access_relid());
+	return PointerGetDatum(NULL);
+}
+
+/* ---- grant_access(), revoke_access() ---- */
+
+/* Runs insert_access or delete_access with its audit event; false if no row was written. */
+static bool
+change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event)
+{
+	Oid role = arg_oid(fcinfo, 0, "role");
+	const char *capability =
+		capability_names[arg_word(fcinfo, 1, "capability", capability_names, CAPABILITY_COUNT)];
+	bool all = arg_bool(fcinfo, 3, "all_tenants");
+	pg_uuid_t tenant = all ? tenant_default() : tenant_argument(fcinfo, 2);
+	Datum args[] = { UUIDPGetDatum(&tenant), ObjectIdGetDatum(role),
+					 CStringGetTextDatum(capability) };
+	bool nulls[] = { all, false, false };
+	char *name = GetUserNameFromId(role, true);
+	AuditActor actor;
+	DbScope scope;
+	bool written;
+
+	if (all && !PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("tenant must be null where all_tenants is true")));
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(all ? &everywhere : &tenant, scope.caller, CAPABILITY_ADMIN, "change access");
+	if (name == NULL && statement == &insert_access)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", role)));
+	installation_ensure();
+	if (!all)
+		tenant_lock_living(&tenant);
+	written = db_run(statement, args, nulls) > 0;
+	if (written)
+		audit_tenant(&actor, &tenant, event, NULL, NULL, NULL,
+					 audit_detail("role", name ? name : psprintf("%u", role), "capability",
+								  capability, "tenants", all ? "all" : NULL, NULL));
+	db_leave(&scope);
+	return written;
+}
+
+/*
+ * grant_access(role regrole, capability text, tenant uuid, all_tenants boolean)
+ *
+ * In: capability is a name of the type; tenant may be NULL.  Errors: 22023, P0002 no such role or
+ * tenant, 42501, YH003.  Locks the tenant row; writes access and the audit log.
+ */
+Datum
+hotswap_grant_access(PG_FUNCTION_ARGS)
+{
+	(void) change_access(fcinfo, &insert_access, "grant_access");
+	PG_RETURN_VOID();
+}
+
+/*
+ * revoke_access(role regrole, capability text, tenant uuid, all_tenants boolean)
+ *
+ * In: the role may have been dropped and is then known by its OID.  Errors: 22023, P0002 no such
+ * grant or tenant, 42501, YH003.  Locks the tenant row; deletes from access, writes the audit log.
+ */
+Datum
+hotswap_revoke_access(PG_FUNCTION_ARGS)
+{
+	Oid role;
+	char *name;
+
+	if (change_access(fcinfo, &delete_access, "revoke_access"))
+		PG_RETURN_VOID();
+	role = PG_GETARG_OID(0);
+	name = GetUserNameFromId(role, true);
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+					errmsg("role %s was not granted the capability %s%s",
+						   name ? quote_identifier(name) : psprintf("%u", role),
+						   text_to_cstring(PG_GETARG_TEXT_PP(1)),
+						   PG_GETARG_BOOL(3) ? " for all tenants" : "")));
+}

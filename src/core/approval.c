@@ -1,0 +1,493 @@
+/*
+ * approval.c
+ *		Approvals of a deployment: what they ask for, how they are opened, counted and decided.
+ *
+ * An approval is about a digest of what will run.  It is opened with the deployment, or by the gate
+ * (gate.c) when the stage would start without one, and it is used once.  All that is decided about
+ * it is decided under the lock of the deployment's row, which the caller holds.
+ *
+ * Locks: none of its own; the rows of approval and approval_vote belong to the deployment.
+ */
+#include "postgres.h"
+
+#include "approval/notification.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/approval.h"
+#include "core/steps.h"
+#include "miscadmin.h"
+#include "pipeline/pipeline.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+static DbStatement policy_query = DB_STATEMENT(
+	"SELECT min_approvals, approvers::oid[], expires_after, allow_self_approval, require_comment,"
+	" max_open_reviews FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
+	UUIDOID, TEXTOID);
+
+static DbStatement has_nodes = DB_STATEMENT(
+	"SELECT 1 FROM hotswap.node WHERE tenant_id = $1 AND environment = $2 AND removed_at IS NULL"
+	" LIMIT 1",
+	UUIDOID, TEXTOID);
+
+static DbStatement load_query = DB_STATEMENT(
+	"SELECT a.environment, a.round, a.status, a.extra, a.digest, a.expires_at, a.used_at, a.decided_by,"
+	" a.reason FROM (SELECT DISTINCT ON (l.environment) l.* FROM hotswap.approval l"
+	" WHERE l.tenant_id = $1 AND l.deployment_id = $2 ORDER BY l.environment, l.round DESC) a"
+	" LEFT JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = a.environment ORDER BY e.rank",
+	UUIDOID, UUIDOID);
+
+static DbStatement votes_query = DB_STATEMENT(
+	"SELECT person, role::oid, delegator::oid, decision = 'approve'"
+	" FROM hotswap.approval_vote WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3"
+	" AND round = $4",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID);
+
+static DbStatement version_digest =
+	DB_STATEMENT("SELECT digest FROM hotswap.module_version"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement insert_approval = DB_STATEMENT(
+	"INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,"
+	" opened_at, expires_at, digest) VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8)",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID);
+
+static DbStatement decide = DB_STATEMENT(
+	"UPDATE hotswap.approval SET status = $5::hotswap.approval_status, decided_at = $6,"
+	" decided_by = $7, reason = $8, ticket = $9"
+	" WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3 AND round = $4",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement use =
+	DB_STATEMENT("UPDATE hotswap.approval SET used_at = $5"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3 AND round = $4",
+				 UUIDOID, UUIDOID, TEXTOID, INT4OID, TIMESTAMPTZOID);
+
+static DbStatement waiting_query =
+	DB_STATEMENT("SELECT environment FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2"
+				 " AND status = 'waiting_approval'",
+				 UUIDOID, UUIDOID);
+
+/* ---- policies ---- */
+
+static List *
+oid_list(Datum array)
+{
+	ArrayType *oids = DatumGetArrayTypeP(array);
+	List *list = NIL;
+	int count = ArrayGetNItems(ARR_NDIM(oids), ARR_DIMS(oids));
+
+	for (int i = 0; i < count; i++)
+		list = lappend_oid(list, ((Oid *) ARR_DATA_PTR(oids))[i]);
+	return list;
+}
+
+/* Reads what an environment asks for; false if it does not exist. */
+bool
+approval_policy_load(const pg_uuid_t *tenant, const char *environment, ApprovalPolicy *policy)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment) };
+	bool isnull;
+	Datum approvers;
+
+	memset(policy, 0, sizeof(ApprovalPolicy));
+	if (db_run(&policy_query, args, NULL) == 0)
+		return false;
+	policy->min_approvals = db_int32(0, 1);
+	approvers = db_datum(0, 2, &isnull);
+	policy->restricted = !isnull;
+	if (policy->restricted)
+		policy->approvers = oid_list(approvers);
+	policy->expires_after = *DatumGetIntervalP(db_datum(0, 3, &isnull));
+	policy->allow_self = db_bool(0, 4);
+	policy->require_comment = db_bool(0, 5);
+	policy->max_open_reviews = db_isnull(0, 6) ? -1 : db_int32(0, 6);
+	if (!policy->restricted)
+		policy->approvers = access_roles(tenant, CAPABILITY_APPROVER);
+	return true;
+}
+
+/* May a role vote, now? */
+bool
+approval_policy_allows(const ApprovalPolicy *policy, Oid role)
+{
+	if (access_is_member_of_any(role, policy->approvers))
+		return true;
+	return !policy->restricted && SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)) &&
+		   has_privs_of_role(role, db_owner());
+}
+
+int
+approval_quorum(const ApprovalPolicy *policy, const Approval *a)
+{
+	return Max(policy->min_approvals, a->extra ? 1 : 0);
+}
+
+/* ---- reading ---- */
+
+/* The last round of each environment of a deployment, in the order of the path. */
+List *
+approval_load(const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+	uint64 count = db_run(&load_query, args, NULL);
+	List *approvals = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		Approval *a = palloc0(sizeof(Approval));
+		bool isnull;
+
+		a->environment = db_text(i, 1);
+		a->round = db_int32(i, 2);
+		a->status = machine_parse(&approval_machine, db_text(i, 3));
+		a->extra = db_bool(i, 4);
+		memcpy(a->digest, VARDATA_ANY(DatumGetByteaPP(db_datum(i, 5, &isnull))), DIGEST_LENGTH);
+		a->expires_at = db_time(i, 6, 0);
+		a->used_at = db_time(i, 7, TIME_NULL);
+		a->decided_by = db_text(i, 8);
+		a->reason = db_text(i, 9);
+		approvals = lappend(approvals, a);
+	}
+	return approvals;
+}
+
+/* The approval of an environment, or NULL. */
+Approval *
+approval_find(List *approvals, const char *environment)
+{
+	ListCell *cell;
+
+	foreach (cell, approvals)
+		if (strcmp(((Approval *) lfirst(cell))->environment, environment) == 0)
+			return lfirst(cell);
+	return NULL;
+}
+
+/* The approval that is meant: of the environment, or the next pending one; raises P0002. */
+Approval *
+approval_choose(const Deployment *d, const char *environment)
+{
+	List *approvals = approval_load(d);
+	Approval *chosen = environment ? approval_find(approvals, environment) : NULL;
+	ListCell *cell;
+
+	if (environment == NULL && approvals != NIL)
+	{
+		chosen = llast(approvals);
+		foreach (cell, approvals)
+			if (((Approval *) lfirst(cell))->status == APPROVAL_PENDING)
+			{
+				chosen = lfirst(cell);
+				break;
+			}
+	}
+	if (chosen == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						environment ? errmsg("deployment %s has no approval for environment \"%s\"",
+											 uuid_text(&d->id), environment) :
+									  errmsg("deployment %s has no approval", uuid_text(&d->id))));
+	return chosen;
+}
+
+/* Can it still let the stage start, now or after votes? */
+bool
+approval_is_live(const Approval *a)
+{
+	return a->status == APPROVAL_PENDING ||
+		   ((a->status == APPROVAL_APPROVED || a->status == APPROVAL_BYPASSED) &&
+			a->used_at == TIME_NULL);
+}
+
+List *
+approval_votes(const Deployment *d, const Approval *a)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+					 CStringGetTextDatum(a->environment), Int32GetDatum(a->round) };
+	uint64 count = db_run(&votes_query, args, NULL);
+	List *votes = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		Vote *vote = palloc(sizeof(Vote));
+
+		vote->person = db_text(i, 1);
+		vote->role = db_oid(i, 2);
+		vote->delegator = db_isnull(i, 3) ? InvalidOid : db_oid(i, 3);
+		vote->approves = db_bool(i, 4);
+		votes = lappend(votes, vote);
+	}
+	return votes;
+}
+
+/* Was the vote cast with the right of this person, its own or lent? */
+bool
+vote_uses_right_of(const Vote *vote, const char *name)
+{
+	char *holder =
+		OidIsValid(vote->delegator) ? GetUserNameFromId(vote->delegator, true) : vote->person;
+
+	return holder && person_may_be(holder, name);
+}
+
+/* How many votes for it count now: those of roles that have been dropped or have lost the right do not. */
+int
+approval_count(const Deployment *d, const Approval *a, const ApprovalPolicy *policy)
+{
+	int count = 0;
+	List *votes = approval_votes(d, a);
+	ListCell *cell;
+
+	foreach (cell, votes)
+	{
+		Vote *vote = lfirst(cell);
+		bool lent = OidIsValid(vote->delegator);
+
+		if (vote->approves && SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(vote->role)) &&
+			approval_policy_allows(policy, lent ? vote->delegator : vote->role))
+			count++;
+	}
+	return count;
+}
+
+/* ---- opening ---- */
+
+/* SHA-256 over what is approved: the version's digest, its names, where it goes, and on which path. */
+void
+approval_digest(const Deployment *d, List *path, const char *environment, uint8 *result)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->module),
+					 CStringGetTextDatum(d->version) };
+	pg_cryptohash_ctx *ctx;
+	bytea *scripts;
+	bool isnull;
+	ListCell *cell;
+
+	if (db_run(&version_digest, args, NULL) != 1)
+		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", d->version, d->module);
+	scripts = DatumGetByteaPP(db_datum(0, 1, &isnull));
+	ctx = digest_begin();
+	digest_bytes(ctx, VARDATA_ANY(scripts), VARSIZE_ANY_EXHDR(scripts));
+	digest_field(ctx, d->module);
+	digest_field(ctx, d->version);
+	digest_field(ctx, d->environment);
+	digest_field(ctx, environment);
+	foreach (cell, path)
+		digest_field(ctx, lfirst(cell));
+	digest_end(ctx, result);
+}
+
+/* Names of the roles that may vote. */
+static List *
+approver_names(const ApprovalPolicy *policy)
+{
+	List *names = NIL;
+	ListCell *cell;
+
+	foreach (cell, policy->approvers)
+	{
+		char *name = GetUserNameFromId(lfirst_oid(cell), true);
+
+		if (name)
+			names = lappend(names, name);
+	}
+	if (names == NIL && !policy->restricted)
+		names = list_make1(GetUserNameFromId(db_owner(), false));
+	return names;
+}
+
+/* Opens an approval, from the time on at which the deployment may run. */
+Approval *
+approval_open(Deployment *d, const char *environment, bool extra, int32 round,
+			  const ApprovalPolicy *policy, List *path)
+{
+	Approval *a = palloc0(sizeof(Approval));
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz from = d->run_at != TIME_NULL && d->run_at > now ? d->run_at : now;
+	Datum args[8];
+
+	a->environment = pstrdup(environment);
+	a->round = round;
+	a->status = APPROVAL_PENDING;
+	a->extra = extra;
+	a->used_at = TIME_NULL;
+	a->expires_at = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from),
+							IntervalPGetDatum(unconstify(Interval *, &policy->expires_after))));
+	approval_digest(d, path, environment, a->digest);
+	args[0] = UUIDPGetDatum(&d->tenant);
+	args[1] = UUIDPGetDatum(&d->id);
+	args[2] = CStringGetTextDatum(environment);
+	args[3] = Int32GetDatum(round);
+	args[4] = BoolGetDatum(extra);
+	args[5] = TimestampTzGetDatum(now);
+	args[6] = TimestampTzGetDatum(a->expires_at);
+	args[7] = digest_datum(a->digest);
+	(void) db_run(&insert_approval, args, NULL);
+	d->gated = true;
+	audit_add(d->batch, &d->chain, "approval.request", NULL, "pending", NULL,
+			  audit_detail("environment", environment, "round", psprintf("%d", round), "expires_at",
+						   timestamptz_to_str(a->expires_at), NULL));
+	notification_add(d, environment, "requested", approver_names(policy), NULL);
+	return a;
+}
+
+static void
+require_on_path(List *extra, List *path)
+{
+	ListCell *cell;
+
+	foreach (cell, extra)
+		if (!pipeline_path_has(path, lfirst(cell)))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("require_approval: environment \"%s\" is not on the path",
+								   (char *) lfirst(cell)),
+							errdetail("The deployment ends at environment \"%s\".",
+									  (char *) llast(path))));
+}
+
+/* Is the deployment through with an environment? */
+static bool
+is_behind(List *stages, const char *environment)
+{
+	ListCell *cell;
+
+	foreach (cell, stages)
+	{
+		Stage *stage = lfirst(cell);
+
+		if (stage->kind == STAGE_DEPLOY && strcmp(stage->environment, environment) == 0)
+			return stage->status == STAGE_SUCCEEDED || stage->status == STAGE_SKIPPED;
+	}
+	return false;
+}
+
+/*
+ * Opens what is missing: an approval for each environment ahead that is protected and has nodes, or that the
+ * requester wants one for (extra).  approvals: those that there are already.
+ */
+void
+approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
+{
+	List *stages = d->started_at != TIME_NULL && approvals != NIL ? plan_load_stages(d) : NIL;
+	ListCell *cell;
+
+	require_on_path(extra, path);
+	foreach (cell, path)
+	{
+		char *environment = lfirst(cell);
+		Approval *last = approval_find(approvals, environment);
+		bool wanted = pipeline_path_has(extra, environment) || (last && last->extra);
+		Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(environment) };
+		ApprovalPolicy policy;
+
+		if ((last && approval_is_live(last)) || is_behind(stages, environment) ||
+			!approval_policy_load(&d->tenant, environment, &policy))
+			continue;
+		/* one that was asked for stands, though nodes may come only later */
+		if (wanted || (policy.min_approvals > 0 && db_run(&has_nodes, args, NULL) > 0))
+			(void) approval_open(d, environment, wanted, last ? last->round + 1 : 1, &policy, path);
+	}
+}
+
+/* ---- deciding ---- */
+
+static Datum
+text_or_null(const char *value, bool *isnull)
+{
+	*isnull = value == NULL;
+	return value ? CStringGetTextDatum(value) : (Datum) 0;
+}
+
+static void
+notify_requester(Deployment *d, const Approval *a, const char *reason)
+{
+	static const char *const events[] = {
+		NULL, "approved", "rejected", "expired", NULL, "bypassed"
+	};
+
+	if (events[a->status])
+		notification_add(d, a->environment, events[a->status], list_make1(d->requested_by), reason);
+}
+
+/* Makes a transition and records it; by, reason and ticket may be NULL. */
+void
+approval_apply(Deployment *d, Approval *a, ApprovalEvent event, const char *by, const char *reason,
+			   const char *ticket)
+{
+	ApprovalStatus before = a->status;
+	Datum args[9];
+	bool nulls[9] = { false };
+
+	a->status = machine_next(&approval_machine, before, event);
+	a->decided_by = by ? pstrdup(by) : NULL;
+	a->reason = reason ? pstrdup(reason) : NULL;
+	args[0] = UUIDPGetDatum(&d->tenant);
+	args[1] = UUIDPGetDatum(&d->id);
+	args[2] = CStringGetTextDatum(a->environment);
+	args[3] = Int32GetDatum(a->round);
+	args[4] = CStringGetTextDatum(approval_machine.statuses[a->status]);
+	args[5] = TimestampTzGetDatum(GetCurrentTimestamp());
+	args[6] = text_or_null(by, &nulls[6]);
+	args[7] = text_or_null(reason, &nulls[7]);
+	args[8] = text_or_null(ticket, &nulls[8]);
+	if (db_run(&decide, args, nulls) != 1)
+		elog(ERROR, "approval was not updated");
+	audit_add(d->batch, &d->chain, psprintf("approval.%s", approval_machine.events[event]),
+			  approval_machine.statuses[before], approval_machine.statuses[a->status], reason,
+			  audit_detail("environment", a->environment, "round", psprintf("%d", a->round),
+						   "ticket", ticket, NULL));
+	notify_requester(d, a, reason);
+	d->tell_waiters = true;
+}
+
+/* The stage starts with it, and no other will. */
+void
+approval_use(Deployment *d, Approval *a)
+{
+	Datum args[5];
+
+	a->used_at = GetCurrentTimestamp();
+	args[0] = UUIDPGetDatum(&d->tenant);
+	args[1] = UUIDPGetDatum(&d->id);
+	args[2] = CStringGetTextDatum(a->environment);
+	args[3] = Int32GetDatum(a->round);
+	args[4] = TimestampTzGetDatum(a->used_at);
+	if (db_run(&use, args, NULL) != 1)
+		elog(ERROR, "approval was not used");
+	audit_add(d->batch, &d->chain, "approval.use", approval_machine.statuses[a->status],
+			  approval_machine.statuses[a->status], NULL,
+			  audit_detail("environment", a->environment, "round", psprintf("%d", a->round), NULL));
+}
+
+/* The approval is there: if the deployment waits for this one, it goes on. */
+void
+approval_release(Deployment *d, const Approval *a)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+
+	if (d->status != DEPLOYMENT_PENDING_APPROVAL || db_run(&waiting_query, args, NULL) == 0 ||
+		strcmp(db_text(0, 1), a->environment) != 0)
+		return;
+	deployment_apply(d, DEPLOYMENT_APPROVE, NULL);
+	deployment_due(d, GetCurrentTimestamp());
+}
+
+/* The deployment has ended: what is still open is void. */
+void
+approval_close(Deployment *d)
+{
+	List *approvals = approval_load(d);
+	ListCell *cell;
+
+	foreach (cell, approvals)
+		if (approval_is_live(lfirst(cell)))
+			approval_apply(d, lfirst(cell), APPROVAL_INVALIDATE, NULL,
+						   psprintf("the deployment is %s", deployment_machine.statuses[d->status]),
+						   NULL);
+}

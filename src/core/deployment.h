@@ -1,0 +1,64 @@
+/*
+ * deployment.h
+ *		A deployment's row: locked, changed through its state machine, written with its audit
+ * events.
+ *
+ * Lock order everywhere: the deployment's row first, then its stages, tasks and work item.
+ */
+#ifndef HOTSWAP_DEPLOYMENT_H
+#define HOTSWAP_DEPLOYMENT_H
+
+#include "base/compat.h"
+#include "core/audit.h"
+#include "core/machine.h"
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
+#define TIME_NULL DT_NOBEGIN /* a time that is NULL in the table */
+
+typedef struct Deployment
+{
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	DeploymentStatus status;
+	DeploymentStatus loaded_status;
+	int32 priority;
+	char *module;
+	char *version;
+	char *environment;
+	TimestampTz run_at;
+	TimestampTz start_by;
+	TimestampTz started_at;
+	TimestampTz cancel_requested_at;
+	char *cancel_reason;
+	char *sqlstate;
+	char *message;
+	bool gated;         /* it has approvals */
+	char *requested_by; /* the person */
+	char *login;        /* who was logged in */
+	bool tell_waiters;  /* something that is waited for has been decided */
+	AuditChain chain;
+	AuditBatch *batch;
+} Deployment;
+
+typedef enum DeploymentFound
+{
+	DEPLOYMENT_FOUND,
+	DEPLOYMENT_MISSING,
+	DEPLOYMENT_LOCKED /* only with skip_locked */
+} DeploymentFound;
+
+extern DeploymentFound deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
+									   const AuditActor *actor, bool skip_locked);
+extern void deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor);
+extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *reason);
+extern void deployment_save(Deployment *d);
+extern void deployment_cancel(Deployment *d, char *reason);
+extern void deployment_due(const Deployment *d, TimestampTz due);
+extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
+extern Datum status_value(Oid type, const Machine *machine, int status);
+pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
+
+#define deployment_status_datum(fcinfo, status) status_datum(fcinfo, &deployment_machine, status)
+
+#endif /* HOTSWAP_DEPLOYMENT_H */

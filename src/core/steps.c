@@ -1,0 +1,413 @@
+/*
+ * steps.c
+ *		Reads and writes the stages and tasks of a deployment.
+ *
+ * The caller holds the lock on the deployment's row.  What changed is written by one statement for
+ * the stages and one for the tasks, with an audit event for each change of status, whose before and
+ * after are the status in the table before and after this transaction.
+ */
+#include "postgres.h"
+
+#include "base/db.h"
+#include "base/label.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/steps.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
+const char *const task_kind_names[] = { "swap", "verify", "hook", "revert" };
+
+static DbStatement load_stages = DB_STATEMENT(
+	"SELECT ordinal::integer, kind, status, environment, started_at, finished_at, message"
+	" FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2 ORDER BY ordinal",
+	UUIDOID, UUIDOID);
+
+static DbStatement load_tasks = DB_STATEMENT(
+	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
+	" finished_at, previous_version, sqlstate, message FROM hotswap.task"
+	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY ordinal",
+	UUIDOID, UUIDOID, INT2OID);
+
+static DbStatement save_stages = DB_STATEMENT(
+	"INSERT INTO hotswap.stage AS s (tenant_id, deployment_id, ordinal, kind, status, environment,"
+	" started_at, finished_at, message)"
+	" SELECT $1, $2, e.ordinal, e.kind::hotswap.stage_kind, e.status::hotswap.stage_status,"
+	" e.environment, e.started_at, e.finished_at, e.message"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $9)"
+	" e (ordinal, kind, status, environment, started_at, finished_at, message)"
+	" ON CONFLICT (tenant_id, deployment_id, ordinal) DO UPDATE SET status = excluded.status,"
+	" started_at = excluded.started_at, finished_at = excluded.finished_at, message = excluded.message",
+	UUIDOID, UUIDOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
+	TIMESTAMPTZARRAYOID, TEXTARRAYOID);
+
+static DbStatement save_tasks = DB_STATEMENT(
+	"INSERT INTO hotswap.task (tenant_id, deployment_id, stage, ordinal, kind, status, wave, attempt,"
+	" reverts, node_id, hook, due_at, started_at, finished_at, previous_version, sqlstate, message)"
+	" SELECT $1, $2, e.stage, e.ordinal, e.kind::hotswap.task_kind, e.status::hotswap.task_status,"
+	" e.wave, e.attempt, e.reverts, e.node_id, e.hook, e.due_at, e.started_at, e.finished_at,"
+	" e.previous_version, e.sqlstate, e.message"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+	" e (stage, ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
+	" finished_at, previous_version, sqlstate, message)"
+	" ON CONFLICT (tenant_id, deployment_id, stage, ordinal) DO UPDATE SET status = excluded.status,"
+	" attempt = excluded.attempt, due_at = excluded.due_at, started_at = excluded.started_at,"
+	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message",
+	UUIDOID, UUIDOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+	INT4ARRAYOID, INT4ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
+	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+
+static DbStatement forget_tasks = DB_STATEMENT(
+	"DELETE FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3", UUIDOID,
+	UUIDOID, INT2OID);
+
+/* A column of values for unnest(). */
+typedef struct Column
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+} Column;
+
+List *
+plan_load_stages(const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+	uint64 n = db_run(&load_stages, args, NULL);
+	List *stages = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		Stage *stage = palloc0(sizeof(Stage));
+
+		stage->ordinal = db_int32(i, 1);
+		stage->kind = word_parse(db_text(i, 2), stage_kind_names, lengthof(stage_kind_names));
+		stage->status = stage->saved_status = machine_parse(&stage_machine, db_text(i, 3));
+		stage->environment = db_text(i, 4);
+		stage->started_at = db_time(i, 5, TIME_NULL);
+		stage->finished_at = db_time(i, 6, TIME_NULL);
+		stage->message = db_text(i, 7);
+		stages = lappend(stages, stage);
+	}
+	return stages;
+}
+
+List *
+plan_load_tasks(const Deployment *d, int stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
+	uint64 n = db_run(&load_tasks, args, NULL);
+	List *tasks = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		Task *task = palloc0(sizeof(Task));
+
+		task->stage = stage;
+		task->ordinal = db_int32(i, 1);
+		task->kind = word_parse(db_text(i, 2), task_kind_names, lengthof(task_kind_names));
+		task->status = task->saved_status = machine_parse(&task_machine, db_text(i, 3));
+		task->wave = db_int32(i, 4);
+		task->attempt = db_int32(i, 5);
+		task->reverts = db_isnull(i, 6) ? -1 : db_int32(i, 6);
+		task->has_node = !db_isnull(i, 7);
+		if (task->has_node)
+			task->node = db_uuid(i, 7);
+		task->hook = db_text(i, 8);
+		task->due_at = db_time(i, 9, TIME_NULL);
+		task->started_at = db_time(i, 10, TIME_NULL);
+		task->finished_at = db_time(i, 11, TIME_NULL);
+		task->previous_version = db_text(i, 12);
+		task->sqlstate = db_text(i, 13);
+		task->message = db_text(i, 14);
+		tasks = lappend(tasks, task);
+	}
+	return tasks;
+}
+
+Stage *
+plan_add_stage(List **stages, StageKind kind, const char *environment)
+{
+	Stage *stage = palloc0(sizeof(Stage));
+
+	stage->ordinal = list_length(*stages) + 1;
+	stage->kind = kind;
+	stage->status = stage->saved_status = STAGE_PENDING;
+	stage->environment = environment ? pstrdup(environment) : NULL;
+	stage->started_at = stage->finished_at = TIME_NULL;
+	stage->is_new = true;
+	*stages = lappend(*stages, stage);
+	return stage;
+}
+
+Task *
+plan_add_task(List **tasks, const Stage *stage, TaskKind kind)
+{
+	Task *task = palloc0(sizeof(Task));
+
+	task->stage = stage->ordinal;
+	task->ordinal = list_length(*tasks) + 1;
+	task->kind = kind;
+	task->status = task->saved_status = TASK_PENDING;
+	task->wave = 1;
+	task->reverts = -1;
+	task->due_at = task->started_at = task->finished_at = TIME_NULL;
+	task->is_new = true;
+	*tasks = lappend(*tasks, task);
+	return task;
+}
+
+void
+stage_apply(Stage *stage, StageEvent event, const char *message)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	stage->status = machine_next(&stage_machine, stage->status, event);
+	stage->event = stage_machine.events[event];
+	stage->message = message ? pstrdup(message) : NULL;
+	if (event == STAGE_RESET)
+		stage->started_at = stage->finished_at = TIME_NULL;
+	else if (event == STAGE_START)
+		stage->started_at = now;
+	else if (event != STAGE_AWAIT_APPROVAL)
+		stage->finished_at = now;
+}
+
+void
+task_apply(Task *task, TaskEvent event)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	task->status = machine_next(&task_machine, task->status, event);
+	task->event = task_machine.events[event];
+	switch (event)
+	{
+		case TASK_START:
+			task->attempt++;
+			task->started_at = now;
+			task->finished_at = task->due_at = TIME_NULL;
+			break;
+		case TASK_GIVE_BACK:
+			task->attempt--;
+			task->started_at = TIME_NULL;
+			break;
+		case TASK_SUCCEED:
+		case TASK_FAIL:
+		case TASK_SKIP:
+		case TASK_CANCEL:
+			task->finished_at = now;
+			task->due_at = TIME_NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+TaskKey
+task_key(const Deployment *d, const Task *task)
+{
+	TaskKey key;
+
+	memset(&key, 0, sizeof(key));
+	key.tenant = d->tenant;
+	key.deployment = d->id;
+	key.stage = task->stage;
+	key.ordinal = task->ordinal;
+	return key;
+}
+
+static Column *
+columns_make(int ncolumns, int nrows)
+{
+	Column *columns = palloc0(ncolumns * sizeof(Column));
+
+	for (int i = 0; i < ncolumns; i++)
+	{
+		columns[i].values = palloc(nrows * sizeof(Datum));
+		columns[i].nulls = palloc(nrows * sizeof(bool));
+	}
+	return columns;
+}
+
+static void
+add(Column *column, Datum value, bool isnull)
+{
+	column->values[column->count] = value;
+	column->nulls[column->count++] = isnull;
+}
+
+static void
+add_text(Column *column, const char *value)
+{
+	add(column, value ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
+}
+
+static void
+add_time(Column *column, TimestampTz value)
+{
+	add(column, TimestampTzGetDatum(value), value == TIME_NULL);
+}
+
+static Datum
+column_array(const Column *column, Oid type)
+{
+	int dims[1] = { column->count };
+	int lower[1] = { 1 };
+	int16 length = type == INT4OID        ? 4 :
+				   type == TIMESTAMPTZOID ? 8 :
+				   type == UUIDOID        ? UUID_LEN :
+											-1;
+	char align = type == TIMESTAMPTZOID ? TYPALIGN_DOUBLE :
+				 type == UUIDOID        ? TYPALIGN_CHAR :
+										  TYPALIGN_INT;
+	bool byval = type == INT4OID || (type == TIMESTAMPTZOID && FLOAT8PASSBYVAL);
+
+	return PointerGetDatum(construct_md_array(column->values, column->nulls, 1, dims, lower, type,
+											  length, byval, align));
+}
+
+#define MAX_COLUMNS 20
+
+/* Runs a statement whose parameters are the deployment's key and an array for each column. */
+static void
+write_rows(const Deployment *d, DbStatement *statement, const Column *columns, const Oid *types,
+		   int ncolumns)
+{
+	Datum args[2 + MAX_COLUMNS];
+
+	Assert(ncolumns <= MAX_COLUMNS);
+	if (columns[0].count == 0)
+		return;
+	args[0] = UUIDPGetDatum(&d->tenant);
+	args[1] = UUIDPGetDatum(&d->id);
+	for (int i = 0; i < ncolumns; i++)
+		args[2 + i] = column_array(&columns[i], types[i]);
+	(void) db_run(statement, args, NULL);
+}
+
+static void
+audit_change(Deployment *d, const char *machine, const char *event, const char *before,
+			 const char *after, Jsonb *detail, const char *reason)
+{
+	audit_add(d->batch, &d->chain, psprintf("%s.%s", machine, event), before, after, reason,
+			  detail);
+}
+
+/* Writes the stages that are new or changed; deployment_save() must follow. */
+void
+plan_save_stages(Deployment *d, List *stages)
+{
+	static const Oid types[] = { INT4OID,        TEXTOID,        TEXTOID, TEXTOID,
+								 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID };
+	Column *columns = columns_make(lengthof(types), list_length(stages));
+	ListCell *cell;
+
+	foreach (cell, stages)
+	{
+		Stage *stage = lfirst(cell);
+
+		if (!stage->is_new && stage->event == NULL)
+			continue;
+		add(&columns[0], Int32GetDatum(stage->ordinal), false);
+		add_text(&columns[1], stage_kind_names[stage->kind]);
+		add_text(&columns[2], stage_machine.statuses[stage->status]);
+		add_text(&columns[3], stage->environment);
+		add_time(&columns[4], stage->started_at);
+		add_time(&columns[5], stage->finished_at);
+		add_text(&columns[6], stage->message);
+		if (stage->event)
+			audit_change(d, "stage", stage->event, stage_machine.statuses[stage->saved_status],
+						 stage_machine.statuses[stage->status],
+						 audit_detail("stage", stage_kind_names[stage->kind], "environment",
+									  stage->environment, NULL),
+						 stage->message);
+		stage->saved_status = stage->status;
+		stage->event = NULL;
+		stage->is_new = false;
+	}
+	write_rows(d, &save_stages, columns, types, lengthof(types));
+}
+
+static void
+add_task(Column *columns, const Task *task)
+{
+	pg_uuid_t *node = palloc(sizeof(pg_uuid_t));
+
+	*node = task->node;
+	add(&columns[0], Int32GetDatum(task->stage), false);
+	add(&columns[1], Int32GetDatum(task->ordinal), false);
+	add_text(&columns[2], task_kind_names[task->kind]);
+	add_text(&columns[3], task_machine.statuses[task->status]);
+	add(&columns[4], Int32GetDatum(task->wave), false);
+	add(&columns[5], Int32GetDatum(task->attempt), false);
+	add(&columns[6], Int32GetDatum(task->reverts), task->reverts < 0);
+	add(&columns[7], UUIDPGetDatum(node), !task->has_node);
+	add_text(&columns[8], task->hook);
+	add_time(&columns[9], task->due_at);
+	add_time(&columns[10], task->started_at);
+	add_time(&columns[11], task->finished_at);
+	add_text(&columns[12], task->previous_version);
+	add_text(&columns[13], task->sqlstate);
+	add_text(&columns[14], task->message);
+}
+
+/* The same for tasks. */
+void
+plan_save_tasks(Deployment *d, List *tasks)
+{
+	static const Oid types[] = { INT4OID,        INT4OID,        TEXTOID, TEXTOID, INT4OID,
+								 INT4OID,        INT4OID,        UUIDOID, TEXTOID, TIMESTAMPTZOID,
+								 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID };
+	Column *columns = columns_make(lengthof(types), list_length(tasks));
+	ListCell *cell;
+
+	foreach (cell, tasks)
+	{
+		Task *task = lfirst(cell);
+
+		if (!task->is_new && task->event == NULL)
+			continue;
+		add_task(columns, task);
+		if (task->event)
+			audit_change(d, "task", task->event, task_machine.statuses[task->saved_status],
+						 task_machine.statuses[task->status],
+						 audit_detail("kind", task_kind_names[task->kind], "node",
+									  task->has_node ? uuid_text(&task->node) : NULL, "attempt",
+									  psprintf("%d", task->attempt), NULL),
+						 task->message);
+		task->saved_status = task->status;
+		task->event = NULL;
+		task->is_new = false;
+	}
+	write_rows(d, &save_tasks, columns, types, lengthof(types));
+}
+
+/* The deployment ends while none of its stages runs: those that were to come are cancelled. */
+void
+plan_cancel_stages(Deployment *d, const char *message)
+{
+	List *stages;
+	ListCell *cell;
+
+	if (d->started_at == TIME_NULL)
+		return; /* it has none yet */
+	stages = plan_load_stages(d);
+	foreach (cell, stages)
+	{
+		Stage *stage = lfirst(cell);
+
+		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
+			stage_apply(stage, STAGE_CANCEL, message);
+	}
+	plan_save_stages(d, stages);
+}
+
+/* A retry begins these stages anew; what their tasks did is in the audit log. */
+void
+plan_forget_tasks(const Deployment *d, int from_stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(from_stage) };
+
+	(void) db_run(&forget_tasks, args, NULL);
+}

@@ -1,0 +1,81 @@
+/*
+ * steps.h
+ *		The stages of a deployment and the tasks of one of them, in memory while it is advanced.
+ */
+#ifndef HOTSWAP_STEPS_H
+#define HOTSWAP_STEPS_H
+
+#include "core/deployment.h"
+#include "nodes/pg_list.h"
+#include "shm/shmem.h"
+
+typedef enum StageKind
+{
+	STAGE_BUILD,
+	STAGE_SCAN,
+	STAGE_TEST,
+	STAGE_DEPLOY,
+	STAGE_VALIDATE
+} StageKind;
+
+typedef enum TaskKind
+{
+	TASK_SWAP,
+	TASK_VERIFY,
+	TASK_HOOK,
+	TASK_UNDO /* "revert" in the table */
+} TaskKind;
+
+typedef struct Stage
+{
+	int32 ordinal;
+	StageKind kind;
+	StageStatus status;
+	StageStatus saved_status; /* as in the table */
+	char *environment;
+	TimestampTz started_at;
+	TimestampTz finished_at;
+	char *message;
+	const char *event; /* last event, NULL: unchanged */
+	bool is_new;
+} Stage;
+
+typedef struct Task
+{
+	int32 stage;
+	int32 ordinal;
+	TaskKind kind;
+	TaskStatus status;
+	TaskStatus saved_status;
+	int32 wave;
+	int32 attempt;
+	int32 reverts; /* -1: NULL */
+	bool has_node;
+	pg_uuid_t node;
+	char *hook;
+	TimestampTz due_at;
+	TimestampTz started_at;
+	TimestampTz finished_at;
+	char *previous_version;
+	char *sqlstate;
+	char *message;
+	const char *event;
+	bool is_new;
+} Task;
+
+extern const char *const stage_kind_names[];
+extern const char *const task_kind_names[];
+
+extern List *plan_load_stages(const Deployment *d);
+extern List *plan_load_tasks(const Deployment *d, int stage);
+extern Stage *plan_add_stage(List **stages, StageKind kind, const char *environment);
+extern Task *plan_add_task(List **tasks, const Stage *stage, TaskKind kind);
+extern void stage_apply(Stage *stage, StageEvent event, const char *message);
+extern void task_apply(Task *task, TaskEvent event);
+extern void plan_save_stages(Deployment *d, List *stages);
+extern void plan_save_tasks(Deployment *d, List *tasks);
+extern void plan_cancel_stages(Deployment *d, const char *message);
+extern void plan_forget_tasks(const Deployment *d, int from_stage);
+extern TaskKey task_key(const Deployment *d, const Task *task);
+
+#endif /* HOTSWAP_STEPS_H */

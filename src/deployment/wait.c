@@ -1,0 +1,134 @@
+/*
+ * wait.c
+ *		wait() and CALL await(): block until a deployment has ended.
+ *
+ * The waiting itself is waitloop.c's.  A function has the snapshot of the statement that calls it for as
+ * long as it waits, which holds back vacuum; a procedure can begin a transaction of its own and have none
+ * but for the moment in which it looks.  Locks nothing.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "base/args.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/deployment.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "shm/wait.h"
+
+PG_FUNCTION_INFO_V1(hotswap_wait);
+PG_FUNCTION_INFO_V1(hotswap_await);
+
+static DbStatement read_status =
+	DB_STATEMENT("SELECT status, xmin FROM hotswap.deployment WHERE tenant_id = $1 AND id = $2",
+				 UUIDOID, UUIDOID);
+
+typedef struct Awaited
+{
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	DeploymentStatus status; /* when it was looked at last */
+	bool own;                /* the row was written by this very transaction */
+} Awaited;
+
+/* Reads the present status: has the deployment ended? */
+static bool
+has_ended(void *arg)
+{
+	Awaited *a = arg;
+	Datum args[] = { UUIDPGetDatum(&a->tenant), UUIDPGetDatum(&a->id) };
+	DbScope scope;
+	bool isnull;
+
+	db_enter(&scope);
+	if (db_run(&read_status, args, NULL) == 0)
+		deployment_refuse_missing(&a->id);
+	a->status = machine_parse(&deployment_machine, db_text(0, 1));
+	a->own = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(db_datum(0, 2, &isnull)));
+	db_leave(&scope);
+	return deployment_is_final(a->status);
+}
+
+static void
+refuse_own(const pg_uuid_t *id)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("cannot wait for deployment %s, which this transaction has requested or changed",
+				uuid_text(id)),
+		 errhint("It cannot move before the transaction has committed.")));
+}
+
+/* Waits until the deployment has ended, or the time is over. */
+static void
+await(Awaited *a, TimestampTz end)
+{
+	bool ended = has_ended(a);
+
+	if (!ended && !wait_deadline_passed(end))
+	{
+		if (a->own)
+			refuse_own(&a->id);
+		wait_require("the end of the deployment", "call hotswap.work()");
+		ended = wait_until(&a->id, has_ended, a, end);
+	}
+	if (ended && !RecoveryInProgress())
+		wait_flush();
+}
+
+/*
+ * wait(deployment uuid, timeout interval) returns the status
+ */
+Datum
+hotswap_wait(PG_FUNCTION_ARGS)
+{
+	Awaited a = { .id = arg_uuid(fcinfo, 0, "deployment"), .tenant = tenant_current() };
+	TimestampTz end = wait_deadline(fcinfo, 1);
+
+	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
+	await(&a, end);
+	return deployment_status_datum(fcinfo, a.status);
+}
+
+/*
+ * await(deployment uuid, timeout interval, INOUT status): see the COMMENT in sql/deployment.sql
+ */
+Datum
+hotswap_await(PG_FUNCTION_ARGS)
+{
+	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ?
+							(CallContext *) fcinfo->context :
+							NULL;
+	Awaited a = { .id = arg_uuid(fcinfo, 0, "deployment"), .tenant = tenant_current() };
+	TimestampTz end = wait_deadline(fcinfo, 1);
+	TupleDesc row;
+	Datum status;
+	bool isnull = false;
+
+	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
+	if (call == NULL || call->atomic)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+						errmsg("await() cannot be called inside a transaction block"),
+						errhint("Use hotswap.wait() there.")));
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	/* gives up the snapshot that the statement has; the next transaction takes none */
+	SPI_commit();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	await(&a, end);
+	SPI_finish();
+	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	status = status_value(TupleDescAttr(row, 0)->atttypid, &deployment_machine, a.status);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), &status, &isnull));
+}

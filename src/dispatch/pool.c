@@ -1,0 +1,435 @@
+/*
+ * pool.c
+ *		Gives tasks to executors, starts and ends executors.
+ *
+ * Everything is decided from the slots in shared memory under shared->lock: an executor announces
+ * there that it runs, is done, or has died, so the count of what is in flight is never kept by
+ * increments that a death could falsify.  Only the dispatcher of a database fills the slots of that
+ * database.  A process is signalled only under the lock, while its slot says that it lives.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/guc.h"
+#include "dispatch/pool.h"
+#include "utils/memutils.h"
+#include "worker/process.h"
+
+#define START_LIMIT_MS 30000
+#define PATIENCE_MS 50 /* for which a task waits behind another one: a few starts of an executor */
+#define TERMINATED_PAUSE_MS 200 /* how long before the death of a terminated executor counts */
+
+/* Handle of a worker that has been registered and has not reported yet. */
+static BackgroundWorkerHandle **handles = NULL; /* by slot */
+
+static bool
+is_mine(const ExecutorSlot *slot)
+{
+	return slot->state != EXECUTOR_FREE && slot->database == MyDatabaseId;
+}
+
+static bool
+is_alive(const ExecutorSlot *slot)
+{
+	return is_mine(slot) && slot->state != EXECUTOR_DEAD;
+}
+
+static void
+enqueue(ExecutorSlot *slot, const TaskKey *key)
+{
+	slot->queue[slot->queued++] = *key;
+	if (slot->pid != 0)
+		shmem_wake_proc(slot->proc);
+}
+
+/* The executor of the role with the fewest tasks and room for one more. */
+static ExecutorSlot *
+find_room(Oid role)
+{
+	ExecutorSlot *best = NULL;
+
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (is_alive(slot) && slot->role == role && !slot->stop && slot->queued < QUEUE_DEPTH &&
+			(best == NULL || slot->queued < best->queued))
+			best = slot;
+	}
+	return best;
+}
+
+/* Asks one idle executor of another role to leave. */
+static void
+make_room(Oid role)
+{
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (is_alive(slot) && slot->role != role && slot->state == EXECUTOR_IDLE &&
+			slot->queued == 0 && !slot->stop)
+		{
+			slot->stop = true;
+			shmem_wake_proc(slot->proc);
+			return;
+		}
+	}
+}
+
+static ExecutorSlot *
+take_slot(Oid role)
+{
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (slot->state != EXECUTOR_FREE)
+			continue;
+		slot->state = EXECUTOR_STARTING;
+		slot->database = MyDatabaseId;
+		slot->role = role;
+		slot->pid = 0;
+		slot->generation++;
+		slot->stop = slot->terminated = slot->cancel = slot->running = false;
+		slot->queued = 0;
+		slot->since = GetCurrentTimestamp();
+		return slot;
+	}
+	return NULL;
+}
+
+static bool
+start_executor(int index, uint32 generation)
+{
+	BackgroundWorker worker;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	bool started;
+
+	if (handles == NULL)
+		handles = palloc0(shared->nexecutors * sizeof(BackgroundWorkerHandle *));
+	process_describe(&worker, "hotswap executor", "hotswap_executor_main");
+	worker.bgw_main_arg = Int32GetDatum(index);
+	memcpy(worker.bgw_extra, &generation, sizeof(generation));
+	worker.bgw_notify_pid = MyProcPid;
+	started = RegisterDynamicBackgroundWorker(&worker, &handles[index]);
+	MemoryContextSwitchTo(old);
+	return started;
+}
+
+/*
+ * Hands a task, whose start has been committed, to an executor logged in as the role: to an idle
+ * one, else to a new one, else as the next task of a busy one.
+ */
+PoolPlacement
+pool_place(const TaskKey *key, Oid role)
+{
+	ExecutorSlot *slot;
+	int executors;
+	int index;
+	uint32 generation;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = find_room(role);
+	(void) pool_load(&executors);
+	if (slot && (slot->queued == 0 || executors >= hotswap_max_executors))
+	{
+		enqueue(slot, key);
+		LWLockRelease(shared->lock);
+		return POOL_PLACED;
+	}
+	if (executors >= hotswap_max_executors)
+	{
+		make_room(role);
+		LWLockRelease(shared->lock);
+		return POOL_BUSY;
+	}
+	slot = take_slot(role);
+	if (slot)
+		slot->queue[slot->queued++] = *key;
+	index = slot ? (int) (slot - shmem_executors()) : -1;
+	generation = slot ? slot->generation : 0;
+	LWLockRelease(shared->lock);
+	if (slot && start_executor(index, generation))
+		return POOL_PLACED;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (slot)
+		slot->state = EXECUTOR_FREE;
+	/* better second in a queue than nowhere */
+	slot = find_room(role);
+	if (slot)
+		enqueue(slot, key);
+	LWLockRelease(shared->lock);
+	return slot ? POOL_PLACED : POOL_NO_WORKER;
+}
+
+/* Is the task in the hands of an executor, dead or alive, that has not been reaped? */
+bool
+pool_has(const TaskKey *key)
+{
+	bool found = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nexecutors && !found; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		for (int q = 0; is_mine(slot) && q < slot->queued; q++)
+			found = found || task_key_equal(&slot->queue[q], key);
+	}
+	LWLockRelease(shared->lock);
+	return found;
+}
+
+/* Number of tasks in flight and of executors; the caller need not hold the lock for an estimate. */
+int
+pool_load(int *executors)
+{
+	int tasks = 0;
+
+	*executors = 0;
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (!is_alive(slot))
+			continue;
+		(*executors)++;
+		tasks += slot->queued;
+	}
+	return tasks;
+}
+
+/*
+ * Cancels a task where it runs: its statement, or (end) its executor.  True if it had not begun:
+ * then it is nobody's any more.
+ */
+bool
+pool_cancel(const TaskKey *key, bool end)
+{
+	bool taken_back = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (!is_alive(slot))
+			continue;
+		for (int q = 1; q < slot->queued; q++)
+			if (task_key_equal(&slot->queue[q], key))
+			{
+				/* not begun: take it back, the dispatcher cancels it in the table */
+				memmove(&slot->queue[q], &slot->queue[q + 1],
+						(slot->queued - q - 1) * sizeof(TaskKey));
+				slot->queued--;
+				taken_back = true;
+			}
+		if (slot->queued == 0 || !task_key_equal(&slot->queue[0], key))
+			continue;
+		/* one that is just starting looks at the flag before it begins */
+		if (end && slot->pid != 0)
+			kill(slot->pid, SIGTERM);
+		else if (!slot->cancel)
+		{
+			slot->cancel = true;
+			if (slot->running)
+				kill(slot->pid, SIGINT);
+		}
+	}
+	LWLockRelease(shared->lock);
+	return taken_back;
+}
+
+/* A worker that was registered and ended, or was never started, without using its slot. */
+static bool
+never_came(int index)
+{
+	pid_t pid;
+
+	/* registered by the dispatcher before us: give it time */
+	if (handles == NULL || handles[index] == NULL)
+		return TimestampDifferenceExceeds(shmem_executors()[index].since, GetCurrentTimestamp(),
+										  START_LIMIT_MS);
+	return GetBackgroundWorkerPid(handles[index], &pid) == BGWH_STOPPED;
+}
+
+static void
+reap(int index, PoolLost lost)
+{
+	ExecutorSlot *slot = &shmem_executors()[index];
+	ExecutorSlot copy;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	copy = *slot;
+	slot->state = EXECUTOR_FREE;
+	LWLockRelease(shared->lock);
+	if (handles && handles[index])
+	{
+		pfree(handles[index]);
+		handles[index] = NULL;
+	}
+	/* one that never got as far as its first task is a failed attempt too, or we would try for ever */
+	for (int q = 0; q < copy.queued; q++)
+		lost(&copy.queue[q], q == 0);
+}
+
+/*
+ * Frees the slots of executors that have died, tells what they had, and returns when to look again,
+ * DT_NOEND: never.
+ *
+ * At a shutdown of the server the executors may be terminated a moment before the dispatcher is.  So
+ * unless the dispatcher is leaving itself, it waits that moment before a terminated executor is a
+ * failed attempt.
+ */
+TimestampTz
+pool_reap(PoolLost lost, bool leaving)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = DT_NOEND;
+
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+		TimestampTz from = DT_NOBEGIN;
+
+		if (!is_mine(slot))
+			continue;
+		if (slot->state == EXECUTOR_STARTING && never_came(i))
+		{
+			LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+			if (slot->state == EXECUTOR_STARTING)
+				slot->state = EXECUTOR_DEAD;
+			LWLockRelease(shared->lock);
+		}
+		if (slot->state != EXECUTOR_DEAD)
+			continue;
+		if (slot->terminated && slot->queued > 0 && !leaving)
+			from = TimestampTzPlusMilliseconds(slot->since, TERMINATED_PAUSE_MS);
+		if (from <= now)
+			reap(i, lost);
+		else
+			next = Min(next, from);
+	}
+	return next;
+}
+
+/* Gives a task that has not begun to an executor of the same role that has none. */
+void
+pool_rebalance(void)
+{
+	ExecutorSlot *slots = shmem_executors();
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		if (!is_alive(&slots[i]) || slots[i].state != EXECUTOR_IDLE || slots[i].queued > 0 ||
+			slots[i].stop)
+			continue;
+		for (int j = 0; j < shared->nexecutors; j++)
+			if (is_alive(&slots[j]) && slots[j].role == slots[i].role && slots[j].queued > 1)
+			{
+				enqueue(&slots[i], &slots[j].queue[--slots[j].queued]);
+				break;
+			}
+	}
+	LWLockRelease(shared->lock);
+}
+
+/*
+ * Takes a task that has not begun from an executor that is busy with a long one, if there can be another
+ * executor for it; where one of another role is idle, that is asked to leave first.  next: when to look
+ * again, DT_NOEND: not before something happens.
+ */
+bool
+pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ExecutorSlot *stuck = NULL;
+	bool leaving = false;
+	bool taken = false;
+	int executors;
+
+	*next = DT_NOEND;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	(void) pool_load(&executors);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+		TimestampTz due = TimestampTzPlusMilliseconds(slot->since, PATIENCE_MS);
+
+		if (!is_alive(slot))
+			continue;
+		leaving = leaving || slot->stop;
+		if (!slot->running || slot->queued < 2)
+			continue;
+		if (due > now)
+			*next = Min(*next, due);
+		else
+			stuck = slot;
+	}
+	if (stuck && executors < hotswap_max_executors)
+	{
+		*key = stuck->queue[--stuck->queued];
+		*role = stuck->role;
+		taken = true;
+	}
+	else if (stuck && !leaving)
+		make_room(stuck->role);
+	LWLockRelease(shared->lock);
+	return taken;
+}
+
+/* Ends executors that have been idle too long; returns when to look again, DT_NOEND: never. */
+TimestampTz
+pool_shrink(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = DT_NOEND;
+	int executors;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	(void) pool_load(&executors);
+	for (int i = 0; i < shared->nexecutors && executors > hotswap_min_executors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+		TimestampTz end;
+
+		if (!is_alive(slot) || slot->state != EXECUTOR_IDLE || slot->queued > 0)
+			continue;
+		end = TimestampTzPlusMilliseconds(slot->since, hotswap_executor_idle_timeout);
+		if (end <= now && !slot->stop)
+		{
+			slot->stop = true;
+			shmem_wake_proc(slot->proc);
+		}
+		else if (end > now)
+			next = Min(next, end);
+		executors -= slot->stop ? 1 : 0;
+	}
+	LWLockRelease(shared->lock);
+	return next;
+}
+
+/* Sends every executor away, breaking off what they do; true while any is left. */
+bool
+pool_dismiss(void)
+{
+	bool left = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (!is_alive(slot))
+			continue;
+		left = true;
+		slot->stop = true;
+		if (slot->pid != 0)
+			kill(slot->pid, SIGTERM);
+	}
+	LWLockRelease(shared->lock);
+	return left;
+}

@@ -1,0 +1,183 @@
+/*
+ * environment.c
+ *		Environments: where modules are deployed to, and in which order.
+ *
+ * Deployments that have started keep the path they had; the dispatcher loads everything anew when a
+ * change commits.
+ *
+ * Locks: tenant row, then environment row.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/audit.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "shm/wakeup.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_configure_environment);
+
+#define RANK_LIMIT 1000
+
+/* What an environment is made of, as JSON: the before and after of its audit events. */
+#define ENVIRONMENT_JSON                                                                    \
+	"pg_catalog.jsonb_build_object('name', e.name, 'rank', e.rank, 'strategy', e.strategy," \
+	" 'revert_on_failure', e.revert_on_failure, 'require_signature', e.require_signature)"
+
+static DbStatement check_strategy =
+	DB_STATEMENT("SELECT $1 = ANY (enum_range(NULL::hotswap.strategy)::text[]),"
+				 " array_to_string(enum_range(NULL::hotswap.strategy), ', ')",
+				 TEXTOID);
+
+static DbStatement lock_environment =
+	DB_STATEMENT("SELECT (" ENVIRONMENT_JSON ")::text FROM hotswap.environment e"
+				 " WHERE e.tenant_id = $1 AND e.name = $2 FOR NO KEY UPDATE",
+				 UUIDOID, TEXTOID);
+
+static DbStatement find_rank = DB_STATEMENT(
+	"SELECT name FROM hotswap.environment WHERE tenant_id = $1 AND rank = $3 AND name <> $2",
+	UUIDOID, TEXTOID, INT4OID);
+
+static DbStatement insert_environment = DB_STATEMENT(
+	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure,"
+	" require_signature) VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'),"
+	" coalesce($5, true), coalesce($6, false)) RETURNING (" ENVIRONMENT_JSON ")::text",
+	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID);
+
+static DbStatement update_environment =
+	DB_STATEMENT("UPDATE hotswap.environment e SET rank = coalesce($3, e.rank),"
+				 " strategy = coalesce($4::hotswap.strategy, e.strategy),"
+				 " revert_on_failure = coalesce($5, e.revert_on_failure),"
+				 " require_signature = coalesce($6, e.require_signature)"
+				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" ENVIRONMENT_JSON ")::text",
+				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID);
+
+enum
+{
+	ARG_TENANT,
+	ARG_NAME,
+	ARG_RANK,
+	ARG_STRATEGY,
+	ARG_REVERT,
+	ARG_SIGNATURE,
+	ARG_COUNT
+};
+
+/* What was asked for: the parameters of insert_environment and update_environment. */
+typedef struct Request
+{
+	pg_uuid_t tenant;
+	char *name;
+	char *strategy; /* or NULL */
+	Datum args[ARG_COUNT];
+	bool nulls[ARG_COUNT];
+} Request;
+
+static void
+read_request(FunctionCallInfo fcinfo, Request *r)
+{
+	memset(r, 0, sizeof(Request));
+	r->name = arg_text(fcinfo, 0, "name", NAME_LIMIT);
+	r->nulls[ARG_RANK] = PG_ARGISNULL(1);
+	if (!r->nulls[ARG_RANK])
+		r->args[ARG_RANK] = Int32GetDatum(arg_int32(fcinfo, 1, "rank", 1, RANK_LIMIT));
+	r->strategy = arg_text_or_null(fcinfo, 2, "strategy", NAME_LIMIT);
+	r->nulls[ARG_STRATEGY] = r->strategy == NULL;
+	if (r->strategy)
+		r->args[ARG_STRATEGY] = CStringGetTextDatum(r->strategy);
+	r->nulls[ARG_REVERT] = PG_ARGISNULL(3);
+	if (!r->nulls[ARG_REVERT])
+		r->args[ARG_REVERT] = PG_GETARG_DATUM(3);
+	r->nulls[ARG_SIGNATURE] = PG_ARGISNULL(4);
+	if (!r->nulls[ARG_SIGNATURE])
+		r->args[ARG_SIGNATURE] = PG_GETARG_DATUM(4);
+	r->tenant = tenant_argument(fcinfo, 5);
+	r->args[ARG_TENANT] = UUIDPGetDatum(&r->tenant);
+	r->args[ARG_NAME] = CStringGetTextDatum(r->name);
+}
+
+static void
+require_strategy(const Request *r)
+{
+	Datum args[] = { r->args[ARG_STRATEGY] };
+
+	if (r->strategy == NULL)
+		return;
+	(void) db_run(&check_strategy, args, NULL);
+	if (!db_bool(0, 1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unknown strategy: \"%s\"", r->strategy),
+						errdetail("It must be one of: %s.", db_text(0, 2))));
+}
+
+static void
+require_free_rank(Request *r)
+{
+	if (r->nulls[ARG_RANK] || db_run(&find_rank, r->args, NULL) == 0)
+		return;
+	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+					errmsg("rank %d is taken", DatumGetInt32(r->args[ARG_RANK])),
+					errdetail("Environment \"%s\" has it.", db_text(0, 1)),
+					errhint("Choose another rank, or give that environment another one first.")));
+}
+
+static void
+require_rank(const Request *r)
+{
+	if (r->nulls[ARG_RANK])
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such environment: \"%s\"", r->name),
+				 errhint("Give a rank to make it.")));
+}
+
+/* Makes or changes the row; returns what it is now, with *before what it was, or NULL. */
+static char *
+write_environment(Request *r, char **before)
+{
+	*before = db_run(&lock_environment, r->args, NULL) > 0 ? db_text(0, 1) : NULL;
+	if (*before == NULL)
+		require_rank(r);
+	require_free_rank(r);
+	if (db_run(*before ? &update_environment : &insert_environment, r->args, r->nulls) != 1)
+		elog(ERROR, "environment \"%s\" was not written", r->name);
+	return db_text(0, 1);
+}
+
+/*
+ * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
+ * require_signature boolean, tenant uuid)
+ *
+ * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
+ * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the
+ * environment and, when something has changed, the audit log; wakes the dispatcher.
+ */
+Datum
+hotswap_configure_environment(PG_FUNCTION_ARGS)
+{
+	Request request;
+	AuditActor actor;
+	DbScope scope;
+	char *before;
+	char *after;
+
+	read_request(fcinfo, &request);
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&request.tenant, scope.caller, CAPABILITY_ADMIN, "configure an environment");
+	require_strategy(&request);
+	installation_ensure();
+	tenant_lock_for_change(&request.tenant);
+	after = write_environment(&request, &before);
+	if (before == NULL || strcmp(before, after) != 0)
+	{
+		audit_tenant(&actor, &request.tenant, "configure_environment", before, after, NULL,
+					 audit_detail("environment", request.name, NULL));
+		wake_reload();
+	}
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,324 @@
+/*
+ * node.c
+ *		Nodes: the targets of deployments.
+ *
+ * Guarantees: a name is used once in an environment, and a pair of role and schema once in the
+ * database, whoever the tenant is: two nodes there would overwrite each other.
+ *
+ * Locks: tenant row, then the table hotswap.node against other writers (registering only), then
+ * the node's row.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/audit.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "tenant/quota.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(hotswap_register_node);
+PG_FUNCTION_INFO_V1(hotswap_remove_node);
+
+static DbStatement check_usage =
+	DB_STATEMENT("SELECT has_schema_privilege($1, $2, 'USAGE')", OIDOID, OIDOID);
+
+static DbStatement find_environment =
+	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2", UUIDOID,
+				 TEXTOID);
+
+static DbStatement lock_nodes =
+	DB_STATEMENT0("LOCK TABLE hotswap.node IN SHARE ROW EXCLUSIVE MODE");
+
+static DbStatement insert_node = DB_STATEMENT(
+	"INSERT INTO hotswap.node (tenant_id, id, environment, name, kind, run_as, schema, labels)"
+	" VALUES ($1, $2, $3, $4, $5::hotswap.node_kind, $6, $7, $8)"
+	" ON CONFLICT (tenant_id, environment, name) WHERE removed_at IS NULL DO NOTHING",
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, TEXTOID, JSONBOID);
+
+/* $2: the schema, or empty. */
+static DbStatement find_target = DB_STATEMENT(
+	"SELECT name, environment, tenant_id = $4 FROM hotswap.node WHERE removed_at IS NULL"
+	" AND run_as = $1 AND coalesce(schema, '') = $2 AND id <> $3 LIMIT 1",
+	OIDOID, TEXTOID, UUIDOID, UUIDOID);
+
+static DbStatement lock_node =
+	DB_STATEMENT("SELECT environment, name FROM hotswap.node"
+				 " WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL FOR UPDATE",
+				 UUIDOID, UUIDOID);
+
+/* Only deployments that have not ended are looked at; LIMIT keeps it from becoming another join. */
+static DbStatement find_work = DB_STATEMENT(
+	"SELECT w.deployment_id FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT FROM hotswap.task t"
+	" WHERE t.tenant_id = w.tenant_id AND t.deployment_id = w.deployment_id AND t.node_id = $2"
+	" AND t.status IN ('pending', 'ready', 'running', 'retry_wait', 'reverting') LIMIT 1) t"
+	" WHERE w.tenant_id = $1 LIMIT 1",
+	UUIDOID, UUIDOID);
+
+static DbStatement set_removed = DB_STATEMENT(
+	"UPDATE hotswap.node SET removed_at = pg_catalog.now() WHERE tenant_id = $1 AND id = $2",
+	UUIDOID, UUIDOID);
+
+/* A node as it was given. */
+typedef struct NodeRequest
+{
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	char *environment;
+	char *name;
+	char *kind;
+	Oid run_as;
+	char *role;   /* name of run_as */
+	char *schema; /* or NULL */
+	Oid schema_oid;
+	Jsonb *labels;
+} NodeRequest;
+
+/* ---- arguments ---- */
+
+static char *
+arg_kind(FunctionCallInfo fcinfo, int n)
+{
+	char *kind = arg_text(fcinfo, n, "kind", NAME_LIMIT);
+
+	if (strcmp(kind, "database") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown kind of node: \"%s\"", kind), errdetail("It must be database.")));
+	return kind;
+}
+
+/* The role must exist and be able to log in, and the caller must have its rights. */
+static void
+check_role(NodeRequest *r)
+{
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(r->run_as));
+	bool can_login;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", r->run_as)));
+	r->role = pstrdup(NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname));
+	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+	ReleaseSysCache(tuple);
+	if (!has_privs_of_role(GetUserId(), r->run_as))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to run scripts as role \"%s\"", r->role),
+						errdetail("Role \"%s\" does not have its privileges.",
+								  GetUserNameFromId(GetUserId(), false)),
+						errhint("Become a member of that role.")));
+	if (!can_login)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("role \"%s\" is not permitted to log in", r->role),
+						errdetail("Scripts run in a session of their own, logged in as the role."),
+						errhint("Use ALTER ROLE %s LOGIN.", quote_identifier(r->role))));
+	if (!database_can_connect(MyDatabaseId, r->run_as))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("role \"%s\" may not connect to this database", r->role),
+						errhint("Grant it CONNECT on the database.")));
+}
+
+static void
+check_schema(NodeRequest *r)
+{
+	if (r->schema == NULL)
+		return;
+	r->schema_oid = get_namespace_oid(r->schema, true);
+	if (!OidIsValid(r->schema_oid))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such schema: \"%s\"", r->schema),
+						errhint("Give its plain name, without quotation marks.")));
+	if (isAnyTempNamespace(r->schema_oid))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("schema \"%s\" is temporary", r->schema)));
+}
+
+static void
+read_request(FunctionCallInfo fcinfo, NodeRequest *r)
+{
+	memset(r, 0, sizeof(NodeRequest));
+	r->environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
+	r->name = arg_text(fcinfo, 1, "name", NAME_LIMIT);
+	r->kind = arg_kind(fcinfo, 2);
+	r->run_as = PG_ARGISNULL(3) ? GetUserId() : PG_GETARG_OID(3);
+	r->schema = arg_text_or_null(fcinfo, 4, "schema", NAME_LIMIT);
+	r->labels = arg_object(fcinfo, 5, "labels");
+	r->tenant = tenant_argument(fcinfo, 6);
+	uuid7_generate(&r->id);
+	check_role(r);
+	check_schema(r);
+}
+
+/* ---- registering, inside the scope ---- */
+
+static void
+require_usage(const NodeRequest *r)
+{
+	Datum args[] = { ObjectIdGetDatum(r->run_as), ObjectIdGetDatum(r->schema_oid) };
+
+	if (r->schema == NULL)
+		return;
+	(void) db_run(&check_usage, args, NULL);
+	if (db_isnull(0, 1) || !db_bool(0, 1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("role \"%s\" may not use schema \"%s\"", r->role, r->schema),
+						errhint("Use GRANT USAGE ON SCHEMA %s TO %s.", quote_identifier(r->schema),
+								quote_identifier(r->role))));
+}
+
+static void
+require_environment(const NodeRequest *r)
+{
+	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
+
+	if (db_run(&find_environment, args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such environment: \"%s\"", r->environment),
+						errhint("Make it with hotswap.configure_environment().")));
+}
+
+static void
+insert(const NodeRequest *r)
+{
+	Datum args[8] = { UUIDPGetDatum(&r->tenant),
+					  UUIDPGetDatum(&r->id),
+					  CStringGetTextDatum(r->environment),
+					  CStringGetTextDatum(r->name),
+					  CStringGetTextDatum(r->kind),
+					  ObjectIdGetDatum(r->run_as),
+					  r->schema ? CStringGetTextDatum(r->schema) : (Datum) 0,
+					  JsonbPGetDatum(r->labels) };
+	bool nulls[8] = { [6] = r->schema == NULL };
+
+	if (db_run(&insert_node, args, nulls) == 0)
+		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+						errmsg("node \"%s\" already exists in environment \"%s\"", r->name,
+							   r->environment)));
+}
+
+/*
+ * Refuses a second node on the same role and schema.  The lock on the table keeps others from
+ * committing one meanwhile; the newest snapshot shows what was committed before it was granted, at
+ * every isolation level.
+ */
+static void
+require_free_target(const NodeRequest *r)
+{
+	Datum args[] = { ObjectIdGetDatum(r->run_as), CStringGetTextDatum(r->schema ? r->schema : ""),
+					 UUIDPGetDatum(&r->id), UUIDPGetDatum(&r->tenant) };
+
+	if (db_run_snapshot(&find_target, args, GetLatestSnapshot()) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 r->schema ? errmsg("there is already a node with role \"%s\" and schema \"%s\"",
+								r->role, r->schema) :
+						 errmsg("there is already a node with role \"%s\" and no schema", r->role),
+			 /* another tenant's is nobody else's business */
+			 db_bool(0, 3) ?
+				 errdetail(
+					 "It is node \"%s\" of environment \"%s\"; the two would overwrite each other.",
+					 db_text(0, 1), db_text(0, 2)) :
+				 0,
+			 errhint("Give each node a role or a schema of its own.")));
+}
+
+/*
+ * register_node(environment text, name text, kind text, run_as regrole, schema text, labels jsonb,
+ * tenant uuid) returns uuid
+ *
+ * In: run_as, schema and tenant may be NULL.  Out: the id of the new node.  Errors: 22023, P0002 no
+ * such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name or target
+ * taken, 53400 the quota of nodes is exceeded, YH003.  Locks the tenant row and, against other writers, the table of nodes; writes the
+ * node and the audit log.
+ */
+Datum
+hotswap_register_node(PG_FUNCTION_ARGS)
+{
+	NodeRequest request;
+	AuditActor actor;
+	DbScope scope;
+	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
+
+	read_request(fcinfo, &request);
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&request.tenant, scope.caller, CAPABILITY_OPERATOR, "register a node");
+	require_usage(&request);
+	installation_ensure();
+	tenant_lock_for_change(&request.tenant);
+	require_environment(&request);
+	(void) db_run(&lock_nodes, NULL, NULL);
+	insert(&request);
+	require_free_target(&request);
+	quota_require(&request.tenant, QUOTA_NODES);
+	audit_tenant(&actor, &request.tenant, "register_node", NULL, NULL, NULL,
+				 audit_detail("node", uuid_text(&request.id), "environment", request.environment,
+							  "name", request.name, "kind", request.kind, "run_as", request.role,
+							  "schema", request.schema, NULL));
+	db_leave(&scope);
+	*result = request.id;
+	PG_RETURN_UUID_P(result);
+}
+
+/* ---- removing ---- */
+
+/* Raises 55000 where a deployment that has not ended still has to do something on the node. */
+static void
+require_no_work(Datum *args, const char *name)
+{
+	pg_uuid_t deployment;
+
+	if (db_run(&find_work, args, NULL) == 0)
+		return;
+	deployment = db_uuid(0, 1);
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("node \"%s\" has unfinished work", name),
+					errdetail("Deployment %s is not done with it.", uuid_text(&deployment)),
+					errhint("Wait for the deployment to end, or cancel it.")));
+}
+
+/*
+ * remove_node(node uuid)
+ *
+ * In: a node of the current tenant.  Errors: 22023 NULL, P0002 no such node, 55000 unfinished work,
+ * YH003.  Locks the tenant row and the node; writes both and the audit log.
+ */
+Datum
+hotswap_remove_node(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t node = arg_uuid(fcinfo, 0, "node");
+	pg_uuid_t tenant = tenant_current();
+	Datum args[] = { UUIDPGetDatum(&tenant), UUIDPGetDatum(&node) };
+	AuditActor actor;
+	DbScope scope;
+	char *environment;
+	char *name;
+
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_OPERATOR, "remove a node");
+	installation_ensure();
+	tenant_lock_for_change(&tenant);
+	if (db_run(&lock_node, args, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such node: %s", uuid_text(&node))));
+	environment = db_text(0, 1);
+	name = db_text(0, 2);
+	require_no_work(args, name);
+	(void) db_run(&set_removed, args, NULL);
+	audit_tenant(&actor, &tenant, "remove_node", NULL, NULL, NULL,
+				 audit_detail("node", uuid_text(&node), "environment", environment, "name", name,
+							  NULL));
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}

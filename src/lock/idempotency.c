@@ -1,0 +1,323 @@
+/*
+ * idempotency.c
+ *		Idempotency keys: one key, one request, one result; for deploy(), and as
+ *		claim_idempotency_key() and store_idempotent_response() for the functions of applications.
+ *
+ * The claim is an insert into the primary key: of several sessions that bring one key at once, one
+ * inserts and the others wait for its transaction.  If it commits they find its result; if it rolls
+ * back, one of them inserts.  A key whose time is over is taken over in the same statement.
+ *
+ * An application's claim holds an advisory lock of hotswap's own key space as well, until its transaction
+ * ends: so that another one can tell without waiting that it is going on.
+ *
+ * In REPEATABLE READ and above a key that somebody else committed after the snapshot raises 40001.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/digest.h"
+#include "base/errors.h"
+#include "base/guc.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lock/idempotency.h"
+#include "lock/lock.h"
+#include "lock/lock_tags.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* A key can be purged between our failed insert and our look-up, but hardly this often. */
+#define CLAIM_TRIES 10
+
+#define KEY_LIMIT 255                /* characters of a scope or key */
+#define RESPONSE_LIMIT (1024 * 1024) /* bytes in text form */
+
+PG_FUNCTION_INFO_V1(hotswap_claim_idempotency_key);
+PG_FUNCTION_INFO_V1(hotswap_store_idempotent_response);
+
+static DbStatement find_key =
+	DB_STATEMENT("SELECT fingerprint, deployment_id FROM hotswap.idempotency_key"
+				 " WHERE tenant_id = $1 AND scope = $2 AND key = $3 AND expires_at > $4",
+				 UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
+
+static DbStatement claim_key =
+	DB_STATEMENT("INSERT INTO hotswap.idempotency_key AS k"
+				 " (tenant_id, scope, key, fingerprint, deployment_id, expires_at)"
+				 " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, scope, key) DO UPDATE"
+				 " SET fingerprint = excluded.fingerprint, deployment_id = excluded.deployment_id,"
+				 " expires_at = excluded.expires_at WHERE k.expires_at <= $7",
+				 UUIDOID, TEXTOID, TEXTOID, BYTEAOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID);
+
+/* Looks a living key up: true and its deployment, or false. */
+bool
+idempotency_find(const pg_uuid_t *tenant, const char *scope, const char *key,
+				 const uint8 *fingerprint, pg_uuid_t *deployment)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(scope), CStringGetTextDatum(key),
+					 TimestampTzGetDatum(GetCurrentTimestamp()) };
+	bytea *stored;
+	bool isnull;
+
+	if (db_run(&find_key, args, NULL) == 0)
+		return false;
+	stored = DatumGetByteaPP(db_datum(0, 1, &isnull));
+	*deployment = db_uuid(0, 2);
+	if (VARSIZE_ANY_EXHDR(stored) != DIGEST_LENGTH ||
+		memcmp(VARDATA_ANY(stored), fingerprint, DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_KEY_REUSED),
+						errmsg("idempotency key \"%s\" was used with another request", key),
+						errdetail("Its request led to deployment %s.", uuid_text(deployment)),
+						errhint("Send the same arguments again, or use another key.")));
+	return true;
+}
+
+/*
+ * Claims a key for *deployment: true.  If somebody else has it: false, and *deployment is theirs.
+ * May wait for the transaction of a concurrent claim.
+ */
+bool
+idempotency_claim(const pg_uuid_t *tenant, const char *scope, const char *key,
+				  const uint8 *fingerprint, pg_uuid_t *deployment)
+{
+	for (int i = 0; i < CLAIM_TRIES; i++)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		Datum args[] = { UUIDPGetDatum(tenant),
+						 CStringGetTextDatum(scope),
+						 CStringGetTextDatum(key),
+						 digest_datum(fingerprint),
+						 UUIDPGetDatum(deployment),
+						 TimestampTzGetDatum(TimestampTzPlusMilliseconds(
+							 now, hotswap_idempotency_ttl * INT64CONST(1000))),
+						 TimestampTzGetDatum(now) };
+
+		if (db_run(&claim_key, args, NULL) > 0)
+			return true;
+		if (idempotency_find(tenant, scope, key, fingerprint, deployment))
+			return false;
+	}
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not claim idempotency key \"%s\"", key)));
+}
+
+/* ---- for applications ---- */
+
+static DbStatement find_response =
+	DB_STATEMENT("SELECT fingerprint, response FROM hotswap.idempotency_key"
+				 " WHERE tenant_id = $1 AND scope = $2 AND key = $3 AND expires_at > $4",
+				 UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
+
+static DbStatement claim_for_response = DB_STATEMENT(
+	"INSERT INTO hotswap.idempotency_key AS k (tenant_id, scope, key, fingerprint, expires_at)"
+	" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, scope, key) DO UPDATE"
+	" SET fingerprint = excluded.fingerprint, deployment_id = NULL, response = NULL,"
+	" expires_at = excluded.expires_at WHERE k.expires_at <= $6",
+	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID);
+
+static DbStatement store_response = DB_STATEMENT(
+	"UPDATE hotswap.idempotency_key SET response = $4 WHERE tenant_id = $1 AND scope = $2"
+	" AND key = $3 AND expires_at > $5 AND response IS NULL",
+	UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+
+typedef struct Claim
+{
+	pg_uuid_t tenant;
+	char *scope;
+	char *key;
+	uint8 fingerprint[DIGEST_LENGTH];
+	TimestampTz expires_at;
+	bool wait;
+
+	bool is_new;
+	bool in_progress;
+	Jsonb *response; /* NULL: none */
+} Claim;
+
+static void
+arg_key(FunctionCallInfo fcinfo, char **scope, char **key)
+{
+	*scope = arg_text(fcinfo, 0, "scope", KEY_LIMIT);
+	*key = arg_text(fcinfo, 1, "key", KEY_LIMIT);
+	if (strcmp(*scope, "deploy") == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("scope \"deploy\" is that of hotswap.deploy()"),
+						errhint("Use another one.")));
+}
+
+static Jsonb *
+arg_jsonb(FunctionCallInfo fcinfo, int n, const char *word, size_t limit)
+{
+	Jsonb *value;
+
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", word)));
+	value = PG_GETARG_JSONB_P(n);
+	if (strlen(jsonb_text(value)) > limit)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is too large: %zu bytes", word, strlen(jsonb_text(value))),
+						errdetail("At most %zu bytes are allowed.", limit)));
+	return value;
+}
+
+/* When a key that is claimed now is forgotten. */
+static TimestampTz
+arg_expiry(FunctionCallInfo fcinfo, int n)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz end;
+
+	if (PG_ARGISNULL(n))
+		return TimestampTzPlusMilliseconds(now, hotswap_idempotency_ttl * INT64CONST(1000));
+	end = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
+	if (end <= now)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must be positive")));
+	return end;
+}
+
+/* Inside a scope: is the key there?  Raises YH001 when it was used with another request. */
+static bool
+find(Claim *c)
+{
+	Datum args[] = { UUIDPGetDatum(&c->tenant), CStringGetTextDatum(c->scope),
+					 CStringGetTextDatum(c->key), TimestampTzGetDatum(GetCurrentTimestamp()) };
+	bytea *stored;
+	Datum response;
+	bool isnull;
+
+	if (db_run(&find_response, args, NULL) == 0)
+		return false;
+	stored = DatumGetByteaPP(db_datum(0, 1, &isnull));
+	if (VARSIZE_ANY_EXHDR(stored) != DIGEST_LENGTH ||
+		memcmp(VARDATA_ANY(stored), c->fingerprint, DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_KEY_REUSED),
+						errmsg("idempotency key \"%s\" was used with another request", c->key),
+						errhint("Send the same request again, or use another key.")));
+	response = db_datum(0, 2, &isnull);
+	c->in_progress = isnull;
+	c->response = isnull ? NULL : (Jsonb *) DatumGetPointer(SPI_datumTransfer(response, false, -1));
+	return true;
+}
+
+/* The lock of whoever claims the key now; false: somebody else has it. */
+static bool
+lock_claim(const Claim *c)
+{
+	pg_cryptohash_ctx *ctx = digest_begin();
+	uint8 hash[DIGEST_LENGTH];
+	LOCKTAG tag;
+
+	digest_bytes(ctx, c->tenant.data, UUID_LEN);
+	digest_field(ctx, c->scope);
+	digest_field(ctx, c->key);
+	digest_end(ctx, hash);
+	lock_tag(&tag, LOCK_KEY, hash, DIGEST_LENGTH);
+	return lock_wait_until(&tag, ExclusiveLock, false, c->wait ? DT_NOEND : DT_NOBEGIN);
+}
+
+/* Inside a scope. */
+static void
+claim(Claim *c)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum args[] = { UUIDPGetDatum(&c->tenant),          CStringGetTextDatum(c->scope),
+					 CStringGetTextDatum(c->key),        digest_datum(c->fingerprint),
+					 TimestampTzGetDatum(c->expires_at), TimestampTzGetDatum(now) };
+
+	if (find(c))
+		return;
+	if (!lock_claim(c))
+	{
+		c->in_progress = true;
+		return;
+	}
+	/* whoever had the lock may have committed meanwhile */
+	if (find(c))
+		return;
+	args[5] = TimestampTzGetDatum(GetCurrentTimestamp());
+	if (db_run(&claim_for_response, args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not claim idempotency key \"%s\"", c->key),
+						errdetail("Somebody else claimed it after the transaction's snapshot.")));
+	c->is_new = true;
+}
+
+/*
+ * claim_idempotency_key(scope, key, request, ttl, wait, tenant) returns (is_new, response, in_progress)
+ *
+ * See the COMMENT in sql/idempotency.sql.
+ */
+Datum
+hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
+{
+	Claim c = { .is_new = false };
+	pg_cryptohash_ctx *ctx;
+	TupleDesc row;
+	Datum values[3];
+	bool nulls[3] = { false };
+	DbScope scope;
+
+	arg_key(fcinfo, &c.scope, &c.key);
+	ctx = digest_begin();
+	digest_field(ctx, jsonb_text(arg_jsonb(fcinfo, 2, "request", RESPONSE_LIMIT)));
+	digest_end(ctx, c.fingerprint);
+	c.expires_at = arg_expiry(fcinfo, 3);
+	c.wait = arg_bool(fcinfo, 4, "wait");
+	c.tenant = tenant_argument(fcinfo, 5);
+	PreventCommandIfReadOnly("claim_idempotency_key()");
+	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	db_enter(&scope);
+	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "claim an idempotency key");
+	installation_ensure();
+	tenant_lock_active(&c.tenant);
+	claim(&c);
+	db_leave(&scope);
+	values[0] = BoolGetDatum(c.is_new);
+	values[1] = PointerGetDatum(c.response);
+	nulls[1] = c.response == NULL;
+	values[2] = BoolGetDatum(c.in_progress);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), values, nulls));
+}
+
+/* store_idempotent_response(scope, key, response, tenant) */
+Datum
+hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
+{
+	Claim c = { .is_new = false };
+	Datum args[5];
+	Datum look[4];
+	DbScope scope;
+
+	arg_key(fcinfo, &c.scope, &c.key);
+	args[3] = JsonbPGetDatum(arg_jsonb(fcinfo, 2, "response", RESPONSE_LIMIT));
+	c.tenant = tenant_argument(fcinfo, 3);
+	PreventCommandIfReadOnly("store_idempotent_response()");
+	db_enter(&scope);
+	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "store an idempotent response");
+	args[0] = look[0] = UUIDPGetDatum(&c.tenant);
+	args[1] = look[1] = CStringGetTextDatum(c.scope);
+	args[2] = look[2] = CStringGetTextDatum(c.key);
+	args[4] = look[3] = TimestampTzGetDatum(GetCurrentTimestamp());
+	if (db_run(&store_response, args, NULL) == 0)
+	{
+		if (db_run(&find_response, look, NULL) == 0)
+			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+							errmsg("no such idempotency key: \"%s\"", c.key),
+							errhint("Claim it with hotswap.claim_idempotency_key().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the response of idempotency key \"%s\" has been stored already", c.key)));
+	}
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,735 @@
+/*
+ * lock.c
+ *		Named locks for applications: acquire_lock(), acquire_xact_lock(), acquire_locks(),
+ *		release_lock(), release_all_locks(), lock_key(), check_token(), and what the view locks reads.
+ *
+ * A named lock is the server's advisory lock on lock_key(name), in the key space of
+ * pg_advisory_lock(bigint): the lock manager queues, wakes, detects deadlocks and frees it when the
+ * session ends.  A time limit is a lock_timeout that is set inside an internal subtransaction, which
+ * takes setting, error and half-made request away with it; it is only begun where the lock is not free.
+ *
+ * What this file adds lives in shared memory (lock_table.c), and in a table of the session: how often it
+ * has which lock, since the server does not tell.  That count may be too large, after DISCARD ALL or
+ * pg_advisory_unlock_all(), and is corrected whenever the lock manager says that the lock is not held.
+ *
+ * Without the preload there are no names and no check_token(), all the rest works.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/digest.h"
+#include "base/errors.h"
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "core/access.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lock/lease.h"
+#include "lock/lock.h"
+#include "miscadmin.h"
+#include "shm/lock_table.h"
+#include "shm/shmem.h"
+#include "shm/token.h"
+#include "shm/wait.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#define RESOURCES_LIMIT 10000 /* of one call of acquire_locks() */
+
+PG_FUNCTION_INFO_V1(hotswap_lock_key);
+PG_FUNCTION_INFO_V1(hotswap_acquire_lock);
+PG_FUNCTION_INFO_V1(hotswap_acquire_xact_lock);
+PG_FUNCTION_INFO_V1(hotswap_acquire_locks);
+PG_FUNCTION_INFO_V1(hotswap_release_lock);
+PG_FUNCTION_INFO_V1(hotswap_release_all_locks);
+PG_FUNCTION_INFO_V1(hotswap_check_token);
+PG_FUNCTION_INFO_V1(hotswap_lock_list);
+
+enum
+{
+	EXCLUSIVE,
+	SHARED,
+	NMODES
+};
+
+static const LOCKMODE lock_modes[NMODES] = { ExclusiveLock, ShareLock };
+
+/* A lock that this session has taken by its name, and may have lost. */
+typedef struct Mine
+{
+	int64 key;
+	int count[NMODES];  /* session locks, at most */
+	bool transactional; /* taken by acquire_xact_lock() since the last end of a transaction */
+} Mine;
+
+/* What a call asks for. */
+typedef struct Request
+{
+	const char *resource;
+	int64 key;
+	int mode;
+	bool session;
+	TimestampTz end;
+	pg_uuid_t tenant; /* whose view locks shows it */
+} Request;
+
+static HTAB *mine = NULL;
+static bool transaction_over = false; /* those that are transactional may be gone */
+
+/* ---- keys ---- */
+
+/*
+ * The first eight bytes of the SHA-256, least significant first, as a signed number.  The last name is
+ * remembered: the one that is released is usually the one that was taken.
+ */
+int64
+lock_key_of(const char *resource)
+{
+	static char last[RESOURCE_BYTES] = "";
+	static uint64 last_key;
+	uint8 hash[DIGEST_LENGTH];
+	uint64 key = 0;
+
+	if (strcmp(resource, last) == 0)
+		return (int64) last_key;
+	digest_plain(resource, strlen(resource), hash);
+	for (int i = 7; i >= 0; i--)
+		key = key << 8 | hash[i];
+	if (strlen(resource) < RESOURCE_BYTES)
+	{
+		strlcpy(last, resource, RESOURCE_BYTES);
+		last_key = key;
+	}
+	return (int64) key;
+}
+
+static void
+tag_of(LOCKTAG *tag, int64 key)
+{
+	/* as pg_advisory_lock(bigint) has it */
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) ((uint64) key >> 32), (uint32) key, 1);
+}
+
+static LockKey
+shared_key(int64 key)
+{
+	LockKey result = { .key = key, .database = MyDatabaseId, .lease = 0 };
+
+	return result;
+}
+
+static bool
+is_held(const LOCKTAG *tag)
+{
+	return lock_held_by_me(tag, ExclusiveLock) || lock_held_by_me(tag, ShareLock);
+}
+
+/* ---- waiting ---- */
+
+/* Waits at most so long; false: the time is over.  The session's own lock_timeout stays an error. */
+static bool
+wait_limited(const LOCKTAG *tag, LOCKMODE mode, bool session, int ms)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool limit_is_ours = LockTimeout <= 0 || ms <= LockTimeout;
+	volatile bool acquired = false;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		int level = NewGUCNestLevel();
+
+		if (limit_is_ours)
+			(void) set_config_option("lock_timeout", psprintf("%d", ms), PGC_USERSET, PGC_S_SESSION,
+									 GUC_ACTION_SAVE, true, 0, false);
+		(void) LockAcquire(tag, mode, session, false);
+		acquired = true;
+		/* a time limit that ran out in the very moment in which the lock came */
+		CHECK_FOR_INTERRUPTS();
+		AtEOXact_GUC(false, level);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		/* a session lock outlives the subtransaction, but nobody would know of it */
+		if (acquired && session)
+			(void) LockRelease(tag, mode, true);
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return true;
+	if (!limit_is_ours || error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
+}
+
+/*
+ * Takes an advisory lock, waiting until end (DT_NOEND: as long as it takes); false: the time is over.
+ * Raises what waiting for a lock raises: 40P01, 57014, 55P03 for the session's own lock_timeout.
+ */
+bool
+lock_wait_until(const LOCKTAG *tag, LOCKMODE mode, bool session, TimestampTz end)
+{
+	if (LockAcquire(tag, mode, session, true) != LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	if (end == DT_NOEND)
+	{
+		(void) LockAcquire(tag, mode, session, false);
+		return true;
+	}
+	for (;;)
+	{
+		long ms;
+
+		if (wait_deadline_passed(end))
+			return false;
+		/* at least one: zero would be no limit */
+		ms = Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
+		if (wait_limited(tag, mode, session, Min(ms, INT_MAX)))
+			return true;
+	}
+}
+
+/* ---- what this session has ---- */
+
+static void
+session_ends(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+{
+	HASH_SEQ_STATUS scan;
+	Mine *entry;
+
+	hash_seq_init(&scan, mine);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		LockKey key = shared_key(entry->key);
+
+		locktable_leave(&key);
+	}
+}
+
+static void
+make_mine(void)
+{
+	HASHCTL info = { .keysize = sizeof(int64),
+					 .entrysize = sizeof(Mine),
+					 .hcxt = TopMemoryContext };
+
+	mine = hash_create("hotswap locks", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	if (shared)
+		before_shmem_exit(session_ends, (Datum) 0);
+}
+
+static void
+forget(int64 key)
+{
+	LockKey shared_one = shared_key(key);
+
+	if (shared)
+		locktable_leave(&shared_one);
+	(void) hash_search(mine, &key, HASH_REMOVE, NULL);
+}
+
+/* Corrects what is noted of a lock by what the lock manager knows; true: nothing is left. */
+static bool
+correct(Mine *entry)
+{
+	LOCKTAG tag;
+
+	tag_of(&tag, entry->key);
+	for (int mode = 0; mode < NMODES; mode++)
+		if (!lock_held_by_me(&tag, lock_modes[mode]))
+			entry->count[mode] = 0;
+	return !is_held(&tag);
+}
+
+/* After the end of a transaction: its locks are gone. */
+static void
+sweep(bool all)
+{
+	HASH_SEQ_STATUS scan;
+	Mine *entry;
+
+	if (mine == NULL || (!transaction_over && !all))
+		return;
+	transaction_over = false;
+	hash_seq_init(&scan, mine);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!entry->transactional && !all)
+			continue;
+		entry->transactional = false;
+		if (correct(entry))
+			forget(entry->key);
+	}
+}
+
+static Mine *
+enter_mine(int64 key)
+{
+	Mine *entry;
+	bool found;
+
+	if (mine == NULL)
+		make_mine();
+	entry = hash_search(mine, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(entry->count, 0, sizeof(entry->count));
+		entry->transactional = false;
+	}
+	return entry;
+}
+
+static void
+transaction_ended(XactEvent event, void *arg pg_attribute_unused())
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		transaction_over = true;
+}
+
+/* Called by _PG_init. */
+void
+lock_init(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+}
+
+/* ---- acquiring ---- */
+
+static void
+refuse_for_room(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of shared memory"),
+					errdetail("There is no room for another named lock."),
+					errhint("You might need to increase max_locks_per_transaction.")));
+}
+
+/* Gives a token to the lock that has just been acquired, and notes who has it. */
+static int64
+note(const Request *r, Oid sequence, bool fresh)
+{
+	LockKey key = shared_key(r->key);
+	int64 token = 0;
+
+	if (shared == NULL)
+		return token_next();
+	for (;;)
+	{
+		int64 first;
+
+		if (!locktable_hold(&key, r->resource, &r->tenant, sequence, r->mode == EXCLUSIVE, fresh,
+							&token))
+			refuse_for_room();
+		if (token != 0)
+			return token;
+		first = token_refill(sequence);
+		if (!locktable_add_tokens(sequence, first))
+			token = first;
+	}
+}
+
+/* Waits, visibly. */
+static bool
+wait_for(const Request *r, const LOCKTAG *tag)
+{
+	LockKey key = shared_key(r->key);
+
+	if (LockAcquire(tag, lock_modes[r->mode], r->session, true) != LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	if (wait_deadline_passed(r->end))
+		return false;
+	if (shared && !locktable_wait(&key, r->resource, &r->tenant))
+		refuse_for_room();
+	return lock_wait_until(tag, lock_modes[r->mode], r->session, r->end);
+}
+
+/* Takes a lock and returns its token; 0: the time is over.  After an error the lock is not held. */
+static int64
+acquire(const Request *r)
+{
+	volatile bool acquired = false;
+	volatile int64 token = 0;
+	Oid sequence = token_sequence(); /* before the lock comes, when time is not dear yet */
+	Mine *entry;
+	LOCKTAG tag;
+	bool fresh;
+
+	sweep(false);
+	tag_of(&tag, r->key);
+	entry = enter_mine(r->key);
+	(void) correct(entry);
+	fresh = !lock_held_by_me(&tag, ExclusiveLock) &&
+			(r->mode == EXCLUSIVE || !lock_held_by_me(&tag, ShareLock));
+	PG_TRY();
+	{
+		acquired = wait_for(r, &tag);
+		if (acquired)
+			token = note(r, sequence, fresh);
+	}
+	PG_CATCH();
+	{
+		if (acquired && r->session)
+			(void) LockRelease(&tag, lock_modes[r->mode], true);
+		if (!is_held(&tag))
+			forget(r->key);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!acquired)
+	{
+		if (!is_held(&tag))
+			forget(r->key);
+		return 0;
+	}
+	if (r->session)
+		entry->count[r->mode]++;
+	else
+		entry->transactional = true;
+	return token;
+}
+
+/* Raises 42501; returns the tenant that the session acts for. */
+static pg_uuid_t
+require_agent(void)
+{
+	pg_uuid_t tenant = tenant_current();
+
+	access_require(&tenant, GetUserId(), CAPABILITY_AGENT, "use named locks");
+	return tenant;
+}
+
+static Datum
+acquire_one(FunctionCallInfo fcinfo, bool session)
+{
+	Request r = { .session = session, .tenant = require_agent() };
+	int64 token;
+
+	r.resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
+	r.end = wait_deadline(fcinfo, 1);
+	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
+	r.key = lock_key_of(r.resource);
+	PreventCommandDuringRecovery("taking a named lock");
+	token = acquire(&r);
+	if (token == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(token);
+}
+
+/*
+ * acquire_lock(resource text, timeout interval, shared boolean) returns a token, or NULL when the time is
+ * over.  See the COMMENT in sql/lock.sql.
+ */
+Datum
+hotswap_acquire_lock(PG_FUNCTION_ARGS)
+{
+	return acquire_one(fcinfo, true);
+}
+
+/* acquire_xact_lock(resource text, timeout interval, shared boolean): the same until the transaction ends */
+Datum
+hotswap_acquire_xact_lock(PG_FUNCTION_ARGS)
+{
+	return acquire_one(fcinfo, false);
+}
+
+/* ---- many at once ---- */
+
+typedef struct Wanted
+{
+	char *resource;
+	int64 key;
+	int64 token;
+	int position; /* in the array that was given */
+} Wanted;
+
+static int
+compare_wanted(const void *a, const void *b)
+{
+	int64 left = ((const Wanted *) a)->key;
+	int64 right = ((const Wanted *) b)->key;
+
+	return left < right ? -1 : left > right;
+}
+
+static Wanted *
+read_wanted(FunctionCallInfo fcinfo, int *count)
+{
+	Datum *values;
+	bool *nulls;
+	Wanted *wanted;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("resources must not be null")));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls,
+					  count);
+	if (*count > RESOURCES_LIMIT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("too many resources: %d", *count),
+				 errdetail("At most %d are allowed.", RESOURCES_LIMIT)));
+	wanted = palloc(Max(1, *count) * sizeof(Wanted));
+	for (int i = 0; i < *count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("resource must not be null")));
+		wanted[i].resource = arg_text_value(values[i], "resource", RESOURCE_LIMIT);
+		wanted[i].key = lock_key_of(wanted[i].resource);
+		wanted[i].token = 0;
+		wanted[i].position = i;
+	}
+	qsort(wanted, *count, sizeof(Wanted), compare_wanted);
+	return wanted;
+}
+
+static bool
+release_one(int64 key, int mode)
+{
+	Mine *entry = mine ? hash_search(mine, &key, HASH_FIND, NULL) : NULL;
+	LOCKTAG tag;
+	bool done;
+
+	tag_of(&tag, key);
+	if (entry && correct(entry))
+	{
+		forget(key);
+		return false;
+	}
+	if (!lock_held_by_me(&tag, lock_modes[mode]))
+		return false;
+	/* the transaction has it, not the session; asking the server to release it would be a warning */
+	if (entry && entry->transactional && entry->count[mode] == 0)
+		return false;
+	/*
+	 * As far as is known it is the last time: the shared table is told first, so that whoever is woken
+	 * does not meet us there.
+	 */
+	if (entry && entry->count[mode] == 1 && !entry->transactional && entry->count[1 - mode] == 0)
+	{
+		forget(key);
+		entry = NULL;
+	}
+	done = LockRelease(&tag, lock_modes[mode], true);
+	if (entry && entry->count[mode] > 0)
+		entry->count[mode]--;
+	if (entry && !is_held(&tag))
+		forget(key);
+	return done;
+}
+
+static void
+release_wanted(const Wanted *wanted, int count, int mode)
+{
+	for (int i = count - 1; i >= 0; i--)
+		if (i == 0 || wanted[i].key != wanted[i - 1].key)
+			(void) release_one(wanted[i].key, mode);
+}
+
+/* Takes the locks in the order of their keys; false: none is taken.  A lock that is named twice is taken once. */
+static bool
+acquire_wanted(Wanted *wanted, int count, Request *r)
+{
+	volatile int done = 0;
+	volatile bool complete = true;
+
+	PG_TRY();
+	{
+		for (; complete && done < count; done += complete)
+		{
+			r->resource = wanted[done].resource;
+			r->key = wanted[done].key;
+			if (done > 0 && wanted[done].key == wanted[done - 1].key)
+				wanted[done].token = wanted[done - 1].token;
+			else
+				wanted[done].token = acquire(r);
+			complete = wanted[done].token != 0;
+		}
+	}
+	PG_CATCH();
+	{
+		release_wanted(wanted, done, r->mode);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!complete)
+		release_wanted(wanted, done, r->mode);
+	return complete;
+}
+
+/*
+ * acquire_locks(resources text[], timeout interval, shared boolean) returns their tokens in the order in
+ * which they were named, or NULL when the time was over before all were free.
+ */
+Datum
+hotswap_acquire_locks(PG_FUNCTION_ARGS)
+{
+	int count;
+	Wanted *wanted = read_wanted(fcinfo, &count);
+	Request r = { .session = true, .end = wait_deadline(fcinfo, 1), .tenant = require_agent() };
+	Datum *tokens;
+
+	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
+	PreventCommandDuringRecovery("taking a named lock");
+	if (!acquire_wanted(wanted, count, &r))
+		PG_RETURN_NULL();
+	tokens = palloc(Max(1, count) * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+		tokens[wanted[i].position] = Int64GetDatum(wanted[i].token);
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(tokens, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* ---- releasing ---- */
+
+/* release_lock(resource text, shared boolean) returns whether the session had it */
+Datum
+hotswap_release_lock(PG_FUNCTION_ARGS)
+{
+	char *resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
+	int mode = arg_bool(fcinfo, 1, "shared") ? SHARED : EXCLUSIVE;
+
+	PG_RETURN_BOOL(release_one(lock_key_of(resource), mode));
+}
+
+/*
+ * release_all_locks() returns how many locks were released: those of the session that were taken by
+ * name, however often, and no others.
+ */
+Datum
+hotswap_release_all_locks(PG_FUNCTION_ARGS)
+{
+	HASH_SEQ_STATUS scan;
+	Mine *entry;
+	int released = 0;
+
+	sweep(true);
+	if (mine == NULL)
+		PG_RETURN_INT32(0);
+	hash_seq_init(&scan, mine);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		LOCKTAG tag;
+		bool done = false;
+
+		tag_of(&tag, entry->key);
+		for (int mode = 0; mode < NMODES; mode++)
+			while (entry->count[mode] > 0)
+			{
+				entry->count[mode]--;
+				done = LockRelease(&tag, lock_modes[mode], true) || done;
+			}
+		released += done;
+		if (!is_held(&tag))
+			forget(entry->key);
+	}
+	PG_RETURN_INT32(released);
+}
+
+/* lock_key(resource text) returns the key of its advisory lock */
+Datum
+hotswap_lock_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(lock_key_of(arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT)));
+}
+
+/* ---- tokens ---- */
+
+static void
+refuse_token(const char *resource, int64 token, int64 newest)
+{
+	ereport(ERROR, (errcode(ERRCODE_HOTSWAP_STALE_TOKEN),
+					errmsg("token " INT64_FORMAT " of \"%s\" is stale", token, resource),
+					newest > token ?
+						errdetail("Token " INT64_FORMAT " has been given out since.", newest) :
+						errdetail("The lock or lease that it was given for is not there any more."),
+					errhint("Somebody else may have it now: stop, and acquire it again.")));
+}
+
+/* check_token(resource text, token bigint) returns true, or raises YH002 */
+Datum
+hotswap_check_token(PG_FUNCTION_ARGS)
+{
+	char *resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
+	LockKey key = shared_key(lock_key_of(resource));
+	int64 token = arg_int64(fcinfo, 1, "token");
+	int64 lease_token = 0;
+	int64 lock_token = 0;
+	TokenState lease;
+	TokenState lock;
+
+	(void) require_agent();
+	lease = lease_check(resource, token, &lease_token);
+	lock = shared ? locktable_check(&key, token, &lock_token) : TOKEN_UNKNOWN;
+	/* who uses a name for both is told by the newest of either kind */
+	if (lease == TOKEN_CURRENT && token > lock_token)
+		PG_RETURN_BOOL(true);
+	if (lock == TOKEN_CURRENT && token > lease_token)
+		PG_RETURN_BOOL(true);
+	if (shared == NULL && token > lease_token)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot check the token of a lock: hotswap is not in shared_preload_libraries"),
+			 errhint("Add it and restart the server, or use a lease.")));
+	refuse_token(resource, token, Max(lease_token, lock_token));
+	PG_RETURN_NULL();
+}
+
+/* ---- the view ---- */
+
+/*
+ * lock_list() returns (key, resource, lease, pid, token, since) of the sessions that act for a tenant which
+ * the current role sees: see the view locks
+ */
+Datum
+hotswap_lock_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	LockHold *list;
+	int count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (shared == NULL)
+		return (Datum) 0;
+	list = locktable_list(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Datum values[6];
+		bool nulls[6] = { false };
+
+		if (!access_has(&list[i].tenant, GetUserId(), CAPABILITY_VIEWER))
+			continue;
+		values[0] = Int64GetDatum(list[i].key.key);
+		values[1] = CStringGetTextDatum(list[i].resource);
+		values[2] = BoolGetDatum(list[i].key.lease != 0);
+		values[3] = Int32GetDatum(list[i].pid);
+		values[4] = Int64GetDatum(list[i].token);
+		nulls[4] = list[i].token == 0;
+		values[5] = TimestampTzGetDatum(list[i].since);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,180 @@
+/*
+ * module.c
+ *		Modules and their versions.
+ *
+ * A version is never changed: what is published again must be what is there.  Two sessions that
+ * publish the same version at the same time get the same answer as if one had come after the other.
+ *
+ * Locks: tenant row, then the rows inserted into module and module_version.  Publishing what is
+ * already there locks nothing.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "base/digest.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/audit.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "module/script.h"
+#include "module/signing_key.h"
+#include "tenant/quota.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_publish_version);
+
+static DbStatement find_version =
+	DB_STATEMENT("SELECT v.digest, t.status FROM hotswap.module_version v"
+				 " JOIN hotswap.tenant t ON t.id = v.tenant_id"
+				 " WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement insert_module = DB_STATEMENT(
+	"INSERT INTO hotswap.module (tenant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", UUIDOID,
+	TEXTOID);
+
+static DbStatement insert_version = DB_STATEMENT(
+	"INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by,"
+	" deploy_sql, verify_sql, revert_sql) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+	" ON CONFLICT DO NOTHING",
+	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID);
+
+/* A version as it was given. */
+typedef struct Version
+{
+	pg_uuid_t tenant;
+	char *module;
+	char *version;
+	NullableDatum scripts[3]; /* text: deploy, verify, revert */
+	uint8 digest[DIGEST_LENGTH];
+	GivenSignature signature;
+} Version;
+
+/* Fetches one script, checks it, and keeps the argument itself to be stored. */
+static char *
+read_script(FunctionCallInfo fcinfo, int n, const char *word, bool required, const char *label,
+			NullableDatum *stored)
+{
+	char *sql = arg_script(fcinfo, n, word, required);
+
+	*stored = fcinfo->args[n];
+	if (sql)
+		script_check(label, sql);
+	return sql;
+}
+
+static void
+read_version(FunctionCallInfo fcinfo, Version *v)
+{
+	char *deploy;
+	char *verify;
+	char *revert;
+
+	v->module = arg_identifier(fcinfo, 0, "module");
+	v->version = arg_identifier(fcinfo, 1, "version");
+	deploy =
+		read_script(fcinfo, 2, "deploy_sql", true, script_labels[SCRIPT_DEPLOY], &v->scripts[0]);
+	verify =
+		read_script(fcinfo, 3, "verify_sql", false, script_labels[SCRIPT_VERIFY], &v->scripts[1]);
+	revert =
+		read_script(fcinfo, 4, "revert_sql", false, script_labels[SCRIPT_REVERT], &v->scripts[2]);
+	v->signature = signature_arguments(fcinfo, 5);
+	v->tenant = tenant_argument(fcinfo, 7);
+	digest_scripts(deploy, verify, revert, v->digest);
+}
+
+/* Is the version there already?  Raises 23505 if it is, with other content. */
+static bool
+already_published(const Version *v)
+{
+	Datum args[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->version) };
+	bytea *published;
+	bool isnull;
+
+	if (db_run(&find_version, args, NULL) == 0)
+		return false;
+	tenant_require_active(&v->tenant, db_text(0, 2));
+	published = DatumGetByteaPP(db_datum(0, 1, &isnull));
+	if (memcmp(VARDATA_ANY(published), v->digest, DIGEST_LENGTH) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("version \"%s\" of module \"%s\" exists with other content", v->version,
+						v->module),
+				 errdetail("The SHA-256 of what was published is %s, that of what was given is %s.",
+						   digest_hex((uint8 *) VARDATA_ANY(published)), digest_hex(v->digest)),
+				 errhint("A version never changes; publish under a new one.")));
+	return true;
+}
+
+/* Stores the version; false if another session did before. */
+static bool
+insert(const Version *v, const AuditActor *actor)
+{
+	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
+	bool nulls[8] = { false };
+
+	if (db_run(&insert_module, args, NULL) > 0)
+		quota_require(&v->tenant, QUOTA_MODULES);
+	args[2] = CStringGetTextDatum(v->version);
+	args[3] = digest_datum(v->digest);
+	args[4] = CStringGetTextDatum(actor->person);
+	for (int i = 0; i < (int) lengthof(v->scripts); i++)
+	{
+		args[5 + i] = v->scripts[i].value;
+		nulls[5 + i] = v->scripts[i].isnull;
+	}
+	if (db_run(&insert_version, args, nulls) == 0)
+		return false;
+	quota_require(&v->tenant, QUOTA_STORED_BYTES);
+	return true;
+}
+
+/* Stores the version, its signature, and their audit events, unless the same is already there. */
+static void
+publish(const Version *v)
+{
+	SignedVersion signed_version = { &v->tenant, v->module, v->version, v->digest };
+	AuditActor actor;
+	DbScope scope;
+
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&v->tenant, scope.caller, CAPABILITY_DEPLOYER, "publish a version");
+	if (!already_published(v))
+	{
+		installation_ensure();
+		tenant_lock_for_change(&v->tenant);
+		if (insert(v, &actor))
+			audit_tenant(&actor, &v->tenant, "publish_version", NULL, NULL, NULL,
+						 audit_detail("module", v->module, "version", v->version, "digest",
+									  digest_hex(v->digest), NULL));
+		else if (!already_published(v))
+			elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->version, v->module);
+	}
+	if (v->signature.key)
+		version_sign(&signed_version, &v->signature, &actor);
+	db_leave(&scope);
+}
+
+/*
+ * publish_version(module text, version text, deploy_sql text, verify_sql text, revert_sql text,
+ * signature bytea, signing_key text, tenant uuid) returns text
+ *
+ * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, and tenant may be
+ * NULL.  Out: the version's SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505
+ * other content, 53400 a quota is exceeded, P0002 no such tenant or key, 55000 the key does not
+ * count, YH003, YH010.  Locks the tenant row; writes module, module_version, version_signature and
+ * the audit log, nothing where the same content and signature are there.
+ */
+Datum
+hotswap_publish_version(PG_FUNCTION_ARGS)
+{
+	Version version;
+
+	read_version(fcinfo, &version);
+	publish(&version);
+	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(version.digest)));
+}

@@ -1,0 +1,222 @@
+/*
+ * rule.c
+ *		Static rules: what each is about, and what an environment does about it.
+ *
+ * An environment has a row for a rule only where its action was set.
+ *
+ * Locks: tenant row, then the environment's row, then the row of the rule.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/audit.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "module/scan.h"
+#include "pipeline/pipeline.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_set_rule);
+PG_FUNCTION_INFO_V1(hotswap_rule_list);
+PG_FUNCTION_INFO_V1(hotswap_lint_version);
+
+/* In the order of the enum. */
+const char *const rule_names[RULE_COUNT] = { "security_definer_search_path",
+											 "grant_to_public",
+											 "alter_system",
+											 "copy_program",
+											 "create_extension",
+											 "untrusted_language",
+											 "drop_table",
+											 "truncate",
+											 "dynamic_do" };
+
+const RuleInfo rule_info[RULE_COUNT] = {
+	[RULE_SECURITY_DEFINER_SEARCH_PATH] = { RULE_WARN,
+											"CREATE or ALTER FUNCTION that leaves a SECURITY DEFINER function without a pinned search_path",
+											"Write SET search_path = its schemas, pg_temp in the statement that says SECURITY DEFINER." },
+	[RULE_GRANT_TO_PUBLIC] = { RULE_WARN, "GRANT to PUBLIC, also as default privileges",
+							   "Grant to a role." },
+	[RULE_ALTER_SYSTEM] = { RULE_DENY, "ALTER SYSTEM",
+							"Settings of the server are no part of a module." },
+	[RULE_COPY_PROGRAM] = { RULE_DENY, "COPY from or to a program of the server",
+							"Load the data from outside, or with COPY and a file." },
+	[RULE_CREATE_EXTENSION] = { RULE_WARN, "CREATE EXTENSION, and ALTER EXTENSION UPDATE",
+								"Let an administrator of the database install it." },
+	[RULE_UNTRUSTED_LANGUAGE] = { RULE_WARN,
+								  "functions and DO blocks in a language that is not known as trusted",
+								  "Use SQL, PL/pgSQL or another trusted language." },
+	[RULE_DROP_TABLE] = { RULE_WARN,
+						  "DROP TABLE, DROP SCHEMA CASCADE, DROP OWNED and DROP COLUMN, but in a revert script",
+						  "Rename it, and drop it by hand when nothing needs it any more." },
+	[RULE_TRUNCATE] = { RULE_WARN, "TRUNCATE", "Delete what has to go by a condition." },
+	[RULE_DYNAMIC_DO] = { RULE_WARN, "DO blocks that execute text, or are not in PL/pgSQL",
+						  "Write the statements themselves." },
+};
+
+const char *const rule_actions[RULE_ACTION_COUNT] = { "off", "warn", "deny" };
+
+static DbStatement lock_environment =
+	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2"
+				 " FOR NO KEY UPDATE",
+				 UUIDOID, TEXTOID);
+
+static DbStatement read_rule = DB_STATEMENT(
+	"SELECT action::text FROM hotswap.environment_rule WHERE tenant_id = $1 AND environment = $2"
+	" AND rule = $3::hotswap.static_rule",
+	UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement write_rule = DB_STATEMENT(
+	"INSERT INTO hotswap.environment_rule (tenant_id, environment, rule, action)"
+	" VALUES ($1, $2, $3::hotswap.static_rule, $4::hotswap.rule_action)"
+	" ON CONFLICT (tenant_id, environment, rule) DO UPDATE SET action = EXCLUDED.action",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement delete_rule =
+	DB_STATEMENT("DELETE FROM hotswap.environment_rule"
+				 " WHERE tenant_id = $1 AND environment = $2 AND rule = $3::hotswap.static_rule",
+				 UUIDOID, TEXTOID, TEXTOID);
+
+/* ---- set_rule() ---- */
+
+static void
+change_rule(const pg_uuid_t *tenant, const char *environment, const char *rule, const char *action,
+			const AuditActor *actor)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment),
+					 CStringGetTextDatum(rule), action ? CStringGetTextDatum(action) : (Datum) 0 };
+	char *before;
+
+	if (db_run(&lock_environment, args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such environment: \"%s\"", environment)));
+	before = db_run(&read_rule, args, NULL) > 0 ? db_text(0, 1) : NULL;
+	if (before == action || (before && action && strcmp(before, action) == 0))
+		return;
+	(void) db_run(action ? &write_rule : &delete_rule, args, NULL);
+	audit_tenant(actor, tenant, "set_rule", before, action, NULL,
+				 audit_detail("environment", environment, "rule", rule, NULL));
+}
+
+/*
+ * set_rule(environment text, rule text, action text, tenant uuid)
+ *
+ * In: action NULL goes back to the usual one.  Errors: 22023, P0002 no such environment or tenant,
+ * 42501, YH003.  Locks the tenant row and the environment; writes environment_rule and, when
+ * something has changed, the audit log.
+ */
+Datum
+hotswap_set_rule(PG_FUNCTION_ARGS)
+{
+	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
+	const char *rule = rule_names[arg_word(fcinfo, 1, "rule", rule_names, RULE_COUNT)];
+	const char *action =
+		PG_ARGISNULL(2) ?
+			NULL :
+			rule_actions[arg_word(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
+	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
+	AuditActor actor;
+	DbScope scope;
+
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "set a rule");
+	installation_ensure();
+	tenant_lock_for_change(&tenant);
+	change_rule(&tenant, environment, rule, action, &actor);
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}
+
+/* ---- reading ---- */
+
+/* rule_list() returns (rule, action, about, hint): see the view rules */
+Datum
+hotswap_rule_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	AttInMetadata *columns;
+
+	InitMaterializedSRF(fcinfo, 0);
+	columns = TupleDescGetAttInMetadata(result->setDesc);
+	for (int i = 0; i < RULE_COUNT; i++)
+	{
+		const RuleInfo *rule = &rule_info[i];
+		char *values[] = { unconstify(char *, rule_names[i]),
+						   unconstify(char *, rule_actions[rule->action]),
+						   unconstify(char *, rule->about), unconstify(char *, rule->hint) };
+
+		tuplestore_puttuple(result->setResult, BuildTupleFromCStrings(columns, values));
+	}
+	return (Datum) 0;
+}
+
+static void
+return_finding(ReturnSetInfo *result, AttInMetadata *columns, const Finding *f,
+			   const ScanPolicy *policy)
+{
+	char *values[] = { unconstify(char *, rule_names[f->rule]),
+					   unconstify(char *, rule_actions[policy->actions[f->rule]]),
+					   policy->strictest[f->rule],
+					   unconstify(char *, f->script),
+					   psprintf("%d", f->line),
+					   unconstify(char *, f->what),
+					   unconstify(char *, rule_info[f->rule].hint) };
+
+	tuplestore_puttuple(result->setResult, BuildTupleFromCStrings(columns, values));
+}
+
+/* What the rules have to say of a version on its way to an environment. */
+static List *
+lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
+	 ScanPolicy *policy)
+{
+	uint8 digest[DIGEST_LENGTH];
+	List *path = pipeline_path(tenant, environment);
+	VersionScripts *scripts;
+
+	if (path == NIL)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such environment: \"%s\"", environment)));
+	scripts = scan_read(tenant, module, version);
+	if (scripts == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such version: \"%s\" of module \"%s\"", version, module),
+						errhint("Versions are made by hotswap.publish_version().")));
+	scan_digest(scripts, module, version, digest);
+	scan_policy_load(tenant, path, policy);
+	return scan_findings(scripts, policy);
+}
+
+/*
+ * lint_version(module text, version text, environment text, tenant uuid)
+ *		returns (rule, action, strictest, script, line, message, hint)
+ *
+ * Errors: 22023, P0002 no such version or environment, 42501, XX001.  Locks and writes nothing.
+ */
+Datum
+hotswap_lint_version(PG_FUNCTION_ARGS)
+{
+	char *module = arg_identifier(fcinfo, 0, "module");
+	char *version = arg_identifier(fcinfo, 1, "version");
+	char *environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	AttInMetadata *columns;
+	ScanPolicy policy;
+	DbScope scope;
+	ListCell *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	columns = TupleDescGetAttInMetadata(result->setDesc);
+	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at a version");
+	foreach (cell, lint(&tenant, module, version, environment, &policy))
+		return_finding(result, columns, lfirst(cell), &policy);
+	db_leave(&scope);
+	return (Datum) 0;
+}

@@ -1,0 +1,426 @@
+/*
+ * rule_walk.c
+ *		Looks in a script for what the static rules are about: a walk over its raw parse tree.
+ *
+ * No SPI, no catalog, no lock.  Only the kinds of statement matter that the rules name, and the
+ * statements that can hold one of them; expressions are not looked at, since no expression can hold
+ * one.  What a string holds is not seen, except for the body of a DO block (rule_do.c): what a
+ * function does when it is called is not what the script does.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "module/rule.h"
+#include "module/script.h"
+#include "nodes/parsenodes.h"
+#include "utils/memutils.h"
+
+/* DO blocks inside of each other that are looked into: each one is read anew in every one around it. */
+#define DO_DEPTH_LIMIT 4
+
+static void walk_statement(RuleWalk *walk, Node *stmt);
+
+/* ---- findings ---- */
+
+/* The line, in the script, of an offset; counts on from the last one. */
+static int
+line_at(RuleWalk *walk, int offset)
+{
+	if (offset < walk->counted)
+	{
+		walk->counted = 0;
+		walk->counted_line = walk->first_line;
+	}
+	for (; walk->counted < offset; walk->counted++)
+		if (walk->sql[walk->counted] == '\n')
+			walk->counted_line++;
+	return walk->counted_line;
+}
+
+/* Notes what the current statement does. */
+void
+rule_add(RuleWalk *walk, Rule rule, const char *what)
+{
+	MemoryContext old = MemoryContextSwitchTo(walk->results);
+	Finding *finding = palloc(sizeof(Finding));
+
+	finding->rule = rule;
+	finding->script = walk->label;
+	finding->line = line_at(walk, walk->statement);
+	finding->what = pstrdup(what);
+	*walk->findings = lappend(*walk->findings, finding);
+	MemoryContextSwitchTo(old);
+}
+
+/* A walk over a text that stands in the one of another walk, at an offset. */
+RuleWalk
+rule_walk_part(RuleWalk *walk, const char *sql, int offset)
+{
+	RuleWalk part = *walk;
+
+	part.sql = sql;
+	part.first_line = part.counted_line = line_at(walk, offset);
+	part.counted = part.statement = 0;
+	return part;
+}
+
+/* ---- functions ---- */
+
+/* What a statement says of a function's search_path. */
+typedef enum PathSetting
+{
+	PATH_UNTOUCHED,
+	PATH_PINNED,
+	PATH_OPEN
+} PathSetting;
+
+/*
+ * Is it always the same path?  "$user" is another schema for each caller, and a pg_temp before
+ * others lets the caller's temporary objects come first.  FROM CURRENT keeps the path of the node.
+ */
+static bool
+pins(const VariableSetStmt *set)
+{
+	ListCell *cell;
+
+	if (set->kind == VAR_SET_CURRENT)
+		return true;
+	if (set->kind != VAR_SET_VALUE)
+		return false;
+	foreach (cell, set->args)
+	{
+		A_Const *value = lfirst(cell);
+		const char *schema;
+
+		if (!IsA(value, A_Const) || nodeTag(&value->val) != T_String)
+			continue;
+		schema = strVal(&value->val);
+		if (strcmp(schema, "$user") == 0)
+			return false;
+		if (strcmp(schema, "pg_temp") == 0 && lnext(set->args, cell) != NULL)
+			return false;
+	}
+	return true;
+}
+
+static void
+read_set(const VariableSetStmt *set, PathSetting *path)
+{
+	if (set->kind == VAR_RESET_ALL)
+		*path = PATH_OPEN;
+	else if (pg_strcasecmp(set->name, "search_path") == 0)
+		*path = pins(set) ? PATH_PINNED : PATH_OPEN;
+}
+
+/* Reads the options of CREATE or ALTER FUNCTION; the last one of a kind decides, as in the server. */
+static void
+read_options(List *options, PathSetting *path, const DefElem **security)
+{
+	ListCell *cell;
+
+	*path = PATH_UNTOUCHED;
+	*security = NULL;
+	foreach (cell, options)
+	{
+		DefElem *element = lfirst_node(DefElem, cell);
+
+		if (strcmp(element->defname, "security") == 0)
+			*security = element;
+		else if (strcmp(element->defname, "set") == 0)
+			read_set(castNode(VariableSetStmt, element->arg), path);
+	}
+}
+
+static void
+add_open_function(RuleWalk *walk, List *name, bool certainly)
+{
+	rule_add(walk, RULE_SECURITY_DEFINER_SEARCH_PATH,
+			 psprintf(certainly ?
+						  "function %s is SECURITY DEFINER without a pinned search_path" :
+						  "function %s, which may be SECURITY DEFINER, gets an open search_path",
+					  NameListToString(name)));
+}
+
+static void
+check_language(RuleWalk *walk, const char *language, const char *what)
+{
+	if (!walk->is_trusted(language))
+		rule_add(walk, RULE_UNTRUSTED_LANGUAGE,
+				 psprintf("%s in language %s, which is not known as trusted", what, language));
+}
+
+static const DefElem *
+find_option(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+		if (strcmp(lfirst_node(DefElem, cell)->defname, name) == 0)
+			return lfirst(cell);
+	return NULL;
+}
+
+static void
+walk_nodes(RuleWalk *walk, Node *nodes)
+{
+	ListCell *cell;
+
+	if (nodes == NULL || !IsA(nodes, List))
+		return;
+	foreach (cell, (List *) nodes)
+	{
+		if (lfirst(cell) && IsA(lfirst(cell), List))
+			walk_nodes(walk, lfirst(cell));
+		else if (lfirst(cell))
+			walk_statement(walk, lfirst(cell));
+	}
+}
+
+static void
+walk_create_function(RuleWalk *walk, const CreateFunctionStmt *stmt)
+{
+	const DefElem *language = find_option(stmt->options, "language");
+	const DefElem *security;
+	PathSetting path;
+
+	read_options(stmt->options, &path, &security);
+	if (security && boolVal(security->arg) && path != PATH_PINNED)
+		add_open_function(walk, stmt->funcname, true);
+	/* without one it has a body in SQL */
+	if (language)
+		check_language(walk, strVal(language->arg),
+					   psprintf("function %s", NameListToString(stmt->funcname)));
+	walk_nodes(walk, stmt->sql_body);
+}
+
+static void
+walk_alter_function(RuleWalk *walk, const AlterFunctionStmt *stmt)
+{
+	const DefElem *security;
+	PathSetting path;
+
+	read_options(stmt->actions, &path, &security);
+	if (security == NULL && path == PATH_OPEN)
+		add_open_function(walk, stmt->func->objname, false);
+	else if (security && boolVal(security->arg) && path != PATH_PINNED)
+		add_open_function(walk, stmt->func->objname, true);
+}
+
+static void
+walk_do(RuleWalk *walk, const DoStmt *stmt)
+{
+	const DefElem *body = find_option(stmt->args, "as");
+	const DefElem *option = find_option(stmt->args, "language");
+	const char *language = option ? strVal(option->arg) : "plpgsql";
+	RuleWalk part;
+
+	check_language(walk, language, "DO block");
+	if (strcmp(language, "plpgsql") != 0)
+		rule_add(walk, RULE_DYNAMIC_DO, psprintf("DO block in language %s", language));
+	else if (walk->depth >= DO_DEPTH_LIMIT)
+		rule_add(walk, RULE_DYNAMIC_DO, "DO block inside of too many others");
+	else if (body)
+	{
+		part = rule_walk_part(walk, strVal(body->arg), body->location);
+		part.depth++;
+		rule_walk_do_body(&part);
+	}
+}
+
+/* ---- objects ---- */
+
+static bool
+is_temporary(const char *schema)
+{
+	return schema && strcmp(schema, "pg_temp") == 0;
+}
+
+/* Does it drop a table that is not temporary by its name? */
+static bool
+drops_kept_table(const DropStmt *stmt)
+{
+	ListCell *cell;
+
+	foreach (cell, stmt->objects)
+	{
+		List *name = lfirst_node(List, cell);
+
+		if (list_length(name) < 2 || !is_temporary(strVal(list_nth(name, list_length(name) - 2))))
+			return true;
+	}
+	return false;
+}
+
+/* A revert script takes back what the deploy script made, so there it is nobody's loss. */
+static void
+add_drop(RuleWalk *walk, const char *what)
+{
+	if (!walk->is_revert)
+		rule_add(walk, RULE_DROP_TABLE, what);
+}
+
+static void
+walk_drop(RuleWalk *walk, const DropStmt *stmt)
+{
+	if (stmt->removeType == OBJECT_TABLE && drops_kept_table(stmt))
+		add_drop(walk, "DROP TABLE");
+	else if (stmt->removeType == OBJECT_SCHEMA && stmt->behavior == DROP_CASCADE)
+		add_drop(walk, "DROP SCHEMA ... CASCADE");
+}
+
+static void
+walk_alter_table(RuleWalk *walk, const AlterTableStmt *stmt)
+{
+	ListCell *cell;
+
+	if (stmt->objtype != OBJECT_TABLE || is_temporary(stmt->relation->schemaname))
+		return;
+	foreach (cell, stmt->cmds)
+		if (lfirst_node(AlterTableCmd, cell)->subtype == AT_DropColumn)
+			add_drop(walk, psprintf("DROP COLUMN %s", lfirst_node(AlterTableCmd, cell)->name));
+}
+
+static void
+walk_truncate(RuleWalk *walk, const TruncateStmt *stmt)
+{
+	ListCell *cell;
+
+	foreach (cell, stmt->relations)
+		if (!is_temporary(lfirst_node(RangeVar, cell)->schemaname))
+		{
+			rule_add(walk, RULE_TRUNCATE, "TRUNCATE");
+			return;
+		}
+}
+
+static void
+walk_grant(RuleWalk *walk, const GrantStmt *stmt)
+{
+	ListCell *cell;
+
+	if (!stmt->is_grant)
+		return;
+	foreach (cell, stmt->grantees)
+		if (lfirst_node(RoleSpec, cell)->roletype == ROLESPEC_PUBLIC)
+		{
+			rule_add(walk, RULE_GRANT_TO_PUBLIC,
+					 stmt->targtype == ACL_TARGET_DEFAULTS ?
+						 "ALTER DEFAULT PRIVILEGES ... GRANT ... TO PUBLIC" :
+						 "GRANT ... TO PUBLIC");
+			return;
+		}
+}
+
+/* ---- statements ---- */
+
+static void
+walk_statement(RuleWalk *walk, Node *stmt)
+{
+	check_stack_depth();
+	switch (nodeTag(stmt))
+	{
+		case T_CreateFunctionStmt:
+			walk_create_function(walk, castNode(CreateFunctionStmt, stmt));
+			break;
+		case T_AlterFunctionStmt:
+			walk_alter_function(walk, castNode(AlterFunctionStmt, stmt));
+			break;
+		case T_DoStmt:
+			walk_do(walk, castNode(DoStmt, stmt));
+			break;
+		case T_CreatePLangStmt:
+			if (!castNode(CreatePLangStmt, stmt)->pltrusted)
+				rule_add(walk, RULE_UNTRUSTED_LANGUAGE, "CREATE LANGUAGE without TRUSTED");
+			break;
+		case T_GrantStmt:
+			walk_grant(walk, castNode(GrantStmt, stmt));
+			break;
+		case T_AlterDefaultPrivilegesStmt:
+			walk_grant(walk, castNode(AlterDefaultPrivilegesStmt, stmt)->action);
+			break;
+		case T_AlterSystemStmt:
+			rule_add(walk, RULE_ALTER_SYSTEM, "ALTER SYSTEM");
+			break;
+		case T_CopyStmt:
+			if (castNode(CopyStmt, stmt)->is_program)
+				rule_add(walk, RULE_COPY_PROGRAM, "COPY ... PROGRAM");
+			break;
+		case T_CreateExtensionStmt:
+			rule_add(walk, RULE_CREATE_EXTENSION,
+					 psprintf("CREATE EXTENSION %s", castNode(CreateExtensionStmt, stmt)->extname));
+			break;
+		case T_AlterExtensionStmt:
+			rule_add(walk, RULE_CREATE_EXTENSION,
+					 psprintf("ALTER EXTENSION %s UPDATE",
+							  castNode(AlterExtensionStmt, stmt)->extname));
+			break;
+		case T_DropStmt:
+			walk_drop(walk, castNode(DropStmt, stmt));
+			break;
+		case T_DropOwnedStmt:
+			add_drop(walk, "DROP OWNED");
+			break;
+		case T_AlterTableStmt:
+			walk_alter_table(walk, castNode(AlterTableStmt, stmt));
+			break;
+		case T_TruncateStmt:
+			walk_truncate(walk, castNode(TruncateStmt, stmt));
+			break;
+		case T_CreateSchemaStmt:
+			walk_nodes(walk, (Node *) castNode(CreateSchemaStmt, stmt)->schemaElts);
+			break;
+		case T_RuleStmt:
+			walk_nodes(walk, (Node *) castNode(RuleStmt, stmt)->actions);
+			break;
+		case T_ExplainStmt:
+			walk_statement(walk, castNode(ExplainStmt, stmt)->query);
+			break;
+		case T_PrepareStmt:
+			walk_statement(walk, castNode(PrepareStmt, stmt)->query);
+			break;
+		default:
+			break;
+	}
+}
+
+/* Looks at the RawStmts of the walk's text. */
+void
+rule_walk_statements(RuleWalk *walk, List *statements)
+{
+	ListCell *cell;
+
+	foreach (cell, statements)
+	{
+		RawStmt *raw = lfirst_node(RawStmt, cell);
+
+		CHECK_FOR_INTERRUPTS();
+		walk->statement = script_statement_offset(walk->sql, raw->stmt_location);
+		walk_statement(walk, raw->stmt);
+	}
+}
+
+/* Returns the Findings in a script, in its order; raises what script_parse() raises. */
+List *
+rule_walk_script(const char *label, const char *sql, bool is_revert,
+				 bool (*is_trusted)(const char *language))
+{
+	List *findings = NIL;
+	RuleWalk walk = { .label = label,
+					  .sql = sql,
+					  .is_revert = is_revert,
+					  .is_trusted = is_trusted,
+					  .first_line = 1,
+					  .counted_line = 1,
+					  .results = CurrentMemoryContext,
+					  .findings = &findings };
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "hotswap rules", ALLOCSET_DEFAULT_SIZES);
+
+	MemoryContextSwitchTo(context);
+	rule_walk_statements(&walk, script_parse(label, sql));
+	MemoryContextSwitchTo(walk.results);
+	MemoryContextDelete(context);
+	return findings;
+}

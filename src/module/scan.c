@@ -1,0 +1,240 @@
+/*
+ * scan.c
+ *		The stage scan: are the scripts those that were published, signed where that is asked for, and
+ * do they keep to the static rules?
+ *
+ * Every environment on the path is asked, and the strictest one decides, so that nothing is swapped
+ * anywhere when it could not go all the way.
+ *
+ * Locks nothing.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/errors.h"
+#include "base/label.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "module/scan.h"
+#include "module/signing_key.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+/* Findings that are named in a message; the others are counted. */
+#define SHOWN_FINDINGS 10
+
+static DbStatement version_query =
+	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql, digest FROM hotswap.module_version"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement policy_query =
+	DB_STATEMENT("SELECT e.name, e.require_signature, r.rule::text, r.action::text"
+				 " FROM hotswap.environment e LEFT JOIN hotswap.environment_rule r"
+				 " ON r.tenant_id = e.tenant_id AND r.environment = e.name"
+				 " WHERE e.tenant_id = $1 AND e.name = ANY ($2) ORDER BY e.rank",
+				 UUIDOID, TEXTARRAYOID);
+
+/* ---- what is asked for ---- */
+
+/* Takes an environment's actions, complete with the usual ones, into the policy. */
+static void
+merge_actions(ScanPolicy *policy, char *environment, const RuleAction *actions)
+{
+	for (int i = 0; i < RULE_COUNT; i++)
+	{
+		if (policy->strictest[i] && actions[i] <= policy->actions[i])
+			continue;
+		policy->actions[i] = actions[i];
+		policy->strictest[i] = environment;
+	}
+}
+
+static void
+usual_actions(RuleAction *actions)
+{
+	for (int i = 0; i < RULE_COUNT; i++)
+		actions[i] = rule_info[i].action;
+}
+
+/* Reads what the environments of a path ask for, together. */
+void
+scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), db_text_array(path) };
+	uint64 count = db_run(&policy_query, args, NULL);
+	RuleAction actions[RULE_COUNT];
+	char *environment = NULL;
+
+	memset(policy, 0, sizeof(ScanPolicy));
+	for (uint64 i = 0; i < count; i++)
+	{
+		char *name = db_text(i, 1);
+
+		if (environment == NULL || strcmp(environment, name) != 0)
+		{
+			if (environment)
+				merge_actions(policy, environment, actions);
+			environment = name;
+			usual_actions(actions);
+			if (policy->requires_signature == NULL && db_bool(i, 2))
+				policy->requires_signature = name;
+		}
+		if (!db_isnull(i, 3))
+			actions[word_parse(db_text(i, 3), rule_names, RULE_COUNT)] =
+				word_parse(db_text(i, 4), rule_actions, RULE_ACTION_COUNT);
+	}
+	if (environment)
+		merge_actions(policy, environment, actions);
+}
+
+/* ---- what is there ---- */
+
+/* Is the language one that cannot do harm outside of the database?  One that is not there is not. */
+static bool
+is_trusted(const char *language)
+{
+	HeapTuple tuple = SearchSysCache1(LANGNAME, CStringGetDatum(language));
+	bool trusted;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	trusted = ((Form_pg_language) GETSTRUCT(tuple))->lanpltrusted;
+	ReleaseSysCache(tuple);
+	return trusted;
+}
+
+/* Reads a version; NULL if it does not exist. */
+VersionScripts *
+scan_read(const pg_uuid_t *tenant, const char *module, const char *version)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
+					 CStringGetTextDatum(version) };
+	VersionScripts *scripts = palloc(sizeof(VersionScripts));
+	bytea *published;
+	bool isnull;
+
+	if (db_run(&version_query, args, NULL) == 0)
+		return NULL;
+	for (int i = 0; i < SCRIPT_COUNT; i++)
+		scripts->sql[i] = db_text(0, i + 1);
+	published = DatumGetByteaPP(db_datum(0, SCRIPT_COUNT + 1, &isnull));
+	memcpy(scripts->published, VARDATA_ANY(published), DIGEST_LENGTH);
+	return scripts;
+}
+
+/* Computes the digest of the scripts; raises XX001 if it is not the one that was published. */
+void
+scan_digest(const VersionScripts *scripts, const char *module, const char *version, uint8 *digest)
+{
+	digest_scripts(scripts->sql[SCRIPT_DEPLOY], scripts->sql[SCRIPT_VERIFY],
+				   scripts->sql[SCRIPT_REVERT], digest);
+	if (memcmp(scripts->published, digest, DIGEST_LENGTH) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg(
+				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
+				 version, module),
+			 errdetail("Their SHA-256 is %s.", digest_hex(digest))));
+}
+
+/* The findings that the policy does not let pass unseen, in the order of the scripts. */
+List *
+scan_findings(const VersionScripts *scripts, const ScanPolicy *policy)
+{
+	List *findings = NIL;
+	ListCell *cell;
+
+	for (int i = 0; i < SCRIPT_COUNT; i++)
+		if (scripts->sql[i])
+			findings = list_concat(findings, rule_walk_script(script_labels[i], scripts->sql[i],
+															  i == SCRIPT_REVERT, is_trusted));
+	foreach (cell, findings)
+		if (policy->actions[((Finding *) lfirst(cell))->rule] == RULE_OFF)
+			findings = foreach_delete_current(findings, cell);
+	return findings;
+}
+
+/* Words for the findings with an action, NULL if there is none. */
+static char *
+describe(List *findings, const ScanPolicy *policy, RuleAction action, const Finding **first)
+{
+	StringInfoData words;
+	int count = 0;
+	ListCell *cell;
+
+	initStringInfo(&words);
+	foreach (cell, findings)
+	{
+		const Finding *f = lfirst(cell);
+
+		if (policy->actions[f->rule] != action)
+			continue;
+		if (count == 0)
+			*first = f;
+		if (count++ < SHOWN_FINDINGS)
+			appendStringInfo(&words, "%s%s in line %d of the %s (rule %s of %s)",
+							 count > 1 ? "; " : "", f->what, f->line, f->script,
+							 rule_names[f->rule], policy->strictest[f->rule]);
+	}
+	if (count > SHOWN_FINDINGS)
+		appendStringInfo(&words, "; and %d more", count - SHOWN_FINDINGS);
+	return count > 0 ? words.data : NULL;
+}
+
+/* Raises YH011 for what is denied; returns the warnings in words, or NULL. */
+static char *
+apply_rules(const VersionScripts *scripts, const ScanPolicy *policy)
+{
+	List *findings = scan_findings(scripts, policy);
+	const Finding *first;
+	char *denied = describe(findings, policy, RULE_DENY, &first);
+
+	if (denied)
+		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_RULE),
+						errmsg("denied: %s. %s", denied, rule_info[first->rule].hint)));
+	return describe(findings, policy, RULE_WARN, &first);
+}
+
+/* ---- the stage ---- */
+
+/* Scans a deployment's scripts for its whole path; returns what there is to say about them. */
+char *
+scan_version(const Deployment *d, const VersionScripts *scripts, List *path)
+{
+	uint8 digest[DIGEST_LENGTH];
+	SignedVersion version = { &d->tenant, d->module, d->version, digest };
+	ScanPolicy policy;
+	StringInfoData message;
+	char *warnings;
+
+	scan_digest(scripts, d->module, d->version, digest);
+	scan_policy_load(&d->tenant, path, &policy);
+	initStringInfo(&message);
+	appendStringInfo(&message, "sha256 %s", digest_hex(digest));
+	if (policy.requires_signature)
+		appendStringInfo(&message, ", signed by %s",
+						 version_require_signature(&version, policy.requires_signature));
+	warnings = apply_rules(scripts, &policy);
+	if (warnings)
+		appendStringInfo(&message, "; warning: %s", warnings);
+	return message.data;
+}
+
+/*
+ * Before something is swapped into an environment that requires a signature: is there one that
+ * counts, now, for what is stored now?
+ */
+void
+scan_signature(const Deployment *d, const VersionScripts *scripts, const char *environment)
+{
+	uint8 digest[DIGEST_LENGTH];
+	SignedVersion version = { &d->tenant, d->module, d->version, digest };
+
+	scan_digest(scripts, d->module, d->version, digest);
+	(void) version_require_signature(&version, environment);
+}

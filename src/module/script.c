@@ -1,0 +1,410 @@
+/*
+ * script.c
+ *		Parses the users' scripts with the server's own grammar and refuses what a swap cannot run.
+ *
+ * No SPI, no catalog, no lock.  An error points into the script: the position is an internal one
+ * (the query of the client is another text), with the script as the internal query, or with the
+ * line in question where the script is large.  What can only be known when a statement runs (DROP
+ * SUBSCRIPTION with a slot, CLUSTER of a partitioned table, a procedure that commits) is left to
+ * the server, which refuses it then.
+ */
+#include "postgres.h"
+
+#include "commands/defrem.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "module/script.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "utils/memutils.h"
+
+/* Scripts up to this many bytes are shown whole beside an error. */
+#define SHOWN_SCRIPT (8 * 1024)
+
+typedef struct Script
+{
+	const char *label;
+	const char *sql;
+} Script;
+
+/* Why a statement is refused. */
+typedef struct Refusal
+{
+	const char *what;
+	const char *hint;
+} Refusal;
+
+static const char in_transaction[] =
+	"hotswap begins and ends the transaction that a script runs in.";
+static const char outside[] =
+	"It cannot run inside a transaction block; run it by itself, outside of hotswap.";
+static const char concurrently[] =
+	"It cannot run inside a transaction block; leave out CONCURRENTLY, or run it by itself, outside of hotswap.";
+static const char no_client[] =
+	"A script has no client to copy from or to; use INSERT, or COPY with a file or program on the server.";
+
+const char *const script_labels[] = { "deploy script", "verify script", "revert script" };
+
+/* ---- where an error is ---- */
+
+/* The byte at which the position-th character (from 1) begins. */
+static int
+offset_of(const char *sql, int position)
+{
+	const char *p = sql;
+
+	while (*p && --position > 0)
+		p += pg_mblen(p);
+	return (int) (p - sql);
+}
+
+/* Attaches the part of a large script around offset to the error: its line, or what fits of it. */
+static void
+show_excerpt(const char *sql, int line_start, int offset)
+{
+	int length = (int) strcspn(sql + line_start, "\n");
+
+	while (offset - line_start > SHOWN_SCRIPT / 2)
+	{
+		int step = pg_mblen(sql + line_start);
+
+		line_start += step;
+		length -= step;
+	}
+	length = pg_mbcliplen(sql + line_start, length, SHOWN_SCRIPT);
+	internalerrquery(pnstrdup(sql + line_start, length));
+	internalerrposition(pg_mbstrlen_with_len(sql + line_start, offset - line_start) + 1);
+}
+
+/* Attaches the place in a script to the error that is being raised; returns the line from 1. */
+static int
+show_place(const Script *script, int offset, int *column)
+{
+	const char *sql = script->sql;
+	int line_start = 0;
+	int line = 1;
+
+	for (const char *p = sql; (p = memchr(p, '\n', sql + offset - p)) != NULL; line++)
+		line_start = (int) (++p - sql);
+	*column = pg_mbstrlen_with_len(sql + line_start, offset - line_start) + 1;
+	if (strlen(sql) > SHOWN_SCRIPT)
+		show_excerpt(sql, line_start, offset);
+	else
+	{
+		internalerrquery(sql);
+		internalerrposition(pg_mbstrlen_with_len(sql, offset) + 1);
+	}
+	return line;
+}
+
+/*
+ * Error context of the parser.  Its positions are meant for the query of the client; here they are
+ * turned into places in the script.  Only syntax errors get the detail: other errors of the grammar
+ * may bring their own.
+ */
+static void
+parse_context(void *arg)
+{
+	const Script *script = arg;
+	int position = geterrposition();
+	int line;
+	int column;
+
+	if (position <= 0)
+	{
+		errcontext("%s", script->label);
+		return;
+	}
+	errposition(0);
+	line = show_place(script, offset_of(script->sql, position), &column);
+	if (geterrcode() == ERRCODE_SYNTAX_ERROR)
+		errdetail("Line %d, column %d of the %s.", line, column, script->label);
+	errcontext("%s, line %d", script->label, line);
+}
+
+/* ---- what a script may not contain ---- */
+
+/* Is the option on?  Written without a value it is. */
+static bool
+option(List *options, const char *name, bool when_missing)
+{
+	ListCell *cell;
+	bool result = when_missing;
+
+	foreach (cell, options)
+	{
+		DefElem *element = lfirst_node(DefElem, cell);
+
+		if (strcmp(element->defname, name) == 0)
+			result = defGetBoolean(element);
+	}
+	return result;
+}
+
+static bool
+has_option(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+		if (strcmp(lfirst_node(DefElem, cell)->defname, name) == 0)
+			return true;
+	return false;
+}
+
+static bool
+detaches_concurrently(const AlterTableStmt *stmt)
+{
+	ListCell *cell;
+
+	foreach (cell, stmt->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype == AT_DetachPartition &&
+			castNode(PartitionCmd, command->def)->concurrent)
+			return true;
+	}
+	return false;
+}
+
+static Refusal
+check_reindex(const ReindexStmt *stmt)
+{
+	if (option(stmt->params, "concurrently", false))
+		return (Refusal){ "REINDEX CONCURRENTLY", concurrently };
+	switch (stmt->kind)
+	{
+		case REINDEX_OBJECT_SCHEMA:
+			return (Refusal){ "REINDEX SCHEMA", outside };
+		case REINDEX_OBJECT_SYSTEM:
+			return (Refusal){ "REINDEX SYSTEM", outside };
+		case REINDEX_OBJECT_DATABASE:
+			return (Refusal){ "REINDEX DATABASE", outside };
+		default:
+			return (Refusal){ 0 };
+	}
+}
+
+/* Only what would touch the publisher, where nothing can be rolled back. */
+static Refusal
+check_alter_subscription(const AlterSubscriptionStmt *stmt)
+{
+	switch (stmt->kind)
+	{
+		case ALTER_SUBSCRIPTION_SET_PUBLICATION:
+		case ALTER_SUBSCRIPTION_ADD_PUBLICATION:
+		case ALTER_SUBSCRIPTION_DROP_PUBLICATION:
+			if (option(stmt->options, "refresh", true))
+				return (Refusal){ "ALTER SUBSCRIPTION with refresh", outside };
+			return (Refusal){ 0 };
+		case ALTER_SUBSCRIPTION_REFRESH:
+			return (Refusal){ "ALTER SUBSCRIPTION ... REFRESH", outside };
+		default:
+			return (Refusal){ 0 };
+	}
+}
+
+static Refusal
+check_create_subscription(const CreateSubscriptionStmt *stmt)
+{
+	bool connect = option(stmt->options, "connect", true);
+
+	if (option(stmt->options, "create_slot", connect))
+		return (Refusal){ "CREATE SUBSCRIPTION with create_slot", outside };
+	return (Refusal){ 0 };
+}
+
+static Refusal
+check_copy(const CopyStmt *stmt)
+{
+	if (stmt->filename != NULL || stmt->is_program)
+		return (Refusal){ 0 };
+	return (Refusal){ stmt->is_from ? "COPY FROM STDIN" : "COPY TO STDOUT", no_client };
+}
+
+/* Returns why a statement is refused; what is NULL if it is not. */
+static Refusal
+check_statement(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_TransactionStmt:
+			return (Refusal){ "transaction control", in_transaction };
+		case T_VacuumStmt:
+			if (castNode(VacuumStmt, stmt)->is_vacuumcmd)
+				return (Refusal){ "VACUUM", outside };
+			return (Refusal){ 0 };
+		case T_ClusterStmt:
+			if (castNode(ClusterStmt, stmt)->relation == NULL)
+				return (Refusal){ "CLUSTER without a table", outside };
+			return (Refusal){ 0 };
+		case T_IndexStmt:
+			if (castNode(IndexStmt, stmt)->concurrent)
+				return (Refusal){ "CREATE INDEX CONCURRENTLY", concurrently };
+			return (Refusal){ 0 };
+		case T_DropStmt:
+			if (castNode(DropStmt, stmt)->concurrent)
+				return (Refusal){ "DROP INDEX CONCURRENTLY", concurrently };
+			return (Refusal){ 0 };
+		case T_AlterTableStmt:
+			if (detaches_concurrently(castNode(AlterTableStmt, stmt)))
+				return (Refusal){ "DETACH PARTITION CONCURRENTLY", concurrently };
+			return (Refusal){ 0 };
+		case T_DiscardStmt:
+			if (castNode(DiscardStmt, stmt)->target == DISCARD_ALL)
+				return (Refusal){ "DISCARD ALL", outside };
+			return (Refusal){ 0 };
+		case T_AlterDatabaseStmt:
+			if (has_option(castNode(AlterDatabaseStmt, stmt)->options, "tablespace"))
+				return (Refusal){ "ALTER DATABASE SET TABLESPACE", outside };
+			return (Refusal){ 0 };
+		case T_ReindexStmt:
+			return check_reindex(castNode(ReindexStmt, stmt));
+		case T_CopyStmt:
+			return check_copy(castNode(CopyStmt, stmt));
+		case T_CreateSubscriptionStmt:
+			return check_create_subscription(castNode(CreateSubscriptionStmt, stmt));
+		case T_AlterSubscriptionStmt:
+			return check_alter_subscription(castNode(AlterSubscriptionStmt, stmt));
+		case T_CreatedbStmt:
+			return (Refusal){ "CREATE DATABASE", outside };
+		case T_DropdbStmt:
+			return (Refusal){ "DROP DATABASE", outside };
+		case T_CreateTableSpaceStmt:
+			return (Refusal){ "CREATE TABLESPACE", outside };
+		case T_DropTableSpaceStmt:
+			return (Refusal){ "DROP TABLESPACE", outside };
+		case T_AlterSystemStmt:
+			return (Refusal){ "ALTER SYSTEM", outside };
+		default:
+			return (Refusal){ 0 };
+	}
+}
+
+/* The same for a statement that may hold others. */
+static Refusal
+check_with_elements(Node *stmt)
+{
+	ListCell *cell;
+
+	if (!IsA(stmt, CreateSchemaStmt))
+		return check_statement(stmt);
+	foreach (cell, castNode(CreateSchemaStmt, stmt)->schemaElts)
+	{
+		Refusal refusal = check_statement(lfirst(cell));
+
+		if (refusal.what)
+			return refusal;
+	}
+	return (Refusal){ 0 };
+}
+
+/* Skips a comment of the form that SQL nests. */
+static const char *
+skip_block_comment(const char *p)
+{
+	int depth = 0;
+
+	do
+	{
+		if (p[0] == '/' && p[1] == '*')
+		{
+			depth++;
+			p += 2;
+		}
+		else if (p[0] == '*' && p[1] == '/')
+		{
+			depth--;
+			p += 2;
+		}
+		else
+			p++;
+	} while (depth > 0 && *p);
+	return p;
+}
+
+/* Where the statement that follows offset begins: a statement's location includes what precedes it.
+ */
+int
+script_statement_offset(const char *sql, int offset)
+{
+	const char *p = sql + offset;
+
+	for (;;)
+	{
+		p += strspn(p, " \t\n\r\f\v;");
+		if (p[0] == '-' && p[1] == '-')
+			p += strcspn(p, "\r\n");
+		else if (p[0] == '/' && p[1] == '*')
+			p = skip_block_comment(p);
+		else
+			return (int) (p - sql);
+	}
+}
+
+static void
+refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
+{
+	int column;
+	int line;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("the %s may not contain %s", script->label, refusal->what),
+			 line = show_place(script, script_statement_offset(script->sql, raw->stmt_location),
+							   &column),
+			 errdetail("Line %d, column %d of the %s.", line, column, script->label),
+			 errhint("%s", refusal->hint)));
+}
+
+/* ---- interface ---- */
+
+/*
+ * Parses a script into RawStmts, in the current context.  Raises 42601 (or what else the grammar
+ * raises) with the place in the script, 22023 if it holds no statement.
+ */
+List *
+script_parse(const char *label, const char *sql)
+{
+	Script script = { label, sql };
+	ErrorContextCallback callback;
+	List *statements;
+
+	callback.previous = error_context_stack;
+	callback.callback = parse_context;
+	callback.arg = &script;
+	error_context_stack = &callback;
+	statements = raw_parser(sql, RAW_PARSE_DEFAULT);
+	error_context_stack = callback.previous;
+	if (statements == NIL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
+						errdetail("It contains no statement.")));
+	return statements;
+}
+
+/*
+ * Parses a script and raises 0A000, with the place, for the first statement that cannot run inside
+ * the transaction of a swap.
+ */
+void
+script_check(const char *label, const char *sql)
+{
+	Script script = { label, sql };
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "hotswap script", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	ListCell *cell;
+
+	foreach (cell, script_parse(label, sql))
+	{
+		RawStmt *raw = lfirst_node(RawStmt, cell);
+		Refusal refusal = check_with_elements(raw->stmt);
+
+		CHECK_FOR_INTERRUPTS();
+		if (refusal.what)
+			refuse(&script, raw, &refusal);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}

@@ -1,0 +1,429 @@
+/*
+ * signing_key.c
+ *		Signing keys, the signatures of versions, and whether a version is signed well enough.
+ *
+ * A key is added, and revoked once; nothing else of it changes.  A version has at most one signature
+ * by each key, and they are only added to, so that a version can be signed anew when a key is
+ * revoked.  A signature counts while its key is valid and not revoked, whenever it was given.
+ *
+ * Locks: tenant row, then the key's row.  Whoever adds a signature holds the tenant row too, so a
+ * key that is being revoked takes no more of them.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/errors.h"
+#include "base/label.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/tenant.h"
+#include "module/signature.h"
+#include "module/signing_key.h"
+#include "utils/builtins.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(hotswap_add_signing_key);
+PG_FUNCTION_INFO_V1(hotswap_revoke_signing_key);
+PG_FUNCTION_INFO_V1(hotswap_module_signing_payload);
+
+/* Why a key does not count now, or NULL; the same words everywhere. */
+#define KEY_PROBLEM                                                                          \
+	" CASE WHEN k.revoked_at IS NOT NULL THEN 'was revoked at ' || k.revoked_at || ': '"     \
+	" || k.revoke_reason WHEN NOT k.valid @> pg_catalog.clock_timestamp() THEN 'is valid in" \
+	" ' || k.valid || ' only' END"
+
+static DbStatement find_key =
+	DB_STATEMENT("SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
+				 " FROM hotswap.signing_key k WHERE k.tenant_id = $1 AND k.name = $2",
+				 UUIDOID, TEXTOID);
+
+static DbStatement similar_keys = DB_STATEMENT(
+	"SELECT name, name = $2 AND algorithm = $3::hotswap.signature_algorithm"
+	" AND fingerprint = $5 AND valid = coalesce($6, '(,)'), revoked_at IS NOT NULL,"
+	" fingerprint = $5"
+	" FROM hotswap.signing_key WHERE tenant_id = $1 AND (name = $2 OR fingerprint = $5)"
+	" ORDER BY name <> $2 LIMIT 1",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TSTZRANGEOID);
+
+static DbStatement insert_key = DB_STATEMENT(
+	"INSERT INTO hotswap.signing_key (tenant_id, name, algorithm, public_key, fingerprint, valid,"
+	" created_by) VALUES ($1, $2, $3::hotswap.signature_algorithm, $4, $5, coalesce($6, '(,)'), $7)"
+	" RETURNING valid::text",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TSTZRANGEOID, TEXTOID);
+
+static DbStatement lock_key = DB_STATEMENT("SELECT revoked_at FROM hotswap.signing_key"
+										   " WHERE tenant_id = $1 AND name = $2 FOR NO KEY UPDATE",
+										   UUIDOID, TEXTOID);
+
+static DbStatement revoke_key =
+	DB_STATEMENT("UPDATE hotswap.signing_key SET revoked_at = pg_catalog.clock_timestamp(),"
+				 " revoked_by = $3, revoke_reason = $4 WHERE tenant_id = $1 AND name = $2",
+				 UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement find_signature =
+	DB_STATEMENT("SELECT 1 FROM hotswap.version_signature"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3 AND signing_key = $4",
+				 UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement insert_signature = DB_STATEMENT(
+	"INSERT INTO hotswap.version_signature (tenant_id, module, version, signing_key, signature, signed_by)"
+	" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID);
+
+/* those that count first */
+static DbStatement signatures_query = DB_STATEMENT(
+	"SELECT q.* FROM (SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
+	" AS problem, s.signature FROM hotswap.version_signature s"
+	" JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key"
+	" WHERE s.tenant_id = $1 AND s.module = $2 AND s.version = $3) q"
+	" ORDER BY q.problem IS NOT NULL, q.name",
+	UUIDOID, TEXTOID, TEXTOID);
+
+/* A key as add_signing_key() was given it. */
+typedef struct NewKey
+{
+	pg_uuid_t tenant;
+	char *name;
+	SignatureAlgorithm algorithm;
+	SignatureKey key;
+	Datum valid; /* tstzrange */
+	bool always; /* no range was given */
+} NewKey;
+
+/* A signature and the key it is by. */
+typedef struct StoredSignature
+{
+	char *key;
+	SignatureAlgorithm algorithm;
+	char *pem;
+	char *problem; /* NULL: the key counts now */
+	bytea *value;  /* NULL: a key alone */
+} StoredSignature;
+
+/* ---- keys ---- */
+
+/* How many PEM blocks there are. */
+static int
+count_blocks(const char *pem)
+{
+	int count = 0;
+
+	while ((pem = strstr(pem, "-----BEGIN ")) != NULL)
+	{
+		count++;
+		pem++;
+	}
+	return count;
+}
+
+static void
+read_key(FunctionCallInfo fcinfo, int n, NewKey *k)
+{
+	char *pem = arg_text(fcinfo, n, "public_key", SIGNATURE_PEM_LIMIT - 1);
+
+	if (strstr(pem, "PRIVATE KEY-----") != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("public_key is a private key"),
+				 errhint("Do not use that key any more, since the statement may have been logged."
+						 " \"openssl pkey -pubout\" writes the public key of another one.")));
+	if (count_blocks(pem) > 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("public_key holds more than one key")));
+	if (!signature_read_key(k->algorithm, pem, &k->key))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("public_key is not a key for %s: %s", signature_algorithms[k->algorithm],
+						k->key.problem),
+				 errhint("It is what \"openssl pkey -pubout\" writes: PUBLIC KEY in PEM form.")));
+}
+
+static void
+read_valid(FunctionCallInfo fcinfo, int n, NewKey *k)
+{
+	k->always = PG_ARGISNULL(n);
+	if (k->always)
+		return;
+	k->valid = PG_GETARG_DATUM(n);
+	if (RangeIsEmpty(DatumGetRangeTypeP(k->valid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("valid must not be empty")));
+}
+
+/* Is the key there already?  Raises 23505 if what is there is not the same, 55000 if it is revoked. */
+static bool
+already_added(const NewKey *k, Datum *args, const bool *nulls)
+{
+	char *name;
+
+	if (db_run(&similar_keys, args, nulls) == 0)
+		return false;
+	name = db_text(0, 1);
+	if (strcmp(name, k->name) != 0)
+		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+						errmsg("the key is there already, as \"%s\"", name)));
+	if (!db_bool(0, 2))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("signing key \"%s\" exists and is not the same", name),
+				 errdetail(db_bool(0, 4) ? "It is valid at other times." : "It is another key."),
+				 errhint("A key never changes; add it under a new name.")));
+	if (db_bool(0, 3))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("signing key \"%s\" is revoked", name),
+						errhint("Make a new key, and add it under a new name.")));
+	return true;
+}
+
+static void
+add_key(const NewKey *k, const AuditActor *actor)
+{
+	bool nulls[7] = { false };
+	Datum args[] = { UUIDPGetDatum(&k->tenant),
+					 CStringGetTextDatum(k->name),
+					 CStringGetTextDatum(signature_algorithms[k->algorithm]),
+					 CStringGetTextDatum(k->key.pem),
+					 digest_datum(k->key.fingerprint),
+					 k->valid,
+					 CStringGetTextDatum(actor->person) };
+
+	nulls[5] = k->always;
+	if (already_added(k, args, nulls))
+		return;
+	(void) db_run(&insert_key, args, nulls);
+	audit_tenant(actor, &k->tenant, "add_signing_key", NULL, NULL, NULL,
+				 audit_detail("name", k->name, "algorithm", signature_algorithms[k->algorithm],
+							  "fingerprint", digest_hex(k->key.fingerprint), "valid", db_text(0, 1),
+							  NULL));
+}
+
+/*
+ * add_signing_key(name text, algorithm text, public_key text, valid tstzrange, tenant uuid)
+ *		returns text
+ *
+ * In: valid and tenant may be NULL.  Out: the key's fingerprint in hex.  Errors: 22023, 23505, 55000
+ * it is revoked, P0002 no such tenant, 42501, YH003.  Locks the tenant row; writes the key and the
+ * audit log, nothing where the same key is there.
+ */
+Datum
+hotswap_add_signing_key(PG_FUNCTION_ARGS)
+{
+	NewKey *k = palloc0(sizeof(NewKey));
+	AuditActor actor;
+	DbScope scope;
+
+	k->name = arg_identifier(fcinfo, 0, "name");
+	k->algorithm =
+		arg_word(fcinfo, 1, "algorithm", signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
+	read_key(fcinfo, 2, k);
+	read_valid(fcinfo, 3, k);
+	k->tenant = tenant_argument(fcinfo, 4);
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&k->tenant, scope.caller, CAPABILITY_ADMIN, "add a signing key");
+	installation_ensure();
+	tenant_lock_for_change(&k->tenant);
+	add_key(k, &actor);
+	db_leave(&scope);
+	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(k->key.fingerprint)));
+}
+
+static void
+refuse_missing_key(const char *name)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such signing key: \"%s\"", name),
+					errhint("Keys are added by hotswap.add_signing_key().")));
+}
+
+/*
+ * revoke_signing_key(name text, reason text, tenant uuid)
+ *
+ * Errors: 22023, P0002 no such key or tenant, 55000 it is revoked, 42501, YH003.  Locks the tenant
+ * row and the key; writes the key and the audit log.
+ */
+Datum
+hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
+{
+	char *name = arg_text(fcinfo, 0, "name", NAME_LIMIT);
+	char *reason = arg_text(fcinfo, 1, "reason", REASON_LIMIT);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 2);
+	AuditActor actor;
+	DbScope scope;
+
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "revoke a signing key");
+	tenant_lock_living(&tenant);
+	{
+		Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(name),
+						 CStringGetTextDatum(actor.person), CStringGetTextDatum(reason) };
+
+		if (db_run(&lock_key, args, NULL) == 0)
+			refuse_missing_key(name);
+		if (!db_isnull(0, 1))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("signing key \"%s\" is revoked already", name),
+					 errdetail("It was revoked at %s.", timestamptz_to_str(db_time(0, 1, 0)))));
+		(void) db_run(&revoke_key, args, NULL);
+	}
+	audit_tenant(&actor, &tenant, "revoke_signing_key", NULL, NULL, reason,
+				 audit_detail("name", name, NULL));
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}
+
+/* ---- what is signed ---- */
+
+/*
+ * module_signing_payload(module text, version text, deploy_sql text, verify_sql text, revert_sql text,
+ *		tenant uuid) returns text
+ *
+ * Out: what signature_payload() makes of them.  Errors: 22023.  Reads nothing.
+ */
+Datum
+hotswap_module_signing_payload(PG_FUNCTION_ARGS)
+{
+	char *module = arg_identifier(fcinfo, 0, "module");
+	char *version = arg_identifier(fcinfo, 1, "version");
+	char *deploy = arg_script(fcinfo, 2, "deploy_sql", true);
+	char *verify = arg_script(fcinfo, 3, "verify_sql", false);
+	char *revert = arg_script(fcinfo, 4, "revert_sql", false);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 5);
+	uint8 digest[DIGEST_LENGTH];
+
+	digest_scripts(deploy, verify, revert, digest);
+	PG_RETURN_TEXT_P(cstring_to_text(signature_payload(&tenant, module, version, digest)));
+}
+
+/* The arguments n (signature) and n + 1 (signing_key) of a function; both are given, or neither. */
+GivenSignature
+signature_arguments(FunctionCallInfo fcinfo, int n)
+{
+	GivenSignature given = { NULL, NULL };
+
+	if (PG_ARGISNULL(n) && PG_ARGISNULL(n + 1))
+		return given;
+	if (PG_ARGISNULL(n) || PG_ARGISNULL(n + 1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("signature and signing_key must be given together")));
+	given.key = arg_text(fcinfo, n + 1, "signing_key", NAME_LIMIT);
+	given.value = PG_GETARG_BYTEA_PP(n);
+	if (VARSIZE_ANY_EXHDR(given.value) > SIGNATURE_SIZE_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("signature is too large: %zu bytes",
+							   (size_t) VARSIZE_ANY_EXHDR(given.value)),
+						errdetail("At most %d bytes are allowed.", SIGNATURE_SIZE_LIMIT)));
+	return given;
+}
+
+/* ---- signatures ---- */
+
+static StoredSignature
+read_row(uint64 row)
+{
+	StoredSignature s;
+
+	s.key = db_text(row, 1);
+	s.algorithm = word_parse(db_text(row, 2), signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
+	s.pem = db_text(row, 3);
+	s.problem = db_text(row, 4);
+	s.value = NULL;
+	return s;
+}
+
+static bool
+verifies(const StoredSignature *s, const SignedVersion *v)
+{
+	return signature_verify(s->algorithm, s->pem,
+							signature_payload(v->tenant, v->module, v->version, v->digest),
+							(const uint8 *) VARDATA_ANY(s->value), VARSIZE_ANY_EXHDR(s->value));
+}
+
+/* Raises P0002, 55000 or YH010 unless the signature is good now. */
+static void
+check_given(const SignedVersion *v, const GivenSignature *given)
+{
+	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(given->key) };
+	StoredSignature s;
+
+	if (db_run(&find_key, args, NULL) == 0)
+		refuse_missing_key(given->key);
+	s = read_row(0);
+	if (s.problem)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("signing key \"%s\" %s", s.key, s.problem)));
+	s.value = given->value;
+	if (!verifies(&s, v))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_HOTSWAP_SIGNATURE),
+			 errmsg("signature of version \"%s\" of module \"%s\" by key \"%s\" does not verify",
+					v->version, v->module, s.key),
+			 errdetail("The SHA-256 of the scripts is %s.", digest_hex(v->digest)),
+			 errhint("What has to be signed is returned by hotswap.module_signing_payload().")));
+}
+
+/*
+ * Stores a signature of a version, which is there, with its audit event; nothing if the key has
+ * signed it before.  Raises P0002 no such key, 55000 the key does not count now, YH010 it does not
+ * verify.  Locks the tenant row.
+ */
+void
+version_sign(const SignedVersion *v, const GivenSignature *given, const AuditActor *actor)
+{
+	Datum args[] = { UUIDPGetDatum(v->tenant),        CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->version), CStringGetTextDatum(given->key),
+					 PointerGetDatum(given->value),   CStringGetTextDatum(actor->person) };
+	bool is_new = db_run(&find_signature, args, NULL) == 0;
+
+	if (is_new)
+		tenant_lock_for_change(v->tenant);
+	check_given(v, given);
+	if (is_new && db_run(&insert_signature, args, NULL) > 0)
+		audit_tenant(actor, v->tenant, "sign_version", NULL, NULL, NULL,
+					 audit_detail("module", v->module, "version", v->version, "signing_key",
+								  given->key, "digest", digest_hex(v->digest), NULL));
+}
+
+static void
+refuse_unsigned(const SignedVersion *v, const char *environment, const char *why)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_HOTSWAP_SIGNATURE),
+		 errmsg("environment \"%s\" requires a signature, and version \"%s\" of module \"%s\" %s",
+				environment, v->version, v->module, why),
+		 errhint("Sign it with a key that counts: publish the same version again with the"
+				 " signature.")));
+}
+
+/*
+ * Returns the key of a signature that counts now and, with a digest, verifies; raises YH010 if the
+ * version has none.  Locks nothing.
+ */
+char *
+version_require_signature(const SignedVersion *v, const char *environment)
+{
+	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->version) };
+	uint64 count = db_run(&signatures_query, args, NULL);
+	char *why = NULL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		StoredSignature s = read_row(i);
+		bool isnull;
+
+		s.value = DatumGetByteaPP(db_datum(i, 5, &isnull));
+		if (s.problem == NULL && (v->digest == NULL || verifies(&s, v)))
+			return s.key;
+		if (why == NULL)
+			why = s.problem ? psprintf("has none that counts: key \"%s\" %s", s.key, s.problem) :
+							  psprintf("has one by key \"%s\" that does not verify", s.key);
+	}
+	refuse_unsigned(v, environment, why ? why : "has none");
+	return NULL;
+}

@@ -1,0 +1,446 @@
+/*
+ * explain.c
+ *		explain(): every reason why a deployment is not moving now.
+ *
+ * Reads the tables and, with the preload, what the processes share; locks nothing.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/guc.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/approval.h"
+#include "core/deployment.h"
+#include "core/tenant.h"
+#include "dispatch/pool.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "shm/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(hotswap_explain);
+
+static DbStatement read_deployment = DB_STATEMENT(
+	"SELECT status, run_at, finished_at, cancel_requested_at, message FROM hotswap.deployment"
+	" WHERE tenant_id = $1 AND id = $2",
+	UUIDOID, UUIDOID);
+
+/*
+ * Deployments of the same module whose lanes are among those of this one, and which go first.  OFFSET 0
+ * keeps the planner to look-ups by key, however small the tables are when it plans.
+ */
+static DbStatement lane_holders = DB_STATEMENT(
+	"SELECT o.id, o.status, o.version, o.environment, o.status IN ('running', 'paused', 'rolling_back')"
+	" FROM hotswap.deployment d"
+	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
+	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
+	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
+	" OR o.status IN ('running', 'paused', 'rolling_back') AND (oe.rank <= de.rank OR NOT EXISTS ("
+	"SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
+	" AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
+	" AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
+	" ORDER BY 5 DESC, o.priority DESC, o.id LIMIT 100",
+	UUIDOID, UUIDOID);
+
+static DbStatement open_tasks = DB_STATEMENT(
+	"SELECT t.stage::integer, t.ordinal, t.kind, t.status, coalesce(n.name, t.hook), t.due_at,"
+	" t.started_at, t.message, t.attempt FROM hotswap.task t"
+	" LEFT JOIN hotswap.node n ON n.tenant_id = t.tenant_id AND n.id = t.node_id"
+	" WHERE t.tenant_id = $1 AND t.deployment_id = $2"
+	" AND t.status IN ('pending', 'ready', 'running', 'retry_wait') ORDER BY t.stage, t.ordinal LIMIT 100",
+	UUIDOID, UUIDOID);
+
+static DbStatement blockers =
+	DB_STATEMENT("SELECT pg_catalog.array_to_string(pg_catalog.pg_blocking_pids($1), ', ')",
+				 INT4OID);
+
+static DbStatement stop_reason =
+	DB_STATEMENT0("SELECT stop_reason, stopped_by, stopped_at FROM hotswap.installation");
+
+static DbStatement tenant_query = DB_STATEMENT(
+	"SELECT t.status, t.status_reason, l.amount FROM hotswap.tenant t CROSS JOIN LATERAL"
+	" (SELECT amount FROM hotswap.quota_limits WHERE tenant_id = $1"
+	" AND resource = 'concurrent_deployments' OFFSET 0) l WHERE t.id = $1",
+	UUIDOID);
+
+static DbStatement started_query =
+	DB_STATEMENT("SELECT d.id, pg_catalog.count(*) OVER () FROM hotswap.work_item w"
+				 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
+				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
+				 " WHERE w.tenant_id = $1 AND d.status IN ('running', 'paused', 'rolling_back')"
+				 " ORDER BY d.id LIMIT 100",
+				 UUIDOID);
+
+/* Where the rows go, and what they are about. */
+typedef struct Explanation
+{
+	ReturnSetInfo *result;
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	DeploymentStatus status;
+	int rows;
+} Explanation;
+
+static void
+add(Explanation *e, const char *reason, const char *detail, const char *unblocked_by)
+{
+	const char *texts[] = { reason, detail, unblocked_by };
+	Datum values[3];
+	bool nulls[3];
+
+	for (int i = 0; i < 3; i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = texts[i] ? CStringGetTextDatum(texts[i]) : (Datum) 0;
+	}
+	tuplestore_putvalues(e->result->setResult, e->result->setDesc, values, nulls);
+	e->rows++;
+}
+
+static void
+explain_dispatching(Explanation *e)
+{
+	switch (installation_dispatch_state())
+	{
+		case DISPATCH_ALLOWED:
+			break;
+		case DISPATCH_STOPPED:
+			(void) db_run(&stop_reason, NULL, NULL);
+			add(e, "dispatching is stopped",
+				psprintf("by %s at %s: %s", db_text(0, 2), timestamptz_to_str(db_time(0, 3, 0)),
+						 db_text(0, 1)),
+				"hotswap.start_dispatching()");
+			break;
+		case DISPATCH_FOREIGN:
+		case DISPATCH_NOTHING:
+			add(e, "this database is a copy",
+				"Its rows were written in another database or cluster.", "hotswap.adopt()");
+			break;
+	}
+	if (shmem_dispatcher_pid() == 0)
+		add(e, "no dispatcher is running",
+			shared ? "The launcher has not started one in this database." :
+					 "hotswap is not in shared_preload_libraries.",
+			shared ? "the launcher, see hotswap.health()" :
+					 "CALL hotswap.work(), or the preload and a restart");
+}
+
+static void
+explain_workers(Explanation *e)
+{
+	DatabaseSlot *slot = shmem_my_database();
+	bool none = slot && slot->no_workers;
+
+	if (slot)
+		LWLockRelease(slot->lock);
+	if (none)
+		add(e, "no worker slot is free", "An executor could not be started.",
+			"the end of another background worker, or a larger max_worker_processes");
+}
+
+static void
+explain_lanes(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	uint64 n = db_run(&lane_holders, args, NULL);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		pg_uuid_t id = db_uuid(i, 1);
+
+		add(e,
+			db_bool(i, 5) ? "another deployment is in the lane" : "another deployment goes first",
+			psprintf("Version \"%s\" to %s is %s.", db_text(i, 3), db_text(i, 4), db_text(i, 2)),
+			psprintf("the end of deployment %s", uuid_text(&id)));
+	}
+}
+
+/* All of the tenant's deployments that the limit allows are running. */
+static void
+explain_limit(Explanation *e, int64 limit)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant) };
+	uint64 n = db_run(&started_query, args, NULL);
+	StringInfoData ids;
+	int64 running = n > 0 ? db_int64(0, 2) : 0;
+
+	if (running < limit)
+		return;
+	initStringInfo(&ids);
+	for (uint64 i = 0; i < n; i++)
+	{
+		pg_uuid_t id = db_uuid(i, 1);
+
+		appendStringInfo(&ids, "%s%s", i > 0 ? ", " : "", uuid_text(&id));
+	}
+	add(e,
+		psprintf("the tenant has " INT64_FORMAT " of " INT64_FORMAT " deployments running", running,
+				 limit),
+		n > 0 ? psprintf("They are: %s.", ids.data) : NULL,
+		n > 0 ? "the end of one of them, or a higher quota of concurrent_deployments" :
+				"a higher quota of concurrent_deployments");
+}
+
+/* What the tenant's status and quota keep from moving. */
+static void
+explain_tenant(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant) };
+	char *reason;
+
+	if (db_run(&tenant_query, args, NULL) == 0)
+		return;
+	reason = db_text(0, 2);
+	if (strcmp(db_text(0, 1), "suspended") == 0)
+		add(e, "the tenant is suspended", reason, "hotswap.resume_tenant()");
+	else if (e->status == DEPLOYMENT_QUEUED && !db_isnull(0, 3))
+		explain_limit(e, db_int64(0, 3));
+}
+
+/*
+ * Nothing of its own holds it back, so it waits for its turn.  Who else waits is other tenants' business.
+ */
+static void
+explain_turn(Explanation *e)
+{
+	int busy = 0;
+
+	if (e->rows > 0 || shared == NULL)
+		return;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (slot->database == MyDatabaseId && slot->state == EXECUTOR_BUSY)
+			busy++;
+	}
+	LWLockRelease(shared->lock);
+	add(e, "it waits for its turn",
+		psprintf("%d of at most %d executors are busy.", busy, hotswap_max_executors),
+		"an executor that has finished its task");
+}
+
+/* The process that runs a task, 0 if none does. */
+static int
+runner_of(const TaskKey *key)
+{
+	int pid = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->nexecutors; i++)
+	{
+		ExecutorSlot *slot = &shmem_executors()[i];
+
+		if (slot->state == EXECUTOR_BUSY && slot->running && task_key_equal(&slot->queue[0], key))
+			pid = slot->pid;
+	}
+	LWLockRelease(shared->lock);
+	return pid;
+}
+
+static void
+explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampTz since)
+{
+	int pid = runner_of(key);
+	Datum args[] = { Int32GetDatum(pid) };
+
+	if (pid == 0)
+	{
+		add(e, "a task is handed to an executor", what, "the executor");
+		return;
+	}
+	(void) db_run(&blockers, args, NULL);
+	if (db_text(0, 1)[0] != '\0')
+		add(e, "a task waits for a lock",
+			psprintf("%s, in process %d, is blocked by process %s.", what, pid, db_text(0, 1)),
+			"the end of that transaction, or hotswap.lock_timeout");
+	else
+		add(e, "a task is running",
+			psprintf("%s, in process %d since %s.", what, pid, timestamptz_to_str(since)),
+			"its end");
+}
+
+/* An open task, read before other queries are run. */
+typedef struct OpenTask
+{
+	TaskKey key;
+	char *what;
+	char *status;
+	char *message;
+	TimestampTz due;
+	TimestampTz started;
+	int32 attempt;
+} OpenTask;
+
+static OpenTask *
+read_tasks(Explanation *e, uint64 *count)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	OpenTask *tasks;
+
+	*count = db_run(&open_tasks, args, NULL);
+	tasks = palloc0(Max(*count, 1) * sizeof(OpenTask));
+	for (uint64 i = 0; i < *count; i++)
+	{
+		tasks[i].key.tenant = e->tenant;
+		tasks[i].key.deployment = e->id;
+		tasks[i].key.stage = db_int32(i, 1);
+		tasks[i].key.ordinal = db_int32(i, 2);
+		tasks[i].what = psprintf("The %s on %s", db_text(i, 3), db_text(i, 5));
+		tasks[i].status = db_text(i, 4);
+		tasks[i].due = db_time(i, 6, 0);
+		tasks[i].started = db_time(i, 7, 0);
+		tasks[i].message = db_text(i, 8);
+		tasks[i].attempt = db_int32(i, 9);
+	}
+	return tasks;
+}
+
+static void
+explain_tasks(Explanation *e)
+{
+	uint64 n;
+	OpenTask *tasks = read_tasks(e, &n);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		OpenTask *t = &tasks[i];
+
+		if (strcmp(t->status, "running") == 0)
+			explain_running(e, &t->key, t->what, t->started);
+		else if (strcmp(t->status, "retry_wait") == 0)
+			add(e, "a task waits for its next attempt",
+				psprintf("%s failed at attempt %d: %s", t->what, t->attempt, t->message),
+				psprintf("the time %s", timestamptz_to_str(t->due)));
+		else if (strcmp(t->status, "ready") == 0 && shared == NULL)
+			add(e, "a task waits for a session of its role", psprintf("%s is ready.", t->what),
+				"CALL hotswap.work() in that session");
+		else if (strcmp(t->status, "ready") == 0)
+			add(e, "a task waits for an executor",
+				psprintf("%s is ready; at most %d executors work in this database.", t->what,
+						 hotswap_max_executors),
+				"an executor that has finished its task");
+		else
+			add(e, "a task waits for its wave", t->what, "the end of the wave before it");
+	}
+}
+
+static char *
+approver_words(const ApprovalPolicy *policy)
+{
+	StringInfoData words;
+	ListCell *cell;
+
+	if (!policy->restricted)
+		return "roles with the capability approver";
+	initStringInfo(&words);
+	foreach (cell, policy->approvers)
+	{
+		char *name = GetUserNameFromId(lfirst_oid(cell), true);
+
+		if (name)
+			appendStringInfo(&words, "%s%s", words.len > 0 ? ", " : "members of ",
+							 quote_identifier(name));
+	}
+	return words.len > 0 ? words.data : "nobody: the roles of the policy have been dropped";
+}
+
+/* Which votes are missing, from whom. */
+static void
+explain_approvals(Explanation *e)
+{
+	Deployment d = { .tenant = e->tenant, .id = e->id };
+	List *approvals = approval_load(&d);
+	ListCell *cell;
+
+	foreach (cell, approvals)
+	{
+		Approval *a = lfirst(cell);
+		ApprovalPolicy policy;
+		int quorum;
+		int counted;
+
+		if (a->status != APPROVAL_PENDING ||
+			!approval_policy_load(&d.tenant, a->environment, &policy))
+			continue;
+		quorum = approval_quorum(&policy, a);
+		counted = approval_count(&d, a, &policy);
+		add(e, psprintf("environment \"%s\" needs an approval", a->environment),
+			psprintf("%d of %d votes are there; it expires at %s.", counted, quorum,
+					 timestamptz_to_str(a->expires_at)),
+			psprintf("hotswap.approve() by %d more of: %s", quorum - counted,
+					 approver_words(&policy)));
+	}
+}
+
+static void
+explain_deployment(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	char *message;
+
+	if (db_run(&read_deployment, args, NULL) == 0)
+		deployment_refuse_missing(&e->id);
+	e->status = machine_parse(&deployment_machine, db_text(0, 1));
+	message = db_text(0, 5);
+	if (deployment_is_final(e->status))
+	{
+		add(e, "it has ended",
+			psprintf("It is %s%s%s.", deployment_machine.statuses[e->status], message ? ": " : "",
+					 message ? message : ""),
+			machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY) ||
+					machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY_ROLLBACK) ?
+				"hotswap.retry()" :
+				NULL);
+		return;
+	}
+	if (e->status == DEPLOYMENT_SCHEDULED)
+		add(e, "its time has not come",
+			psprintf("It runs at %s.", timestamptz_to_str(db_time(0, 2, 0))), "the time");
+	if (!db_isnull(0, 4))
+		add(e, "it is being cancelled", "The statements that run are being cancelled.",
+			"their end");
+	explain_dispatching(e);
+	explain_workers(e);
+	explain_approvals(e);
+	explain_tenant(e);
+	if (e->status == DEPLOYMENT_QUEUED)
+	{
+		explain_lanes(e);
+		explain_turn(e);
+	}
+	else
+		explain_tasks(e);
+}
+
+/* explain(deployment uuid) returns (reason, detail, unblocked_by) */
+Datum
+hotswap_explain(PG_FUNCTION_ARGS)
+{
+	Explanation e;
+	DbScope scope;
+
+	memset(&e, 0, sizeof(e));
+	e.id = arg_uuid(fcinfo, 0, "deployment");
+	e.tenant = tenant_current();
+	InitMaterializedSRF(fcinfo, 0);
+	e.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	db_enter(&scope);
+	access_require(&e.tenant, scope.caller, CAPABILITY_VIEWER, "look at a deployment");
+	explain_deployment(&e);
+	db_leave(&scope);
+	return (Datum) 0;
+}

@@ -1,0 +1,270 @@
+/*
+ * health.c
+ *		health() and worker_list(): how hotswap is, and which processes it has.
+ *
+ * Reads the tables and what the processes share; locks nothing but the latter, briefly.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/guc.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "core/access.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "shm/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(hotswap_health);
+PG_FUNCTION_INFO_V1(hotswap_worker_list);
+
+/* OFFSET 0 keeps the planner to look-ups by key, however small the tables are when it plans */
+static DbStatement queue_counts = DB_STATEMENT0(
+	"SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE d.status = 'queued'),"
+	" pg_catalog.count(*) FILTER (WHERE d.status IN ('running', 'rolling_back')),"
+	" pg_catalog.min(d.requested_at) FILTER (WHERE d.status = 'queued'),"
+	" pg_catalog.count(*) FILTER (WHERE d.status = 'paused')"
+	" FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
+	" WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d");
+
+static DbStatement approval_counts = DB_STATEMENT0(
+	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'),"
+	" (SELECT pg_catalog.count(*) FROM hotswap.approval"
+	" WHERE status = 'bypassed' AND review_closed_at IS NULL)");
+
+static DbStatement default_partition = DB_STATEMENT0(
+	"SELECT EXISTS (SELECT 1 FROM hotswap.audit_event_default),"
+	" pg_catalog.to_regclass('hotswap.audit_event_'"
+	" || pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYYMM')) IS NOT NULL");
+
+static DbStatement stopped =
+	DB_STATEMENT0("SELECT stop_reason, stopped_by, stopped_at FROM hotswap.installation");
+
+static const char *const executor_states[] = { "free", "starting", "idle", "busy", "dead" };
+
+/* ---- worker_list() ---- */
+
+static void
+put_name(Datum *values, bool *nulls, int i, char *name)
+{
+	nulls[i] = name == NULL;
+	values[i] = name ? DirectFunctionCall1(namein, CStringGetDatum(name)) : (Datum) 0;
+}
+
+static void
+add_worker(ReturnSetInfo *result, const char *kind, int pid, Oid database, Oid role,
+		   const char *state, const pg_uuid_t *deployment, TimestampTz since)
+{
+	Datum values[7];
+	bool nulls[7] = { false };
+
+	values[0] = CStringGetTextDatum(kind);
+	values[1] = Int32GetDatum(pid);
+	nulls[1] = pid == 0;
+	put_name(values, nulls, 2, OidIsValid(database) ? get_database_name(database) : NULL);
+	put_name(values, nulls, 3, OidIsValid(role) ? GetUserNameFromId(role, true) : NULL);
+	values[4] = CStringGetTextDatum(state);
+	values[5] = UUIDPGetDatum(deployment);
+	nulls[5] = deployment == NULL;
+	values[6] = TimestampTzGetDatum(since);
+	nulls[6] = since == 0;
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static void
+list_dispatchers(ReturnSetInfo *result)
+{
+	for (int i = 0; i < MAX_DATABASES; i++)
+	{
+		DatabaseSlot *slot = &shared->databases[i];
+		Oid database;
+		int pid;
+		TimestampTz since;
+
+		LWLockAcquire(slot->lock, LW_SHARED);
+		database = slot->database;
+		pid = slot->dispatcher_pid;
+		since = slot->started_at;
+		LWLockRelease(slot->lock);
+		if (OidIsValid(database) && pid != 0)
+			add_worker(result, "dispatcher", pid, database, InvalidOid, "running", NULL, since);
+	}
+}
+
+static void
+list_executors(ReturnSetInfo *result)
+{
+	ExecutorSlot *copy = palloc(shared->nexecutors * sizeof(ExecutorSlot));
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	memcpy(copy, shmem_executors(), shared->nexecutors * sizeof(ExecutorSlot));
+	LWLockRelease(shared->lock);
+	for (int i = 0; i < shared->nexecutors; i++)
+		if (copy[i].state != EXECUTOR_FREE && copy[i].state != EXECUTOR_DEAD)
+			add_worker(result, "executor", copy[i].pid, copy[i].database, copy[i].role,
+					   executor_states[copy[i].state],
+					   copy[i].queued > 0 ? &copy[i].queue[0].deployment : NULL, copy[i].since);
+}
+
+/* May a role see what works for all tenants?  As with the server's own statistics, members of pg_monitor may. */
+static bool
+may_watch(Oid role)
+{
+	return has_privs_of_role(role, ROLE_PG_MONITOR) ||
+		   access_has_everywhere(role, CAPABILITY_VIEWER);
+}
+
+/* worker_list() returns (kind, pid, database, role, state, deployment_id, since) */
+Datum
+hotswap_worker_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (shared == NULL || !may_watch(GetUserId()))
+		return (Datum) 0;
+	if (shared->launcher_pid != 0)
+		add_worker(result, "launcher", shared->launcher_pid, InvalidOid, InvalidOid, "running",
+				   NULL, 0);
+	list_dispatchers(result);
+	list_executors(result);
+	return (Datum) 0;
+}
+
+/* ---- health() ---- */
+
+static void
+report(ReturnSetInfo *result, const char *component, const char *status, const char *detail)
+{
+	Datum values[] = { CStringGetTextDatum(component), CStringGetTextDatum(status),
+					   CStringGetTextDatum(detail) };
+	bool nulls[3] = { false };
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static void
+report_processes(ReturnSetInfo *result)
+{
+	int pid = shmem_dispatcher_pid();
+	DatabaseSlot *slot;
+	bool none;
+
+	if (shared == NULL)
+	{
+		report(
+			result, "preload", "warning",
+			"hotswap is not in shared_preload_libraries: nothing works in the background, only CALL hotswap.work()");
+		return;
+	}
+	report(result, "preload", "ok", "loaded");
+	if (RecoveryInProgress())
+	{
+		report(result, "launcher", "ok",
+			   "this is a standby: it starts when the server is promoted");
+		return;
+	}
+	report(result, "launcher", shared->launcher_pid ? "ok" : "critical",
+		   shared->launcher_pid ? psprintf("process %d", shared->launcher_pid) :
+								  "not running: is max_worker_processes large enough?");
+	report(result, "dispatcher", pid ? "ok" : "critical",
+		   pid ? psprintf("process %d", pid) : "not running in this database: see the server log");
+	slot = shmem_my_database();
+	none = slot && slot->no_workers;
+	if (slot)
+		LWLockRelease(slot->lock);
+	report(result, "executors", none ? "critical" : "ok",
+		   none ? "no worker slot is free: increase max_worker_processes" :
+				  psprintf("at most %d", hotswap_max_executors));
+}
+
+static void
+report_dispatching(ReturnSetInfo *result)
+{
+	switch (installation_dispatch_state())
+	{
+		case DISPATCH_ALLOWED:
+			report(result, "dispatching", "ok", "allowed");
+			break;
+		case DISPATCH_NOTHING:
+			report(result, "dispatching", "ok", "nothing has been published yet");
+			break;
+		case DISPATCH_FOREIGN:
+			report(
+				result, "dispatching", "critical",
+				"the rows were written in another database or cluster: hotswap.adopt() lets them be dispatched");
+			break;
+		case DISPATCH_STOPPED:
+			(void) db_run(&stopped, NULL, NULL);
+			report(result, "dispatching", "warning",
+				   psprintf("stopped by %s at %s: %s", db_text(0, 2),
+							timestamptz_to_str(db_time(0, 3, 0)), db_text(0, 1)));
+			break;
+	}
+}
+
+static void
+report_queue(ReturnSetInfo *result)
+{
+	int64 paused;
+
+	(void) db_run(&queue_counts, NULL, NULL);
+	paused = db_int64(0, 5);
+	report(result, "queue", "ok",
+		   psprintf(INT64_FORMAT " waiting or scheduled, " INT64_FORMAT " running%s%s%s",
+					db_int64(0, 1) - db_int64(0, 3) - paused, db_int64(0, 3),
+					paused > 0 ? psprintf(", " INT64_FORMAT " paused", paused) : "",
+					db_isnull(0, 4) ? "" : ", the oldest queued since ",
+					db_isnull(0, 4) ? "" : timestamptz_to_str(db_time(0, 4, 0))));
+}
+
+static void
+report_approvals(ReturnSetInfo *result)
+{
+	(void) db_run(&approval_counts, NULL, NULL);
+	report(result, "approvals", db_int64(0, 2) > 0 ? "warning" : "ok",
+		   psprintf(INT64_FORMAT " pending, " INT64_FORMAT " bypasses await their review",
+					db_int64(0, 1), db_int64(0, 2)));
+}
+
+static void
+report_audit(ReturnSetInfo *result)
+{
+	bool has_default;
+
+	(void) db_run(&default_partition, NULL, NULL);
+	has_default = db_bool(0, 1);
+	if (db_bool(0, 2))
+		report(result, "audit", "ok", "the month has its own partition");
+	else if (has_default)
+		report(result, "audit", "warning", "the events of this month are in the default partition");
+	else
+		report(result, "audit", "ok", "no events yet");
+}
+
+/* health() returns (component, status, detail) */
+Datum
+hotswap_health(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	DbScope scope;
+
+	InitMaterializedSRF(fcinfo, 0);
+	db_enter(&scope);
+	if (!may_watch(scope.caller))
+		access_require_everywhere(scope.caller, CAPABILITY_VIEWER, "look at the health of hotswap");
+	report_processes(result);
+	report_dispatching(result);
+	report_queue(result);
+	report_approvals(result);
+	report_audit(result);
+	db_leave(&scope);
+	return (Datum) 0;
+}

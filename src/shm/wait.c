@@ -1,0 +1,139 @@
+/*
+ * wait.c
+ *		The one way in which a session waits for a committed change: no polling, no NOTIFY.
+ *
+ * The session enters itself as a waiter for a key first and looks afterwards, so a change that
+ * commits in between sets its latch.  It is woken for this key only.  Cancel, terminate and the
+ * session's statement_timeout end the waiting as usual, and whatever ends it takes the session off
+ * the list.  Locks nothing.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "base/compat.h"
+#include "shm/shmem.h"
+#include "shm/wait.h"
+#include "shm/waiter.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+/*
+ * When the time of the argument "timeout" is over: DT_NOEND where it is NULL.  Raises 22023 when it is
+ * negative.
+ */
+TimestampTz
+wait_deadline(FunctionCallInfo fcinfo, int n)
+{
+	Interval *timeout;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz end;
+
+	if (PG_ARGISNULL(n))
+		return DT_NOEND;
+	timeout = PG_GETARG_INTERVAL_P(n);
+	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+												  IntervalPGetDatum(timeout)));
+	if (end < now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout must not be negative")));
+	return end;
+}
+
+bool
+wait_deadline_passed(TimestampTz end)
+{
+	return end != DT_NOEND && end <= GetCurrentTimestamp();
+}
+
+/*
+ * Raises 55000 where waiting could not end.  never_seen: what a snapshot that stays the same would
+ * never show; instead: what to do on a server without the preload.
+ */
+void
+wait_require(const char *never_seen, const char *instead)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot wait in a transaction of this isolation level"),
+						errdetail("Its snapshot would never show %s.", never_seen),
+						errhint("Use READ COMMITTED.")));
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot wait on a standby"),
+						errdetail("Nothing tells it here when there is %s.", never_seen),
+						errhint("Wait on the primary.")));
+	if (shared == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot wait: hotswap is not in shared_preload_libraries"),
+						errhint("Add it and restart the server, or %s.", instead)));
+}
+
+static void
+stop_waiting(int code pg_attribute_unused(), Datum arg)
+{
+	waiter_remove((pg_uuid_t *) DatumGetPointer(arg));
+}
+
+/* Sleeps until the latch is set or the deadline has passed; false: it has. */
+static bool
+snooze(TimestampTz end)
+{
+	long left = end == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+
+	if (left == 0 && end <= GetCurrentTimestamp())
+		return false;
+	/* what catalog look-ups left behind must not hold back vacuum meanwhile */
+	InvalidateCatalogSnapshot();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (left >= 0 ? WL_TIMEOUT : 0),
+					 Min(left, INT_MAX), wait_event_new("HotswapWait"));
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+/*
+ * Waits until check(arg) returns true, or until end (DT_NOEND: without limit): then false.  The check
+ * is made at the start, whenever somebody wakes the waiters of this key, and once more at the end.  The
+ * caller has made sure by wait_require() that it can come true.
+ */
+bool
+wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
+{
+	volatile bool done = false;
+	volatile int wakeups = 0;
+	pg_uuid_t copy = *key;
+
+	waiter_add(&copy);
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
+	{
+		while (!(done = check(arg)) && snooze(end))
+			wakeups++;
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
+	stop_waiting(0, PointerGetDatum(&copy));
+	ereport(DEBUG1, (errmsg_internal("hotswap.wait() was woken %d times", wakeups)));
+	return done;
+}
+
+/*
+ * Puts on disk what has been committed so far, since the dispatcher commits asynchronously: what is
+ * reported shall survive a crash.  The position may be behind the header of a page that has no record
+ * yet; then there is nothing on that page to be flushed.
+ */
+void
+wait_flush(void)
+{
+	XLogRecPtr end = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+		end -= SizeOfXLogLongPHD;
+	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		end -= SizeOfXLogShortPHD;
+	XLogFlush(end);
+}

@@ -1,0 +1,21 @@
+/*
+ * wait.h
+ *		How a session waits for what another session's commit brings.
+ */
+#ifndef HOTSWAP_WAIT_H
+#define HOTSWAP_WAIT_H
+
+#include "fmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* Looks, with a new snapshot, whether what is waited for is there. */
+typedef bool (*WaitCheck)(void *arg);
+
+extern TimestampTz wait_deadline(FunctionCallInfo fcinfo, int n);
+extern bool wait_deadline_passed(TimestampTz end);
+extern void wait_require(const char *never_seen, const char *instead);
+extern bool wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
+extern void wait_flush(void);
+
+#endif /* HOTSWAP_WAIT_H */

@@ -1,0 +1,262 @@
+/*
+ * wakeup.c
+ *		Wake-ups at commit.
+ *
+ * A transaction notes what it changed; one transaction callback, registered once a process, tells
+ * the dispatcher and the waiters when it has committed and forgets it when it has not.  It runs
+ * after the transaction has become visible, and it cannot fail: no allocation, no catalog, no
+ * error. What a subtransaction noted before it was rolled back is announced all the same: the
+ * dispatcher finds nothing new there.
+ *
+ * The announcement of a prepared transaction is lost with the session that prepared it, so the
+ * dispatcher is told to look by itself for as long as there are any.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "shm/shmem.h"
+#include "shm/waiter.h"
+#include "shm/wakeup.h"
+#include "utils/memutils.h"
+
+/* More changed deployments in one transaction than this: the dispatcher loads everything anew. */
+#define NOTED_LIMIT 2048
+
+typedef struct Noted
+{
+	RingEntry entry;
+	bool ended;   /* wake who waits for it */
+	bool is_work; /* a deployment, for the dispatcher */
+} Noted;
+
+static Noted *noted = NULL; /* space for NOTED_LIMIT, from the first use on */
+static int nnoted = 0;
+static bool noted_overflow = false;
+static bool noted_reload = false;
+static bool noted_outbox = false;          /* there is something new in it */
+static TimestampTz noted_lease = DT_NOEND; /* the earliest end of a lease */
+static bool noted_extension = false;       /* extension made, changed or dropped in this database */
+static bool noted_databases = false;       /* databases made or changed */
+static bool deferred = false;              /* announced by wake_announce(), not at commit */
+
+static object_access_hook_type previous_object_access = NULL;
+
+/* Room for another note, or NULL. */
+static Noted *
+add_note(void)
+{
+	if (shared == NULL)
+		return NULL;
+	if (noted == NULL)
+		noted = MemoryContextAlloc(TopMemoryContext, NOTED_LIMIT * sizeof(Noted));
+	if (nnoted == NOTED_LIMIT)
+	{
+		/* those who wait for one that does not fit are woken by the dispatcher's reload */
+		noted_overflow = true;
+		return NULL;
+	}
+	return &noted[nnoted++];
+}
+
+void
+wake_deployment(const pg_uuid_t *tenant, const pg_uuid_t *deployment, bool ended)
+{
+	Noted *note = add_note();
+
+	if (note == NULL)
+		return;
+	note->entry.tenant = *tenant;
+	note->entry.deployment = *deployment;
+	note->ended = ended;
+	note->is_work = true;
+}
+
+void
+wake_waiters(const pg_uuid_t *key)
+{
+	Noted *note = add_note();
+
+	if (note == NULL)
+		return;
+	note->entry.deployment = *key;
+	note->ended = true;
+	note->is_work = false;
+}
+
+void
+wake_lease(TimestampTz end)
+{
+	noted_lease = Min(noted_lease, end);
+}
+
+void
+wake_reload(void)
+{
+	noted_reload = true;
+}
+
+void
+wake_notify(void)
+{
+	noted_outbox = true;
+}
+
+static void
+forget(void)
+{
+	noted_outbox = false;
+	nnoted = 0;
+	noted_lease = DT_NOEND;
+	noted_overflow = noted_reload = noted_extension = noted_databases = false;
+}
+
+static void
+push(DatabaseSlot *slot, const RingEntry *entry)
+{
+	if (slot->tail - slot->head == RING_SIZE)
+		slot->overflow = true;
+	else
+		slot->ring[slot->tail++ % RING_SIZE] = *entry;
+}
+
+static void
+tell_dispatcher(void)
+{
+	DatabaseSlot *slot = shmem_my_database();
+	bool self;
+	bool matters = noted_overflow || noted_reload || noted_extension || noted_outbox;
+
+	if (slot == NULL)
+		return;
+	self = slot->dispatcher_pid == MyProcPid;
+	/* the dispatcher knows what it did itself */
+	for (int i = 0; i < nnoted && !self; i++)
+		if (noted[i].is_work)
+		{
+			push(slot, &noted[i].entry);
+			matters = true;
+		}
+	if (noted_overflow)
+		slot->overflow = true;
+	if (noted_reload)
+		slot->reload = true;
+	if (noted_outbox)
+		slot->notify = true;
+	if (noted_extension)
+		slot->check_extension = true;
+	/* a lease that is only renewed ends later than that, as a rule: nobody is woken */
+	if (noted_lease < slot->next_lease)
+		slot->leases = matters = true;
+	if (slot->dispatcher_pid != 0 && !self && matters)
+		shmem_wake_proc(slot->dispatcher_proc);
+	LWLockRelease(slot->lock);
+}
+
+static void
+tell_launcher(void)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (noted_databases || shared->nlook == MAX_DATABASES)
+		shared->look_everywhere = true;
+	else
+		shared->look[shared->nlook++] = MyDatabaseId;
+	if (shared->launcher_pid != 0)
+		shmem_wake_proc(shared->launcher_proc);
+	LWLockRelease(shared->lock);
+}
+
+static void
+announce(void)
+{
+	if (nnoted > 0 || noted_overflow || noted_reload || noted_extension || noted_outbox ||
+		noted_lease != DT_NOEND)
+		tell_dispatcher();
+	if (noted_overflow)
+		waiter_wake_all();
+	for (int i = 0; i < nnoted; i++)
+		if (noted[i].ended)
+			waiter_wake(&noted[i].entry.deployment);
+	if (noted_extension || noted_databases)
+		tell_launcher();
+}
+
+/*
+ * For executors.  The callback comes before the commit has told other sessions which of their
+ * cached definitions are stale; whoever heard of the end of a deployment from it could still call
+ * the old version of a function.
+ */
+void
+wake_defer(void)
+{
+	deferred = true;
+}
+
+/* Announces what this process has committed since the last time. */
+void
+wake_announce(void)
+{
+	announce();
+	forget();
+}
+
+/* PREPARE TRANSACTION: the dispatcher has to look by itself from now on. */
+static void
+note_prepared(void)
+{
+	DatabaseSlot *slot = shmem_my_database();
+
+	if (slot == NULL)
+		return;
+	slot->prepared = true;
+	if (slot->dispatcher_pid != 0)
+		shmem_wake_proc(slot->dispatcher_proc);
+	LWLockRelease(slot->lock);
+}
+
+static void
+transaction_ended(XactEvent event, void *arg pg_attribute_unused())
+{
+	if (event == XACT_EVENT_COMMIT && deferred)
+		return;
+	if (event == XACT_EVENT_COMMIT && shared)
+		announce();
+	else if (event == XACT_EVENT_PREPARE &&
+			 (nnoted > 0 || noted_overflow || noted_reload || noted_lease != DT_NOEND))
+		note_prepared();
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		forget();
+}
+
+/*
+ * Sees CREATE, ALTER and DROP EXTENSION and changes of databases.  Any extension counts: the one
+ * that was dropped has no name any more, and the dispatcher looks whether it is concerned.
+ */
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_object_access)
+		previous_object_access(access, class_id, object_id, sub_id, arg);
+	if (access != OAT_POST_CREATE && access != OAT_POST_ALTER && access != OAT_DROP)
+		return;
+	if (class_id == ExtensionRelationId)
+		noted_extension = true;
+	else if (class_id == DatabaseRelationId && access != OAT_DROP)
+		noted_databases = true;
+}
+
+/* Called by _PG_init; the hook only where there are workers to tell. */
+void
+wakeup_init(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+	if (process_shared_preload_libraries_in_progress)
+	{
+		previous_object_access = object_access_hook;
+		object_access_hook = object_access;
+	}
+}

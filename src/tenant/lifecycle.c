@@ -1,0 +1,285 @@
+/*
+ * lifecycle.c
+ *		The life of a tenant: create_tenant() and the transitions of tenant_machine.
+ *
+ * A transition locks the tenant's row, goes through the machine, writes the row and its audit event,
+ * and has the dispatcher load everything anew at commit.  A tenant that is deprovisioned is closed
+ * as well (tenant_close()): from that commit on nothing can be requested of it that was not there to
+ * be cancelled.
+ *
+ * Locks: tenant row, then the tenant's activity, then the deployments in the order of their ids.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/audit.h"
+#include "core/deployment.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "shm/wakeup.h"
+#include "tenant/removal.h"
+#include "tenant/subdomain.h"
+#include "tenant/tier.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_create_tenant);
+PG_FUNCTION_INFO_V1(hotswap_activate_tenant);
+PG_FUNCTION_INFO_V1(hotswap_suspend_tenant);
+PG_FUNCTION_INFO_V1(hotswap_resume_tenant);
+PG_FUNCTION_INFO_V1(hotswap_deprovision_tenant);
+PG_FUNCTION_INFO_V1(hotswap_delete_tenant);
+
+#define TENANT_NAME_LIMIT 200 /* characters */
+#define EMAIL_LIMIT 254       /* bytes */
+#define EMAIL_LOCAL_LIMIT 64  /* bytes before the @ */
+
+static DbStatement insert_tenant = DB_STATEMENT(
+	"INSERT INTO hotswap.tenant (id, name, status, tier, subdomain, contact_email, metadata)"
+	" VALUES ($1, $2, 'provisioning', $3, $4, $5, $6) ON CONFLICT (subdomain) DO NOTHING",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID);
+
+static DbStatement update_status =
+	DB_STATEMENT("UPDATE hotswap.tenant SET status = $2::hotswap.tenant_status, status_reason = $3,"
+				 " status_changed_at = pg_catalog.now() WHERE id = $1",
+				 UUIDOID, TEXTOID, TEXTOID);
+
+/* ---- creation ---- */
+
+/* A tenant as it was given. */
+typedef struct TenantRequest
+{
+	pg_uuid_t id;
+	char *name;
+	char *subdomain;
+	char *contact_email;
+	char *tier;
+	Jsonb *metadata;
+} TenantRequest;
+
+/* What follows the @: labels that do not begin or end with a hyphen, and at least two of them. */
+static bool
+is_host_name(const char *host)
+{
+	bool dotted = false;
+	char before = '.';
+
+	for (const char *p = host; *p; p++)
+	{
+		if ((*p == '.' && (before == '.' || before == '-')) || (*p == '-' && before == '.') ||
+			(strchr(".-", *p) == NULL && !isalnum((unsigned char) *p) && !IS_HIGHBIT_SET(*p)))
+			return false;
+		dotted = dotted || *p == '.';
+		before = *p;
+	}
+	return dotted && before != '.' && before != '-';
+}
+
+/* Whether somebody reads what is sent there, nobody can tell; what cannot be an address is refused. */
+static char *
+arg_email(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	char *value = arg_text(fcinfo, n, word, EMAIL_LIMIT);
+	char *at = strrchr(value, '@');
+	bool valid = at && at > value && at - value <= EMAIL_LOCAL_LIMIT && is_host_name(at + 1) &&
+				 strlen(value) <= EMAIL_LIMIT;
+
+	for (const char *p = value; valid && p < at; p++)
+		valid = (unsigned char) *p > ' ' && *p != 0x7f && *p != '@';
+	if (!valid)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid %s: \"%s\"", word, value),
+						errdetail("It must look like name@example.com.")));
+	return value;
+}
+
+static void
+read_request(FunctionCallInfo fcinfo, TenantRequest *r)
+{
+	r->name = arg_text(fcinfo, 0, "name", TENANT_NAME_LIMIT);
+	r->subdomain = arg_subdomain(fcinfo, 1, "subdomain");
+	r->contact_email = arg_email(fcinfo, 2, "contact_email");
+	r->tier = arg_text(fcinfo, 3, "tier", NAME_LIMIT);
+	r->metadata = arg_object(fcinfo, 4, "metadata");
+	uuid7_generate(&r->id);
+}
+
+static void
+insert(const TenantRequest *r)
+{
+	Datum args[] = { UUIDPGetDatum(&r->id),
+					 CStringGetTextDatum(r->name),
+					 CStringGetTextDatum(r->tier),
+					 CStringGetTextDatum(r->subdomain),
+					 CStringGetTextDatum(r->contact_email),
+					 JsonbPGetDatum(r->metadata) };
+
+	if (db_run(&insert_tenant, args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+						errmsg("subdomain \"%s\" is taken", r->subdomain),
+						errdetail("Another tenant has it; it is free again when that one is "
+								  "deleted.")));
+	tenant_make_environments(&r->id);
+}
+
+/*
+ * create_tenant(name text, subdomain text, contact_email text, tier text, metadata jsonb) returns uuid
+ *
+ * Out: the id of the new tenant, which is provisioning.  The audit log does not tell name and
+ * address: it outlives the tenant.  Errors: 22023 bad argument or reserved subdomain, P0002 no such
+ * tier, 23505 subdomain taken, 42501.  Waits for a concurrent request for the same subdomain; writes
+ * tenant, environment and the audit log.
+ */
+Datum
+hotswap_create_tenant(PG_FUNCTION_ARGS)
+{
+	TenantRequest request;
+	AuditActor actor;
+	DbScope scope;
+	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
+
+	read_request(fcinfo, &request);
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "create a tenant");
+	installation_ensure();
+	tier_require(request.tier);
+	subdomain_require_free(request.subdomain);
+	insert(&request);
+	audit_tenant(&actor, &request.id, "create", NULL, tenant_machine.statuses[TENANT_PROVISIONING],
+				 NULL, audit_detail("subdomain", request.subdomain, "tier", request.tier, NULL));
+	wake_reload();
+	db_leave(&scope);
+	*result = request.id;
+	PG_RETURN_UUID_P(result);
+}
+
+/* ---- transitions ---- */
+
+/* A call that is about to change a tenant's status: begin_change(), change_status(). */
+typedef struct Change
+{
+	pg_uuid_t tenant;
+	TenantEvent event;
+	const char *reason; /* or NULL */
+	TenantStatus before;
+	TenantStatus after;
+	AuditActor actor;
+	DbScope scope;
+} Change;
+
+/* Becomes the owner, locks the tenant and finds out what will become of it. */
+static void
+begin_change(Change *c, FunctionCallInfo fcinfo, TenantEvent event, const char *reason)
+{
+	c->tenant = arg_uuid(fcinfo, 0, "tenant");
+	c->event = event;
+	c->reason = reason;
+	audit_actor(&c->actor, NULL);
+	db_enter(&c->scope);
+	access_require_everywhere(c->scope.caller, CAPABILITY_ADMIN,
+							  psprintf("%s a tenant", tenant_machine.events[event]));
+	installation_ensure();
+	c->before = machine_parse(&tenant_machine, tenant_lock(&c->tenant));
+	c->after = machine_next(&tenant_machine, c->before, event);
+}
+
+/* What has no tenant named belongs to the default one: it has to be there. */
+static void
+refuse_default(const Change *c)
+{
+	if (tenant_is_default(&c->tenant))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot %s the tenant \"default\"", tenant_machine.events[c->event]),
+						errhint("It can be suspended.")));
+}
+
+static void
+change_status(const Change *c)
+{
+	Datum args[] = { UUIDPGetDatum(&c->tenant),
+					 CStringGetTextDatum(tenant_machine.statuses[c->after]),
+					 c->reason ? CStringGetTextDatum(c->reason) : (Datum) 0 };
+	bool nulls[] = { false, false, c->reason == NULL };
+
+	(void) db_run(&update_status, args, nulls);
+	audit_tenant(&c->actor, &c->tenant, tenant_machine.events[c->event],
+				 tenant_machine.statuses[c->before], tenant_machine.statuses[c->after], c->reason,
+				 NULL);
+	wake_reload();
+}
+
+static Datum
+end_change(Change *c, FunctionCallInfo fcinfo)
+{
+	db_leave(&c->scope);
+	return status_datum(fcinfo, &tenant_machine, c->after);
+}
+
+/* A transition that changes nothing but the status. */
+static Datum
+change(FunctionCallInfo fcinfo, TenantEvent event, const char *reason)
+{
+	Change c;
+
+	begin_change(&c, fcinfo, event, reason);
+	change_status(&c);
+	return end_change(&c, fcinfo);
+}
+
+/* activate_tenant(tenant uuid) returns the status */
+Datum
+hotswap_activate_tenant(PG_FUNCTION_ARGS)
+{
+	return change(fcinfo, TENANT_ACTIVATE, NULL);
+}
+
+/* suspend_tenant(tenant uuid, reason text) returns the status */
+Datum
+hotswap_suspend_tenant(PG_FUNCTION_ARGS)
+{
+	return change(fcinfo, TENANT_SUSPEND, arg_text(fcinfo, 1, "reason", REASON_LIMIT));
+}
+
+/* resume_tenant(tenant uuid) returns the status */
+Datum
+hotswap_resume_tenant(PG_FUNCTION_ARGS)
+{
+	return change(fcinfo, TENANT_RESUME, NULL);
+}
+
+/*
+ * deprovision_tenant(tenant uuid, reason text, cancel_running boolean) returns the status
+ *
+ * Waits for the transactions that have just requested something of the tenant, and cancels that too.
+ */
+Datum
+hotswap_deprovision_tenant(PG_FUNCTION_ARGS)
+{
+	char *reason = arg_text(fcinfo, 1, "reason", REASON_LIMIT);
+	bool cancel_running = arg_bool(fcinfo, 2, "cancel_running");
+	Change c;
+
+	begin_change(&c, fcinfo, TENANT_DEPROVISION, reason);
+	refuse_default(&c);
+	tenant_close(&c.tenant);
+	change_status(&c);
+	tenant_cancel_deployments(&c.tenant, &c.actor, reason, cancel_running);
+	return end_change(&c, fcinfo);
+}
+
+/* delete_tenant(tenant uuid) returns the status */
+Datum
+hotswap_delete_tenant(PG_FUNCTION_ARGS)
+{
+	Change c;
+
+	begin_change(&c, fcinfo, TENANT_DELETE, NULL);
+	tenant_require_idle(&c.tenant);
+	change_status(&c);
+	tenant_remove(&c.tenant);
+	return end_change(&c, fcinfo);
+}

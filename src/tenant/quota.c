@@ -1,0 +1,341 @@
+/*
+ * quota.c
+ *		Quotas of tenants: set_quota(), clear_quota(), consume_quota(), release_quota(), and the checks
+ * of what hotswap counts itself.
+ *
+ * Which quota holds is looked up with the newest snapshot, under the lock that keeps others from
+ * using more: the row of what was used, or the tenant's row.  So no number of sessions together uses
+ * more than there is, whatever their isolation level.
+ *
+ * Locks: tenant row, then the tenant's rows of quota_usage; who consumes or releases locks only the
+ * one row of quota_usage, until its transaction ends.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/audit.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "shm/wakeup.h"
+#include "tenant/quota.h"
+#include "tenant/tier.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(hotswap_set_quota);
+PG_FUNCTION_INFO_V1(hotswap_clear_quota);
+PG_FUNCTION_INFO_V1(hotswap_consume_quota);
+PG_FUNCTION_INFO_V1(hotswap_release_quota);
+
+static DbStatement read_quota = DB_STATEMENT(
+	"SELECT coalesce(amount::text, 'unlimited') FROM hotswap.quota WHERE tenant_id = $1 AND resource = $2",
+	UUIDOID, TEXTOID);
+
+static DbStatement write_quota =
+	DB_STATEMENT("INSERT INTO hotswap.quota (tenant_id, resource, amount) VALUES ($1, $2, $3)"
+				 " ON CONFLICT (tenant_id, resource) DO UPDATE SET amount = excluded.amount",
+				 UUIDOID, TEXTOID, INT8OID);
+
+static DbStatement delete_quota =
+	DB_STATEMENT("DELETE FROM hotswap.quota WHERE tenant_id = $1 AND resource = $2", UUIDOID,
+				 TEXTOID);
+
+static DbStatement lock_usage =
+	DB_STATEMENT("SELECT used FROM hotswap.quota_usage WHERE tenant_id = $1 AND resource = $2"
+				 " FOR NO KEY UPDATE",
+				 UUIDOID, TEXTOID);
+
+static DbStatement insert_usage =
+	DB_STATEMENT("INSERT INTO hotswap.quota_usage (tenant_id, resource, used) VALUES ($1, $2, 0)"
+				 " ON CONFLICT DO NOTHING",
+				 UUIDOID, TEXTOID);
+
+static DbStatement update_usage =
+	DB_STATEMENT("UPDATE hotswap.quota_usage SET used = $3 WHERE tenant_id = $1 AND resource = $2",
+				 UUIDOID, TEXTOID, INT8OID);
+
+static DbStatement read_limit = DB_STATEMENT(
+	"SELECT t.status, l.amount FROM hotswap.tenant t"
+	" JOIN hotswap.quota_limits l ON l.tenant_id = t.id WHERE t.id = $1 AND l.resource = $2",
+	UUIDOID, TEXTOID);
+
+/* Nothing is counted where there is no limit. */
+static DbStatement count_used =
+	DB_STATEMENT("SELECT amount, used FROM hotswap.quota_limits"
+				 " WHERE tenant_id = $1 AND resource = $2 AND amount IS NOT NULL AND amount < used",
+				 UUIDOID, TEXTOID);
+
+/* A row for each resource that a tier limits, so that it can be locked. */
+static DbStatement insert_usages = DB_STATEMENT(
+	"INSERT INTO hotswap.quota_usage (tenant_id, resource, used) SELECT $1, l.resource, 0"
+	" FROM hotswap.tier_quota l JOIN hotswap.resource r ON r.name = l.resource"
+	" WHERE l.tier = $2 AND NOT r.counted ORDER BY l.resource ON CONFLICT DO NOTHING",
+	UUIDOID, TEXTOID);
+
+static DbStatement lock_usages = DB_STATEMENT(
+	"SELECT FROM hotswap.quota_usage WHERE tenant_id = $1 ORDER BY resource FOR UPDATE", UUIDOID);
+
+static DbStatement find_excess =
+	DB_STATEMENT("SELECT resource, used, amount FROM hotswap.quota_limits"
+				 " WHERE tenant_id = $1 AND NOT own AND amount < used ORDER BY resource LIMIT 1",
+				 UUIDOID);
+
+/* ---- quotas ---- */
+
+/* NULL: unlimited. */
+NullableDatum
+arg_quota(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	if (!PG_ARGISNULL(n) && PG_GETARG_INT64(n) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative: %lld", word, (long long) PG_GETARG_INT64(n)),
+				 errhint("NULL is unlimited.")));
+	return fcinfo->args[n];
+}
+
+/* The amount as text, NULL for NULL. */
+char *
+amount_text(NullableDatum amount)
+{
+	return amount.isnull ? NULL : psprintf("%lld", (long long) DatumGetInt64(amount.value));
+}
+
+const char *
+quota_text(const char *amount)
+{
+	return amount ? amount : "unlimited";
+}
+
+/* A call that sets (amount) or clears (NULL) a tenant's own quota. */
+static void
+change_quota(FunctionCallInfo fcinfo, const NullableDatum *amount)
+{
+	pg_uuid_t tenant = arg_uuid(fcinfo, 0, "tenant");
+	char *resource = arg_text(fcinfo, 1, "resource", NAME_LIMIT);
+	Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(resource),
+					 amount ? amount->value : (Datum) 0 };
+	bool nulls[] = { false, false, amount && amount->isnull };
+	AuditActor actor;
+	DbScope scope;
+	char *before;
+
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "change the quota of a tenant");
+	installation_ensure();
+	tenant_lock_living(&tenant);
+	(void) resource_require(resource);
+	before = db_run(&read_quota, args, NULL) > 0 ? db_text(0, 1) : NULL;
+	if (amount)
+		(void) db_run(&write_quota, args, nulls);
+	else if (db_run(&delete_quota, args, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("tenant %s has no quota of its own of %s", uuid_text(&tenant), resource)));
+	audit_tenant(&actor, &tenant, amount ? "set_quota" : "clear_quota", before,
+				 amount ? quota_text(amount_text(*amount)) : NULL, NULL,
+				 audit_detail("resource", resource, NULL));
+	wake_reload();
+	db_leave(&scope);
+}
+
+/*
+ * set_quota(tenant uuid, resource text, amount bigint)
+ *
+ * In: amount NULL: unlimited.  Less than what is used refuses only further use.  Errors: 22023,
+ * 42501, P0002 no such tenant or resource, YH003 it is deprovisioning or deleted.  Locks the tenant
+ * row; writes quota and the audit log; wakes the dispatcher.
+ */
+Datum
+hotswap_set_quota(PG_FUNCTION_ARGS)
+{
+	NullableDatum amount = arg_quota(fcinfo, 2, "amount");
+
+	change_quota(fcinfo, &amount);
+	PG_RETURN_VOID();
+}
+
+/*
+ * clear_quota(tenant uuid, resource text)
+ *
+ * Errors: 22023, 42501, P0002 no such tenant or resource, or it has none of its own, YH003 it is
+ * deprovisioning or deleted.  Locks the tenant row; deletes from quota, writes the audit log; wakes
+ * the dispatcher.
+ */
+Datum
+hotswap_clear_quota(PG_FUNCTION_ARGS)
+{
+	change_quota(fcinfo, NULL);
+	PG_RETURN_VOID();
+}
+
+/* ---- what hotswap counts itself, and what a smaller tier gives ---- */
+
+/* After something was made: raises 53400 where it is more than the quota allows. */
+void
+quota_require(const pg_uuid_t *tenant, const char *resource)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(resource) };
+
+	if (db_run(&count_used, args, NULL) > 0)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("quota of %s exceeded", resource),
+						errdetail("The quota is %lld; with this it would be %lld.",
+								  (long long) db_int64(0, 1), (long long) db_int64(0, 2))));
+}
+
+/* Before a tenant goes to a tier that may give less: nobody consumes until the transaction ends. */
+void
+quota_freeze(const pg_uuid_t *tenant, const char *tier)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(tier) };
+
+	(void) db_run(&insert_usages, args, NULL);
+	(void) db_run(&lock_usages, args, NULL);
+}
+
+/* After it has gone there: raises 53400 where it uses more. */
+void
+quota_require_fit(const pg_uuid_t *tenant, const char *tier)
+{
+	Datum args[] = { UUIDPGetDatum(tenant) };
+
+	if (db_run(&find_excess, args, NULL) > 0)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("tenant %s uses more of %s than tier \"%s\" gives",
+							   uuid_text(tenant), db_text(0, 1), tier),
+						errdetail("It uses %lld; the tier gives %lld.", (long long) db_int64(0, 2),
+								  (long long) db_int64(0, 3))));
+}
+
+/* ---- consuming and releasing ---- */
+
+/* What a call of consume_quota() or release_quota() is about. */
+typedef struct Consumption
+{
+	pg_uuid_t tenant;
+	char *resource;
+	int64 amount;
+	int64 used;
+	int64 limit;
+	bool unlimited;
+	Datum args[3]; /* tenant, resource; for update_usage what is used */
+} Consumption;
+
+static void
+read_consumption(FunctionCallInfo fcinfo, Consumption *c)
+{
+	c->tenant = arg_uuid(fcinfo, 0, "tenant");
+	c->resource = arg_text(fcinfo, 1, "resource", NAME_LIMIT);
+	c->amount = arg_int64(fcinfo, 2, "amount");
+	if (c->amount <= 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("amount must be positive: %lld", (long long) c->amount)));
+	c->args[0] = UUIDPGetDatum(&c->tenant);
+	c->args[1] = CStringGetTextDatum(c->resource);
+}
+
+/* Locks the row of what is used, and makes it if it is the first time. */
+static void
+lock_used(Consumption *c)
+{
+	while (db_run(&lock_usage, c->args, NULL) == 0)
+	{
+		if (resource_require(c->resource))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("resource \"%s\" is not consumed by hand", c->resource),
+							errdetail("hotswap counts it itself.")));
+		if (db_run(&insert_usage, c->args, NULL) == 0 && IsolationUsesXactSnapshot())
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("could not serialize access due to concurrent update")));
+	}
+	c->used = db_int64(0, 1);
+}
+
+/* Enters the tenant, which must be active, and locks and reads what there is. */
+static void
+begin_consumption(Consumption *c, Oid caller, const char *action)
+{
+	access_require(&c->tenant, caller, CAPABILITY_AGENT, action);
+	installation_ensure();
+	tenant_enter_active(&c->tenant);
+	lock_used(c);
+	if (db_run_snapshot(&read_limit, c->args, GetLatestSnapshot()) != 1)
+		elog(ERROR, "quota of %s was not found", c->resource);
+	tenant_require_active(&c->tenant, db_text(0, 1));
+	c->unlimited = db_isnull(0, 2);
+	c->limit = c->unlimited ? 0 : db_int64(0, 2);
+}
+
+/* Writes what is used now; returns what is left. */
+static Datum
+end_consumption(Consumption *c, FunctionCallInfo fcinfo)
+{
+	c->args[2] = Int64GetDatum(c->used);
+	(void) db_run(&update_usage, c->args, NULL);
+	fcinfo->isnull = c->unlimited;
+	return Int64GetDatum(Max(c->limit - c->used, 0));
+}
+
+/*
+ * consume_quota(tenant uuid, resource text, amount bigint) returns what is left, NULL: unlimited
+ *
+ * Counts when the transaction commits; others who consume the same wait until then.  Errors: 22023,
+ * 42501, P0002 no such tenant or resource, 53400 not so much is left, YH003; 40001 REPEATABLE READ
+ * and used after the snapshot; 22003 more than a bigint holds.  Locks and writes the row of
+ * quota_usage.
+ */
+Datum
+hotswap_consume_quota(PG_FUNCTION_ARGS)
+{
+	Consumption c;
+	DbScope scope;
+	Datum left;
+
+	read_consumption(fcinfo, &c);
+	db_enter(&scope);
+	begin_consumption(&c, scope.caller, "consume a quota");
+	if (!c.unlimited && c.amount > c.limit - c.used)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("quota of %s exceeded", c.resource),
+						errdetail("The quota is %lld, %lld are used, and %lld more were asked for.",
+								  (long long) c.limit, (long long) c.used, (long long) c.amount)));
+	if (c.amount > PG_INT64_MAX - c.used)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("bigint out of range")));
+	c.used += c.amount;
+	left = end_consumption(&c, fcinfo);
+	db_leave(&scope);
+	return left;
+}
+
+/*
+ * release_quota(tenant uuid, resource text, amount bigint) returns what is left, NULL: unlimited
+ *
+ * Errors: 22023 bad argument, or more than is used, 42501, P0002 no such tenant or resource, YH003;
+ * 40001 REPEATABLE READ and used after the snapshot.  Locks and writes the row of quota_usage.
+ */
+Datum
+hotswap_release_quota(PG_FUNCTION_ARGS)
+{
+	Consumption c;
+	DbScope scope;
+	Datum left;
+
+	read_consumption(fcinfo, &c);
+	db_enter(&scope);
+	begin_consumption(&c, scope.caller, "release a quota");
+	if (c.amount > c.used)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("cannot release %lld of %s", (long long) c.amount, c.resource),
+						errdetail("Only %lld are used.", (long long) c.used)));
+	c.used -= c.amount;
+	left = end_consumption(&c, fcinfo);
+	db_leave(&scope);
+	return left;
+}

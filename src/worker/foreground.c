@@ -1,0 +1,147 @@
+/*
+ * foreground.c
+ *		CALL work(): the dispatcher in the foreground.
+ *
+ * For tests that want determinism and for servers without the preload.  It holds the dispatcher
+ * lock, so it never works beside the background one, and runs tasks in its own session, as far as
+ * they belong to the session's login role.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "core/access.h"
+#include "dispatch/batch.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lock/lease.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "operations/retention.h"
+#include "shm/shmem.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(hotswap_work);
+
+/* SPI has begun a transaction already. */
+static void
+begin(void)
+{
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+	CHECK_FOR_INTERRUPTS();
+}
+
+static const DispatchMode foreground_mode = { false, begin, SPI_commit, SPI_rollback };
+
+static void
+unlock(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+{
+	dispatch_unlock();
+}
+
+static void
+take_lock(void)
+{
+	int pid = shmem_dispatcher_pid();
+
+	if (dispatch_lock(false))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("another session dispatches in this database"),
+			 pid != 0 ? errdetail("It is the background dispatcher, process %d.", pid) : 0,
+			 errhint("Requests are worked off there; use hotswap.wait() to wait for them.")));
+}
+
+static DispatchState
+work_off(void)
+{
+	DispatchState state = dispatch_load();
+
+	if (state == DISPATCH_FOREIGN)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the deployments of this database were made in another one"),
+						errhint("If this copy shall deploy, run SELECT hotswap.adopt().")));
+	while (dispatch_step())
+		CHECK_FOR_INTERRUPTS();
+	return state;
+}
+
+/* What the background dispatcher does once an hour. */
+static void
+keep_house(void)
+{
+	bool more = true;
+
+	begin();
+	retention_partitions();
+	SPI_commit();
+	while (more)
+	{
+		begin();
+		more = retention_step();
+		SPI_commit();
+	}
+}
+
+static void
+name_left_roles(void)
+{
+	List *roles = dispatch_left_roles();
+	ListCell *cell;
+
+	foreach (cell, roles)
+	{
+		char *name = GetUserNameFromId(lfirst_oid(cell), true);
+
+		ereport(
+			NOTICE,
+			(errmsg("tasks of role \"%s\" were left", name ? name : "?"),
+			 errhint(
+				 "Call hotswap.work() in a session of that role, or add hotswap to shared_preload_libraries.")));
+	}
+}
+
+/* work(): see the COMMENT in sql/worker.sql */
+Datum
+hotswap_work(PG_FUNCTION_ARGS)
+{
+	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ?
+							(CallContext *) fcinfo->context :
+							NULL;
+
+	if (call == NULL || call->atomic)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+						errmsg("work() cannot be called inside a transaction block")));
+	access_require_everywhere(GetUserId(), CAPABILITY_OPERATOR, "dispatch");
+	PreventCommandDuringRecovery("CALL hotswap.work()");
+	/* a script could make itself whoever has really logged in */
+	if (GetUserId() != GetAuthenticatedUserId() || GetSessionUserId() != GetAuthenticatedUserId())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("work() needs a session that acts as its login role"),
+						errhint("Run RESET SESSION AUTHORIZATION and RESET ROLE first.")));
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	SPI_commit();
+	take_lock();
+	PG_ENSURE_ERROR_CLEANUP(unlock, (Datum) 0);
+	{
+		DispatchState state;
+
+		dispatch_init(&foreground_mode);
+		state = work_off();
+		name_left_roles();
+		begin();
+		(void) lease_expire();
+		SPI_commit();
+		/* a database that is still empty may be about to get its partitions from a dump */
+		if (state != DISPATCH_NOTHING)
+			keep_house();
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(unlock, (Datum) 0);
+	unlock(0, (Datum) 0);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
