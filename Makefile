@@ -54,15 +54,20 @@ LAYERS = base shm core module environment lock approval deployment tenant pipeli
 MODULE_big = hotswap
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 
-# Order matters: a part may use what stands before it.
-SQL_PARTS = $(addprefix sql/,header.sql tier.sql subdomain.sql tenant.sql access.sql environment.sql \
-	module.sql signing_key.sql rule.sql node.sql hook.sql deployment.sql quota.sql approval.sql \
-	notification.sql idempotency.sql lock.sql lease.sql audit.sql \
-	worker.sql view.sql privilege.sql)
-DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
-DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
-EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--$(EXTVERSION).sql.tmp) tmp_check \
-	$(wildcard src/*.gc?? src/*/*.gc??)
+# The parts of the SQL scripts; a part may use what stands before it. Tables are made once and changed
+# by the steps in sql/updates; functions are replaced by every update (sql/README.md).
+SQL_TABLES = $(patsubst %,sql/tables/%.sql,schema tenant access environment module deployment approval \
+	lock audit)
+SQL_FUNCTIONS = $(foreach layer,$(LAYERS),$(sort $(wildcard sql/$(layer)/*.sql)))
+SQL_UPDATES ?= $(sort $(wildcard sql/updates/*.sql))
+SQL_FORGOTTEN = $(filter-out $(SQL_TABLES) $(SQL_FUNCTIONS) sql/updates/%,$(wildcard sql/*/*.sql))
+ifneq ($(SQL_FORGOTTEN),)
+$(error No place in the order for $(SQL_FORGOTTEN))
+endif
+UPDATE_SCRIPTS = $(foreach step,$(SQL_UPDATES),\
+	sql/$(EXTENSION)--$(firstword $(subst --, ,$(notdir $(step))))--$(EXTVERSION).sql)
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql $(UPDATE_SCRIPTS)
+EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--*) tmp_check $(wildcard src/*.gc?? src/*/*.gc??)
 
 # Server headers count as system headers: they are not clean under -Wextra, our code is.
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server) -DHOTSWAP_VERSION='"$(EXTVERSION)"'
@@ -92,7 +97,13 @@ include $(PGXS)
 
 $(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control
 
-$(DATA_built): $(SQL_PARTS) $(EXTENSION).control Makefile
-	cat $(SQL_PARTS) > $@.tmp && mv $@.tmp $@
+$(DATA_built): $(SQL_TABLES) $(SQL_FUNCTIONS) $(SQL_UPDATES) sql/closed.sql scripts/make-sql \
+		$(EXTENSION).control Makefile
+sql/$(EXTENSION)--$(EXTVERSION).sql:
+	TABLES='$(SQL_TABLES)' FUNCTIONS='$(SQL_FUNCTIONS)' scripts/make-sql install > $@.tmp
+	mv $@.tmp $@
+$(UPDATE_SCRIPTS): sql/$(EXTENSION)--%--$(EXTVERSION).sql:
+	FUNCTIONS='$(SQL_FUNCTIONS)' UPDATES='$(SQL_UPDATES)' scripts/make-sql update $* $(EXTVERSION) > $@.tmp
+	mv $@.tmp $@
 
 endif

@@ -1,0 +1,27 @@
+-- Breaking the glass, and the reviews afterwards.
+
+CREATE FUNCTION hotswap.bypass_approval(deployment uuid, environment text, reason text, ticket text,
+		on_behalf_of text DEFAULT NULL) RETURNS hotswap.approval_status
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_bypass_approval';
+COMMENT ON FUNCTION hotswap.bypass_approval(uuid, text, text, text, text) IS
+'Breaks the glass: lets a deployment go to an environment without the missing votes, and returns the status of the approval; the view bypass_reviews lists it.';
+GRANT EXECUTE ON FUNCTION hotswap.bypass_approval TO PUBLIC;
+
+CREATE FUNCTION hotswap.close_bypass_review(deployment uuid, environment text, comment text,
+		on_behalf_of text DEFAULT NULL) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_close_bypass_review';
+COMMENT ON FUNCTION hotswap.close_bypass_review(uuid, text, text, text) IS
+'Records, with a comment, that somebody else has looked at a bypass.';
+GRANT EXECUTE ON FUNCTION hotswap.close_bypass_review TO PUBLIC;
+
+CREATE VIEW hotswap.bypass_reviews WITH (security_barrier) AS
+SELECT a.tenant_id, a.deployment_id, d.module, d.version, a.environment, a.decided_at AS bypassed_at,
+	a.decided_by AS bypassed_by, a.reason, a.ticket, d.status
+FROM hotswap.visible_tenants() t (tenant_id)
+	JOIN hotswap.approval a ON a.tenant_id = t.tenant_id
+	JOIN hotswap.deployment d ON d.tenant_id = a.tenant_id AND d.id = a.deployment_id
+WHERE a.status = 'bypassed' AND a.review_closed_at IS NULL;
+COMMENT ON VIEW hotswap.bypass_reviews IS 'bypasses that nobody else has looked at yet; see close_bypass_review()';
+GRANT SELECT ON hotswap.bypass_reviews TO PUBLIC;

@@ -1,0 +1,27 @@
+-- Deployments and the queue, as people and monitoring see them.
+
+CREATE VIEW hotswap.deployments WITH (security_barrier) AS
+SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priority,
+	(SELECT pg_catalog.count(*) FROM hotswap.stage s
+		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
+		AND s.status IN ('succeeded', 'skipped'))::integer AS stages_done,
+	(SELECT pg_catalog.count(*) FROM hotswap.stage s
+		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id)::integer AS stages_total,
+	(SELECT s.kind || coalesce(' ' || s.environment, '') FROM hotswap.stage s
+		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
+		AND s.status IN ('waiting_approval', 'running', 'failed') ORDER BY s.ordinal LIMIT 1) AS current_stage,
+	d.requested_by, d.requested_at, d.run_at, d.start_by, d.started_at, d.finished_at,
+	d.cancel_requested_at, d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id;
+COMMENT ON VIEW hotswap.deployments IS 'deployments, how far they are, and why they ended';
+GRANT SELECT ON hotswap.deployments TO PUBLIC;
+
+CREATE VIEW hotswap.queue WITH (security_barrier) AS
+SELECT w.tenant_id, w.deployment_id, d.module, d.version, d.environment, d.status, w.priority, w.due_at,
+	d.requested_at
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.work_item w ON w.tenant_id = v.tenant_id
+	JOIN hotswap.deployment d ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id;
+COMMENT ON VIEW hotswap.queue IS 'deployments that have not ended';
+GRANT SELECT ON hotswap.queue TO PUBLIC;

@@ -1,0 +1,21 @@
+-- Environments: where modules are deployed to, in rank order.
+
+CREATE FUNCTION hotswap.configure_environment(name text, rank integer DEFAULT NULL,
+		strategy text DEFAULT NULL, revert_on_failure boolean DEFAULT NULL,
+		require_signature boolean DEFAULT NULL,
+		tenant uuid DEFAULT NULL) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_configure_environment';
+COMMENT ON FUNCTION hotswap.configure_environment(text, integer, text, boolean, boolean, uuid) IS
+'Changes an environment, or makes it when rank is given and it does not exist; NULL leaves what is there.';
+GRANT EXECUTE ON FUNCTION hotswap.configure_environment TO PUBLIC;
+
+CREATE VIEW hotswap.environments WITH (security_barrier) AS
+SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_signature, e.min_approvals, e.approvers,
+	e.expires_after, e.allow_self_approval, e.require_comment, e.max_open_reviews,
+	(SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
+		AND n.environment = e.name AND n.removed_at IS NULL)::integer AS nodes
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.environment e ON e.tenant_id = v.tenant_id;
+COMMENT ON VIEW hotswap.environments IS 'environments and how many nodes they have';
+GRANT SELECT ON hotswap.environments TO PUBLIC;

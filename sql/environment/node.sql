@@ -1,0 +1,31 @@
+-- Nodes: the targets in an environment, and what runs on them.
+
+CREATE FUNCTION hotswap.register_node(environment text, name text, kind text DEFAULT 'database',
+		run_as regrole DEFAULT NULL, schema text DEFAULT NULL, labels jsonb DEFAULT '{}',
+		tenant uuid DEFAULT NULL) RETURNS uuid
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_register_node';
+COMMENT ON FUNCTION hotswap.register_node(text, text, text, regrole, text, jsonb, uuid) IS
+'Adds a node, a role (NULL: the caller) and a schema (NULL: the role''s search_path), to an environment and returns its id.';
+GRANT EXECUTE ON FUNCTION hotswap.register_node TO PUBLIC;
+
+CREATE FUNCTION hotswap.remove_node(node uuid) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_remove_node';
+COMMENT ON FUNCTION hotswap.remove_node(uuid) IS
+'Takes a node out of its environment; what was swapped in stays in the database.';
+GRANT EXECUTE ON FUNCTION hotswap.remove_node TO PUBLIC;
+
+CREATE VIEW hotswap.nodes WITH (security_barrier) AS
+SELECT n.tenant_id, n.id, n.environment, n.name, n.kind, n.run_as, n.schema, n.labels,
+	m.module, m.version, m.deployment_id, m.swapped_at
+FROM hotswap.visible_tenants() v (tenant_id)
+	JOIN hotswap.node n ON n.tenant_id = v.tenant_id
+	LEFT JOIN LATERAL (
+		SELECT DISTINCT ON (nm.module) nm.module, nm.version, nm.deployment_id, nm.swapped_at
+		FROM hotswap.node_module nm
+		WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id
+		ORDER BY nm.module, nm.swap DESC) m ON true
+WHERE n.removed_at IS NULL;
+COMMENT ON VIEW hotswap.nodes IS 'nodes and what runs on them, a row for each module';
+GRANT SELECT ON hotswap.nodes TO PUBLIC;

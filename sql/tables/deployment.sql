@@ -1,0 +1,117 @@
+-- Deployments, their stages and tasks, and the queue.
+--
+-- No foreign keys point at or from these tables: on the way of every request they would lock and
+-- look up rows that hotswap's functions have just checked. Versions and environments are never
+-- deleted; the rows of a deployment are purged together.
+
+CREATE TYPE hotswap.deployment_status AS ENUM
+	('scheduled', 'pending_approval', 'queued', 'running', 'paused', 'rolling_back',
+	 'succeeded', 'failed', 'cancelled', 'rejected', 'expired', 'rolled_back', 'rollback_failed');
+COMMENT ON TYPE hotswap.deployment_status IS 'state of a deployment; see state_diagram(''deployment'')';
+
+CREATE TYPE hotswap.stage_kind AS ENUM ('build', 'scan', 'test', 'deploy', 'validate');
+COMMENT ON TYPE hotswap.stage_kind IS 'steps of the pipeline, in this order';
+
+CREATE TYPE hotswap.stage_status AS ENUM
+	('pending', 'waiting_approval', 'running', 'succeeded', 'failed', 'skipped', 'cancelled');
+COMMENT ON TYPE hotswap.stage_status IS 'state of a stage; see state_diagram(''stage'')';
+
+CREATE TYPE hotswap.task_kind AS ENUM ('swap', 'verify', 'hook', 'revert');
+COMMENT ON TYPE hotswap.task_kind IS 'swap: deploy and verify scripts; verify: verify script alone; hook: a registered function; revert: undo of a swap';
+
+CREATE TYPE hotswap.task_status AS ENUM
+	('pending', 'ready', 'running', 'retry_wait',
+	 'succeeded', 'failed', 'skipped', 'cancelled', 'reverting', 'reverted');
+COMMENT ON TYPE hotswap.task_status IS 'state of a task; see state_diagram(''task'')';
+
+CREATE TABLE hotswap.deployment (
+	tenant_id uuid NOT NULL,
+	id uuid NOT NULL,
+	status hotswap.deployment_status NOT NULL,
+	priority integer NOT NULL,
+	audit_seq integer NOT NULL,
+	requested_at timestamptz NOT NULL,
+	run_at timestamptz,
+	start_by timestamptz,
+	started_at timestamptz,
+	finished_at timestamptz,
+	cancel_requested_at timestamptz,
+	gated boolean NOT NULL DEFAULT false,
+	audit_hash bytea NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	environment text NOT NULL,
+	requested_by text NOT NULL,
+	run_by_role name NOT NULL,
+	login name NOT NULL,
+	idempotency_key text,
+	metadata jsonb NOT NULL,
+	cancel_reason text,
+	sqlstate text,
+	message text,
+	PRIMARY KEY (tenant_id, id)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
+COMMENT ON COLUMN hotswap.deployment.audit_hash IS 'hash of the last audit event: the head of its chain';
+COMMENT ON COLUMN hotswap.deployment.requested_by IS 'the person: login role, or whom it spoke for';
+COMMENT ON COLUMN hotswap.deployment.gated IS 'it has approvals';
+COMMENT ON COLUMN hotswap.deployment.login IS 'who was logged in';
+COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
+
+CREATE TABLE hotswap.stage (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	ordinal smallint NOT NULL,
+	kind hotswap.stage_kind NOT NULL,
+	status hotswap.stage_status NOT NULL,
+	environment text,
+	started_at timestamptz,
+	finished_at timestamptz,
+	message text,
+	PRIMARY KEY (tenant_id, deployment_id, ordinal)
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+COMMENT ON TABLE hotswap.stage IS 'steps of a deployment; made when it starts';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.stage', '');
+
+CREATE TABLE hotswap.task (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	stage smallint NOT NULL,
+	ordinal integer NOT NULL,
+	kind hotswap.task_kind NOT NULL,
+	status hotswap.task_status NOT NULL,
+	wave integer NOT NULL,
+	attempt integer NOT NULL,
+	reverts integer,
+	node_id uuid,
+	hook text,
+	due_at timestamptz,
+	started_at timestamptz,
+	finished_at timestamptz,
+	previous_version text,
+	sqlstate text,
+	message text,
+	detail text,
+	hint text,
+	context text,
+	script text,
+	position integer,
+	PRIMARY KEY (tenant_id, deployment_id, stage, ordinal)
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
+COMMENT ON COLUMN hotswap.task.reverts IS 'ordinal of the swap that a revert task undoes';
+COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
+COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify or revert';
+COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
+
+CREATE TABLE hotswap.work_item (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	due_at timestamptz NOT NULL,
+	priority integer NOT NULL,
+	PRIMARY KEY (tenant_id, deployment_id)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+COMMENT ON TABLE hotswap.work_item IS 'the queue: deployments that need attention, and from when on';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.work_item', '');

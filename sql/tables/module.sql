@@ -1,0 +1,87 @@
+-- Modules and versions, signing keys and signatures, and the rules for scripts.
+
+CREATE TABLE hotswap.module (
+	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	name text NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	PRIMARY KEY (tenant_id, name)
+);
+COMMENT ON TABLE hotswap.module IS 'named units of code';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.module', '');
+
+CREATE TABLE hotswap.module_version (
+	tenant_id uuid NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	digest bytea NOT NULL CHECK (pg_catalog.length(digest) = 32),
+	published_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	published_by text NOT NULL,
+	deploy_sql text NOT NULL,
+	verify_sql text,
+	revert_sql text,
+	PRIMARY KEY (tenant_id, module, version),
+	FOREIGN KEY (tenant_id, module) REFERENCES hotswap.module
+);
+COMMENT ON TABLE hotswap.module_version IS 'what can be deployed: scripts and their digest, never changed once published';
+COMMENT ON COLUMN hotswap.module_version.digest IS 'SHA-256 over the three scripts, each with its length in front';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
+
+CREATE TYPE hotswap.signature_algorithm AS ENUM ('ed25519', 'rsa-pss-sha256');
+COMMENT ON TYPE hotswap.signature_algorithm IS
+'how a key signs: ed25519 = Ed25519 (RFC 8032); rsa-pss-sha256 = RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of any length';
+
+CREATE TABLE hotswap.signing_key (
+	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	name text NOT NULL,
+	algorithm hotswap.signature_algorithm NOT NULL,
+	public_key text NOT NULL,
+	fingerprint bytea NOT NULL CHECK (pg_catalog.length(fingerprint) = 32),
+	valid tstzrange NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	created_by text NOT NULL,
+	revoked_at timestamptz,
+	revoked_by text,
+	revoke_reason text,
+	PRIMARY KEY (tenant_id, name),
+	UNIQUE (tenant_id, fingerprint)
+);
+COMMENT ON TABLE hotswap.signing_key IS 'public keys of those who sign versions; revoked once, never changed otherwise, never removed';
+COMMENT ON COLUMN hotswap.signing_key.public_key IS 'SubjectPublicKeyInfo in PEM form';
+COMMENT ON COLUMN hotswap.signing_key.fingerprint IS 'SHA-256 of the key in DER form';
+COMMENT ON COLUMN hotswap.signing_key.valid IS 'when its signatures count';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.signing_key', '');
+
+CREATE TABLE hotswap.version_signature (
+	tenant_id uuid NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	signing_key text NOT NULL,
+	signature bytea NOT NULL,
+	signed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	signed_by text NOT NULL,
+	PRIMARY KEY (tenant_id, module, version, signing_key),
+	FOREIGN KEY (tenant_id, module, version) REFERENCES hotswap.module_version,
+	FOREIGN KEY (tenant_id, signing_key) REFERENCES hotswap.signing_key
+);
+COMMENT ON TABLE hotswap.version_signature IS 'signatures of versions, at most one by each key; only added to';
+COMMENT ON COLUMN hotswap.version_signature.signed_at IS 'when publish_version() took it';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.version_signature', '');
+
+CREATE TYPE hotswap.static_rule AS ENUM ('security_definer_search_path', 'grant_to_public', 'alter_system',
+	'copy_program', 'create_extension', 'untrusted_language', 'drop_table', 'truncate', 'dynamic_do');
+COMMENT ON TYPE hotswap.static_rule IS 'what scripts are scanned for; see rule_list()';
+
+CREATE TYPE hotswap.rule_action AS ENUM ('off', 'warn', 'deny');
+COMMENT ON TYPE hotswap.rule_action IS
+'what happens when a script does it: off = nothing; warn = the stage scan and the audit log say so; deny = the stage scan fails';
+
+CREATE TABLE hotswap.environment_rule (
+	tenant_id uuid NOT NULL,
+	environment text NOT NULL,
+	rule hotswap.static_rule NOT NULL,
+	action hotswap.rule_action NOT NULL,
+	PRIMARY KEY (tenant_id, environment, rule),
+	FOREIGN KEY (tenant_id, environment) REFERENCES hotswap.environment
+);
+COMMENT ON TABLE hotswap.environment_rule IS 'actions that were set; where there is none, the rule has its usual action';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.environment_rule', '');
