@@ -10,23 +10,46 @@
  * Every table is reached by its key.  Plans are made once and kept, possibly while the tables are
  * still empty, so sequential scans are discouraged for them: a generic plan made then would keep
  * scanning when the tables have grown.
+ *
+ * Between the start of a server with a new library and ALTER EXTENSION hotswap UPDATE, and the other
+ * way round, the library does not know the tables that are there: db_enter() refuses to work then.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "base/db.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+
+/* ---- the extension ---- */
+
+static uint64 changes = 1;    /* of functions, seen so far: each update makes some */
+static uint64 checked_at = 0; /* how many had been seen when the version was found to fit */
+
+/* Raises 0A000. */
+static void
+refuse_missing(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("extension \"hotswap\" is not installed in this database"),
+					errhint("Run CREATE EXTENSION hotswap.")));
+}
 
 /* Returns the owner of the extension; raises 0A000 where the extension is not installed. */
 Oid
@@ -36,13 +59,77 @@ db_owner(void)
 	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("extension \"hotswap\" is not installed in this database"),
-						errhint("Run CREATE EXTENSION hotswap.")));
+		refuse_missing();
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
 	return owner;
 }
+
+/* In a transaction: the version of the extension in this database; NULL or 0A000 if there is none. */
+char *
+db_extension_version(bool missing_ok)
+{
+	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	char *version = NULL;
+	bool isnull;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("hotswap"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		version = TextDatumGetCString(
+			heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel), &isnull));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (version == NULL && !missing_ok)
+		refuse_missing();
+	return version;
+}
+
+/* Is the extension of that version the one that this library speaks?  Says so at elevel if not. */
+bool
+db_version_fits(const char *version, int elevel)
+{
+	if (strcmp(version, HOTSWAP_VERSION) == 0)
+		return true;
+	ereport(
+		elevel,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("extension \"hotswap\" has version %s, but the library has %s", version,
+				HOTSWAP_VERSION),
+		 errhint(
+			 "Run ALTER EXTENSION hotswap UPDATE, or restart the server with the new library.")));
+	return false;
+}
+
+static void
+functions_changed(Datum arg pg_attribute_unused(), int cacheid pg_attribute_unused(),
+				  uint32 hash pg_attribute_unused())
+{
+	changes++;
+}
+
+/* Raises 55000 where the version does not fit; looks only when it may have changed. */
+static void
+require_version(void)
+{
+	static bool watching = false;
+	uint64 before = changes;
+
+	if (checked_at == changes)
+		return;
+	if (!watching)
+		CacheRegisterSyscacheCallback(PROCOID, functions_changed, (Datum) 0);
+	watching = true;
+	(void) db_version_fits(db_extension_version(false), ERROR);
+	checked_at = before;
+}
+
+/* ---- the scope ---- */
 
 static void
 pin(const char *name, const char *value)
@@ -51,12 +138,13 @@ pin(const char *name, const char *value)
 							 false);
 }
 
-/* Becomes the owner, pins settings, connects SPI. */
+/* Becomes the owner, pins settings, connects SPI; raises 55000 where library and tables differ. */
 void
 db_enter(DbScope *scope)
 {
 	Oid owner = db_owner();
 
+	require_version();
 	GetUserIdAndSecContext(&scope->caller, &scope->sec_context);
 	scope->context = CurrentMemoryContext;
 	SetUserIdAndSecContext(owner, scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);

@@ -39,6 +39,8 @@ typedef struct DbScope
 } DbScope;
 
 extern Oid db_owner(void);
+extern char *db_extension_version(bool missing_ok);
+extern bool db_version_fits(const char *version, int elevel);
 extern void db_enter(DbScope *scope);
 extern void db_leave(DbScope *scope);
 extern void db_limit_lock_wait(int ms);

@@ -150,6 +150,22 @@ report(ReturnSetInfo *result, const char *component, const char *status, const c
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* Does the library speak the version of the extension?  If not, the tables had better not be read. */
+static bool
+report_version(ReturnSetInfo *result)
+{
+	const char *version = db_extension_version(false);
+	bool fits = strcmp(version, HOTSWAP_VERSION) == 0;
+
+	report(result, "version", fits ? "ok" : "critical",
+		   fits ?
+			   version :
+			   psprintf("extension %s, library %s: run ALTER EXTENSION hotswap UPDATE, or restart "
+						"the server with the new library",
+						version, HOTSWAP_VERSION));
+	return fits;
+}
+
 static void
 report_processes(ReturnSetInfo *result)
 {
@@ -255,12 +271,16 @@ hotswap_health(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	DbScope scope;
+	bool fits;
 
 	InitMaterializedSRF(fcinfo, 0);
-	db_enter(&scope);
-	if (!may_watch(scope.caller))
-		access_require_everywhere(scope.caller, CAPABILITY_VIEWER, "look at the health of hotswap");
+	if (!may_watch(GetUserId()))
+		access_require_everywhere(GetUserId(), CAPABILITY_VIEWER, "look at the health of hotswap");
+	fits = report_version(result);
 	report_processes(result);
+	if (!fits)
+		return (Datum) 0;
+	db_enter(&scope);
 	report_dispatching(result);
 	report_queue(result);
 	report_approvals(result);

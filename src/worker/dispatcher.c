@@ -8,18 +8,12 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/twophase.h"
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_extension.h"
 #include "commands/async.h"
-#include "commands/extension.h"
 #include "dispatch/batch.h"
 #include "dispatch/pool.h"
 #include "lock/lease.h"
@@ -31,7 +25,6 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -139,28 +132,6 @@ give_up_slot(void)
 
 /* ---- the extension ---- */
 
-static char *
-extension_version(void)
-{
-	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-	char *version = NULL;
-	bool isnull;
-
-	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum("hotswap"));
-	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		version = TextDatumGetCString(
-			heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel), &isnull));
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return version;
-}
-
 /* Is the extension there, in the version that this library speaks? */
 static bool
 extension_fits(void)
@@ -170,15 +141,8 @@ extension_fits(void)
 
 	begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	version = extension_version();
-	fits = version && strcmp(version, HOTSWAP_VERSION) == 0;
-	if (version && !fits)
-		ereport(
-			LOG,
-			(errmsg("extension \"hotswap\" has version %s, but the library has %s", version,
-					HOTSWAP_VERSION),
-			 errhint(
-				 "Run ALTER EXTENSION hotswap UPDATE, or restart the server with the new library.")));
+	version = db_extension_version(true);
+	fits = version && db_version_fits(version, LOG);
 	PopActiveSnapshot();
 	commit();
 	return fits;

@@ -57,7 +57,7 @@ SELECT results_eq(format('SELECT reason, detail, unblocked_by FROM hotswap.expla
 SELECT results_eq(format('SELECT detail, unblocked_by FROM hotswap.explain(%L)', :'second'), $$VALUES ('It is failed: environment "qa" has no nodes.', 'hotswap.retry()')$$, 'and of what can be retried');
 
 -- Everything else in health() and workers.
-SELECT set_eq($$SELECT component, status FROM hotswap.health()$$, $$VALUES ('preload', 'ok'), ('launcher', 'ok'), ('dispatcher', 'ok'), ('executors', 'ok'), ('dispatching', 'ok'), ('queue', 'ok'), ('approvals', 'ok'), ('audit', 'ok')$$, 'all is well');
+SELECT set_eq($$SELECT component, status FROM hotswap.health()$$, $$VALUES ('version', 'ok'), ('preload', 'ok'), ('launcher', 'ok'), ('dispatcher', 'ok'), ('executors', 'ok'), ('dispatching', 'ok'), ('queue', 'ok'), ('approvals', 'ok'), ('audit', 'ok')$$, 'all is well');
 SELECT results_eq($$SELECT kind, role::text COLLATE "default" FROM hotswap.workers WHERE kind = 'launcher' OR database = current_database() ORDER BY kind$$,
 	$$VALUES ('dispatcher', NULL), ('executor', 'hotswap_test_wait' COLLATE "default"), ('launcher', NULL)$$, 'the workers');
 SELECT results_eq($$SELECT backend_type, usename::text COLLATE "default" FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'hotswap%' ORDER BY 1$$,
