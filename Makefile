@@ -46,6 +46,11 @@ else
 # The control file is the only place that states the version.
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
 
+# The folders of src/, in their order: a file includes only headers of its own folder and of those
+# before it (scripts/lint-layers).
+LAYERS = base shm core module environment lock approval deployment tenant pipeline run dispatch \
+	operations worker
+
 MODULE_big = hotswap
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 
