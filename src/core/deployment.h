@@ -9,12 +9,11 @@
 #define HOTSWAP_DEPLOYMENT_H
 
 #include "base/compat.h"
+#include "base/db.h"
 #include "core/audit.h"
 #include "core/machine.h"
 #include "fmgr.h"
 #include "utils/timestamp.h"
-
-#define TIME_NULL DT_NOBEGIN /* a time that is NULL in the table */
 
 typedef struct Deployment
 {
