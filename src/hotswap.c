@@ -29,7 +29,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_init();
-	evict_init();
+	make_way_init();
 	if (!IsBinaryUpgrade)
 		launcher_register();
 }

@@ -9,11 +9,11 @@
  */
 #include "postgres.h"
 
+#include "base/bgworker.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "dispatch/pool.h"
 #include "utils/memutils.h"
-#include "worker/process.h"
 
 #define START_LIMIT_MS 30000
 #define PATIENCE_MS 50 /* for which a task waits behind another one: a few starts of an executor */
@@ -108,7 +108,7 @@ start_executor(int index, uint32 generation)
 
 	if (handles == NULL)
 		handles = palloc0(shared->nexecutors * sizeof(BackgroundWorkerHandle *));
-	process_describe(&worker, "hotswap executor", "hotswap_executor_main");
+	bgworker_describe(&worker, "hotswap executor", "hotswap_executor_main");
 	worker.bgw_main_arg = Int32GetDatum(index);
 	memcpy(worker.bgw_extra, &generation, sizeof(generation));
 	worker.bgw_notify_pid = MyProcPid;

@@ -194,7 +194,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 
 /* Called by _PG_init in the postmaster. */
 void
-evict_init(void)
+make_way_init(void)
 {
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
