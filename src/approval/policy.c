@@ -7,11 +7,14 @@
  */
 #include "postgres.h"
 
+#include "approval/release.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/approval.h"
+#include "core/deployment_save.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"

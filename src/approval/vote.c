@@ -12,17 +12,19 @@
 #include "postgres.h"
 
 #include "approval/delegation.h"
+#include "approval/release.h"
 #include "approval/vote.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
+#include "core/deployment_save.h"
+#include "core/path.h"
 #include "core/steps.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "pipeline/pipeline.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_approve);
@@ -291,7 +293,7 @@ reopen(Ballot *b)
 	approval_apply(&b->d, last, APPROVAL_INVALIDATE, b->person.name,
 				   psprintf("the vote of %s was taken back", b->person.name), NULL);
 	b->approval = approval_open(&b->d, last->environment, last->extra, last->round + 1, &b->policy,
-								pipeline_path(&b->d.tenant, b->d.environment));
+								path_of(&b->d.tenant, b->d.environment));
 }
 
 /* retract_vote(deployment uuid, environment text, comment text, on_behalf_of text): the same */

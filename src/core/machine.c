@@ -11,6 +11,8 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 
 static const char *const deployment_statuses[] = {
 	"scheduled",    "pending_approval", "queued",         "running",   "paused",
@@ -211,6 +213,20 @@ machine_parse(const Machine *machine, const char *status)
 		if (strcmp(machine->statuses[i], status) == 0)
 			return i;
 	elog(ERROR, "unknown %s status \"%s\"", machine->name, status);
+}
+
+/* A status of a machine as a value of the function's result type. */
+Datum
+status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status)
+{
+	return status_value(get_func_rettype(fcinfo->flinfo->fn_oid), machine, status);
+}
+
+/* The same of the enum with this OID. */
+Datum
+status_value(Oid type, const Machine *machine, int status)
+{
+	return OidInputFunctionCall(F_ENUM_IN, unconstify(char *, machine->statuses[status]), type, -1);
 }
 
 /* Has the deployment ended? */

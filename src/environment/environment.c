@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"

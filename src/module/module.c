@@ -16,11 +16,12 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
+#include "core/quota.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "module/script.h"
 #include "module/signing_key.h"
-#include "tenant/quota.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_publish_version);

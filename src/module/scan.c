@@ -18,8 +18,9 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "module/rule_walk.h"
 #include "module/scan.h"
-#include "module/signing_key.h"
+#include "module/signature_check.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 

@@ -15,6 +15,7 @@
 #include "core/access.h"
 #include "core/approval.h"
 #include "core/deployment.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "dispatch/pool.h"
 #include "fmgr.h"

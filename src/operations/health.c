@@ -14,7 +14,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "core/access.h"
-#include "core/tenant.h"
+#include "core/installation.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"

@@ -14,7 +14,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
-#include "core/deployment.h"
+#include "core/deployment_save.h"
 #include "run/record.h"
 #include "utils/builtins.h"
 

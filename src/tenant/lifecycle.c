@@ -18,6 +18,7 @@
 #include "core/access.h"
 #include "core/audit.h"
 #include "core/deployment.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
