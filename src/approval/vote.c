@@ -209,7 +209,7 @@ reject_deployment(Ballot *b)
 	if (machine_allows(&deployment_machine, b->d.status, DEPLOYMENT_REJECT) &&
 		b->d.status != DEPLOYMENT_RUNNING)
 	{
-		plan_cancel_stages(&b->d, message);
+		steps_cancel_stages(&b->d, message);
 		b->d.message = message;
 		deployment_apply(&b->d, DEPLOYMENT_REJECT, message);
 	}
@@ -286,7 +286,7 @@ remove_vote(Ballot *b)
 
 /* Too few votes are left: people have to look at it again. */
 static void
-reopen(Ballot *b)
+vote_reopen(Ballot *b)
 {
 	Approval *last = b->approval;
 
@@ -316,7 +316,7 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	remove_vote(&b);
 	if (b.approval->status == APPROVAL_APPROVED &&
 		approval_count(&b.d, b.approval, &b.policy) < approval_quorum(&b.policy, b.approval))
-		reopen(&b);
+		vote_reopen(&b);
 	deployment_save(&b.d);
 	if (b.approval->status == APPROVAL_PENDING)
 		deployment_due(&b.d, GetCurrentTimestamp());

@@ -369,7 +369,7 @@ is_behind(List *stages, const char *environment)
 void
 approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 {
-	List *stages = d->started_at != TIME_NULL && approvals != NIL ? plan_load_stages(d) : NIL;
+	List *stages = d->started_at != TIME_NULL && approvals != NIL ? steps_load_stages(d) : NIL;
 	ListCell *cell;
 
 	require_on_path(extra, path);

@@ -40,7 +40,7 @@ static DbStatement old_partition = DB_STATEMENT(
 	TIMESTAMPTZOID);
 
 static void
-utility(const char *sql)
+partition_utility(const char *sql)
 {
 	int rc = SPI_execute(sql, false, 0);
 
@@ -62,7 +62,7 @@ make_partition(const char *name, const char *from, const char *until)
 		" FOR EACH STATEMENT EXECUTE FUNCTION hotswap.audit_guard();"
 		"ALTER TABLE hotswap.audit_event ATTACH PARTITION hotswap.%s FOR VALUES FROM ('%s') TO ('%s');",
 		name, name, name, from, until);
-	utility(sql.data);
+	partition_utility(sql.data);
 }
 
 /*
@@ -102,6 +102,6 @@ audit_partition_drop(TimestampTz cutoff, TimestampTz *until)
 	name = db_text(0, 1);
 	*until = db_time(0, 2, 0);
 	db_limit_lock_wait(LOCK_WAIT_MS);
-	utility(psprintf("DROP TABLE hotswap.%s", name));
+	partition_utility(psprintf("DROP TABLE hotswap.%s", name));
 	return true;
 }

@@ -109,7 +109,7 @@ static const Transition task_transitions[] = {
 	{ TASK_RETRY_WAIT, TASK_START, TASK_RUNNING },
 	{ TASK_RETRY_WAIT, TASK_CANCEL, TASK_CANCELLED },
 	{ TASK_RETRY_WAIT, TASK_FAIL, TASK_FAILED },
-	{ TASK_SUCCEEDED, TASK_REVERT, TASK_REVERTING },
+	{ TASK_SUCCEEDED, TASK_BEGIN_REVERT, TASK_REVERTING },
 	{ TASK_REVERTING, TASK_FINISH_REVERT, TASK_REVERTED },
 	{ TASK_REVERTING, TASK_FAIL_REVERT, TASK_SUCCEEDED }
 };
@@ -166,7 +166,7 @@ MACHINE(tenant, TENANT_PROVISIONING, -1);
 PG_FUNCTION_INFO_V1(hotswap_state_diagram);
 
 static const Transition *
-find(const Machine *machine, int from, int event)
+machine_find(const Machine *machine, int from, int event)
 {
 	for (int i = 0; i < machine->ntransitions; i++)
 	{
@@ -181,14 +181,14 @@ find(const Machine *machine, int from, int event)
 bool
 machine_allows(const Machine *machine, int from, int event)
 {
-	return find(machine, from, event) != NULL;
+	return machine_find(machine, from, event) != NULL;
 }
 
 /* Returns the state that an event leads to; raises 55000 when it is not legal. */
 int
 machine_next(const Machine *machine, int from, int event)
 {
-	const Transition *found = find(machine, from, event);
+	const Transition *found = machine_find(machine, from, event);
 	StringInfoData legal;
 
 	if (found)

@@ -92,7 +92,7 @@ typedef enum TaskEvent
 	TASK_GIVE_BACK, /* the attempt does not count: shutdown, or it never began */
 	TASK_SKIP,
 	TASK_CANCEL,
-	TASK_REVERT,
+	TASK_BEGIN_REVERT,
 	TASK_FINISH_REVERT,
 	TASK_FAIL_REVERT
 } TaskEvent;

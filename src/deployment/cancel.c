@@ -26,7 +26,7 @@ deployment_cancel(Deployment *d, char *reason)
 	d->cancel_requested_at = GetCurrentTimestamp();
 	d->cancel_reason = reason;
 	if (deployment_is_final(d->status))
-		plan_cancel_stages(d, NULL);
+		steps_cancel_stages(d, NULL);
 	deployment_save(d);
 	if (!deployment_is_final(d->status))
 		deployment_due(d, d->cancel_requested_at);

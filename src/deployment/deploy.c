@@ -72,7 +72,7 @@ typedef struct Request
 } Request;
 
 static void
-read_request(FunctionCallInfo fcinfo, Request *r)
+deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 {
 	r->module = arg_identifier(fcinfo, 0, "module");
 	r->version = arg_identifier(fcinfo, 1, "version");
@@ -92,7 +92,7 @@ read_request(FunctionCallInfo fcinfo, Request *r)
 
 /* All arguments that matter; metadata in its canonical form. */
 static void
-fingerprint(const Request *r, uint8 *result)
+deploy_fingerprint(const Request *r, uint8 *result)
 {
 	pg_cryptohash_ctx *ctx = digest_begin();
 	ListCell *cell;
@@ -147,7 +147,7 @@ check_references(Request *r)
 }
 
 static void
-insert_request(const Request *r, const AuditActor *actor, const Deployment *d)
+deploy_insert(const Request *r, const AuditActor *actor, const Deployment *d)
 {
 	Datum args[18];
 	bool nulls[18] = { false };
@@ -178,7 +178,7 @@ insert_request(const Request *r, const AuditActor *actor, const Deployment *d)
 
 /* The deployment that a request asks for, in memory. */
 static void
-describe(const Request *r, const AuditActor *actor, Deployment *d)
+deploy_describe(const Request *r, const AuditActor *actor, Deployment *d)
 {
 	bool later = r->run_at != ARG_TIME_NULL && r->run_at > GetCurrentTimestamp();
 
@@ -203,13 +203,13 @@ create_deployment(const Request *r, const AuditActor *actor)
 {
 	Deployment d;
 
-	describe(r, actor, &d);
+	deploy_describe(r, actor, &d);
 	audit_add(d.batch, &d.chain, "request", NULL, deployment_machine.statuses[d.status], NULL,
 			  audit_detail("module", r->module, "version", r->version, "environment",
 						   r->environment, NULL));
 	if (r->is_protected || r->require_approval != NIL)
 		approval_open_path(&d, path_of(&d.tenant, d.environment), r->require_approval, NIL);
-	insert_request(r, actor, &d);
+	deploy_insert(r, actor, &d);
 	deployment_enqueue(&d, d.run_at == TIME_NULL ? GetCurrentTimestamp() : d.run_at);
 	audit_flush(d.batch);
 	wake_deployment(&d.tenant, &d.id, false);
@@ -233,11 +233,11 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	uint8 print[DIGEST_LENGTH];
 	bool is_new = true;
 
-	read_request(fcinfo, &r);
+	deploy_read_request(fcinfo, &r);
 	audit_actor(&actor, r.on_behalf_of);
 	uuid7_generate(&r.id);
 	if (r.key)
-		fingerprint(&r, print);
+		deploy_fingerprint(&r, print);
 	db_enter(&scope);
 	access_require(&r.tenant, scope.caller, CAPABILITY_DEPLOYER, "deploy");
 	if (r.on_behalf_of)

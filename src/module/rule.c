@@ -137,8 +137,8 @@ return_finding(ReturnSetInfo *result, AttInMetadata *columns, const Finding *f,
 
 /* What the rules have to say of a version on its way to an environment. */
 static List *
-lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
-	 ScanPolicy *policy)
+rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
+		  ScanPolicy *policy)
 {
 	uint8 digest[DIGEST_LENGTH];
 	List *path = path_of(tenant, environment);
@@ -180,7 +180,7 @@ hotswap_lint_version(PG_FUNCTION_ARGS)
 	columns = TupleDescGetAttInMetadata(result->setDesc);
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at a version");
-	foreach (cell, lint(&tenant, module, version, environment, &policy))
+	foreach (cell, rule_lint(&tenant, module, version, environment, &policy))
 		return_finding(result, columns, lfirst(cell), &policy);
 	db_leave(&scope);
 	return (Datum) 0;

@@ -162,7 +162,7 @@ scan_findings(const VersionScripts *scripts, const ScanPolicy *policy)
 
 /* Words for the findings with an action, NULL if there is none. */
 static char *
-describe(List *findings, const ScanPolicy *policy, RuleAction action, const Finding **first)
+scan_describe(List *findings, const ScanPolicy *policy, RuleAction action, const Finding **first)
 {
 	StringInfoData words;
 	int count = 0;
@@ -193,12 +193,12 @@ apply_rules(const VersionScripts *scripts, const ScanPolicy *policy)
 {
 	List *findings = scan_findings(scripts, policy);
 	const Finding *first;
-	char *denied = describe(findings, policy, RULE_DENY, &first);
+	char *denied = scan_describe(findings, policy, RULE_DENY, &first);
 
 	if (denied)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_RULE),
 						errmsg("denied: %s. %s", denied, rule_info[first->rule].hint)));
-	return describe(findings, policy, RULE_WARN, &first);
+	return scan_describe(findings, policy, RULE_WARN, &first);
 }
 
 /* ---- the stage ---- */

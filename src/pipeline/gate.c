@@ -22,7 +22,7 @@ static DbStatement protected_query = DB_STATEMENT(
 	UUIDOID, TEXTOID);
 
 static void
-expire(Visit *v, Approval *a)
+gate_expire(Visit *v, Approval *a)
 {
 	approval_apply(&v->d, a, APPROVAL_EXPIRE, NULL,
 				   psprintf("not approved and used by %s", timestamptz_to_str(a->expires_at)),
@@ -44,7 +44,7 @@ gate_enter(Visit *v)
 		Approval *a = lfirst(cell);
 
 		if (a->status == APPROVAL_PENDING && a->expires_at <= now)
-			expire(v, a);
+			gate_expire(v, a);
 	}
 }
 
@@ -101,7 +101,7 @@ wait_for_approval(Visit *v)
 
 /* Why an approval does not let this run any more, or NULL. */
 static const char *
-problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *path)
+gate_problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *path)
 {
 	uint8 digest[DIGEST_LENGTH];
 	int count;
@@ -118,7 +118,7 @@ problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *path)
 }
 
 static void
-reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *path)
+gate_reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *path)
 {
 	Approval *a = approval_open(&v->d, v->stage->environment, last && last->extra,
 								last ? last->round + 1 : 1, policy, path);
@@ -163,17 +163,17 @@ gate_pass(Visit *v)
 	if (!approval_policy_load(&v->d.tenant, v->stage->environment, &policy))
 		elog(ERROR, "environment \"%s\" has disappeared", v->stage->environment);
 	if (a == NULL || !approval_is_live(a))
-		reopen(v, a, &policy, path);
+		gate_reopen(v, a, &policy, path);
 	else if (a->status != APPROVAL_PENDING && a->expires_at <= GetCurrentTimestamp())
 	{
-		expire(v, a);
+		gate_expire(v, a);
 		(void) gate_end_refused(v);
 		return false;
 	}
-	else if ((why = problem(v, a, &policy, path)) != NULL)
+	else if ((why = gate_problem(v, a, &policy, path)) != NULL)
 	{
 		approval_apply(&v->d, a, APPROVAL_INVALIDATE, NULL, why, NULL);
-		reopen(v, a, &policy, path);
+		gate_reopen(v, a, &policy, path);
 	}
 	else if (a->status != APPROVAL_PENDING)
 	{

@@ -176,7 +176,7 @@ advance_running(Visit *v)
 		if (v->stage->status != STAGE_PENDING && v->stage->status != STAGE_WAITING_APPROVAL)
 		{
 			if (v->tasks == NIL)
-				v->tasks = plan_load_tasks(&v->d, v->stage->ordinal);
+				v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
 			stage_tasks_settle_lost(v);
 		}
 		if (cancelling)
@@ -203,7 +203,7 @@ advance_running(Visit *v)
 		}
 		if (v->stage->status == STAGE_RUNNING && !advance_stage(v))
 			break;
-		plan_save_tasks(&v->d, v->tasks);
+		steps_save_tasks(&v->d, v->tasks);
 		v->tasks = NIL;
 	}
 }
@@ -218,12 +218,12 @@ make_stages(Visit *v)
 
 	if (path == NIL)
 		elog(ERROR, "environment \"%s\" has disappeared", v->d.environment);
-	(void) plan_add_stage(&v->stages, STAGE_BUILD, NULL);
-	(void) plan_add_stage(&v->stages, STAGE_SCAN, NULL);
-	(void) plan_add_stage(&v->stages, STAGE_TEST, NULL);
+	(void) steps_add_stage(&v->stages, STAGE_BUILD, NULL);
+	(void) steps_add_stage(&v->stages, STAGE_SCAN, NULL);
+	(void) steps_add_stage(&v->stages, STAGE_TEST, NULL);
 	foreach (cell, path)
-		(void) plan_add_stage(&v->stages, STAGE_DEPLOY, lfirst(cell));
-	(void) plan_add_stage(&v->stages, STAGE_VALIDATE, NULL);
+		(void) steps_add_stage(&v->stages, STAGE_DEPLOY, lfirst(cell));
+	(void) steps_add_stage(&v->stages, STAGE_VALIDATE, NULL);
 }
 
 /*
@@ -243,13 +243,13 @@ reset_stages(Visit *v)
 	reverted = rollback_stage(v);
 	if (reverted && reverted->ordinal < first->ordinal)
 	{
-		List *tasks = plan_load_tasks(&v->d, reverted->ordinal);
+		List *tasks = steps_load_tasks(&v->d, reverted->ordinal);
 
 		foreach (cell, tasks)
 			if (((Task *) lfirst(cell))->status == TASK_REVERTED)
 				first = reverted;
 	}
-	plan_forget_tasks(&v->d, first->ordinal);
+	steps_forget_tasks(&v->d, first->ordinal);
 	foreach (cell, v->stages)
 	{
 		Stage *stage = lfirst(cell);
@@ -257,7 +257,7 @@ reset_stages(Visit *v)
 		if (stage->ordinal >= first->ordinal && stage->status != STAGE_PENDING)
 			stage_apply(stage, STAGE_RESET, NULL);
 	}
-	plan_save_stages(&v->d, v->stages);
+	steps_save_stages(&v->d, v->stages);
 }
 
 static void
@@ -265,7 +265,7 @@ start_deployment(Visit *v)
 {
 	deployment_apply(&v->d, DEPLOYMENT_START, NULL);
 	v->d.sqlstate = v->d.message = NULL;
-	v->stages = plan_load_stages(&v->d);
+	v->stages = steps_load_stages(&v->d);
 	if (v->stages == NIL)
 	{
 		make_stages(v);
@@ -286,7 +286,7 @@ advance_waiting(Visit *v)
 	bool expires = d->start_by != TIME_NULL && d->started_at == TIME_NULL;
 
 	if ((d->gated || v->request->leaving) && d->started_at != TIME_NULL)
-		v->stages = plan_load_stages(d);
+		v->stages = steps_load_stages(d);
 	if (gate_end_refused(v))
 		return;
 	if (v->request->leaving)
@@ -318,12 +318,12 @@ advance_waiting(Visit *v)
 /* ---- the visit ---- */
 
 static void
-save(Visit *v)
+pipeline_save(Visit *v)
 {
 	Deployment *d = &v->d;
 
-	plan_save_stages(d, v->stages);
-	plan_save_tasks(d, v->tasks);
+	steps_save_stages(d, v->stages);
+	steps_save_tasks(d, v->tasks);
 	v->result->next_due = Min(v->result->next_due, gate_next_expiry(v));
 	if (d->chain.seq != v->result->loaded_seq)
 	{
@@ -340,7 +340,7 @@ save(Visit *v)
 }
 
 static bool
-enter(Visit *v, VisitRequest *request, VisitResult *result)
+pipeline_enter(Visit *v, VisitRequest *request, VisitResult *result)
 {
 	memset(v, 0, sizeof(*v));
 	v->request = request;
@@ -374,21 +374,21 @@ pipeline_visit(VisitRequest *request, VisitResult *result)
 	Visit v;
 
 	db_enter(&scope);
-	if (enter(&v, request, result))
+	if (pipeline_enter(&v, request, result))
 	{
 		gate_enter(&v);
 		if (v.d.status == DEPLOYMENT_SCHEDULED || v.d.status == DEPLOYMENT_QUEUED ||
 			v.d.status == DEPLOYMENT_PENDING_APPROVAL)
 			advance_waiting(&v);
 		else
-			v.stages = plan_load_stages(&v.d);
+			v.stages = steps_load_stages(&v.d);
 		if (v.d.status == DEPLOYMENT_PAUSED && !request->suspended)
 			resume_deployment(&v);
 		if (v.d.status == DEPLOYMENT_RUNNING)
 			advance_running(&v);
 		if (v.d.status == DEPLOYMENT_ROLLING_BACK)
 			rollback_advance(&v);
-		save(&v);
+		pipeline_save(&v);
 	}
 	db_leave(&scope);
 }
@@ -396,14 +396,14 @@ pipeline_visit(VisitRequest *request, VisitResult *result)
 static void
 fail_running(Visit *v, ErrorData *error)
 {
-	v->stages = plan_load_stages(&v->d);
+	v->stages = steps_load_stages(&v->d);
 	v->stage = current_stage(v);
 	if (v->stage == NULL)
 	{
 		deployment_apply(&v->d, DEPLOYMENT_FAIL, error->message);
 		return;
 	}
-	v->tasks = plan_load_tasks(&v->d, v->stage->ordinal);
+	v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
 	if (v->stage->status == STAGE_PENDING)
 		stage_apply(v->stage, STAGE_START, NULL);
 	stage_tasks_cancel_unfinished(v->tasks);
@@ -423,7 +423,7 @@ pipeline_fail(const AuditActor *actor, VisitResult *result, ErrorData *error)
 	Visit v;
 
 	db_enter(&scope);
-	if (enter(&v, &request, result))
+	if (pipeline_enter(&v, &request, result))
 	{
 		if (v.d.status == DEPLOYMENT_PAUSED)
 			resume_deployment(&v);
@@ -435,7 +435,7 @@ pipeline_fail(const AuditActor *actor, VisitResult *result, ErrorData *error)
 			deployment_apply(&v.d, DEPLOYMENT_FAIL_ROLLBACK, error->message);
 		else
 			deployment_apply(&v.d, DEPLOYMENT_FAIL, error->message);
-		save(&v);
+		pipeline_save(&v);
 	}
 	db_leave(&scope);
 }

@@ -49,7 +49,7 @@ rollback_stage(Visit *v)
 
 /* Adds a revert for every swap of the stage that succeeded; false if there is none. */
 static bool
-plan_reverts(List **tasks, const Stage *stage)
+rollback_add_reverts(List **tasks, const Stage *stage)
 {
 	int planned = list_length(*tasks);
 	bool any = false;
@@ -57,16 +57,16 @@ plan_reverts(List **tasks, const Stage *stage)
 	for (int i = 0; i < planned; i++)
 	{
 		Task *swap = list_nth(*tasks, i);
-		Task *undo;
+		Task *revert;
 
 		if (swap->kind != TASK_SWAP || swap->status != TASK_SUCCEEDED)
 			continue;
-		task_apply(swap, TASK_REVERT);
-		undo = plan_add_task(tasks, stage, TASK_UNDO);
-		undo->reverts = swap->ordinal;
-		undo->has_node = true;
-		undo->node = swap->node;
-		undo->previous_version = swap->previous_version;
+		task_apply(swap, TASK_BEGIN_REVERT);
+		revert = steps_add_task(tasks, stage, TASK_REVERT);
+		revert->reverts = swap->ordinal;
+		revert->has_node = true;
+		revert->node = swap->node;
+		revert->previous_version = swap->previous_version;
 		any = true;
 	}
 	return any;
@@ -84,8 +84,8 @@ rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 
 	if (stage && environment_reverts(v, stage->environment))
 	{
-		tasks = stage == v->stage ? v->tasks : plan_load_tasks(&v->d, stage->ordinal);
-		if (plan_reverts(&tasks, stage))
+		tasks = stage == v->stage ? v->tasks : steps_load_tasks(&v->d, stage->ordinal);
+		if (rollback_add_reverts(&tasks, stage))
 		{
 			visit_finish(v, DEPLOYMENT_ROLL_BACK, reason);
 			v->tasks = tasks;
@@ -131,7 +131,7 @@ settle_failed_reverts(Visit *v)
 	{
 		Task *task = lfirst(cell);
 
-		if (task->kind == TASK_UNDO && task->status == TASK_FAILED)
+		if (task->kind == TASK_REVERT && task->status == TASK_FAILED)
 			failed = task;
 		if (task->status != TASK_REVERTING)
 			continue;
@@ -148,7 +148,7 @@ resume_rollback(Visit *v, Stage *stage)
 	Tally t = stage_tasks_tally(v, true);
 
 	if (t.unfinished + t.running == 0)
-		(void) plan_reverts(&v->tasks, stage);
+		(void) rollback_add_reverts(&v->tasks, stage);
 }
 
 void
@@ -162,7 +162,7 @@ rollback_advance(Visit *v)
 	if (stage == NULL)
 		elog(ERROR, "there is no stage to roll back");
 	if (v->tasks == NIL)
-		v->tasks = plan_load_tasks(&v->d, stage->ordinal);
+		v->tasks = steps_load_tasks(&v->d, stage->ordinal);
 	resume_rollback(v, stage);
 	stage_tasks_settle_lost(v);
 	t = stage_tasks_tally(v, true);

@@ -73,7 +73,7 @@ add_hooks(Visit *v)
 	uint64 n = db_run(&hooks_query, args, NULL);
 
 	for (uint64 i = 0; i < n; i++)
-		plan_add_task(&v->tasks, v->stage, TASK_HOOK)->hook = db_text(i, 1);
+		steps_add_task(&v->tasks, v->stage, TASK_HOOK)->hook = db_text(i, 1);
 	return (int) n;
 }
 
@@ -114,7 +114,7 @@ start_deploy(Visit *v)
 	}
 	for (uint64 i = 0; i < n; i++)
 	{
-		Task *task = plan_add_task(&v->tasks, v->stage, TASK_SWAP);
+		Task *task = steps_add_task(&v->tasks, v->stage, TASK_SWAP);
 
 		task->has_node = true;
 		task->node = db_uuid(i, 1);
@@ -146,7 +146,7 @@ start_validate(Visit *v)
 	n = has_verify ? query_nodes(v, v->d.environment) : 0;
 	for (uint64 i = 0; i < n; i++)
 	{
-		Task *task = plan_add_task(&v->tasks, v->stage, TASK_VERIFY);
+		Task *task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 
 		task->has_node = true;
 		task->node = db_uuid(i, 1);

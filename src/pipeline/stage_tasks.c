@@ -134,7 +134,7 @@ stage_tasks_tally(Visit *v, bool reverts)
 		bool open = false;
 		bool begun = task->status != TASK_PENDING;
 
-		if ((task->kind == TASK_UNDO) != reverts)
+		if ((task->kind == TASK_REVERT) != reverts)
 			continue;
 		switch (settled_status(v, task))
 		{
@@ -193,7 +193,7 @@ stage_tasks_start_due(Visit *v, bool reverts, int wave)
 	{
 		Task *task = lfirst(cell);
 
-		if ((task->kind == TASK_UNDO) != reverts || task->wave != wave)
+		if ((task->kind == TASK_REVERT) != reverts || task->wave != wave)
 			continue;
 		if (task->status == TASK_PENDING)
 			task_apply(task, TASK_ADMIT);

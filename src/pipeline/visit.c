@@ -24,8 +24,8 @@ visit_report(Visit *v, List **list, const void *data, size_t size)
 void
 visit_finish(Visit *v, DeploymentEvent event, const char *reason)
 {
-	plan_save_tasks(&v->d, v->tasks);
-	plan_save_stages(&v->d, v->stages);
+	steps_save_tasks(&v->d, v->tasks);
+	steps_save_stages(&v->d, v->stages);
 	deployment_apply(&v->d, event, reason);
 }
 
