@@ -24,6 +24,7 @@
 #include "lock/lock_tags.h"
 #include "pipeline/pipeline.h"
 #include "run/task.h"
+#include "shm/shmem.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -35,7 +36,6 @@
 #define RETRY_DOUBLINGS 6
 #define NO_WORKER_RETRY_MS 2000
 #define FOREGROUND_CAPACITY 8 /* tasks in hand of CALL work() */
-#define LOAD_LIMIT 512        /* announced deployments that are looked up at once */
 
 static const DispatchMode *mode;
 static MemoryContext batch_context = NULL;
@@ -141,19 +141,18 @@ dispatch_load(void)
 	return state;
 }
 
-/* Deployments that a committed transaction changed (RingEntry). */
+/* Deployments that a committed transaction changed, RING_BATCH at most. */
 void
-dispatch_announced(const void *entries, int count)
+dispatch_announced(const RingEntry *entries, int count)
 {
-	const RingEntry *ring = entries;
-	Datum tenants[LOAD_LIMIT];
-	Datum ids[LOAD_LIMIT];
+	Datum tenants[RING_BATCH];
+	Datum ids[RING_BATCH];
 	int unknown = 0;
 
-	Assert(count <= LOAD_LIMIT);
+	Assert(count <= RING_BATCH);
 	for (int i = 0; i < count; i++)
 	{
-		DueItem *item = dueset_find(&ring[i].deployment);
+		DueItem *item = dueset_find(&entries[i].deployment);
 
 		/* one that stood in no lane may have come to need some */
 		if (item && item->nlinks == 0)
@@ -165,8 +164,8 @@ dispatch_announced(const void *entries, int count)
 			dueset_touch(item);
 		else
 		{
-			tenants[unknown] = UUIDPGetDatum(&ring[i].tenant);
-			ids[unknown++] = UUIDPGetDatum(&ring[i].deployment);
+			tenants[unknown] = UUIDPGetDatum(&entries[i].tenant);
+			ids[unknown++] = UUIDPGetDatum(&entries[i].deployment);
 		}
 	}
 	if (unknown == 0)
@@ -195,7 +194,7 @@ key_in(List *keys, const TaskKey *key)
 static bool
 in_flight(const TaskKey *key)
 {
-	return key_in(unplaced, key) || (shared && pool_has(key));
+	return key_in(unplaced, key) || executors_have(key);
 }
 
 static bool
@@ -243,14 +242,11 @@ dispatch_reap(bool leaving)
 static int
 capacity(void)
 {
-	int executors;
-
 	if (!mode->background)
 		return FOREGROUND_CAPACITY;
 	if (GetCurrentTimestamp() < no_worker_until)
 		return 0;
-	return Max(0,
-			   hotswap_max_executors * QUEUE_DEPTH - pool_load(&executors) - list_length(unplaced));
+	return Max(0, hotswap_max_executors * QUEUE_DEPTH - pool_tasks() - list_length(unplaced));
 }
 
 static void

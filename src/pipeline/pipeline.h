@@ -7,7 +7,7 @@
 
 #include "core/audit.h"
 #include "nodes/pg_list.h"
-#include "shm/shmem.h"
+#include "shm/executors.h"
 
 /* A task whose start is part of the visit's transaction. */
 typedef struct StartedTask
