@@ -11,11 +11,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/subxact.h"
 #include "core/deployment.h"
 #include "dispatch/batch.h"
 #include "dispatch/due_set.h"
@@ -29,7 +29,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #define LOCKED_RETRY_MS 20   /* a row that somebody else has; doubles */
 #define FAILED_RETRY_MS 1000 /* a visit whose failure could not be recorded */
@@ -431,6 +430,25 @@ pick(int free_capacity, bool *admit)
 	return item;
 }
 
+/* A visit, or the record that it has failed. */
+typedef struct Attempt
+{
+	VisitContext *context;
+	Visit *visit;
+	ErrorData *failed; /* with which error, or NULL */
+} Attempt;
+
+static void
+attempt(void *arg)
+{
+	Attempt *a = arg;
+
+	if (a->failed)
+		pipeline_fail(a->context->actor, a->visit, a->failed);
+	else
+		pipeline_visit(a->context, a->visit);
+}
+
 /*
  * Visits a deployment in a subtransaction, or (failed) records that its visit has failed; returns the
  * error, or NULL.
@@ -438,30 +456,9 @@ pick(int free_capacity, bool *admit)
 static ErrorData *
 try_visit(VisitContext *context, Visit *v, ErrorData *failed)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	Attempt a = { context, v, failed };
+	ErrorData *error = subxact_run(attempt, &a);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old);
-	PG_TRY();
-	{
-		if (failed)
-			pipeline_fail(context->actor, v, failed);
-		else
-			pipeline_visit(context, v);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
 	/* nor is it the deployment's fault when the extension is being dropped */
 	if (error &&
 		(backoff_is_outside(error->sqlerrcode) || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||

@@ -7,16 +7,15 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "pipeline/gate.h"
 #include "pipeline/strategy.h"
 #include "pipeline/visit.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy,"
@@ -157,8 +156,10 @@ start_validate(Walk *w)
 }
 
 static void
-begin_stage(Walk *w)
+begin_stage(void *arg)
 {
+	Walk *w = arg;
+
 	switch (w->stage->kind)
 	{
 		case STAGE_BUILD:
@@ -183,29 +184,11 @@ begin_stage(Walk *w)
 ErrorData *
 stage_start(Walk *w)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	ErrorData *error;
 
 	w->tasks = NIL;
 	stage_apply(w->stage, STAGE_START, NULL);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		begin_stage(w);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	error = subxact_run(begin_stage, w);
 	if (error && backoff_is_outside(error->sqlerrcode))
 		ReThrowError(error);
 	return error;
