@@ -43,7 +43,7 @@ static DbStatement insert_version = DB_STATEMENT(
 	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID);
 
 /* A version as it was given. */
-typedef struct Version
+typedef struct NewVersion
 {
 	pg_uuid_t tenant;
 	char *module;
@@ -51,7 +51,7 @@ typedef struct Version
 	NullableDatum scripts[3]; /* text: deploy, verify, revert */
 	uint8 digest[DIGEST_LENGTH];
 	GivenSignature signature;
-} Version;
+} NewVersion;
 
 /* Fetches one script, checks it, and keeps the argument itself to be stored. */
 static char *
@@ -67,7 +67,7 @@ module_read_script(FunctionCallInfo fcinfo, int n, const char *word, bool requir
 }
 
 static void
-module_read_version(FunctionCallInfo fcinfo, Version *v)
+module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
 	char *deploy;
 	char *verify;
@@ -88,7 +88,7 @@ module_read_version(FunctionCallInfo fcinfo, Version *v)
 
 /* Is the version there already?  Raises 23505 if it is, with other content. */
 static bool
-already_published(const Version *v)
+already_published(const NewVersion *v)
 {
 	Datum args[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module),
 					 CStringGetTextDatum(v->version) };
@@ -112,7 +112,7 @@ already_published(const Version *v)
 
 /* Stores the version; false if another session did before. */
 static bool
-module_insert(const Version *v, const AuditActor *actor)
+module_insert(const NewVersion *v, const AuditActor *actor)
 {
 	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
 	bool nulls[8] = { false };
@@ -135,7 +135,7 @@ module_insert(const Version *v, const AuditActor *actor)
 
 /* Stores the version, its signature, and their audit events, unless the same is already there. */
 static void
-module_publish(const Version *v)
+module_publish(const NewVersion *v)
 {
 	SignedVersion signed_version = { &v->tenant, v->module, v->version, v->digest };
 	AuditActor actor;
@@ -173,7 +173,7 @@ module_publish(const Version *v)
 Datum
 hotswap_publish_version(PG_FUNCTION_ARGS)
 {
-	Version version;
+	NewVersion version;
 
 	module_read_version(fcinfo, &version);
 	module_publish(&version);

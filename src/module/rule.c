@@ -140,21 +140,20 @@ static List *
 rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
 		  ScanPolicy *policy)
 {
-	uint8 digest[DIGEST_LENGTH];
 	List *path = path_of(tenant, environment);
-	VersionScripts *scripts;
+	Version *v;
 
 	if (path == NIL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", environment)));
-	scripts = scan_read(tenant, module, version);
-	if (scripts == NULL)
+	v = version_read(tenant, module, version);
+	if (v == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such version: \"%s\" of module \"%s\"", version, module),
 						errhint("Versions are made by hotswap.publish_version().")));
-	scan_digest(scripts, module, version, digest);
+	version_require_intact(v);
 	scan_policy_load(tenant, path, policy);
-	return scan_findings(scripts, policy);
+	return scan_findings(v, policy);
 }
 
 /*

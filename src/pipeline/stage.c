@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
+#include "module/scan.h"
 #include "pipeline/stage.h"
 #include "pipeline/strategy.h"
 #include "utils/builtins.h"
@@ -33,26 +34,24 @@ static DbStatement hooks_query = DB_STATEMENT(
 	" ORDER BY module, function",
 	UUIDOID, TEXTOID, TEXTOID);
 
-/* The scripts, which are read once in a visit. */
-static VersionScripts *
-scripts_of(Visit *v)
+/* The version, which is read once in a visit. */
+static Version *
+version_of(Visit *v)
 {
-	if (v->scripts == NULL)
-		v->scripts = scan_read(&v->d.tenant, v->d.module, v->d.version);
-	if (v->scripts == NULL)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->d.version, v->d.module);
-	return v->scripts;
+	if (v->version == NULL)
+		v->version = version_read_existing(&v->d.tenant, v->d.module, v->d.version);
+	return v->version;
 }
 
 /* build: does every script parse on this server? */
 static void
 start_build(Visit *v)
 {
-	VersionScripts *scripts = scripts_of(v);
+	char **scripts = version_of(v)->scripts;
 
 	for (int i = 0; i < SCRIPT_COUNT; i++)
-		if (scripts->sql[i])
-			script_check(script_labels[i], scripts->sql[i]);
+		if (scripts[i])
+			script_check(script_labels[i], scripts[i]);
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
@@ -60,7 +59,7 @@ start_build(Visit *v)
 static void
 start_scan(Visit *v)
 {
-	stage_apply(v->stage, STAGE_SUCCEED, scan_version(&v->d, scripts_of(v), visit_path(v)));
+	stage_apply(v->stage, STAGE_SUCCEED, scan_version(&v->d.tenant, version_of(v), visit_path(v)));
 }
 
 static int
@@ -132,7 +131,7 @@ start_deploy(Visit *v)
 		stage_apply(v->stage, STAGE_SKIP,
 					psprintf("every node already runs version \"%s\"", v->d.version));
 	else if (requires_signature)
-		scan_signature(&v->d, scripts_of(v), v->stage->environment);
+		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
 }
 
 /* validate: the verify script on every node of the target, and the user's hooks */
@@ -140,7 +139,7 @@ static void
 start_validate(Visit *v)
 {
 	uint64 n;
-	bool has_verify = scripts_of(v)->sql[SCRIPT_VERIFY] != NULL;
+	bool has_verify = version_of(v)->scripts[SCRIPT_VERIFY] != NULL;
 
 	n = has_verify ? query_nodes(v, v->d.environment) : 0;
 	for (uint64 i = 0; i < n; i++)

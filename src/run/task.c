@@ -26,7 +26,7 @@
 #include "environment/task_role.h"
 #include "lock/lock_tags.h"
 #include "mb/pg_wchar.h"
-#include "module/script.h"
+#include "module/version.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_node.h"
 #include "pgstat.h"
@@ -52,11 +52,6 @@ static DbStatement load_task = DB_STATEMENT(
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
 	UUIDOID, UUIDOID, INT2OID, INT4OID);
-
-static DbStatement load_version =
-	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql, digest FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
-				 UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement load_node =
 	DB_STATEMENT("SELECT name, schema FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
@@ -85,25 +80,6 @@ kind_of(const char *name)
 }
 
 static void
-copy_digest(uint8 *to, uint64 row, int column)
-{
-	bool isnull;
-	bytea *digest = DatumGetByteaPP(db_datum(row, column, &isnull));
-
-	memcpy(to, VARDATA_ANY(digest), DIGEST_LENGTH);
-}
-
-static void
-read_version(const Job *job, const char *version)
-{
-	Datum args[] = { UUIDPGetDatum(&job->key.tenant), CStringGetTextDatum(job->module),
-					 CStringGetTextDatum(version) };
-
-	if (db_run(&load_version, args, NULL) != 1)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", version, job->module);
-}
-
-static void
 read_node(Job *job)
 {
 	Datum args[] = { UUIDPGetDatum(&job->key.tenant), UUIDPGetDatum(&job->node) };
@@ -117,6 +93,7 @@ static bool
 read_job(Job *job, MemoryContext context)
 {
 	Datum args[4];
+	Version *version;
 
 	job_args(job, args);
 	if (db_run(&load_task, args, NULL) == 0)
@@ -132,25 +109,24 @@ read_job(Job *job, MemoryContext context)
 	job->previous_version = db_text(0, 6);
 	job->module = db_text(0, 7);
 	job->version = db_text(0, 8);
-	read_version(job, job->version);
-	MemoryContextSwitchTo(context);
-	job->deploy = db_text(0, 1);
-	job->verify = db_text(0, 2);
-	job->revert = db_text(0, 3);
-	copy_digest(job->digest, 0, 4);
-	if (job->kind == TASK_REVERT && job->previous_version)
-	{
-		read_version(job, job->previous_version);
-		MemoryContextSwitchTo(context);
-		job->previous_deploy = db_text(0, 1);
-		copy_digest(job->previous_digest, 0, 4);
-	}
 	if (job->has_node)
 	{
 		read_node(job);
 		MemoryContextSwitchTo(context);
 		job->node_name = db_text(0, 1);
 		job->schema = db_text(0, 2);
+	}
+	version = version_read_existing(&job->key.tenant, job->module, job->version);
+	version_require_intact(version);
+	job->deploy = version->scripts[SCRIPT_DEPLOY];
+	job->verify = version->scripts[SCRIPT_VERIFY];
+	job->revert = version->scripts[SCRIPT_REVERT];
+	memcpy(job->digest, version->digest, DIGEST_LENGTH);
+	if (job->kind == TASK_REVERT && job->previous_version)
+	{
+		version = version_read_existing(&job->key.tenant, job->module, job->previous_version);
+		job->previous_deploy = version->scripts[SCRIPT_DEPLOY];
+		memcpy(job->previous_digest, version->digest, DIGEST_LENGTH);
 	}
 	return true;
 }
@@ -160,23 +136,12 @@ static bool
 load(Job *job)
 {
 	DbScope scope;
-	uint8 digest[DIGEST_LENGTH];
 	bool found;
 
 	db_enter(&scope);
 	found = read_job(job, scope.context);
 	db_leave(&scope);
-	if (!found)
-		return false;
-	digest_scripts(job->deploy, job->verify, job->revert, digest);
-	if (memcmp(digest, job->digest, DIGEST_LENGTH) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg(
-				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
-				 job->version, job->module)));
-	return true;
+	return found;
 }
 
 /* ---- scripts ---- */
