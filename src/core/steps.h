@@ -7,7 +7,7 @@
 
 #include "core/deployment.h"
 #include "nodes/pg_list.h"
-#include "shm/shmem.h"
+#include "shm/executors.h"
 
 typedef enum StageKind
 {

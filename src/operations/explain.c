@@ -17,10 +17,10 @@
 #include "core/deployment.h"
 #include "core/installation.h"
 #include "core/tenant.h"
-#include "dispatch/pool.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -139,12 +139,7 @@ explain_dispatching(Explanation *e)
 static void
 explain_workers(Explanation *e)
 {
-	DatabaseSlot *slot = shmem_my_database();
-	bool none = slot && slot->no_workers;
-
-	if (slot)
-		LWLockRelease(slot->lock);
-	if (none)
+	if (shmem_no_workers())
 		explain_add(e, "no worker slot is free", "An executor could not be started.",
 					"the end of another background worker, or a larger max_worker_processes");
 }
@@ -216,48 +211,18 @@ explain_tenant(Explanation *e)
 static void
 explain_turn(Explanation *e)
 {
-	int busy = 0;
-
 	if (e->rows > 0 || shared == NULL)
 		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (slot->database == MyDatabaseId && slot->state == EXECUTOR_BUSY)
-			busy++;
-	}
-	LWLockRelease(shared->lock);
 	explain_add(e, "it waits for its turn",
-				psprintf("%d of at most %d executors are busy.", busy, hotswap_max_executors),
+				psprintf("%d of at most %d executors are busy.", executors_busy(),
+						 hotswap_max_executors),
 				"an executor that has finished its task");
-}
-
-/* The process that runs a task, 0 if none does. */
-static int
-runner_of(const TaskKey *key)
-{
-	int pid = 0;
-
-	if (shared == NULL)
-		return 0;
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (slot->state == EXECUTOR_BUSY && slot->running && task_key_equal(&slot->queue[0], key))
-			pid = slot->pid;
-	}
-	LWLockRelease(shared->lock);
-	return pid;
 }
 
 static void
 explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampTz since)
 {
-	int pid = runner_of(key);
+	int pid = executor_of(key);
 	Datum args[] = { Int32GetDatum(pid) };
 
 	if (pid == 0)

@@ -18,6 +18,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -81,36 +82,24 @@ add_worker(ReturnSetInfo *result, const char *kind, int pid, Oid database, Oid r
 static void
 list_dispatchers(ReturnSetInfo *result)
 {
-	for (int i = 0; i < MAX_DATABASES; i++)
-	{
-		DatabaseSlot *slot = &shared->databases[i];
-		Oid database;
-		int pid;
-		TimestampTz since;
+	DispatcherInfo list[MAX_DATABASES];
+	int count = shmem_dispatchers(list);
 
-		LWLockAcquire(slot->lock, LW_SHARED);
-		database = slot->database;
-		pid = slot->dispatcher_pid;
-		since = slot->started_at;
-		LWLockRelease(slot->lock);
-		if (OidIsValid(database) && pid != 0)
-			add_worker(result, "dispatcher", pid, database, InvalidOid, "running", NULL, since);
-	}
+	for (int i = 0; i < count; i++)
+		add_worker(result, "dispatcher", list[i].pid, list[i].database, InvalidOid, "running", NULL,
+				   list[i].since);
 }
 
 static void
 list_executors(ReturnSetInfo *result)
 {
-	ExecutorSlot *copy = palloc(shared->nexecutors * sizeof(ExecutorSlot));
+	int count;
+	ExecutorSlot *list = executors_list(&count);
 
-	LWLockAcquire(shared->lock, LW_SHARED);
-	memcpy(copy, shmem_executors(), shared->nexecutors * sizeof(ExecutorSlot));
-	LWLockRelease(shared->lock);
-	for (int i = 0; i < shared->nexecutors; i++)
-		if (copy[i].state != EXECUTOR_FREE && copy[i].state != EXECUTOR_DEAD)
-			add_worker(result, "executor", copy[i].pid, copy[i].database, copy[i].role,
-					   executor_states[copy[i].state],
-					   copy[i].queued > 0 ? &copy[i].queue[0].deployment : NULL, copy[i].since);
+	for (int i = 0; i < count; i++)
+		add_worker(result, "executor", list[i].pid, list[i].database, list[i].role,
+				   executor_states[list[i].state],
+				   list[i].queued > 0 ? &list[i].queue[0].deployment : NULL, list[i].since);
 }
 
 /* May a role see what works for all tenants?  As with the server's own statistics, members of pg_monitor may. */
@@ -154,7 +143,6 @@ static void
 report_processes(ReturnSetInfo *result)
 {
 	int pid = shmem_dispatcher_pid();
-	DatabaseSlot *slot;
 	bool none;
 
 	if (shared == NULL)
@@ -177,10 +165,7 @@ report_processes(ReturnSetInfo *result)
 	health_report(result, "dispatcher", pid ? "ok" : "critical",
 				  pid ? psprintf("process %d", pid) :
 						"not running in this database: see the server log");
-	slot = shmem_my_database();
-	none = slot && slot->no_workers;
-	if (slot)
-		LWLockRelease(slot->lock);
+	none = shmem_no_workers();
 	health_report(result, "executors", none ? "critical" : "ok",
 				  none ? "no worker slot is free: increase max_worker_processes" :
 						 psprintf("at most %d", hotswap_max_executors));

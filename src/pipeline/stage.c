@@ -7,15 +7,14 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "pipeline/stage.h"
 #include "pipeline/strategy.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy,"
@@ -156,8 +155,10 @@ start_validate(Visit *v)
 }
 
 static void
-begin_stage(Visit *v)
+begin_stage(void *arg)
 {
+	Visit *v = arg;
+
 	switch (v->stage->kind)
 	{
 		case STAGE_BUILD:
@@ -182,29 +183,11 @@ begin_stage(Visit *v)
 ErrorData *
 stage_start(Visit *v)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	ErrorData *error;
 
 	v->tasks = NIL;
 	stage_apply(v->stage, STAGE_START, NULL);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		begin_stage(v);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	error = subxact_run(begin_stage, v);
 	if (error && backoff_is_outside(error->sqlerrcode))
 		ReThrowError(error);
 	return error;

@@ -11,7 +11,7 @@
 #include "core/steps.h"
 #include "module/scan.h"
 #include "nodes/pg_list.h"
-#include "shm/shmem.h"
+#include "shm/executors.h"
 
 /* A task whose start is part of the visit's transaction. */
 typedef struct StartedTask

@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
@@ -509,18 +510,15 @@ run(Job *job)
 	(void) LockRelease(&task_lock, ExclusiveLock, true);
 }
 
-static void
-keep_failure(Job *job, Failure *failure)
+static Failure
+failure_of(const Job *job, const ErrorData *error)
 {
-	ErrorData *error = CopyErrorData();
-
-	failure->sqlerrcode = error->sqlerrcode;
-	failure->message = error->message;
-	failure->detail = error->detail;
-	failure->hint = error->hint;
-	failure->context = error->context;
-	failure->position = find_position(job, error);
-	FlushErrorState();
+	return (Failure){ .sqlerrcode = error->sqlerrcode,
+					  .message = error->message,
+					  .detail = error->detail,
+					  .hint = error->hint,
+					  .context = error->context,
+					  .position = find_position(job, error) };
 }
 
 static void
@@ -619,7 +617,8 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 	{
 		MemoryContextSwitchTo(context);
 		error_context_stack = outer;
-		keep_failure(job, &failure);
+		failure = failure_of(job, CopyErrorData());
+		FlushErrorState();
 		recover();
 		failed = true;
 	}
@@ -642,6 +641,38 @@ session_was_cancelled(int sqlerrcode, bool limited)
 		   (limited || GetCurrentTimestamp() < get_timeout_finish_time(STATEMENT_TIMEOUT));
 }
 
+/* A task that runs in the session of CALL work(). */
+typedef struct SessionTask
+{
+	Job *job;
+	MemoryContext context; /* of the caller */
+	Failure failure;
+	bool limited;   /* the session has a time limit of its own */
+	bool cancelled; /* it is to stop */
+} SessionTask;
+
+static void
+run_in_session(void *arg)
+{
+	SessionTask *t = arg;
+
+	PG_TRY();
+	{
+		if (load(t->job))
+			run(t->job);
+	}
+	PG_CATCH();
+	{
+		disarm_limit(!t->limited);
+		t->cancelled = session_was_cancelled(geterrcode(), t->limited);
+		/* now, since the statement that failed goes with the subtransaction */
+		MemoryContextSwitchTo(t->context);
+		t->failure = failure_of(t->job, CopyErrorData());
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 /*
  * The same in the session of CALL work(): the scripts and their record are a subtransaction, and a
  * failure is recorded by the surrounding transaction.  False if the session is to stop after that.
@@ -649,38 +680,17 @@ session_was_cancelled(int sqlerrcode, bool limited)
 bool
 task_run_in_session(const TaskKey *key)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	Failure failure = { 0 };
 	Job *job = palloc0(sizeof(Job));
-	bool limited = get_timeout_active(STATEMENT_TIMEOUT);
-	volatile bool failed = false;
-	volatile bool cancelled = false;
+	SessionTask t = { .job = job,
+					  .context = CurrentMemoryContext,
+					  .limited = get_timeout_active(STATEMENT_TIMEOUT) };
+	ErrorData *error;
 
 	job->key = *key;
 	job->role = GetSessionUserId();
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		if (load(job))
-			run(job);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		disarm_limit(!limited);
-		keep_failure(job, &failure);
-		cancelled = session_was_cancelled(failure.sqlerrcode, limited);
-		RollbackAndReleaseCurrentSubTransaction();
-		failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	error = subxact_run(run_in_session, &t);
 	release_task_lock(job);
-	if (failed)
-		job_save_failure(job, &failure, false);
-	return !cancelled;
+	if (error)
+		job_save_failure(job, &t.failure, false);
+	return !t.cancelled;
 }

@@ -39,7 +39,6 @@
 #include "utils/snapmgr.h"
 #include "worker/process.h"
 
-#define DRAIN_LIMIT 512       /* ring entries taken at a time */
 #define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */
 #define DISMISS_LIMIT_MS 5000 /* how long to wait for executors at the end */
 #define HOUSEKEEPING_MS (60 * 60 * 1000)
@@ -218,7 +217,7 @@ typedef struct Announced
 	bool notify;
 	bool leases;
 	int count;
-	RingEntry entries[DRAIN_LIMIT];
+	RingEntry entries[RING_BATCH];
 } Announced;
 
 static void
@@ -234,7 +233,7 @@ take_announced(Announced *a)
 	slot->reload = slot->leases = slot->overflow = slot->check_extension = slot->notify = false;
 	if (a->reload)
 		slot->head = slot->tail; /* it will all be loaded */
-	for (a->count = 0; a->count < DRAIN_LIMIT && slot->head != slot->tail; a->count++)
+	for (a->count = 0; a->count < RING_BATCH && slot->head != slot->tail; a->count++)
 		a->entries[a->count] = slot->ring[slot->head++ % RING_SIZE];
 	LWLockRelease(slot->lock);
 }
