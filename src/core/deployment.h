@@ -1,7 +1,6 @@
 /*
  * deployment.h
- *		A deployment's row: locked, changed through its state machine, written with its audit
- * events.
+ *		A deployment's row: locked, and changed through its state machine.
  *
  * Lock order everywhere: the deployment's row first, then its stages, tasks and work item.
  */
@@ -51,11 +50,6 @@ extern DeploymentFound deployment_lock(Deployment *d, const pg_uuid_t *tenant, c
 									   const AuditActor *actor, bool skip_locked);
 extern void deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor);
 extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *reason);
-extern void deployment_save(Deployment *d);
-extern void deployment_cancel(Deployment *d, char *reason);
-extern void deployment_due(const Deployment *d, TimestampTz due);
-extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
-extern Datum status_value(Oid type, const Machine *machine, int status);
 pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
 
 #define deployment_status_datum(fcinfo, status) status_datum(fcinfo, &deployment_machine, status)

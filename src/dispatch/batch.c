@@ -17,6 +17,7 @@
 #include "base/guc.h"
 #include "base/subxact.h"
 #include "core/deployment.h"
+#include "core/installation.h"
 #include "dispatch/batch.h"
 #include "dispatch/due_set.h"
 #include "dispatch/load.h"
@@ -433,8 +434,8 @@ pick(int free_capacity, bool *admit)
 /* A visit, or the record that it has failed. */
 typedef struct Attempt
 {
-	VisitContext *context;
-	Visit *visit;
+	VisitRequest *context;
+	VisitResult *visit;
 	ErrorData *failed; /* with which error, or NULL */
 } Attempt;
 
@@ -454,7 +455,7 @@ attempt(void *arg)
  * error, or NULL.
  */
 static ErrorData *
-try_visit(VisitContext *context, Visit *v, ErrorData *failed)
+try_visit(VisitRequest *context, VisitResult *v, ErrorData *failed)
 {
 	Attempt a = { context, v, failed };
 	ErrorData *error = subxact_run(attempt, &a);
@@ -469,7 +470,7 @@ try_visit(VisitContext *context, Visit *v, ErrorData *failed)
 
 /* What goes wrong is the deployment's failure; where even that cannot be recorded, it rests. */
 static void
-visit(VisitContext *context, Visit *v)
+visit(VisitRequest *context, VisitResult *v)
 {
 	int before = context->capacity;
 	ErrorData *error = try_visit(context, v, NULL);
@@ -482,7 +483,7 @@ visit(VisitContext *context, Visit *v)
 	if (error == NULL)
 		return;
 	report_problem(error);
-	*v = (Visit){
+	*v = (VisitResult){
 		.tenant = v->tenant, .deployment = v->deployment, .next_due = DT_NOEND, .unrecorded = true
 	};
 }
@@ -509,7 +510,7 @@ remember_starved(const pg_uuid_t *id)
 
 /* Acts on a visit that has committed. */
 static void
-apply(const Visit *v)
+apply(const VisitResult *v)
 {
 	DueItem *item = dueset_find(&v->deployment);
 	ListCell *cell;
@@ -553,7 +554,7 @@ apply(const Visit *v)
  * leaves them to others.
  */
 static void
-change_lanes(const Visit *v)
+change_lanes(const VisitResult *v)
 {
 	DueItem *item = dueset_find(&v->deployment);
 	Datum tenant = UUIDPGetDatum(&v->tenant);
@@ -591,7 +592,7 @@ forget_settled(void)
  * server down has to count as an attempt.
  */
 static bool
-must_be_durable(const Visit *visits, int count)
+must_be_durable(const VisitResult *visits, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (visits[i].started != NIL)
@@ -600,7 +601,7 @@ must_be_durable(const Visit *visits, int count)
 }
 
 static int
-visit_batch(Visit *visits, VisitContext *context, DueItem **items)
+visit_batch(VisitResult *visits, VisitRequest *context, DueItem **items)
 {
 	int limit = hotswap_batch_size;
 	int count = 0;
@@ -609,7 +610,7 @@ visit_batch(Visit *visits, VisitContext *context, DueItem **items)
 	while (count < limit)
 	{
 		DueItem *item = pick(context->capacity, &admit);
-		Visit *v = &visits[count];
+		VisitResult *v = &visits[count];
 
 		if (item == NULL)
 			break;
@@ -635,12 +636,12 @@ visit_batch(Visit *visits, VisitContext *context, DueItem **items)
 static bool
 run_batch(void)
 {
-	VisitContext context = { .capacity = giving_back ? 0 : capacity(),
+	VisitRequest context = { .capacity = giving_back ? 0 : capacity(),
 							 .in_flight = in_flight,
 							 .given_back = given_back,
 							 .results = batch_context };
 	AuditActor actor;
-	Visit *visits;
+	VisitResult *visits;
 	DueItem **items;
 	int count;
 
@@ -655,7 +656,7 @@ run_batch(void)
 	context.may_start = may_start && !giving_back;
 	audit_worker(&actor);
 	context.actor = &actor;
-	visits = palloc0(hotswap_batch_size * sizeof(Visit));
+	visits = palloc0(hotswap_batch_size * sizeof(VisitResult));
 	items = palloc0(hotswap_batch_size * sizeof(DueItem *));
 	count = visit_batch(visits, &context, items);
 	mode->commit();

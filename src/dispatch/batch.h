@@ -5,7 +5,7 @@
 #ifndef HOTSWAP_BATCH_H
 #define HOTSWAP_BATCH_H
 
-#include "core/tenant.h"
+#include "core/installation.h"
 #include "nodes/pg_list.h"
 #include "shm/shmem.h"
 #include "utils/timestamp.h"

@@ -18,8 +18,9 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "module/rule_walk.h"
 #include "module/scan.h"
-#include "module/signing_key.h"
+#include "module/signature_check.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
@@ -161,7 +162,7 @@ scan_findings(const VersionScripts *scripts, const ScanPolicy *policy)
 
 /* Words for the findings with an action, NULL if there is none. */
 static char *
-describe(List *findings, const ScanPolicy *policy, RuleAction action, const Finding **first)
+scan_describe(List *findings, const ScanPolicy *policy, RuleAction action, const Finding **first)
 {
 	StringInfoData words;
 	int count = 0;
@@ -192,12 +193,12 @@ apply_rules(const VersionScripts *scripts, const ScanPolicy *policy)
 {
 	List *findings = scan_findings(scripts, policy);
 	const Finding *first;
-	char *denied = describe(findings, policy, RULE_DENY, &first);
+	char *denied = scan_describe(findings, policy, RULE_DENY, &first);
 
 	if (denied)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_RULE),
 						errmsg("denied: %s. %s", denied, rule_info[first->rule].hint)));
-	return describe(findings, policy, RULE_WARN, &first);
+	return scan_describe(findings, policy, RULE_WARN, &first);
 }
 
 /* ---- the stage ---- */

@@ -7,7 +7,7 @@
 #define HOTSWAP_SCAN_H
 
 #include "core/deployment.h"
-#include "module/rule.h"
+#include "module/finding.h"
 #include "module/script.h"
 
 /* What the environments on a path ask of the scripts. */

@@ -138,7 +138,7 @@ read_job(Job *job, MemoryContext context)
 	job->verify = db_text(0, 2);
 	job->revert = db_text(0, 3);
 	copy_digest(job->digest, 0, 4);
-	if (job->kind == TASK_UNDO && job->previous_version)
+	if (job->kind == TASK_REVERT && job->previous_version)
 	{
 		read_version(job, job->previous_version);
 		MemoryContextSwitchTo(context);
@@ -390,7 +390,7 @@ run_scripts(Job *job)
 		case TASK_HOOK:
 			run_hook(job);
 			break;
-		case TASK_UNDO:
+		case TASK_REVERT:
 			run_revert(job);
 			break;
 	}

@@ -20,6 +20,8 @@
 #include "catalog/pg_extension.h"
 #include "commands/async.h"
 #include "commands/extension.h"
+#include "core/audit_partition.h"
+#include "core/installation.h"
 #include "dispatch/batch.h"
 #include "dispatch/pool.h"
 #include "lock/lease.h"
@@ -317,7 +319,7 @@ keep_house(DispatchState state)
 	if (state != DISPATCH_ALLOWED && state != DISPATCH_STOPPED)
 		return;
 	begin();
-	retention_partitions();
+	audit_partition_make();
 	commit();
 	while (more && !ShutdownRequestPending)
 	{
