@@ -14,8 +14,8 @@
 #include "catalog/pg_type.h"
 #include "core/tenant.h"
 #include "fmgr.h"
-#include "lock/lock_tags.h"
 #include "miscadmin.h"
+#include "shm/advisory.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 

@@ -29,9 +29,8 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lock/idempotency.h"
-#include "lock/lock.h"
-#include "lock/lock_tags.h"
 #include "miscadmin.h"
+#include "shm/advisory.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
