@@ -8,7 +8,7 @@
 #include "fmgr.h"
 #include "lock/lock.h"
 #include "miscadmin.h"
-#include "shm/shmem.h"
+#include "shm/init.h"
 #include "shm/wakeup.h"
 #include "worker/process.h"
 
@@ -28,8 +28,8 @@ _PG_init(void)
 	lock_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	shmem_init();
-	evict_init();
+	shm_init();
+	make_way_init();
 	if (!IsBinaryUpgrade)
 		launcher_register();
 }

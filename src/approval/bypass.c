@@ -6,12 +6,14 @@
  */
 #include "postgres.h"
 
+#include "approval/release.h"
 #include "approval/vote.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
+#include "core/deployment_save.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "utils/builtins.h"

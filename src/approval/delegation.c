@@ -12,6 +12,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"

@@ -1,31 +1,22 @@
 /*
  * notification.c
- *		Notices of approvals for systems outside: written with the event, taken by consumers.
+ *		Systems outside take the notices of approvals: take_notifications().
  *
  * Locks: the rows that a consumer takes; those that another one is taking are passed over.
  */
 #include "postgres.h"
 
-#include "approval/notification.h"
 #include "base/args.h"
 #include "base/db.h"
-#include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "shm/wakeup.h"
-#include "utils/builtins.h"
 
 #define TAKE_LIMIT 10000
 
 PG_FUNCTION_INFO_V1(hotswap_take_notifications);
-
-static DbStatement insert_notification = DB_STATEMENT(
-	"INSERT INTO hotswap.notification (tenant_id, deployment_id, id, event, at, environment, concerns,"
-	" reason) VALUES ($1, $2, $3, $4::hotswap.notification_event, $5, $6, $7, $8)",
-	UUIDOID, UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID, TEXTOID);
 
 static DbStatement take = DB_STATEMENT(
 	"WITH due AS MATERIALIZED (SELECT deployment_id, id FROM hotswap.notification"
@@ -35,28 +26,6 @@ static DbStatement take = DB_STATEMENT(
 	" RETURNING n.id, n.event, n.at, n.deployment_id, n.environment, n.concerns, n.reason)"
 	" SELECT * FROM taken ORDER BY id",
 	UUIDOID, INT4OID);
-
-void
-notification_add(const Deployment *d, const char *environment, const char *event, List *concerns,
-				 const char *reason)
-{
-	pg_uuid_t id;
-	Datum args[8];
-	bool nulls[8] = { false };
-
-	uuid7_generate(&id);
-	args[0] = UUIDPGetDatum(&d->tenant);
-	args[1] = UUIDPGetDatum(&d->id);
-	args[2] = UUIDPGetDatum(&id);
-	args[3] = CStringGetTextDatum(event);
-	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[5] = CStringGetTextDatum(environment);
-	args[6] = db_text_array(concerns);
-	args[7] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
-	nulls[7] = reason == NULL;
-	(void) db_run(&insert_notification, args, nulls);
-	wake_notify();
-}
 
 /*
  * take_notifications(max integer, tenant uuid) returns (id, event, at, deployment_id, environment,

@@ -7,11 +7,14 @@
  */
 #include "postgres.h"
 
+#include "approval/release.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/approval.h"
+#include "core/deployment_save.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -59,7 +62,7 @@ typedef struct Request
 
 /* Refuses an interval that makes no sense as the time that an approval stays open. */
 static Datum
-arg_expiry(FunctionCallInfo fcinfo, int n)
+arg_expires_after(FunctionCallInfo fcinfo, int n)
 {
 	Interval *value = arg_interval(fcinfo, n, "expires_after");
 	TimestampTz now = GetCurrentTimestamp();
@@ -102,7 +105,7 @@ arg_approvers(FunctionCallInfo fcinfo, int n, bool *isnull)
 }
 
 static void
-read_request(FunctionCallInfo fcinfo, Request *r)
+policy_read_request(FunctionCallInfo fcinfo, Request *r)
 {
 	memset(r, 0, sizeof(Request));
 	r->environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
@@ -111,7 +114,7 @@ read_request(FunctionCallInfo fcinfo, Request *r)
 	r->args[1] = CStringGetTextDatum(r->environment);
 	r->args[2] = Int32GetDatum(arg_int32(fcinfo, 1, "min_approvals", 0, QUORUM_LIMIT));
 	r->args[3] = arg_approvers(fcinfo, 2, &r->nulls[3]);
-	r->args[4] = arg_expiry(fcinfo, 3);
+	r->args[4] = arg_expires_after(fcinfo, 3);
 	r->args[5] = BoolGetDatum(arg_bool(fcinfo, 4, "allow_self_approval"));
 	r->args[6] = BoolGetDatum(arg_bool(fcinfo, 5, "require_comment"));
 	r->nulls[7] = PG_ARGISNULL(6);
@@ -137,7 +140,7 @@ pending_deployments(Request *r)
 
 /* Counts the votes that were cast again, by the new policy. */
 static void
-recount(Request *r, const pg_uuid_t *id, const AuditActor *actor)
+policy_recount(Request *r, const pg_uuid_t *id, const AuditActor *actor)
 {
 	Deployment d;
 	Approval *a;
@@ -176,7 +179,7 @@ hotswap_set_approval_policy(PG_FUNCTION_ARGS)
 	char *after;
 	ListCell *cell;
 
-	read_request(fcinfo, &r);
+	policy_read_request(fcinfo, &r);
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require(&r.tenant, scope.caller, CAPABILITY_ADMIN, "set an approval policy");
@@ -192,7 +195,7 @@ hotswap_set_approval_policy(PG_FUNCTION_ARGS)
 		audit_tenant(&actor, &r.tenant, "set_approval_policy", before, after, NULL,
 					 audit_detail("environment", r.environment, NULL));
 	foreach (cell, pending_deployments(&r))
-		recount(&r, lfirst(cell), &actor);
+		policy_recount(&r, lfirst(cell), &actor);
 	db_leave(&scope);
 	PG_RETURN_VOID();
 }

@@ -130,7 +130,7 @@ may_still_vote(const Deployment *d, const ApprovalPolicy *policy, Oid role, char
 }
 
 static Datum
-voters(const Deployment *d, const Approval *a, const ApprovalPolicy *policy)
+state_voters(const Deployment *d, const Approval *a, const ApprovalPolicy *policy)
 {
 	uint64 count = db_run(&login_roles, NULL, NULL);
 	List *votes;
@@ -185,7 +185,7 @@ hotswap_approval_state(PG_FUNCTION_ARGS)
 		nulls[0] = nulls[1] = nulls[2] = false;
 		values[0] = Int32GetDatum(counted);
 		values[1] = Int32GetDatum(Max(approval_quorum(&policy, a) - counted, 0));
-		values[2] = voters(&d, a, &policy);
+		values[2] = state_voters(&d, a, &policy);
 		MemoryContextSwitchTo(scope.context);
 		values[2] = datumCopy(values[2], false, -1);
 	}

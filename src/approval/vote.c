@@ -12,17 +12,19 @@
 #include "postgres.h"
 
 #include "approval/delegation.h"
+#include "approval/release.h"
 #include "approval/vote.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
+#include "core/deployment_save.h"
+#include "core/path.h"
 #include "core/steps.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "pipeline/pipeline.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_approve);
@@ -207,7 +209,7 @@ reject_deployment(Ballot *b)
 	if (machine_allows(&deployment_machine, b->d.status, DEPLOYMENT_REJECT) &&
 		b->d.status != DEPLOYMENT_RUNNING)
 	{
-		plan_cancel_stages(&b->d, message);
+		steps_cancel_stages(&b->d, message);
 		b->d.message = message;
 		deployment_apply(&b->d, DEPLOYMENT_REJECT, message);
 	}
@@ -284,14 +286,14 @@ remove_vote(Ballot *b)
 
 /* Too few votes are left: people have to look at it again. */
 static void
-reopen(Ballot *b)
+vote_reopen(Ballot *b)
 {
 	Approval *last = b->approval;
 
 	approval_apply(&b->d, last, APPROVAL_INVALIDATE, b->person.name,
 				   psprintf("the vote of %s was taken back", b->person.name), NULL);
 	b->approval = approval_open(&b->d, last->environment, last->extra, last->round + 1, &b->policy,
-								pipeline_path(&b->d.tenant, b->d.environment));
+								path_of(&b->d.tenant, b->d.environment));
 }
 
 /* retract_vote(deployment uuid, environment text, comment text, on_behalf_of text): the same */
@@ -314,7 +316,7 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	remove_vote(&b);
 	if (b.approval->status == APPROVAL_APPROVED &&
 		approval_count(&b.d, b.approval, &b.policy) < approval_quorum(&b.policy, b.approval))
-		reopen(&b);
+		vote_reopen(&b);
 	deployment_save(&b.d);
 	if (b.approval->status == APPROVAL_PENDING)
 		deployment_due(&b.d, GetCurrentTimestamp());

@@ -20,6 +20,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "base/db.h"
+#include "base/digest.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
@@ -263,6 +264,8 @@ db_fetch(Portal portal, int count)
 	return SPI_processed;
 }
 
+/* ---- parameters ---- */
+
 /* A list of strings as a value of type text[]. */
 Datum
 db_text_array(List *strings)
@@ -275,6 +278,101 @@ db_text_array(List *strings)
 		values[count++] = CStringGetTextDatum(lfirst(cell));
 	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
+
+DbArgs
+db_args(DbStatement *statement)
+{
+	DbArgs args;
+
+	Assert(statement->nargs <= DB_ARGS_LIMIT);
+	args.statement = statement;
+	args.count = 0;
+	return args;
+}
+
+/* The next parameter. */
+void
+db_arg_datum(DbArgs *args, Oid type, Datum value, bool isnull)
+{
+	const DbStatement *stmt = args->statement;
+
+	if (args->count >= stmt->nargs || stmt->types[args->count] != type)
+		elog(ERROR, "parameter %d of \"%s\" is not of type %u", args->count + 1, stmt->sql, type);
+	args->values[args->count] = value;
+	args->nulls[args->count++] = isnull;
+}
+
+void
+db_arg_uuid(DbArgs *args, const pg_uuid_t *value)
+{
+	db_arg_datum(args, UUIDOID, UUIDPGetDatum(value), value == NULL);
+}
+
+void
+db_arg_text(DbArgs *args, const char *value)
+{
+	db_arg_datum(args, TEXTOID, value ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
+}
+
+void
+db_arg_time(DbArgs *args, TimestampTz value)
+{
+	db_arg_datum(args, TIMESTAMPTZOID, TimestampTzGetDatum(value), value == TIME_NULL);
+}
+
+void
+db_arg_bool(DbArgs *args, bool value)
+{
+	db_arg_datum(args, BOOLOID, BoolGetDatum(value), false);
+}
+
+void
+db_arg_int16(DbArgs *args, int16 value)
+{
+	db_arg_datum(args, INT2OID, Int16GetDatum(value), false);
+}
+
+void
+db_arg_int32(DbArgs *args, int32 value)
+{
+	db_arg_datum(args, INT4OID, Int32GetDatum(value), false);
+}
+
+void
+db_arg_int64(DbArgs *args, int64 value)
+{
+	db_arg_datum(args, INT8OID, Int64GetDatum(value), false);
+}
+
+void
+db_arg_oid(DbArgs *args, Oid value)
+{
+	db_arg_datum(args, OIDOID, ObjectIdGetDatum(value), false);
+}
+
+void
+db_arg_jsonb(DbArgs *args, Jsonb *value)
+{
+	db_arg_datum(args, JSONBOID, JsonbPGetDatum(value), value == NULL);
+}
+
+/* A bytea of DIGEST_LENGTH bytes. */
+void
+db_arg_digest(DbArgs *args, const uint8 *value)
+{
+	db_arg_datum(args, BYTEAOID, value ? digest_datum(value) : (Datum) 0, value == NULL);
+}
+
+/* db_run() with the parameters that have been given. */
+uint64
+db_run_args(DbArgs *args)
+{
+	if (args->count != args->statement->nargs)
+		elog(ERROR, "\"%s\" has got %d parameters", args->statement->sql, args->count);
+	return db_run(args->statement, args->values, args->nulls);
+}
+
+/* ---- results ---- */
 
 Datum
 db_datum(uint64 row, int column, bool *isnull)

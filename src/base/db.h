@@ -6,6 +6,8 @@
 #define HOTSWAP_DB_H
 
 #include "executor/spi.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 /* A statement with typed parameters; prepared at its first use and kept for the process. */
@@ -28,6 +30,30 @@ typedef struct DbStatement
 		.sql = (sql_), .types = NULL, .nargs = 0, .plan = NULL \
 	}
 
+/*
+ * The parameters of one run of a statement, given in order:
+ *
+ *		DbArgs args = db_args(&insert_node);
+ *
+ *		db_arg_uuid(&args, &tenant);
+ *		db_arg_text(&args, name);
+ *		db_run_args(&args);
+ *
+ * Each must have the type that the statement has at its place, and all must be there.  A pointer that is
+ * NULL, and TIME_NULL, is SQL's NULL.
+ */
+#define DB_ARGS_LIMIT 24
+
+typedef struct DbArgs
+{
+	DbStatement *statement;
+	int count;
+	Datum values[DB_ARGS_LIMIT];
+	bool nulls[DB_ARGS_LIMIT];
+} DbArgs;
+
+#define TIME_NULL DT_NOBEGIN /* a time that is NULL in the table */
+
 /* What db_enter() changed and db_leave() restores. */
 typedef struct DbScope
 {
@@ -46,6 +72,21 @@ extern void db_leave(DbScope *scope);
 extern void db_limit_lock_wait(int ms);
 
 extern Datum db_text_array(List *strings);
+
+extern DbArgs db_args(DbStatement *statement);
+extern void db_arg_datum(DbArgs *args, Oid type, Datum value, bool isnull);
+extern void db_arg_uuid(DbArgs *args, const pg_uuid_t *value);
+extern void db_arg_text(DbArgs *args, const char *value);
+extern void db_arg_time(DbArgs *args, TimestampTz value);
+extern void db_arg_bool(DbArgs *args, bool value);
+extern void db_arg_int16(DbArgs *args, int16 value);
+extern void db_arg_int32(DbArgs *args, int32 value);
+extern void db_arg_int64(DbArgs *args, int64 value);
+extern void db_arg_oid(DbArgs *args, Oid value);
+extern void db_arg_jsonb(DbArgs *args, Jsonb *value);
+extern void db_arg_digest(DbArgs *args, const uint8 *value);
+extern uint64 db_run_args(DbArgs *args);
+
 extern uint64 db_run(DbStatement *stmt, Datum *values, const bool *isnull);
 extern uint64 db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot);
 extern Portal db_open(DbStatement *stmt, Datum *values, const bool *isnull);

@@ -1,20 +1,20 @@
 /*
  * access.c
- *		Who may do what: capabilities of roles, grant_access() and revoke_access(), and which tenants a
- *		role sees.
+ *		Who may do what: capabilities of roles, and which tenants a role sees.
  *
- * A role has what was granted to a role whose privileges it has, for the tenant or for all tenants, and what
- * that includes (see included[]).  The role that owns the extension, whoever has its privileges, and superusers have
- * everything.  Who has anything in a tenant sees it; so do the roles that its environments' policies
- * name as approvers, and those to whom a vote was lent.
+ * A role has what was granted to a role whose privileges it has, for the tenant or for all tenants,
+ * and what that includes (see included[]).  The role that owns the extension, whoever has its
+ * privileges, and superusers have everything.  Who has anything in a tenant sees it; so do the roles
+ * that its environments' policies name as approvers, and those to whom a vote was lent.
  *
  * The answers are kept for the session, since they are asked for with every call, and forgotten when
  * anything that they depend on changes: triggers on the tables concerned invalidate the relation
  * cache's entry of hotswap.access, which tells every session at commit, and memberships of roles are
- * watched through the system caches.  This is how the server keeps its own permission checks up to date.
+ * watched through the system caches.  This is how the server keeps its own permission checks up to
+ * date.
  * They are read with the newest snapshot, or a long transaction would keep what was revoked meanwhile.
  *
- * Locks: tenant row, then the grant's row.
+ * Locks nothing.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "core/access.h"
-#include "core/audit.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -43,8 +43,6 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(hotswap_grant_access);
-PG_FUNCTION_INFO_V1(hotswap_revoke_access);
 PG_FUNCTION_INFO_V1(hotswap_visible_tenants);
 PG_FUNCTION_INFO_V1(hotswap_visible_tenants_support);
 PG_FUNCTION_INFO_V1(hotswap_access_changed);
@@ -53,9 +51,9 @@ PG_FUNCTION_INFO_V1(hotswap_access_changed);
 #define EVERYTHING (BIT(CAPABILITY_COUNT) - 1)
 #define CACHE_LIMIT 4096 /* answers kept */
 
-static const char *const capability_names[CAPABILITY_COUNT] = {
-	"viewer", "agent", "deployer", "approver", "operator", "break_glass", "impersonator", "admin"
-};
+const char *const capability_names[CAPABILITY_COUNT] = { "viewer",       "agent",    "deployer",
+														 "approver",     "operator", "break_glass",
+														 "impersonator", "admin" };
 
 /* What each capability brings with it. */
 static const int included[CAPABILITY_COUNT] = {
@@ -97,16 +95,6 @@ static DbStatement all_rights = DB_STATEMENT(RIGHTS("true"), TIMESTAMPTZOID);
 /* the default one may have leases before it has a row */
 static DbStatement all_tenants =
 	DB_STATEMENT("SELECT id FROM hotswap.tenant UNION ALL SELECT $1", UUIDOID);
-
-static DbStatement insert_access =
-	DB_STATEMENT("INSERT INTO hotswap.access (tenant_id, role, capability)"
-				 " VALUES ($1, $2::regrole, $3::hotswap.capability) ON CONFLICT DO NOTHING",
-				 UUIDOID, OIDOID, TEXTOID);
-
-static DbStatement delete_access =
-	DB_STATEMENT("DELETE FROM hotswap.access WHERE tenant_id IS NOT DISTINCT FROM $1"
-				 " AND role = $2::regrole AND capability = $3::hotswap.capability",
-				 UUIDOID, OIDOID, TEXTOID);
 
 /* ---- answers that are kept ---- */
 
@@ -446,79 +434,4 @@ hotswap_access_changed(PG_FUNCTION_ARGS)
 						errmsg("access_changed() can only be called as a trigger")));
 	CacheInvalidateRelcacheByRelid(find_access_relid());
 	return PointerGetDatum(NULL);
-}
-
-/* ---- grant_access(), revoke_access() ---- */
-
-/* Runs insert_access or delete_access with its audit event; false if no row was written. */
-static bool
-change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event)
-{
-	Oid role = arg_oid(fcinfo, 0, "role");
-	const char *capability =
-		capability_names[arg_word(fcinfo, 1, "capability", capability_names, CAPABILITY_COUNT)];
-	bool all = arg_bool(fcinfo, 3, "all_tenants");
-	pg_uuid_t tenant = all ? tenant_default() : tenant_argument(fcinfo, 2);
-	Datum args[] = { UUIDPGetDatum(&tenant), ObjectIdGetDatum(role),
-					 CStringGetTextDatum(capability) };
-	bool nulls[] = { all, false, false };
-	char *name = GetUserNameFromId(role, true);
-	AuditActor actor;
-	DbScope scope;
-	bool written;
-
-	if (all && !PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("tenant must be null where all_tenants is true")));
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(all ? &everywhere : &tenant, scope.caller, CAPABILITY_ADMIN, "change access");
-	if (name == NULL && statement == &insert_access)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", role)));
-	installation_ensure();
-	if (!all)
-		tenant_lock_living(&tenant);
-	written = db_run(statement, args, nulls) > 0;
-	if (written)
-		audit_tenant(&actor, &tenant, event, NULL, NULL, NULL,
-					 audit_detail("role", name ? name : psprintf("%u", role), "capability",
-								  capability, "tenants", all ? "all" : NULL, NULL));
-	db_leave(&scope);
-	return written;
-}
-
-/*
- * grant_access(role regrole, capability text, tenant uuid, all_tenants boolean)
- *
- * In: capability is a name of the type; tenant may be NULL.  Errors: 22023, P0002 no such role or
- * tenant, 42501, YH003.  Locks the tenant row; writes access and the audit log.
- */
-Datum
-hotswap_grant_access(PG_FUNCTION_ARGS)
-{
-	(void) change_access(fcinfo, &insert_access, "grant_access");
-	PG_RETURN_VOID();
-}
-
-/*
- * revoke_access(role regrole, capability text, tenant uuid, all_tenants boolean)
- *
- * In: the role may have been dropped and is then known by its OID.  Errors: 22023, P0002 no such
- * grant or tenant, 42501, YH003.  Locks the tenant row; deletes from access, writes the audit log.
- */
-Datum
-hotswap_revoke_access(PG_FUNCTION_ARGS)
-{
-	Oid role;
-	char *name;
-
-	if (change_access(fcinfo, &delete_access, "revoke_access"))
-		PG_RETURN_VOID();
-	role = PG_GETARG_OID(0);
-	name = GetUserNameFromId(role, true);
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-					errmsg("role %s was not granted the capability %s%s",
-						   name ? quote_identifier(name) : psprintf("%u", role),
-						   text_to_cstring(PG_GETARG_TEXT_PP(1)),
-						   PG_GETARG_BOOL(3) ? " for all tenants" : "")));
 }

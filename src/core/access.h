@@ -22,6 +22,8 @@ typedef enum Capability
 
 #define CAPABILITY_COUNT (CAPABILITY_ADMIN + 1)
 
+extern const char *const capability_names[CAPABILITY_COUNT];
+
 /* In a transaction; inside a scope or not. */
 extern bool access_has(const pg_uuid_t *tenant, Oid role, Capability capability);
 extern bool access_has_everywhere(Oid role, Capability capability);

@@ -10,15 +10,15 @@
  */
 #include "postgres.h"
 
-#include "approval/notification.h"
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/approval.h"
+#include "core/notification.h"
+#include "core/path.h"
 #include "core/steps.h"
 #include "miscadmin.h"
-#include "pipeline/pipeline.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -67,11 +67,6 @@ static DbStatement use =
 	DB_STATEMENT("UPDATE hotswap.approval SET used_at = $5"
 				 " WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3 AND round = $4",
 				 UUIDOID, UUIDOID, TEXTOID, INT4OID, TIMESTAMPTZOID);
-
-static DbStatement waiting_query =
-	DB_STATEMENT("SELECT environment FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2"
-				 " AND status = 'waiting_approval'",
-				 UUIDOID, UUIDOID);
 
 /* ---- policies ---- */
 
@@ -343,7 +338,7 @@ require_on_path(List *extra, List *path)
 	ListCell *cell;
 
 	foreach (cell, extra)
-		if (!pipeline_path_has(path, lfirst(cell)))
+		if (!path_has(path, lfirst(cell)))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("require_approval: environment \"%s\" is not on the path",
 								   (char *) lfirst(cell)),
@@ -374,7 +369,7 @@ is_behind(List *stages, const char *environment)
 void
 approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 {
-	List *stages = d->started_at != TIME_NULL && approvals != NIL ? plan_load_stages(d) : NIL;
+	List *stages = d->started_at != TIME_NULL && approvals != NIL ? steps_load_stages(d) : NIL;
 	ListCell *cell;
 
 	require_on_path(extra, path);
@@ -382,7 +377,7 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 	{
 		char *environment = lfirst(cell);
 		Approval *last = approval_find(approvals, environment);
-		bool wanted = pipeline_path_has(extra, environment) || (last && last->extra);
+		bool wanted = path_has(extra, environment) || (last && last->extra);
 		Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(environment) };
 		ApprovalPolicy policy;
 
@@ -463,19 +458,6 @@ approval_use(Deployment *d, Approval *a)
 	audit_add(d->batch, &d->chain, "approval.use", approval_machine.statuses[a->status],
 			  approval_machine.statuses[a->status], NULL,
 			  audit_detail("environment", a->environment, "round", psprintf("%d", a->round), NULL));
-}
-
-/* The approval is there: if the deployment waits for this one, it goes on. */
-void
-approval_release(Deployment *d, const Approval *a)
-{
-	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
-
-	if (d->status != DEPLOYMENT_PENDING_APPROVAL || db_run(&waiting_query, args, NULL) == 0 ||
-		strcmp(db_text(0, 1), a->environment) != 0)
-		return;
-	deployment_apply(d, DEPLOYMENT_APPROVE, NULL);
-	deployment_due(d, GetCurrentTimestamp());
 }
 
 /* The deployment has ended: what is still open is void. */

@@ -67,7 +67,6 @@ extern void approval_open_path(Deployment *d, List *path, List *extra, List *app
 extern void approval_apply(Deployment *d, Approval *a, ApprovalEvent event, const char *by,
 						   const char *reason, const char *ticket);
 extern void approval_use(Deployment *d, Approval *a);
-extern void approval_release(Deployment *d, const Approval *a);
 extern void approval_close(Deployment *d);
 
 #define approval_status_datum(fcinfo, status) status_datum(fcinfo, &approval_machine, status)

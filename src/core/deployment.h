@@ -1,7 +1,6 @@
 /*
  * deployment.h
- *		A deployment's row: locked, changed through its state machine, written with its audit
- * events.
+ *		A deployment's row: locked, and changed through its state machine.
  *
  * Lock order everywhere: the deployment's row first, then its stages, tasks and work item.
  */
@@ -9,12 +8,11 @@
 #define HOTSWAP_DEPLOYMENT_H
 
 #include "base/compat.h"
+#include "base/db.h"
 #include "core/audit.h"
 #include "core/machine.h"
 #include "fmgr.h"
 #include "utils/timestamp.h"
-
-#define TIME_NULL DT_NOBEGIN /* a time that is NULL in the table */
 
 typedef struct Deployment
 {
@@ -52,11 +50,6 @@ extern DeploymentFound deployment_lock(Deployment *d, const pg_uuid_t *tenant, c
 									   const AuditActor *actor, bool skip_locked);
 extern void deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor);
 extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *reason);
-extern void deployment_save(Deployment *d);
-extern void deployment_cancel(Deployment *d, char *reason);
-extern void deployment_due(const Deployment *d, TimestampTz due);
-extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
-extern Datum status_value(Oid type, const Machine *machine, int status);
 pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
 
 #define deployment_status_datum(fcinfo, status) status_datum(fcinfo, &deployment_machine, status)

@@ -11,6 +11,8 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 
 static const char *const deployment_statuses[] = {
 	"scheduled",    "pending_approval", "queued",         "running",   "paused",
@@ -107,7 +109,7 @@ static const Transition task_transitions[] = {
 	{ TASK_RETRY_WAIT, TASK_START, TASK_RUNNING },
 	{ TASK_RETRY_WAIT, TASK_CANCEL, TASK_CANCELLED },
 	{ TASK_RETRY_WAIT, TASK_FAIL, TASK_FAILED },
-	{ TASK_SUCCEEDED, TASK_REVERT, TASK_REVERTING },
+	{ TASK_SUCCEEDED, TASK_BEGIN_REVERT, TASK_REVERTING },
 	{ TASK_REVERTING, TASK_FINISH_REVERT, TASK_REVERTED },
 	{ TASK_REVERTING, TASK_FAIL_REVERT, TASK_SUCCEEDED }
 };
@@ -164,7 +166,7 @@ MACHINE(tenant, TENANT_PROVISIONING, -1);
 PG_FUNCTION_INFO_V1(hotswap_state_diagram);
 
 static const Transition *
-find(const Machine *machine, int from, int event)
+machine_find(const Machine *machine, int from, int event)
 {
 	for (int i = 0; i < machine->ntransitions; i++)
 	{
@@ -179,14 +181,14 @@ find(const Machine *machine, int from, int event)
 bool
 machine_allows(const Machine *machine, int from, int event)
 {
-	return find(machine, from, event) != NULL;
+	return machine_find(machine, from, event) != NULL;
 }
 
 /* Returns the state that an event leads to; raises 55000 when it is not legal. */
 int
 machine_next(const Machine *machine, int from, int event)
 {
-	const Transition *found = find(machine, from, event);
+	const Transition *found = machine_find(machine, from, event);
 	StringInfoData legal;
 
 	if (found)
@@ -211,6 +213,20 @@ machine_parse(const Machine *machine, const char *status)
 		if (strcmp(machine->statuses[i], status) == 0)
 			return i;
 	elog(ERROR, "unknown %s status \"%s\"", machine->name, status);
+}
+
+/* A status of a machine as a value of the function's result type. */
+Datum
+status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status)
+{
+	return status_value(get_func_rettype(fcinfo->flinfo->fn_oid), machine, status);
+}
+
+/* The same of the enum with this OID. */
+Datum
+status_value(Oid type, const Machine *machine, int status)
+{
+	return OidInputFunctionCall(F_ENUM_IN, unconstify(char *, machine->statuses[status]), type, -1);
 }
 
 /* Has the deployment ended? */

@@ -1,9 +1,12 @@
 /*
  * machine.h
- *		The states of deployments, stages, tasks, approvals and tenants, and the only transitions between them.
+ *		The states of deployments, stages, tasks, approvals and tenants, and the only transitions
+ *		between them.
  */
 #ifndef HOTSWAP_MACHINE_H
 #define HOTSWAP_MACHINE_H
+
+#include "fmgr.h"
 
 typedef enum DeploymentStatus
 {
@@ -89,7 +92,7 @@ typedef enum TaskEvent
 	TASK_GIVE_BACK, /* the attempt does not count: shutdown, or it never began */
 	TASK_SKIP,
 	TASK_CANCEL,
-	TASK_REVERT,
+	TASK_BEGIN_REVERT,
 	TASK_FINISH_REVERT,
 	TASK_FAIL_REVERT
 } TaskEvent;
@@ -158,6 +161,8 @@ extern const Machine tenant_machine;
 extern int machine_next(const Machine *machine, int from, int event);
 extern bool machine_allows(const Machine *machine, int from, int event);
 extern int machine_parse(const Machine *machine, const char *status);
+extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
+extern Datum status_value(Oid type, const Machine *machine, int status);
 extern bool deployment_is_final(DeploymentStatus status);
 extern bool deployment_has_started(DeploymentStatus status);
 

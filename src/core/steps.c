@@ -71,7 +71,7 @@ typedef struct Column
 } Column;
 
 List *
-plan_load_stages(const Deployment *d)
+steps_load_stages(const Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
 	uint64 n = db_run(&load_stages, args, NULL);
@@ -94,7 +94,7 @@ plan_load_stages(const Deployment *d)
 }
 
 List *
-plan_load_tasks(const Deployment *d, int stage)
+steps_load_tasks(const Deployment *d, int stage)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
 	uint64 n = db_run(&load_tasks, args, NULL);
@@ -127,7 +127,7 @@ plan_load_tasks(const Deployment *d, int stage)
 }
 
 Stage *
-plan_add_stage(List **stages, StageKind kind, const char *environment)
+steps_add_stage(List **stages, StageKind kind, const char *environment)
 {
 	Stage *stage = palloc0(sizeof(Stage));
 
@@ -142,7 +142,7 @@ plan_add_stage(List **stages, StageKind kind, const char *environment)
 }
 
 Task *
-plan_add_task(List **tasks, const Stage *stage, TaskKind kind)
+steps_add_task(List **tasks, const Stage *stage, TaskKind kind)
 {
 	Task *task = palloc0(sizeof(Task));
 
@@ -296,7 +296,7 @@ audit_change(Deployment *d, const char *machine, const char *event, const char *
 
 /* Writes the stages that are new or changed; deployment_save() must follow. */
 void
-plan_save_stages(Deployment *d, List *stages)
+steps_save_stages(Deployment *d, List *stages)
 {
 	static const Oid types[] = { INT4OID,        TEXTOID,        TEXTOID, TEXTOID,
 								 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID };
@@ -354,7 +354,7 @@ add_task(Column *columns, const Task *task)
 
 /* The same for tasks. */
 void
-plan_save_tasks(Deployment *d, List *tasks)
+steps_save_tasks(Deployment *d, List *tasks)
 {
 	static const Oid types[] = { INT4OID,        INT4OID,        TEXTOID, TEXTOID, INT4OID,
 								 INT4OID,        INT4OID,        UUIDOID, TEXTOID, TIMESTAMPTZOID,
@@ -385,14 +385,14 @@ plan_save_tasks(Deployment *d, List *tasks)
 
 /* The deployment ends while none of its stages runs: those that were to come are cancelled. */
 void
-plan_cancel_stages(Deployment *d, const char *message)
+steps_cancel_stages(Deployment *d, const char *message)
 {
 	List *stages;
 	ListCell *cell;
 
 	if (d->started_at == TIME_NULL)
 		return; /* it has none yet */
-	stages = plan_load_stages(d);
+	stages = steps_load_stages(d);
 	foreach (cell, stages)
 	{
 		Stage *stage = lfirst(cell);
@@ -400,12 +400,12 @@ plan_cancel_stages(Deployment *d, const char *message)
 		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
 			stage_apply(stage, STAGE_CANCEL, message);
 	}
-	plan_save_stages(d, stages);
+	steps_save_stages(d, stages);
 }
 
 /* A retry begins these stages anew; what their tasks did is in the audit log. */
 void
-plan_forget_tasks(const Deployment *d, int from_stage)
+steps_forget_tasks(const Deployment *d, int from_stage)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(from_stage) };
 

@@ -7,7 +7,7 @@
 
 #include "core/deployment.h"
 #include "nodes/pg_list.h"
-#include "shm/shmem.h"
+#include "shm/executors.h"
 
 typedef enum StageKind
 {
@@ -23,7 +23,7 @@ typedef enum TaskKind
 	TASK_SWAP,
 	TASK_VERIFY,
 	TASK_HOOK,
-	TASK_UNDO /* "revert" in the table */
+	TASK_REVERT
 } TaskKind;
 
 typedef struct Stage
@@ -66,16 +66,16 @@ typedef struct Task
 extern const char *const stage_kind_names[];
 extern const char *const task_kind_names[];
 
-extern List *plan_load_stages(const Deployment *d);
-extern List *plan_load_tasks(const Deployment *d, int stage);
-extern Stage *plan_add_stage(List **stages, StageKind kind, const char *environment);
-extern Task *plan_add_task(List **tasks, const Stage *stage, TaskKind kind);
+extern List *steps_load_stages(const Deployment *d);
+extern List *steps_load_tasks(const Deployment *d, int stage);
+extern Stage *steps_add_stage(List **stages, StageKind kind, const char *environment);
+extern Task *steps_add_task(List **tasks, const Stage *stage, TaskKind kind);
 extern void stage_apply(Stage *stage, StageEvent event, const char *message);
 extern void task_apply(Task *task, TaskEvent event);
-extern void plan_save_stages(Deployment *d, List *stages);
-extern void plan_save_tasks(Deployment *d, List *tasks);
-extern void plan_cancel_stages(Deployment *d, const char *message);
-extern void plan_forget_tasks(const Deployment *d, int from_stage);
+extern void steps_save_stages(Deployment *d, List *stages);
+extern void steps_save_tasks(Deployment *d, List *tasks);
+extern void steps_cancel_stages(Deployment *d, const char *message);
+extern void steps_forget_tasks(const Deployment *d, int from_stage);
 extern TaskKey task_key(const Deployment *d, const Task *task);
 
 #endif /* HOTSWAP_STEPS_H */

@@ -1,55 +1,27 @@
 /*
  * tenant.c
- *		Tenants, and the installation: which database this is, and whether the line is stopped.
- *
- * The rows that every installation needs (tiers, resources, reserved subdomains, the tenant
- * "default", its environments, the row of hotswap.installation) are made at the first call that writes something, not by the install
- * script: pg_dump dumps the script's tables with all their rows, and a row that both the script and
- * the dump bring would make the restore fail.  It also means that the tables of a database that is
- * just being restored hold no installation row that fits, so that nothing is dispatched from it.
+ *		Tenants: which one a call is about, and that it is there, active, and stays so.
  *
  * Locks: installation row before tenant row before a tenant's activity (tenant_close()).
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
-#include "base/args.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/errors.h"
 #include "base/guc.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
 #include "core/tenant.h"
 #include "fmgr.h"
-#include "lock/lock_tags.h"
 #include "miscadmin.h"
-#include "operations/retention.h"
-#include "shm/wakeup.h"
-#include "tenant/subdomain.h"
-#include "tenant/tier.h"
+#include "shm/advisory.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
-
-PG_FUNCTION_INFO_V1(hotswap_adopt);
-PG_FUNCTION_INFO_V1(hotswap_stop_dispatching);
-PG_FUNCTION_INFO_V1(hotswap_start_dispatching);
 
 /* The tenant "default" has the same id everywhere, so that it can be named without a look-up. */
 static const pg_uuid_t default_tenant = { { 0, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0,
 											1 } };
-
-static DbStatement insert_installation = DB_STATEMENT(
-	"INSERT INTO hotswap.installation (system_identifier, database_oid) VALUES ($1, $2)"
-	" ON CONFLICT DO NOTHING",
-	INT8OID, OIDOID);
-
-static DbStatement insert_default_tenant =
-	DB_STATEMENT("INSERT INTO hotswap.tenant (id, name, status, tier)"
-				 " VALUES ($1, 'default', 'active', 'custom') ON CONFLICT DO NOTHING",
-				 UUIDOID);
 
 static DbStatement insert_environments = DB_STATEMENT(
 	"INSERT INTO hotswap.environment (tenant_id, name, rank, strategy, revert_on_failure, min_approvals)"
@@ -57,24 +29,6 @@ static DbStatement insert_environments = DB_STATEMENT(
 	" ('qa', 20, 0), ('staging', 30, 1), ('production', 40, 1)) e (name, rank, min_approvals)"
 	" ON CONFLICT DO NOTHING",
 	UUIDOID);
-
-static DbStatement read_installation =
-	DB_STATEMENT0("SELECT system_identifier, database_oid, stop_reason FROM hotswap.installation");
-
-static DbStatement lock_installation =
-	DB_STATEMENT0("SELECT system_identifier, database_oid, stop_reason FROM hotswap.installation"
-				  " FOR NO KEY UPDATE");
-
-static DbStatement update_owner =
-	DB_STATEMENT("UPDATE hotswap.installation SET system_identifier = $1, database_oid = $2",
-				 INT8OID, OIDOID);
-
-static DbStatement update_stop = DB_STATEMENT(
-	"UPDATE hotswap.installation SET stop_reason = $1, stopped_by = $2, stopped_at = pg_catalog.now()",
-	TEXTOID, TEXTOID);
-
-static DbStatement clear_stop = DB_STATEMENT0(
-	"UPDATE hotswap.installation SET stop_reason = NULL, stopped_by = NULL, stopped_at = NULL");
 
 static DbStatement read_tenant =
 	DB_STATEMENT("SELECT status FROM hotswap.tenant WHERE id = $1 FOR KEY SHARE", UUIDOID);
@@ -221,115 +175,4 @@ tenant_make_environments(const pg_uuid_t *tenant)
 	Datum args[] = { UUIDPGetDatum(tenant) };
 
 	(void) db_run(&insert_environments, args, NULL);
-}
-
-/* Inside a scope: makes the rows that every installation needs, where they are missing. */
-void
-installation_ensure(void)
-{
-	Datum here[] = { Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId) };
-	Datum tenant[] = { UUIDPGetDatum(&default_tenant) };
-
-	if (db_run(&read_installation, NULL, NULL) > 0)
-		return;
-	if (db_run(&insert_installation, here, NULL) == 0)
-		return; /* somebody else did */
-	tier_install();
-	subdomain_install();
-	(void) db_run(&insert_default_tenant, tenant, NULL);
-	tenant_make_environments(&default_tenant);
-	retention_partitions();
-	wake_reload();
-}
-
-/* Inside a scope: nobody else changes what concerns the whole installation until the transaction ends. */
-void
-installation_lock(void)
-{
-	installation_ensure();
-	(void) db_run(&lock_installation, NULL, NULL);
-}
-
-/* Such a change is recorded as an event of the tenant "default"; the installation row is locked. */
-void
-installation_audit(const AuditActor *actor, const char *event, const char *before,
-				   const char *after, Jsonb *detail)
-{
-	audit_tenant(actor, &default_tenant, event, before, after, NULL, detail);
-}
-
-/* Inside a scope: may this database dispatch? */
-DispatchState
-installation_dispatch_state(void)
-{
-	if (db_run(&read_installation, NULL, NULL) == 0)
-		return DISPATCH_NOTHING;
-	if (db_int64(0, 1) != (int64) GetSystemIdentifier() || (Oid) db_int32(0, 2) != MyDatabaseId)
-		return DISPATCH_FOREIGN;
-	return db_isnull(0, 3) ? DISPATCH_ALLOWED : DISPATCH_STOPPED;
-}
-
-/* adopt(): this database may dispatch what it contains. */
-Datum
-hotswap_adopt(PG_FUNCTION_ARGS)
-{
-	Datum here[] = { Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId) };
-	AuditActor actor;
-	DbScope scope;
-
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN,
-							  "adopt the deployments of this database");
-	installation_lock();
-	if (installation_dispatch_state() == DISPATCH_FOREIGN)
-	{
-		(void) db_run(&update_owner, here, NULL);
-		installation_audit(&actor, "adopt", NULL, NULL, NULL);
-		wake_reload();
-	}
-	db_leave(&scope);
-	PG_RETURN_VOID();
-}
-
-/* stop_dispatching(reason text) */
-Datum
-hotswap_stop_dispatching(PG_FUNCTION_ARGS)
-{
-	char *reason = arg_text(fcinfo, 0, "reason", REASON_LIMIT);
-	AuditActor actor;
-	DbScope scope;
-	Datum args[2];
-
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_OPERATOR, "stop dispatching");
-	installation_lock();
-	args[0] = CStringGetTextDatum(reason);
-	args[1] = CStringGetTextDatum(actor.person);
-	(void) db_run(&update_stop, args, NULL);
-	audit_tenant(&actor, &default_tenant, "stop_dispatching", NULL, NULL, reason, NULL);
-	wake_reload();
-	db_leave(&scope);
-	PG_RETURN_VOID();
-}
-
-/* start_dispatching() */
-Datum
-hotswap_start_dispatching(PG_FUNCTION_ARGS)
-{
-	AuditActor actor;
-	DbScope scope;
-
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_OPERATOR, "start dispatching");
-	if (db_run(&lock_installation, NULL, NULL) == 0 || db_isnull(0, 3))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("dispatching is not stopped in this database")));
-	(void) db_run(&clear_stop, NULL, NULL);
-	installation_audit(&actor, "start_dispatching", NULL, NULL, NULL);
-	wake_reload();
-	db_leave(&scope);
-	PG_RETURN_VOID();
 }

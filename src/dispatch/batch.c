@@ -11,31 +11,31 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/subxact.h"
 #include "core/deployment.h"
+#include "core/installation.h"
 #include "dispatch/batch.h"
 #include "dispatch/due_set.h"
 #include "dispatch/load.h"
 #include "dispatch/pool.h"
-#include "lock/lock_tags.h"
 #include "pipeline/pipeline.h"
 #include "run/task.h"
+#include "shm/advisory.h"
+#include "shm/shmem.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #define LOCKED_RETRY_MS 20   /* a row that somebody else has; doubles */
 #define FAILED_RETRY_MS 1000 /* a visit whose failure could not be recorded */
 #define RETRY_DOUBLINGS 6
 #define NO_WORKER_RETRY_MS 2000
 #define FOREGROUND_CAPACITY 8 /* tasks in hand of CALL work() */
-#define LOAD_LIMIT 512        /* announced deployments that are looked up at once */
 
 static const DispatchMode *mode;
 static MemoryContext batch_context = NULL;
@@ -141,19 +141,18 @@ dispatch_load(void)
 	return state;
 }
 
-/* Deployments that a committed transaction changed (RingEntry). */
+/* Deployments that a committed transaction changed, RING_BATCH at most. */
 void
-dispatch_announced(const void *entries, int count)
+dispatch_announced(const RingEntry *entries, int count)
 {
-	const RingEntry *ring = entries;
-	Datum tenants[LOAD_LIMIT];
-	Datum ids[LOAD_LIMIT];
+	Datum tenants[RING_BATCH];
+	Datum ids[RING_BATCH];
 	int unknown = 0;
 
-	Assert(count <= LOAD_LIMIT);
+	Assert(count <= RING_BATCH);
 	for (int i = 0; i < count; i++)
 	{
-		DueItem *item = dueset_find(&ring[i].deployment);
+		DueItem *item = dueset_find(&entries[i].deployment);
 
 		/* one that stood in no lane may have come to need some */
 		if (item && item->nlinks == 0)
@@ -165,8 +164,8 @@ dispatch_announced(const void *entries, int count)
 			dueset_touch(item);
 		else
 		{
-			tenants[unknown] = UUIDPGetDatum(&ring[i].tenant);
-			ids[unknown++] = UUIDPGetDatum(&ring[i].deployment);
+			tenants[unknown] = UUIDPGetDatum(&entries[i].tenant);
+			ids[unknown++] = UUIDPGetDatum(&entries[i].deployment);
 		}
 	}
 	if (unknown == 0)
@@ -195,7 +194,7 @@ key_in(List *keys, const TaskKey *key)
 static bool
 in_flight(const TaskKey *key)
 {
-	return key_in(unplaced, key) || (shared && pool_has(key));
+	return key_in(unplaced, key) || executors_have(key);
 }
 
 static bool
@@ -243,14 +242,11 @@ dispatch_reap(bool leaving)
 static int
 capacity(void)
 {
-	int executors;
-
 	if (!mode->background)
 		return FOREGROUND_CAPACITY;
 	if (GetCurrentTimestamp() < no_worker_until)
 		return 0;
-	return Max(0,
-			   hotswap_max_executors * QUEUE_DEPTH - pool_load(&executors) - list_length(unplaced));
+	return Max(0, hotswap_max_executors * QUEUE_DEPTH - pool_tasks() - list_length(unplaced));
 }
 
 static void
@@ -435,37 +431,35 @@ pick(int free_capacity, bool *admit)
 	return item;
 }
 
+/* A visit, or the record that it has failed. */
+typedef struct Attempt
+{
+	VisitRequest *context;
+	VisitResult *visit;
+	ErrorData *failed; /* with which error, or NULL */
+} Attempt;
+
+static void
+attempt(void *arg)
+{
+	Attempt *a = arg;
+
+	if (a->failed)
+		pipeline_fail(a->context->actor, a->visit, a->failed);
+	else
+		pipeline_visit(a->context, a->visit);
+}
+
 /*
  * Visits a deployment in a subtransaction, or (failed) records that its visit has failed; returns the
  * error, or NULL.
  */
 static ErrorData *
-try_visit(VisitContext *context, Visit *v, ErrorData *failed)
+try_visit(VisitRequest *context, VisitResult *v, ErrorData *failed)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	Attempt a = { context, v, failed };
+	ErrorData *error = subxact_run(attempt, &a);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old);
-	PG_TRY();
-	{
-		if (failed)
-			pipeline_fail(context->actor, v, failed);
-		else
-			pipeline_visit(context, v);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
 	/* nor is it the deployment's fault when the extension is being dropped */
 	if (error &&
 		(backoff_is_outside(error->sqlerrcode) || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
@@ -476,7 +470,7 @@ try_visit(VisitContext *context, Visit *v, ErrorData *failed)
 
 /* What goes wrong is the deployment's failure; where even that cannot be recorded, it rests. */
 static void
-visit(VisitContext *context, Visit *v)
+visit(VisitRequest *context, VisitResult *v)
 {
 	int before = context->capacity;
 	ErrorData *error = try_visit(context, v, NULL);
@@ -489,7 +483,7 @@ visit(VisitContext *context, Visit *v)
 	if (error == NULL)
 		return;
 	report_problem(error);
-	*v = (Visit){
+	*v = (VisitResult){
 		.tenant = v->tenant, .deployment = v->deployment, .next_due = DT_NOEND, .unrecorded = true
 	};
 }
@@ -516,7 +510,7 @@ remember_starved(const pg_uuid_t *id)
 
 /* Acts on a visit that has committed. */
 static void
-apply(const Visit *v)
+apply(const VisitResult *v)
 {
 	DueItem *item = dueset_find(&v->deployment);
 	ListCell *cell;
@@ -560,7 +554,7 @@ apply(const Visit *v)
  * leaves them to others.
  */
 static void
-change_lanes(const Visit *v)
+change_lanes(const VisitResult *v)
 {
 	DueItem *item = dueset_find(&v->deployment);
 	Datum tenant = UUIDPGetDatum(&v->tenant);
@@ -598,7 +592,7 @@ forget_settled(void)
  * server down has to count as an attempt.
  */
 static bool
-must_be_durable(const Visit *visits, int count)
+must_be_durable(const VisitResult *visits, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (visits[i].started != NIL)
@@ -607,7 +601,7 @@ must_be_durable(const Visit *visits, int count)
 }
 
 static int
-visit_batch(Visit *visits, VisitContext *context, DueItem **items)
+visit_batch(VisitResult *visits, VisitRequest *context, DueItem **items)
 {
 	int limit = hotswap_batch_size;
 	int count = 0;
@@ -616,7 +610,7 @@ visit_batch(Visit *visits, VisitContext *context, DueItem **items)
 	while (count < limit)
 	{
 		DueItem *item = pick(context->capacity, &admit);
-		Visit *v = &visits[count];
+		VisitResult *v = &visits[count];
 
 		if (item == NULL)
 			break;
@@ -642,12 +636,12 @@ visit_batch(Visit *visits, VisitContext *context, DueItem **items)
 static bool
 run_batch(void)
 {
-	VisitContext context = { .capacity = giving_back ? 0 : capacity(),
+	VisitRequest context = { .capacity = giving_back ? 0 : capacity(),
 							 .in_flight = in_flight,
 							 .given_back = given_back,
 							 .results = batch_context };
 	AuditActor actor;
-	Visit *visits;
+	VisitResult *visits;
 	DueItem **items;
 	int count;
 
@@ -662,7 +656,7 @@ run_batch(void)
 	context.may_start = may_start && !giving_back;
 	audit_worker(&actor);
 	context.actor = &actor;
-	visits = palloc0(hotswap_batch_size * sizeof(Visit));
+	visits = palloc0(hotswap_batch_size * sizeof(VisitResult));
 	items = palloc0(hotswap_batch_size * sizeof(DueItem *));
 	count = visit_batch(visits, &context, items);
 	mode->commit();

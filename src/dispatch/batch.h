@@ -5,8 +5,9 @@
 #ifndef HOTSWAP_BATCH_H
 #define HOTSWAP_BATCH_H
 
-#include "core/tenant.h"
+#include "core/installation.h"
 #include "nodes/pg_list.h"
+#include "shm/shmem.h"
 #include "utils/timestamp.h"
 
 /* How transactions are made differs between a worker and a procedure. */
@@ -24,7 +25,7 @@ extern void dispatch_unlock(void);
 extern DispatchState dispatch_load(void);
 extern bool dispatch_step(void);
 extern TimestampTz dispatch_next(void);
-extern void dispatch_announced(const void *entries, int count);
+extern void dispatch_announced(const RingEntry *entries, int count);
 extern void dispatch_reap(bool leaving);
 extern void dispatch_give_back(void);
 extern List *dispatch_left_roles(void);

@@ -13,9 +13,9 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
+#include "core/path.h"
 #include "dispatch/due_set.h"
 #include "dispatch/load.h"
-#include "pipeline/pipeline.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -113,7 +113,7 @@ find_path(const pg_uuid_t *tenant, const char *environment)
 
 		entry->environments = NIL;
 		db_enter(&scope);
-		path = pipeline_path(tenant, environment);
+		path = path_of(tenant, environment);
 		/* a query leaves its caller in the memory context of SPI */
 		MemoryContextSwitchTo(load_context);
 		foreach (cell, path)
@@ -129,7 +129,7 @@ join_lanes(DueItem *item, const char *environment, const char *module, List *fin
 	ListCell *cell;
 
 	foreach (cell, find_path(&item->tenant->id, environment))
-		if (!pipeline_path_has(finished, lfirst(cell)))
+		if (!path_has(finished, lfirst(cell)))
 			dueset_join_lane(item, lfirst(cell), module);
 }
 

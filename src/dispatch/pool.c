@@ -9,11 +9,13 @@
  */
 #include "postgres.h"
 
+#include "base/bgworker.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "dispatch/pool.h"
+#include "miscadmin.h"
+#include "shm/shmem.h"
 #include "utils/memutils.h"
-#include "worker/process.h"
 
 #define START_LIMIT_MS 30000
 #define PATIENCE_MS 50 /* for which a task waits behind another one: a few starts of an executor */
@@ -21,18 +23,6 @@
 
 /* Handle of a worker that has been registered and has not reported yet. */
 static BackgroundWorkerHandle **handles = NULL; /* by slot */
-
-static bool
-is_mine(const ExecutorSlot *slot)
-{
-	return slot->state != EXECUTOR_FREE && slot->database == MyDatabaseId;
-}
-
-static bool
-is_alive(const ExecutorSlot *slot)
-{
-	return is_mine(slot) && slot->state != EXECUTOR_DEAD;
-}
 
 static void
 enqueue(ExecutorSlot *slot, const TaskKey *key)
@@ -48,14 +38,10 @@ find_room(Oid role)
 {
 	ExecutorSlot *best = NULL;
 
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (is_alive(slot) && slot->role == role && !slot->stop && slot->queued < QUEUE_DEPTH &&
+	foreach_executor (slot, MyDatabaseId)
+		if (slot->role == role && !slot->stop && slot->queued < QUEUE_DEPTH &&
 			(best == NULL || slot->queued < best->queued))
 			best = slot;
-	}
 	return best;
 }
 
@@ -63,40 +49,41 @@ find_room(Oid role)
 static void
 make_room(Oid role)
 {
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (is_alive(slot) && slot->role != role && slot->state == EXECUTOR_IDLE &&
-			slot->queued == 0 && !slot->stop)
+	foreach_executor (slot, MyDatabaseId)
+		if (slot->role != role && slot->state == EXECUTOR_IDLE && slot->queued == 0 && !slot->stop)
 		{
 			slot->stop = true;
 			shmem_wake_proc(slot->proc);
 			return;
 		}
-	}
 }
 
-static ExecutorSlot *
-take_slot(Oid role)
+/* Number of tasks in flight and of executors. */
+static int
+count(int *executors)
 {
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
+	int tasks = 0;
 
-		if (slot->state != EXECUTOR_FREE)
-			continue;
-		slot->state = EXECUTOR_STARTING;
-		slot->database = MyDatabaseId;
-		slot->role = role;
-		slot->pid = 0;
-		slot->generation++;
-		slot->stop = slot->terminated = slot->cancel = slot->running = false;
-		slot->queued = 0;
-		slot->since = GetCurrentTimestamp();
-		return slot;
+	*executors = 0;
+	foreach_executor (slot, MyDatabaseId)
+	{
+		(*executors)++;
+		tasks += slot->queued;
 	}
-	return NULL;
+	return tasks;
+}
+
+/* Number of tasks in flight. */
+int
+pool_tasks(void)
+{
+	int tasks;
+	int executors;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	tasks = count(&executors);
+	LWLockRelease(shared->lock);
+	return tasks;
 }
 
 static bool
@@ -107,8 +94,8 @@ start_executor(int index, uint32 generation)
 	bool started;
 
 	if (handles == NULL)
-		handles = palloc0(shared->nexecutors * sizeof(BackgroundWorkerHandle *));
-	process_describe(&worker, "hotswap executor", "hotswap_executor_main");
+		handles = palloc0(executors_count() * sizeof(BackgroundWorkerHandle *));
+	bgworker_describe(&worker, "hotswap executor", "hotswap_executor_main");
 	worker.bgw_main_arg = Int32GetDatum(index);
 	memcpy(worker.bgw_extra, &generation, sizeof(generation));
 	worker.bgw_notify_pid = MyProcPid;
@@ -131,7 +118,7 @@ pool_place(const TaskKey *key, Oid role)
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = find_room(role);
-	(void) pool_load(&executors);
+	(void) count(&executors);
 	if (slot && (slot->queued == 0 || executors >= hotswap_max_executors))
 	{
 		enqueue(slot, key);
@@ -144,10 +131,10 @@ pool_place(const TaskKey *key, Oid role)
 		LWLockRelease(shared->lock);
 		return POOL_BUSY;
 	}
-	slot = take_slot(role);
+	slot = executor_claim(role);
 	if (slot)
 		slot->queue[slot->queued++] = *key;
-	index = slot ? (int) (slot - shmem_executors()) : -1;
+	index = slot ? executor_index(slot) : -1;
 	generation = slot ? slot->generation : 0;
 	LWLockRelease(shared->lock);
 	if (slot && start_executor(index, generation))
@@ -164,43 +151,6 @@ pool_place(const TaskKey *key, Oid role)
 	return slot ? POOL_PLACED : POOL_NO_WORKER;
 }
 
-/* Is the task in the hands of an executor, dead or alive, that has not been reaped? */
-bool
-pool_has(const TaskKey *key)
-{
-	bool found = false;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nexecutors && !found; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		for (int q = 0; is_mine(slot) && q < slot->queued; q++)
-			found = found || task_key_equal(&slot->queue[q], key);
-	}
-	LWLockRelease(shared->lock);
-	return found;
-}
-
-/* Number of tasks in flight and of executors; the caller need not hold the lock for an estimate. */
-int
-pool_load(int *executors)
-{
-	int tasks = 0;
-
-	*executors = 0;
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (!is_alive(slot))
-			continue;
-		(*executors)++;
-		tasks += slot->queued;
-	}
-	return tasks;
-}
-
 /*
  * Cancels a task where it runs: its statement, or (end) its executor.  True if it had not begun:
  * then it is nobody's any more.
@@ -211,12 +161,8 @@ pool_cancel(const TaskKey *key, bool end)
 	bool taken_back = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < shared->nexecutors; i++)
+	foreach_executor (slot, MyDatabaseId)
 	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (!is_alive(slot))
-			continue;
 		for (int q = 1; q < slot->queued; q++)
 			if (task_key_equal(&slot->queue[q], key))
 			{
@@ -244,21 +190,34 @@ pool_cancel(const TaskKey *key, bool end)
 
 /* A worker that was registered and ended, or was never started, without using its slot. */
 static bool
-never_came(int index)
+never_came(int index, const ExecutorSlot *slot)
 {
 	pid_t pid;
 
 	/* registered by the dispatcher before us: give it time */
 	if (handles == NULL || handles[index] == NULL)
-		return TimestampDifferenceExceeds(shmem_executors()[index].since, GetCurrentTimestamp(),
-										  START_LIMIT_MS);
+		return TimestampDifferenceExceeds(slot->since, GetCurrentTimestamp(), START_LIMIT_MS);
 	return GetBackgroundWorkerPid(handles[index], &pid) == BGWH_STOPPED;
 }
 
+/* Sees to it that one that never came is dead, unless it has come after all. */
+static void
+bury(int index, ExecutorSlot *copy)
+{
+	ExecutorSlot *slot = executor_slot(index);
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (slot->state == EXECUTOR_STARTING)
+		slot->state = EXECUTOR_DEAD;
+	*copy = *slot;
+	LWLockRelease(shared->lock);
+}
+
+/* Frees a dead executor's slot and tells what it had. */
 static void
 reap(int index, PoolLost lost)
 {
-	ExecutorSlot *slot = &shmem_executors()[index];
+	ExecutorSlot *slot = executor_slot(index);
 	ExecutorSlot copy;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -289,24 +248,21 @@ pool_reap(PoolLost lost, bool leaving)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = DT_NOEND;
 
-	for (int i = 0; i < shared->nexecutors; i++)
+	for (int i = 0; i < executors_count(); i++)
 	{
-		ExecutorSlot *slot = &shmem_executors()[i];
+		ExecutorSlot slot;
 		TimestampTz from = DT_NOBEGIN;
 
-		if (!is_mine(slot))
+		/* the lock is not held meanwhile: nobody else brings a dead one of ours back to life */
+		executor_read(i, &slot);
+		if (slot.state == EXECUTOR_FREE || slot.database != MyDatabaseId)
 			continue;
-		if (slot->state == EXECUTOR_STARTING && never_came(i))
-		{
-			LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-			if (slot->state == EXECUTOR_STARTING)
-				slot->state = EXECUTOR_DEAD;
-			LWLockRelease(shared->lock);
-		}
-		if (slot->state != EXECUTOR_DEAD)
+		if (slot.state == EXECUTOR_STARTING && never_came(i, &slot))
+			bury(i, &slot);
+		if (slot.state != EXECUTOR_DEAD)
 			continue;
-		if (slot->terminated && slot->queued > 0 && !leaving)
-			from = TimestampTzPlusMilliseconds(slot->since, TERMINATED_PAUSE_MS);
+		if (slot.terminated && slot.queued > 0 && !leaving)
+			from = TimestampTzPlusMilliseconds(slot.since, TERMINATED_PAUSE_MS);
 		if (from <= now)
 			reap(i, lost);
 		else
@@ -315,24 +271,30 @@ pool_reap(PoolLost lost, bool leaving)
 	return next;
 }
 
+/* The executor of a role that has a task which has not begun, or NULL. */
+static ExecutorSlot *
+find_waiting(Oid role)
+{
+	foreach_executor (slot, MyDatabaseId)
+		if (slot->role == role && slot->queued > 1)
+			return slot;
+	return NULL;
+}
+
 /* Gives a task that has not begun to an executor of the same role that has none. */
 void
 pool_rebalance(void)
 {
-	ExecutorSlot *slots = shmem_executors();
-
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < shared->nexecutors; i++)
+	foreach_executor (slot, MyDatabaseId)
 	{
-		if (!is_alive(&slots[i]) || slots[i].state != EXECUTOR_IDLE || slots[i].queued > 0 ||
-			slots[i].stop)
+		ExecutorSlot *from;
+
+		if (slot->state != EXECUTOR_IDLE || slot->queued > 0 || slot->stop)
 			continue;
-		for (int j = 0; j < shared->nexecutors; j++)
-			if (is_alive(&slots[j]) && slots[j].role == slots[i].role && slots[j].queued > 1)
-			{
-				enqueue(&slots[i], &slots[j].queue[--slots[j].queued]);
-				break;
-			}
+		from = find_waiting(slot->role);
+		if (from)
+			enqueue(slot, &from->queue[--from->queued]);
 	}
 	LWLockRelease(shared->lock);
 }
@@ -353,14 +315,11 @@ pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)
 
 	*next = DT_NOEND;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	(void) pool_load(&executors);
-	for (int i = 0; i < shared->nexecutors; i++)
+	(void) count(&executors);
+	foreach_executor (slot, MyDatabaseId)
 	{
-		ExecutorSlot *slot = &shmem_executors()[i];
 		TimestampTz due = TimestampTzPlusMilliseconds(slot->since, PATIENCE_MS);
 
-		if (!is_alive(slot))
-			continue;
 		leaving = leaving || slot->stop;
 		if (!slot->running || slot->queued < 2)
 			continue;
@@ -390,13 +349,14 @@ pool_shrink(void)
 	int executors;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	(void) pool_load(&executors);
-	for (int i = 0; i < shared->nexecutors && executors > hotswap_min_executors; i++)
+	(void) count(&executors);
+	foreach_executor (slot, MyDatabaseId)
 	{
-		ExecutorSlot *slot = &shmem_executors()[i];
 		TimestampTz end;
 
-		if (!is_alive(slot) || slot->state != EXECUTOR_IDLE || slot->queued > 0)
+		if (executors <= hotswap_min_executors)
+			break;
+		if (slot->state != EXECUTOR_IDLE || slot->queued > 0)
 			continue;
 		end = TimestampTzPlusMilliseconds(slot->since, hotswap_executor_idle_timeout);
 		if (end <= now && !slot->stop)
@@ -419,12 +379,8 @@ pool_dismiss(void)
 	bool left = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < shared->nexecutors; i++)
+	foreach_executor (slot, MyDatabaseId)
 	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (!is_alive(slot))
-			continue;
 		left = true;
 		slot->stop = true;
 		if (slot->pid != 0)

@@ -5,7 +5,7 @@
 #ifndef HOTSWAP_POOL_H
 #define HOTSWAP_POOL_H
 
-#include "shm/shmem.h"
+#include "shm/executors.h"
 
 typedef enum PoolPlacement
 {
@@ -18,19 +18,12 @@ typedef enum PoolPlacement
 typedef void (*PoolLost)(const TaskKey *key, bool begun);
 
 extern PoolPlacement pool_place(const TaskKey *key, Oid role);
-extern bool pool_has(const TaskKey *key);
-extern int pool_load(int *executors);
+extern int pool_tasks(void);
 extern bool pool_cancel(const TaskKey *key, bool end);
 extern TimestampTz pool_reap(PoolLost lost, bool leaving);
 extern void pool_rebalance(void);
 extern bool pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next);
 extern TimestampTz pool_shrink(void);
 extern bool pool_dismiss(void);
-
-static inline bool
-task_key_equal(const TaskKey *a, const TaskKey *b)
-{
-	return memcmp(a, b, sizeof(TaskKey)) == 0;
-}
 
 #endif /* HOTSWAP_POOL_H */

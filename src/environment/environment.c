@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -78,7 +79,7 @@ typedef struct Request
 } Request;
 
 static void
-read_request(FunctionCallInfo fcinfo, Request *r)
+environment_read_request(FunctionCallInfo fcinfo, Request *r)
 {
 	memset(r, 0, sizeof(Request));
 	r->name = arg_text(fcinfo, 0, "name", NAME_LIMIT);
@@ -164,7 +165,7 @@ hotswap_configure_environment(PG_FUNCTION_ARGS)
 	char *before;
 	char *after;
 
-	read_request(fcinfo, &request);
+	environment_read_request(fcinfo, &request);
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require(&request.tenant, scope.caller, CAPABILITY_ADMIN, "configure an environment");

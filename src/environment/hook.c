@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "environment/task_role.h"
 #include "fmgr.h"

@@ -20,10 +20,11 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
+#include "core/quota.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "tenant/quota.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -143,7 +144,7 @@ check_schema(NodeRequest *r)
 }
 
 static void
-read_request(FunctionCallInfo fcinfo, NodeRequest *r)
+node_read_request(FunctionCallInfo fcinfo, NodeRequest *r)
 {
 	memset(r, 0, sizeof(NodeRequest));
 	r->environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
@@ -187,7 +188,7 @@ require_environment(const NodeRequest *r)
 }
 
 static void
-insert(const NodeRequest *r)
+node_insert(const NodeRequest *r)
 {
 	Datum args[8] = { UUIDPGetDatum(&r->tenant),
 					  UUIDPGetDatum(&r->id),
@@ -249,7 +250,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	DbScope scope;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
-	read_request(fcinfo, &request);
+	node_read_request(fcinfo, &request);
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require(&request.tenant, scope.caller, CAPABILITY_OPERATOR, "register a node");
@@ -258,7 +259,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	tenant_lock_for_change(&request.tenant);
 	require_environment(&request);
 	(void) db_run(&lock_nodes, NULL, NULL);
-	insert(&request);
+	node_insert(&request);
 	require_free_target(&request);
 	quota_require(&request.tenant, QUOTA_NODES);
 	audit_tenant(&actor, &request.tenant, "register_node", NULL, NULL, NULL,

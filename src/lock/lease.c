@@ -26,9 +26,8 @@
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "lock/lease.h"
-#include "lock/lock.h"
-#include "lock/lock_tags.h"
 #include "miscadmin.h"
+#include "shm/advisory.h"
 #include "shm/shmem.h"
 #include "shm/token.h"
 #include "shm/wait.h"
@@ -247,7 +246,7 @@ stop_showing(int code pg_attribute_unused(), Datum arg)
 static void
 wait_visibly(Lease *l)
 {
-	LockKey key = { .key = lock_key_of(l->resource), .database = MyDatabaseId, .lease = 1 };
+	LockKey key = locktable_key_of(lock_key_of(l->resource), true);
 
 	(void) locktable_wait(&key, l->resource, &l->tenant);
 	PG_ENSURE_ERROR_CLEANUP(stop_showing, PointerGetDatum(&key));

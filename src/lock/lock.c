@@ -1,51 +1,40 @@
 /*
  * lock.c
  *		Named locks for applications: acquire_lock(), acquire_xact_lock(), acquire_locks(),
- *		release_lock(), release_all_locks(), lock_key(), check_token(), and what the view locks reads.
+ *		release_lock(), release_all_locks(), lock_key().
  *
  * A named lock is the server's advisory lock on lock_key(name), in the key space of
  * pg_advisory_lock(bigint): the lock manager queues, wakes, detects deadlocks and frees it when the
- * session ends.  A time limit is a lock_timeout that is set inside an internal subtransaction, which
- * takes setting, error and half-made request away with it; it is only begun where the lock is not free.
+ * session ends.
  *
  * What this file adds lives in shared memory (lock_table.c), and in a table of the session: how often it
  * has which lock, since the server does not tell.  That count may be too large, after DISCARD ALL or
  * pg_advisory_unlock_all(), and is corrected whenever the lock manager says that the lock is not held.
  *
- * Without the preload there are no names and no check_token(), all the rest works.
+ * Without the preload there are no names, all the rest works.
  */
 #include "postgres.h"
-
-#include <limits.h>
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/args.h"
 #include "base/compat.h"
-#include "base/digest.h"
-#include "base/errors.h"
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "core/access.h"
 #include "core/tenant.h"
 #include "fmgr.h"
-#include "funcapi.h"
-#include "lock/lease.h"
 #include "lock/lock.h"
 #include "miscadmin.h"
+#include "shm/advisory.h"
 #include "shm/lock_table.h"
 #include "shm/shmem.h"
 #include "shm/token.h"
 #include "shm/wait.h"
 #include "storage/ipc.h"
-#include "storage/lmgr.h"
-#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #define RESOURCES_LIMIT 10000 /* of one call of acquire_locks() */
 
@@ -55,8 +44,6 @@ PG_FUNCTION_INFO_V1(hotswap_acquire_xact_lock);
 PG_FUNCTION_INFO_V1(hotswap_acquire_locks);
 PG_FUNCTION_INFO_V1(hotswap_release_lock);
 PG_FUNCTION_INFO_V1(hotswap_release_all_locks);
-PG_FUNCTION_INFO_V1(hotswap_check_token);
-PG_FUNCTION_INFO_V1(hotswap_lock_list);
 
 enum
 {
@@ -89,128 +76,10 @@ typedef struct Request
 static HTAB *mine = NULL;
 static bool transaction_over = false; /* those that are transactional may be gone */
 
-/* ---- keys ---- */
-
-/*
- * The first eight bytes of the SHA-256, least significant first, as a signed number.  The last name is
- * remembered: the one that is released is usually the one that was taken.
- */
-int64
-lock_key_of(const char *resource)
-{
-	static char last[RESOURCE_BYTES] = "";
-	static uint64 last_key;
-	uint8 hash[DIGEST_LENGTH];
-	uint64 key = 0;
-
-	if (strcmp(resource, last) == 0)
-		return (int64) last_key;
-	digest_plain(resource, strlen(resource), hash);
-	for (int i = 7; i >= 0; i--)
-		key = key << 8 | hash[i];
-	if (strlen(resource) < RESOURCE_BYTES)
-	{
-		strlcpy(last, resource, RESOURCE_BYTES);
-		last_key = key;
-	}
-	return (int64) key;
-}
-
-static void
-tag_of(LOCKTAG *tag, int64 key)
-{
-	/* as pg_advisory_lock(bigint) has it */
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) ((uint64) key >> 32), (uint32) key, 1);
-}
-
-static LockKey
-shared_key(int64 key)
-{
-	LockKey result = { .key = key, .database = MyDatabaseId, .lease = 0 };
-
-	return result;
-}
-
 static bool
 is_held(const LOCKTAG *tag)
 {
 	return lock_held_by_me(tag, ExclusiveLock) || lock_held_by_me(tag, ShareLock);
-}
-
-/* ---- waiting ---- */
-
-/* Waits at most so long; false: the time is over.  The session's own lock_timeout stays an error. */
-static bool
-wait_limited(const LOCKTAG *tag, LOCKMODE mode, bool session, int ms)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	bool limit_is_ours = LockTimeout <= 0 || ms <= LockTimeout;
-	volatile bool acquired = false;
-	ErrorData *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		int level = NewGUCNestLevel();
-
-		if (limit_is_ours)
-			(void) set_config_option("lock_timeout", psprintf("%d", ms), PGC_USERSET, PGC_S_SESSION,
-									 GUC_ACTION_SAVE, true, 0, false);
-		(void) LockAcquire(tag, mode, session, false);
-		acquired = true;
-		/* a time limit that ran out in the very moment in which the lock came */
-		CHECK_FOR_INTERRUPTS();
-		AtEOXact_GUC(false, level);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		/* a session lock outlives the subtransaction, but nobody would know of it */
-		if (acquired && session)
-			(void) LockRelease(tag, mode, true);
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error == NULL)
-		return true;
-	if (!limit_is_ours || error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
-}
-
-/*
- * Takes an advisory lock, waiting until end (DT_NOEND: as long as it takes); false: the time is over.
- * Raises what waiting for a lock raises: 40P01, 57014, 55P03 for the session's own lock_timeout.
- */
-bool
-lock_wait_until(const LOCKTAG *tag, LOCKMODE mode, bool session, TimestampTz end)
-{
-	if (LockAcquire(tag, mode, session, true) != LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	if (end == DT_NOEND)
-	{
-		(void) LockAcquire(tag, mode, session, false);
-		return true;
-	}
-	for (;;)
-	{
-		long ms;
-
-		if (wait_deadline_passed(end))
-			return false;
-		/* at least one: zero would be no limit */
-		ms = Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
-		if (wait_limited(tag, mode, session, Min(ms, INT_MAX)))
-			return true;
-	}
 }
 
 /* ---- what this session has ---- */
@@ -224,7 +93,7 @@ session_ends(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	hash_seq_init(&scan, mine);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		LockKey key = shared_key(entry->key);
+		LockKey key = locktable_key_of(entry->key, false);
 
 		locktable_leave(&key);
 	}
@@ -245,7 +114,7 @@ make_mine(void)
 static void
 forget(int64 key)
 {
-	LockKey shared_one = shared_key(key);
+	LockKey shared_one = locktable_key_of(key, false);
 
 	if (shared)
 		locktable_leave(&shared_one);
@@ -258,7 +127,7 @@ correct(Mine *entry)
 {
 	LOCKTAG tag;
 
-	tag_of(&tag, entry->key);
+	lock_tag_of_name(&tag, entry->key);
 	for (int mode = 0; mode < NMODES; mode++)
 		if (!lock_held_by_me(&tag, lock_modes[mode]))
 			entry->count[mode] = 0;
@@ -331,7 +200,7 @@ refuse_for_room(void)
 static int64
 note(const Request *r, Oid sequence, bool fresh)
 {
-	LockKey key = shared_key(r->key);
+	LockKey key = locktable_key_of(r->key, false);
 	int64 token = 0;
 
 	if (shared == NULL)
@@ -355,7 +224,7 @@ note(const Request *r, Oid sequence, bool fresh)
 static bool
 wait_for(const Request *r, const LOCKTAG *tag)
 {
-	LockKey key = shared_key(r->key);
+	LockKey key = locktable_key_of(r->key, false);
 
 	if (LockAcquire(tag, lock_modes[r->mode], r->session, true) != LOCKACQUIRE_NOT_AVAIL)
 		return true;
@@ -378,7 +247,7 @@ acquire(const Request *r)
 	bool fresh;
 
 	sweep(false);
-	tag_of(&tag, r->key);
+	lock_tag_of_name(&tag, r->key);
 	entry = enter_mine(r->key);
 	(void) correct(entry);
 	fresh = !lock_held_by_me(&tag, ExclusiveLock) &&
@@ -412,8 +281,8 @@ acquire(const Request *r)
 }
 
 /* Raises 42501; returns the tenant that the session acts for. */
-static pg_uuid_t
-require_agent(void)
+pg_uuid_t
+lock_require_agent(void)
 {
 	pg_uuid_t tenant = tenant_current();
 
@@ -424,7 +293,7 @@ require_agent(void)
 static Datum
 acquire_one(FunctionCallInfo fcinfo, bool session)
 {
-	Request r = { .session = session, .tenant = require_agent() };
+	Request r = { .session = session, .tenant = lock_require_agent() };
 	int64 token;
 
 	r.resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
@@ -512,7 +381,7 @@ release_one(int64 key, int mode)
 	LOCKTAG tag;
 	bool done;
 
-	tag_of(&tag, key);
+	lock_tag_of_name(&tag, key);
 	if (entry && correct(entry))
 	{
 		forget(key);
@@ -588,7 +457,9 @@ hotswap_acquire_locks(PG_FUNCTION_ARGS)
 {
 	int count;
 	Wanted *wanted = read_wanted(fcinfo, &count);
-	Request r = { .session = true, .end = wait_deadline(fcinfo, 1), .tenant = require_agent() };
+	Request r = { .session = true,
+				  .end = wait_deadline(fcinfo, 1),
+				  .tenant = lock_require_agent() };
 	Datum *tokens;
 
 	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
@@ -634,7 +505,7 @@ hotswap_release_all_locks(PG_FUNCTION_ARGS)
 		LOCKTAG tag;
 		bool done = false;
 
-		tag_of(&tag, entry->key);
+		lock_tag_of_name(&tag, entry->key);
 		for (int mode = 0; mode < NMODES; mode++)
 			while (entry->count[mode] > 0)
 			{
@@ -653,83 +524,4 @@ Datum
 hotswap_lock_key(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64(lock_key_of(arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT)));
-}
-
-/* ---- tokens ---- */
-
-static void
-refuse_token(const char *resource, int64 token, int64 newest)
-{
-	ereport(ERROR, (errcode(ERRCODE_HOTSWAP_STALE_TOKEN),
-					errmsg("token " INT64_FORMAT " of \"%s\" is stale", token, resource),
-					newest > token ?
-						errdetail("Token " INT64_FORMAT " has been given out since.", newest) :
-						errdetail("The lock or lease that it was given for is not there any more."),
-					errhint("Somebody else may have it now: stop, and acquire it again.")));
-}
-
-/* check_token(resource text, token bigint) returns true, or raises YH002 */
-Datum
-hotswap_check_token(PG_FUNCTION_ARGS)
-{
-	char *resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
-	LockKey key = shared_key(lock_key_of(resource));
-	int64 token = arg_int64(fcinfo, 1, "token");
-	int64 lease_token = 0;
-	int64 lock_token = 0;
-	TokenState lease;
-	TokenState lock;
-
-	(void) require_agent();
-	lease = lease_check(resource, token, &lease_token);
-	lock = shared ? locktable_check(&key, token, &lock_token) : TOKEN_UNKNOWN;
-	/* who uses a name for both is told by the newest of either kind */
-	if (lease == TOKEN_CURRENT && token > lock_token)
-		PG_RETURN_BOOL(true);
-	if (lock == TOKEN_CURRENT && token > lease_token)
-		PG_RETURN_BOOL(true);
-	if (shared == NULL && token > lease_token)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot check the token of a lock: hotswap is not in shared_preload_libraries"),
-			 errhint("Add it and restart the server, or use a lease.")));
-	refuse_token(resource, token, Max(lease_token, lock_token));
-	PG_RETURN_NULL();
-}
-
-/* ---- the view ---- */
-
-/*
- * lock_list() returns (key, resource, lease, pid, token, since) of the sessions that act for a tenant which
- * the current role sees: see the view locks
- */
-Datum
-hotswap_lock_list(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	LockHold *list;
-	int count;
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (shared == NULL)
-		return (Datum) 0;
-	list = locktable_list(&count);
-	for (int i = 0; i < count; i++)
-	{
-		Datum values[6];
-		bool nulls[6] = { false };
-
-		if (!access_has(&list[i].tenant, GetUserId(), CAPABILITY_VIEWER))
-			continue;
-		values[0] = Int64GetDatum(list[i].key.key);
-		values[1] = CStringGetTextDatum(list[i].resource);
-		values[2] = BoolGetDatum(list[i].key.lease != 0);
-		values[3] = Int32GetDatum(list[i].pid);
-		values[4] = Int64GetDatum(list[i].token);
-		nulls[4] = list[i].token == 0;
-		values[5] = TimestampTzGetDatum(list[i].since);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-	return (Datum) 0;
 }

@@ -16,11 +16,12 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
+#include "core/quota.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "module/script.h"
 #include "module/signing_key.h"
-#include "tenant/quota.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_publish_version);
@@ -42,7 +43,7 @@ static DbStatement insert_version = DB_STATEMENT(
 	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID);
 
 /* A version as it was given. */
-typedef struct Version
+typedef struct NewVersion
 {
 	pg_uuid_t tenant;
 	char *module;
@@ -50,12 +51,12 @@ typedef struct Version
 	NullableDatum scripts[3]; /* text: deploy, verify, revert */
 	uint8 digest[DIGEST_LENGTH];
 	GivenSignature signature;
-} Version;
+} NewVersion;
 
 /* Fetches one script, checks it, and keeps the argument itself to be stored. */
 static char *
-read_script(FunctionCallInfo fcinfo, int n, const char *word, bool required, const char *label,
-			NullableDatum *stored)
+module_read_script(FunctionCallInfo fcinfo, int n, const char *word, bool required,
+				   const char *label, NullableDatum *stored)
 {
 	char *sql = arg_script(fcinfo, n, word, required);
 
@@ -66,7 +67,7 @@ read_script(FunctionCallInfo fcinfo, int n, const char *word, bool required, con
 }
 
 static void
-read_version(FunctionCallInfo fcinfo, Version *v)
+module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
 	char *deploy;
 	char *verify;
@@ -74,12 +75,12 @@ read_version(FunctionCallInfo fcinfo, Version *v)
 
 	v->module = arg_identifier(fcinfo, 0, "module");
 	v->version = arg_identifier(fcinfo, 1, "version");
-	deploy =
-		read_script(fcinfo, 2, "deploy_sql", true, script_labels[SCRIPT_DEPLOY], &v->scripts[0]);
-	verify =
-		read_script(fcinfo, 3, "verify_sql", false, script_labels[SCRIPT_VERIFY], &v->scripts[1]);
-	revert =
-		read_script(fcinfo, 4, "revert_sql", false, script_labels[SCRIPT_REVERT], &v->scripts[2]);
+	deploy = module_read_script(fcinfo, 2, "deploy_sql", true, script_labels[SCRIPT_DEPLOY],
+								&v->scripts[0]);
+	verify = module_read_script(fcinfo, 3, "verify_sql", false, script_labels[SCRIPT_VERIFY],
+								&v->scripts[1]);
+	revert = module_read_script(fcinfo, 4, "revert_sql", false, script_labels[SCRIPT_REVERT],
+								&v->scripts[2]);
 	v->signature = signature_arguments(fcinfo, 5);
 	v->tenant = tenant_argument(fcinfo, 7);
 	digest_scripts(deploy, verify, revert, v->digest);
@@ -87,7 +88,7 @@ read_version(FunctionCallInfo fcinfo, Version *v)
 
 /* Is the version there already?  Raises 23505 if it is, with other content. */
 static bool
-already_published(const Version *v)
+already_published(const NewVersion *v)
 {
 	Datum args[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module),
 					 CStringGetTextDatum(v->version) };
@@ -111,7 +112,7 @@ already_published(const Version *v)
 
 /* Stores the version; false if another session did before. */
 static bool
-insert(const Version *v, const AuditActor *actor)
+module_insert(const NewVersion *v, const AuditActor *actor)
 {
 	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
 	bool nulls[8] = { false };
@@ -134,7 +135,7 @@ insert(const Version *v, const AuditActor *actor)
 
 /* Stores the version, its signature, and their audit events, unless the same is already there. */
 static void
-publish(const Version *v)
+module_publish(const NewVersion *v)
 {
 	SignedVersion signed_version = { &v->tenant, v->module, v->version, v->digest };
 	AuditActor actor;
@@ -147,7 +148,7 @@ publish(const Version *v)
 	{
 		installation_ensure();
 		tenant_lock_for_change(&v->tenant);
-		if (insert(v, &actor))
+		if (module_insert(v, &actor))
 			audit_tenant(&actor, &v->tenant, "publish_version", NULL, NULL, NULL,
 						 audit_detail("module", v->module, "version", v->version, "digest",
 									  digest_hex(v->digest), NULL));
@@ -172,9 +173,9 @@ publish(const Version *v)
 Datum
 hotswap_publish_version(PG_FUNCTION_ARGS)
 {
-	Version version;
+	NewVersion version;
 
-	read_version(fcinfo, &version);
-	publish(&version);
+	module_read_version(fcinfo, &version);
+	module_publish(&version);
 	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(version.digest)));
 }

@@ -1,6 +1,6 @@
 /*
  * rule.c
- *		Static rules: what each is about, and what an environment does about it.
+ *		What an environment does about the static rules: set_rule(), rule_list(), lint_version().
  *
  * An environment has a row for a rule only where its action was set.
  *
@@ -13,52 +13,17 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
+#include "core/path.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "module/scan.h"
-#include "pipeline/pipeline.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_set_rule);
 PG_FUNCTION_INFO_V1(hotswap_rule_list);
 PG_FUNCTION_INFO_V1(hotswap_lint_version);
-
-/* In the order of the enum. */
-const char *const rule_names[RULE_COUNT] = { "security_definer_search_path",
-											 "grant_to_public",
-											 "alter_system",
-											 "copy_program",
-											 "create_extension",
-											 "untrusted_language",
-											 "drop_table",
-											 "truncate",
-											 "dynamic_do" };
-
-const RuleInfo rule_info[RULE_COUNT] = {
-	[RULE_SECURITY_DEFINER_SEARCH_PATH] = { RULE_WARN,
-											"CREATE or ALTER FUNCTION that leaves a SECURITY DEFINER function without a pinned search_path",
-											"Write SET search_path = its schemas, pg_temp in the statement that says SECURITY DEFINER." },
-	[RULE_GRANT_TO_PUBLIC] = { RULE_WARN, "GRANT to PUBLIC, also as default privileges",
-							   "Grant to a role." },
-	[RULE_ALTER_SYSTEM] = { RULE_DENY, "ALTER SYSTEM",
-							"Settings of the server are no part of a module." },
-	[RULE_COPY_PROGRAM] = { RULE_DENY, "COPY from or to a program of the server",
-							"Load the data from outside, or with COPY and a file." },
-	[RULE_CREATE_EXTENSION] = { RULE_WARN, "CREATE EXTENSION, and ALTER EXTENSION UPDATE",
-								"Let an administrator of the database install it." },
-	[RULE_UNTRUSTED_LANGUAGE] = { RULE_WARN,
-								  "functions and DO blocks in a language that is not known as trusted",
-								  "Use SQL, PL/pgSQL or another trusted language." },
-	[RULE_DROP_TABLE] = { RULE_WARN,
-						  "DROP TABLE, DROP SCHEMA CASCADE, DROP OWNED and DROP COLUMN, but in a revert script",
-						  "Rename it, and drop it by hand when nothing needs it any more." },
-	[RULE_TRUNCATE] = { RULE_WARN, "TRUNCATE", "Delete what has to go by a condition." },
-	[RULE_DYNAMIC_DO] = { RULE_WARN, "DO blocks that execute text, or are not in PL/pgSQL",
-						  "Write the statements themselves." },
-};
-
-const char *const rule_actions[RULE_ACTION_COUNT] = { "off", "warn", "deny" };
 
 static DbStatement lock_environment =
 	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2"
@@ -172,24 +137,23 @@ return_finding(ReturnSetInfo *result, AttInMetadata *columns, const Finding *f,
 
 /* What the rules have to say of a version on its way to an environment. */
 static List *
-lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
-	 ScanPolicy *policy)
+rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
+		  ScanPolicy *policy)
 {
-	uint8 digest[DIGEST_LENGTH];
-	List *path = pipeline_path(tenant, environment);
-	VersionScripts *scripts;
+	List *path = path_of(tenant, environment);
+	Version *v;
 
 	if (path == NIL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", environment)));
-	scripts = scan_read(tenant, module, version);
-	if (scripts == NULL)
+	v = version_read(tenant, module, version);
+	if (v == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such version: \"%s\" of module \"%s\"", version, module),
 						errhint("Versions are made by hotswap.publish_version().")));
-	scan_digest(scripts, module, version, digest);
+	version_require_intact(v);
 	scan_policy_load(tenant, path, policy);
-	return scan_findings(scripts, policy);
+	return scan_findings(v, policy);
 }
 
 /*
@@ -215,7 +179,7 @@ hotswap_lint_version(PG_FUNCTION_ARGS)
 	columns = TupleDescGetAttInMetadata(result->setDesc);
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at a version");
-	foreach (cell, lint(&tenant, module, version, environment, &policy))
+	foreach (cell, rule_lint(&tenant, module, version, environment, &policy))
 		return_finding(result, columns, lfirst(cell), &policy);
 	db_leave(&scope);
 	return (Datum) 0;

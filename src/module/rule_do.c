@@ -15,7 +15,7 @@
 #include <ctype.h>
 
 #include "common/keywords.h"
-#include "module/rule.h"
+#include "module/rule_do.h"
 #include "parser/parser.h"
 #include "parser/scanner.h"
 
@@ -109,14 +109,14 @@ static void
 walk_piece(RuleWalk *walk, int start, int end)
 {
 	char *sql = pnstrdup(walk->sql + start, end - start);
-	RuleWalk part = rule_walk_part(walk, sql, start);
+	RuleWalk part = finding_part(walk, sql, start);
 
-	rule_walk_statements(&part, read_quietly(read_statements, sql));
+	walk->statements(&part, read_quietly(read_statements, sql));
 }
 
 /* Notes what the body, which is the walk's text, does when the block runs. */
 void
-rule_walk_do_body(RuleWalk *walk)
+rule_do_walk(RuleWalk *walk)
 {
 	List *tokens = read_quietly(read_tokens, walk->sql);
 	const char *previous = ";";
@@ -141,7 +141,7 @@ rule_walk_do_body(RuleWalk *walk)
 			(starts || is_word(previous, before_execute)))
 		{
 			walk->statement = offset;
-			rule_add(walk, RULE_DYNAMIC_DO, "DO block that executes text");
+			finding_add(walk, RULE_DYNAMIC_DO, "DO block that executes text");
 		}
 		previous = token;
 	}

@@ -12,7 +12,9 @@
 #include "catalog/namespace.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
-#include "module/rule.h"
+#include "module/finding.h"
+#include "module/rule_do.h"
+#include "module/rule_walk.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
 #include "utils/memutils.h"
@@ -21,50 +23,6 @@
 #define DO_DEPTH_LIMIT 4
 
 static void walk_statement(RuleWalk *walk, Node *stmt);
-
-/* ---- findings ---- */
-
-/* The line, in the script, of an offset; counts on from the last one. */
-static int
-line_at(RuleWalk *walk, int offset)
-{
-	if (offset < walk->counted)
-	{
-		walk->counted = 0;
-		walk->counted_line = walk->first_line;
-	}
-	for (; walk->counted < offset; walk->counted++)
-		if (walk->sql[walk->counted] == '\n')
-			walk->counted_line++;
-	return walk->counted_line;
-}
-
-/* Notes what the current statement does. */
-void
-rule_add(RuleWalk *walk, Rule rule, const char *what)
-{
-	MemoryContext old = MemoryContextSwitchTo(walk->results);
-	Finding *finding = palloc(sizeof(Finding));
-
-	finding->rule = rule;
-	finding->script = walk->label;
-	finding->line = line_at(walk, walk->statement);
-	finding->what = pstrdup(what);
-	*walk->findings = lappend(*walk->findings, finding);
-	MemoryContextSwitchTo(old);
-}
-
-/* A walk over a text that stands in the one of another walk, at an offset. */
-RuleWalk
-rule_walk_part(RuleWalk *walk, const char *sql, int offset)
-{
-	RuleWalk part = *walk;
-
-	part.sql = sql;
-	part.first_line = part.counted_line = line_at(walk, offset);
-	part.counted = part.statement = 0;
-	return part;
-}
 
 /* ---- functions ---- */
 
@@ -136,19 +94,19 @@ read_options(List *options, PathSetting *path, const DefElem **security)
 static void
 add_open_function(RuleWalk *walk, List *name, bool certainly)
 {
-	rule_add(walk, RULE_SECURITY_DEFINER_SEARCH_PATH,
-			 psprintf(certainly ?
-						  "function %s is SECURITY DEFINER without a pinned search_path" :
-						  "function %s, which may be SECURITY DEFINER, gets an open search_path",
-					  NameListToString(name)));
+	finding_add(walk, RULE_SECURITY_DEFINER_SEARCH_PATH,
+				psprintf(certainly ?
+							 "function %s is SECURITY DEFINER without a pinned search_path" :
+							 "function %s, which may be SECURITY DEFINER, gets an open search_path",
+						 NameListToString(name)));
 }
 
 static void
 check_language(RuleWalk *walk, const char *language, const char *what)
 {
 	if (!walk->is_trusted(language))
-		rule_add(walk, RULE_UNTRUSTED_LANGUAGE,
-				 psprintf("%s in language %s, which is not known as trusted", what, language));
+		finding_add(walk, RULE_UNTRUSTED_LANGUAGE,
+					psprintf("%s in language %s, which is not known as trusted", what, language));
 }
 
 static const DefElem *
@@ -218,14 +176,14 @@ walk_do(RuleWalk *walk, const DoStmt *stmt)
 
 	check_language(walk, language, "DO block");
 	if (strcmp(language, "plpgsql") != 0)
-		rule_add(walk, RULE_DYNAMIC_DO, psprintf("DO block in language %s", language));
+		finding_add(walk, RULE_DYNAMIC_DO, psprintf("DO block in language %s", language));
 	else if (walk->depth >= DO_DEPTH_LIMIT)
-		rule_add(walk, RULE_DYNAMIC_DO, "DO block inside of too many others");
+		finding_add(walk, RULE_DYNAMIC_DO, "DO block inside of too many others");
 	else if (body)
 	{
-		part = rule_walk_part(walk, strVal(body->arg), body->location);
+		part = finding_part(walk, strVal(body->arg), body->location);
 		part.depth++;
-		rule_walk_do_body(&part);
+		rule_do_walk(&part);
 	}
 }
 
@@ -258,7 +216,7 @@ static void
 add_drop(RuleWalk *walk, const char *what)
 {
 	if (!walk->is_revert)
-		rule_add(walk, RULE_DROP_TABLE, what);
+		finding_add(walk, RULE_DROP_TABLE, what);
 }
 
 static void
@@ -290,7 +248,7 @@ walk_truncate(RuleWalk *walk, const TruncateStmt *stmt)
 	foreach (cell, stmt->relations)
 		if (!is_temporary(lfirst_node(RangeVar, cell)->schemaname))
 		{
-			rule_add(walk, RULE_TRUNCATE, "TRUNCATE");
+			finding_add(walk, RULE_TRUNCATE, "TRUNCATE");
 			return;
 		}
 }
@@ -305,10 +263,10 @@ walk_grant(RuleWalk *walk, const GrantStmt *stmt)
 	foreach (cell, stmt->grantees)
 		if (lfirst_node(RoleSpec, cell)->roletype == ROLESPEC_PUBLIC)
 		{
-			rule_add(walk, RULE_GRANT_TO_PUBLIC,
-					 stmt->targtype == ACL_TARGET_DEFAULTS ?
-						 "ALTER DEFAULT PRIVILEGES ... GRANT ... TO PUBLIC" :
-						 "GRANT ... TO PUBLIC");
+			finding_add(walk, RULE_GRANT_TO_PUBLIC,
+						stmt->targtype == ACL_TARGET_DEFAULTS ?
+							"ALTER DEFAULT PRIVILEGES ... GRANT ... TO PUBLIC" :
+							"GRANT ... TO PUBLIC");
 			return;
 		}
 }
@@ -332,7 +290,7 @@ walk_statement(RuleWalk *walk, Node *stmt)
 			break;
 		case T_CreatePLangStmt:
 			if (!castNode(CreatePLangStmt, stmt)->pltrusted)
-				rule_add(walk, RULE_UNTRUSTED_LANGUAGE, "CREATE LANGUAGE without TRUSTED");
+				finding_add(walk, RULE_UNTRUSTED_LANGUAGE, "CREATE LANGUAGE without TRUSTED");
 			break;
 		case T_GrantStmt:
 			walk_grant(walk, castNode(GrantStmt, stmt));
@@ -341,20 +299,21 @@ walk_statement(RuleWalk *walk, Node *stmt)
 			walk_grant(walk, castNode(AlterDefaultPrivilegesStmt, stmt)->action);
 			break;
 		case T_AlterSystemStmt:
-			rule_add(walk, RULE_ALTER_SYSTEM, "ALTER SYSTEM");
+			finding_add(walk, RULE_ALTER_SYSTEM, "ALTER SYSTEM");
 			break;
 		case T_CopyStmt:
 			if (castNode(CopyStmt, stmt)->is_program)
-				rule_add(walk, RULE_COPY_PROGRAM, "COPY ... PROGRAM");
+				finding_add(walk, RULE_COPY_PROGRAM, "COPY ... PROGRAM");
 			break;
 		case T_CreateExtensionStmt:
-			rule_add(walk, RULE_CREATE_EXTENSION,
-					 psprintf("CREATE EXTENSION %s", castNode(CreateExtensionStmt, stmt)->extname));
+			finding_add(walk, RULE_CREATE_EXTENSION,
+						psprintf("CREATE EXTENSION %s",
+								 castNode(CreateExtensionStmt, stmt)->extname));
 			break;
 		case T_AlterExtensionStmt:
-			rule_add(walk, RULE_CREATE_EXTENSION,
-					 psprintf("ALTER EXTENSION %s UPDATE",
-							  castNode(AlterExtensionStmt, stmt)->extname));
+			finding_add(walk, RULE_CREATE_EXTENSION,
+						psprintf("ALTER EXTENSION %s UPDATE",
+								 castNode(AlterExtensionStmt, stmt)->extname));
 			break;
 		case T_DropStmt:
 			walk_drop(walk, castNode(DropStmt, stmt));
@@ -386,8 +345,8 @@ walk_statement(RuleWalk *walk, Node *stmt)
 }
 
 /* Looks at the RawStmts of the walk's text. */
-void
-rule_walk_statements(RuleWalk *walk, List *statements)
+static void
+walk_statements(RuleWalk *walk, List *statements)
 {
 	ListCell *cell;
 
@@ -413,13 +372,14 @@ rule_walk_script(const char *label, const char *sql, bool is_revert,
 					  .is_trusted = is_trusted,
 					  .first_line = 1,
 					  .counted_line = 1,
+					  .statements = walk_statements,
 					  .results = CurrentMemoryContext,
 					  .findings = &findings };
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "hotswap rules", ALLOCSET_DEFAULT_SIZES);
 
 	MemoryContextSwitchTo(context);
-	rule_walk_statements(&walk, script_parse(label, sql));
+	walk_statements(&walk, script_parse(label, sql));
 	MemoryContextSwitchTo(walk.results);
 	MemoryContextDelete(context);
 	return findings;

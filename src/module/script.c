@@ -126,7 +126,7 @@ parse_context(void *arg)
 
 /* Is the option on?  Written without a value it is. */
 static bool
-option(List *options, const char *name, bool when_missing)
+script_option(List *options, const char *name, bool when_missing)
 {
 	ListCell *cell;
 	bool result = when_missing;
@@ -142,7 +142,7 @@ option(List *options, const char *name, bool when_missing)
 }
 
 static bool
-has_option(List *options, const char *name)
+script_has_option(List *options, const char *name)
 {
 	ListCell *cell;
 
@@ -171,7 +171,7 @@ detaches_concurrently(const AlterTableStmt *stmt)
 static Refusal
 check_reindex(const ReindexStmt *stmt)
 {
-	if (option(stmt->params, "concurrently", false))
+	if (script_option(stmt->params, "concurrently", false))
 		return (Refusal){ "REINDEX CONCURRENTLY", concurrently };
 	switch (stmt->kind)
 	{
@@ -195,7 +195,7 @@ check_alter_subscription(const AlterSubscriptionStmt *stmt)
 		case ALTER_SUBSCRIPTION_SET_PUBLICATION:
 		case ALTER_SUBSCRIPTION_ADD_PUBLICATION:
 		case ALTER_SUBSCRIPTION_DROP_PUBLICATION:
-			if (option(stmt->options, "refresh", true))
+			if (script_option(stmt->options, "refresh", true))
 				return (Refusal){ "ALTER SUBSCRIPTION with refresh", outside };
 			return (Refusal){ 0 };
 		case ALTER_SUBSCRIPTION_REFRESH:
@@ -208,9 +208,9 @@ check_alter_subscription(const AlterSubscriptionStmt *stmt)
 static Refusal
 check_create_subscription(const CreateSubscriptionStmt *stmt)
 {
-	bool connect = option(stmt->options, "connect", true);
+	bool connect = script_option(stmt->options, "connect", true);
 
-	if (option(stmt->options, "create_slot", connect))
+	if (script_option(stmt->options, "create_slot", connect))
 		return (Refusal){ "CREATE SUBSCRIPTION with create_slot", outside };
 	return (Refusal){ 0 };
 }
@@ -256,7 +256,7 @@ check_statement(Node *stmt)
 				return (Refusal){ "DISCARD ALL", outside };
 			return (Refusal){ 0 };
 		case T_AlterDatabaseStmt:
-			if (has_option(castNode(AlterDatabaseStmt, stmt)->options, "tablespace"))
+			if (script_has_option(castNode(AlterDatabaseStmt, stmt)->options, "tablespace"))
 				return (Refusal){ "ALTER DATABASE SET TABLESPACE", outside };
 			return (Refusal){ 0 };
 		case T_ReindexStmt:
@@ -344,7 +344,7 @@ script_statement_offset(const char *sql, int offset)
 }
 
 static void
-refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
+script_refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
 {
 	int column;
 	int line;
@@ -403,7 +403,7 @@ script_check(const char *label, const char *sql)
 
 		CHECK_FOR_INTERRUPTS();
 		if (refusal.what)
-			refuse(&script, raw, &refusal);
+			script_refuse(&script, raw, &refusal);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

@@ -36,7 +36,7 @@ signature_payload(const pg_uuid_t *tenant, const char *module, const char *versi
 
 /* Says why it failed, in libcrypto's words where it has some. */
 static bool
-fail(SignatureKey *key, const char *otherwise)
+signature_fail(SignatureKey *key, const char *otherwise)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 
@@ -56,7 +56,7 @@ no_password(char *buffer, int size, int rwflag, void *arg)
 }
 
 static EVP_PKEY *
-parse(const char *pem)
+signature_parse(const char *pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 	EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL) : NULL;
@@ -117,8 +117,8 @@ check_key(SignatureAlgorithm algorithm, EVP_PKEY *pkey, SignatureKey *key)
 		return false;
 	}
 	if (!is_sound(pkey))
-		return fail(key, "it is not sound");
-	return can_verify(algorithm, pkey) || fail(key, "it cannot be used");
+		return signature_fail(key, "it is not sound");
+	return can_verify(algorithm, pkey) || signature_fail(key, "it cannot be used");
 }
 
 /* Writes the key in its one PEM form. */
@@ -137,7 +137,7 @@ write_pem(EVP_PKEY *pkey, SignatureKey *key)
 		key->pem[length] = '\0';
 	}
 	BIO_free(bio);
-	return (length > 0 && length < SIGNATURE_PEM_LIMIT) || fail(key, "it is too large");
+	return (length > 0 && length < SIGNATURE_PEM_LIMIT) || signature_fail(key, "it is too large");
 }
 
 static bool
@@ -149,7 +149,7 @@ write_fingerprint(EVP_PKEY *pkey, SignatureKey *key)
 		length > 0 && EVP_Digest(der, length, key->fingerprint, NULL, EVP_sha256(), NULL) == 1;
 
 	OPENSSL_free(der);
-	return done || fail(key, "it has no fingerprint");
+	return done || signature_fail(key, "it has no fingerprint");
 }
 
 /* Reads a public key in PEM form; false, and why, if it cannot be used with the algorithm. */
@@ -160,9 +160,9 @@ signature_read_key(SignatureAlgorithm algorithm, const char *pem, SignatureKey *
 	bool done;
 
 	ERR_clear_error();
-	pkey = parse(pem);
+	pkey = signature_parse(pem);
 	if (pkey == NULL)
-		done = fail(key, "it cannot be read");
+		done = signature_fail(key, "it cannot be read");
 	else
 		done =
 			check_key(algorithm, pkey, key) && write_pem(pkey, key) && write_fingerprint(pkey, key);
@@ -182,7 +182,7 @@ signature_verify(SignatureAlgorithm algorithm, const char *pem, const char *payl
 
 	ERR_clear_error();
 	context = EVP_MD_CTX_new();
-	pkey = parse(pem);
+	pkey = signature_parse(pem);
 	verified = context && pkey && begin_verify(context, algorithm, pkey) &&
 			   EVP_DigestVerify(context, signature, length, (const unsigned char *) payload,
 								strlen(payload)) == 1;

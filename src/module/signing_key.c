@@ -1,6 +1,6 @@
 /*
  * signing_key.c
- *		Signing keys, the signatures of versions, and whether a version is signed well enough.
+ *		Signing keys of a tenant, and the signatures of its versions.
  *
  * A key is added, and revoked once; nothing else of it changes.  A version has at most one signature
  * by each key, and they are only added to, so that a version can be signed anew when a key is
@@ -14,10 +14,9 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/db.h"
-#include "base/errors.h"
-#include "base/label.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
@@ -28,17 +27,6 @@
 PG_FUNCTION_INFO_V1(hotswap_add_signing_key);
 PG_FUNCTION_INFO_V1(hotswap_revoke_signing_key);
 PG_FUNCTION_INFO_V1(hotswap_module_signing_payload);
-
-/* Why a key does not count now, or NULL; the same words everywhere. */
-#define KEY_PROBLEM                                                                          \
-	" CASE WHEN k.revoked_at IS NOT NULL THEN 'was revoked at ' || k.revoked_at || ': '"     \
-	" || k.revoke_reason WHEN NOT k.valid @> pg_catalog.clock_timestamp() THEN 'is valid in" \
-	" ' || k.valid || ' only' END"
-
-static DbStatement find_key =
-	DB_STATEMENT("SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
-				 " FROM hotswap.signing_key k WHERE k.tenant_id = $1 AND k.name = $2",
-				 UUIDOID, TEXTOID);
 
 static DbStatement similar_keys = DB_STATEMENT(
 	"SELECT name, name = $2 AND algorithm = $3::hotswap.signature_algorithm"
@@ -73,15 +61,6 @@ static DbStatement insert_signature = DB_STATEMENT(
 	" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID);
 
-/* those that count first */
-static DbStatement signatures_query = DB_STATEMENT(
-	"SELECT q.* FROM (SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
-	" AS problem, s.signature FROM hotswap.version_signature s"
-	" JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key"
-	" WHERE s.tenant_id = $1 AND s.module = $2 AND s.version = $3) q"
-	" ORDER BY q.problem IS NOT NULL, q.name",
-	UUIDOID, TEXTOID, TEXTOID);
-
 /* A key as add_signing_key() was given it. */
 typedef struct NewKey
 {
@@ -92,16 +71,6 @@ typedef struct NewKey
 	Datum valid; /* tstzrange */
 	bool always; /* no range was given */
 } NewKey;
-
-/* A signature and the key it is by. */
-typedef struct StoredSignature
-{
-	char *key;
-	SignatureAlgorithm algorithm;
-	char *pem;
-	char *problem; /* NULL: the key counts now */
-	bytea *value;  /* NULL: a key alone */
-} StoredSignature;
 
 /* ---- keys ---- */
 
@@ -230,13 +199,6 @@ hotswap_add_signing_key(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(k->key.fingerprint)));
 }
 
-static void
-refuse_missing_key(const char *name)
-{
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such signing key: \"%s\"", name),
-					errhint("Keys are added by hotswap.add_signing_key().")));
-}
-
 /*
  * revoke_signing_key(name text, reason text, tenant uuid)
  *
@@ -261,7 +223,7 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 						 CStringGetTextDatum(actor.person), CStringGetTextDatum(reason) };
 
 		if (db_run(&lock_key, args, NULL) == 0)
-			refuse_missing_key(name);
+			signing_key_refuse_missing(name);
 		if (!db_isnull(0, 1))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -321,51 +283,6 @@ signature_arguments(FunctionCallInfo fcinfo, int n)
 
 /* ---- signatures ---- */
 
-static StoredSignature
-read_row(uint64 row)
-{
-	StoredSignature s;
-
-	s.key = db_text(row, 1);
-	s.algorithm = word_parse(db_text(row, 2), signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
-	s.pem = db_text(row, 3);
-	s.problem = db_text(row, 4);
-	s.value = NULL;
-	return s;
-}
-
-static bool
-verifies(const StoredSignature *s, const SignedVersion *v)
-{
-	return signature_verify(s->algorithm, s->pem,
-							signature_payload(v->tenant, v->module, v->version, v->digest),
-							(const uint8 *) VARDATA_ANY(s->value), VARSIZE_ANY_EXHDR(s->value));
-}
-
-/* Raises P0002, 55000 or YH010 unless the signature is good now. */
-static void
-check_given(const SignedVersion *v, const GivenSignature *given)
-{
-	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(given->key) };
-	StoredSignature s;
-
-	if (db_run(&find_key, args, NULL) == 0)
-		refuse_missing_key(given->key);
-	s = read_row(0);
-	if (s.problem)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("signing key \"%s\" %s", s.key, s.problem)));
-	s.value = given->value;
-	if (!verifies(&s, v))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_HOTSWAP_SIGNATURE),
-			 errmsg("signature of version \"%s\" of module \"%s\" by key \"%s\" does not verify",
-					v->version, v->module, s.key),
-			 errdetail("The SHA-256 of the scripts is %s.", digest_hex(v->digest)),
-			 errhint("What has to be signed is returned by hotswap.module_signing_payload().")));
-}
-
 /*
  * Stores a signature of a version, which is there, with its audit event; nothing if the key has
  * signed it before.  Raises P0002 no such key, 55000 the key does not count now, YH010 it does not
@@ -381,49 +298,9 @@ version_sign(const SignedVersion *v, const GivenSignature *given, const AuditAct
 
 	if (is_new)
 		tenant_lock_for_change(v->tenant);
-	check_given(v, given);
+	signature_require_good(v, given);
 	if (is_new && db_run(&insert_signature, args, NULL) > 0)
 		audit_tenant(actor, v->tenant, "sign_version", NULL, NULL, NULL,
 					 audit_detail("module", v->module, "version", v->version, "signing_key",
 								  given->key, "digest", digest_hex(v->digest), NULL));
-}
-
-static void
-refuse_unsigned(const SignedVersion *v, const char *environment, const char *why)
-{
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_HOTSWAP_SIGNATURE),
-		 errmsg("environment \"%s\" requires a signature, and version \"%s\" of module \"%s\" %s",
-				environment, v->version, v->module, why),
-		 errhint("Sign it with a key that counts: publish the same version again with the"
-				 " signature.")));
-}
-
-/*
- * Returns the key of a signature that counts now and, with a digest, verifies; raises YH010 if the
- * version has none.  Locks nothing.
- */
-char *
-version_require_signature(const SignedVersion *v, const char *environment)
-{
-	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
-					 CStringGetTextDatum(v->version) };
-	uint64 count = db_run(&signatures_query, args, NULL);
-	char *why = NULL;
-
-	for (uint64 i = 0; i < count; i++)
-	{
-		StoredSignature s = read_row(i);
-		bool isnull;
-
-		s.value = DatumGetByteaPP(db_datum(i, 5, &isnull));
-		if (s.problem == NULL && (v->digest == NULL || verifies(&s, v)))
-			return s.key;
-		if (why == NULL)
-			why = s.problem ? psprintf("has none that counts: key \"%s\" %s", s.key, s.problem) :
-							  psprintf("has one by key \"%s\" that does not verify", s.key);
-	}
-	refuse_unsigned(v, environment, why ? why : "has none");
-	return NULL;
 }

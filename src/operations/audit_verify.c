@@ -76,8 +76,8 @@ typedef struct Verification
 } Verification;
 
 static void
-report(Verification *v, const pg_uuid_t *tenant, const pg_uuid_t *subject, int32 seq,
-	   const char *problem)
+verify_report(Verification *v, const pg_uuid_t *tenant, const pg_uuid_t *subject, int32 seq,
+			  const char *problem)
 {
 	Datum values[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(subject), Int32GetDatum(seq),
 					   CStringGetTextDatum(problem) };
@@ -87,9 +87,9 @@ report(Verification *v, const pg_uuid_t *tenant, const pg_uuid_t *subject, int32
 }
 
 static void
-report_broken(Verification *v, int32 seq, const char *problem)
+verify_report_broken(Verification *v, int32 seq, const char *problem)
 {
-	report(v, &v->chain.tenant, &v->chain.subject_id, seq, problem);
+	verify_report(v, &v->chain.tenant, &v->chain.subject_id, seq, problem);
 	v->chain.broken = true;
 }
 
@@ -118,12 +118,12 @@ finish_chain(Verification *v)
 	if (!c->open || c->broken || !c->has_head)
 		return;
 	if (c->seq < c->head_seq)
-		report_broken(v, c->seq + 1, "the event was removed");
+		verify_report_broken(v, c->seq + 1, "the event was removed");
 	else if (c->seq > c->head_seq)
-		report_broken(v, c->head_seq + 1, "the event was added");
+		verify_report_broken(v, c->head_seq + 1, "the event was added");
 	else if (memcmp(c->hash, c->head_hash, DIGEST_LENGTH) != 0)
-		report_broken(v, c->seq,
-					  "the event was altered: its hash is not the one that its subject keeps");
+		verify_report_broken(
+			v, c->seq, "the event was altered: its hash is not the one that its subject keeps");
 }
 
 static void
@@ -166,17 +166,19 @@ compute_hash(uint64 row, const uint8 *previous, uint8 *result)
 
 /* Does the chain go on with this event, as far as its number and its link can tell? */
 static bool
-follows(Verification *v, int32 seq, bool has_previous, const uint8 *previous)
+event_follows(Verification *v, int32 seq, bool has_previous, const uint8 *previous)
 {
 	Chain *c = &v->chain;
 	bool may_begin_late = memcmp(&c->subject_id, &v->horizon_id, UUID_LEN) < 0;
 
 	if (seq != c->seq + 1 && !(c->seq == 0 && may_begin_late))
-		report_broken(v, c->seq + 1, "the event was removed");
+		verify_report_broken(v, c->seq + 1, "the event was removed");
 	else if (has_previous != (seq > 1))
-		report_broken(v, seq, "the event was altered: it is not linked to the one before it");
+		verify_report_broken(v, seq,
+							 "the event was altered: it is not linked to the one before it");
 	else if (c->seq > 0 && memcmp(previous, c->hash, DIGEST_LENGTH) != 0)
-		report_broken(v, seq, "the event or the one before it was altered: they are not linked");
+		verify_report_broken(v, seq,
+							 "the event or the one before it was altered: they are not linked");
 	return !c->broken;
 }
 
@@ -197,11 +199,11 @@ check_event(Verification *v, uint64 row)
 		finish_chain(v);
 		begin_chain(v, row);
 	}
-	if (c->broken || !follows(v, seq, has_previous, previous))
+	if (c->broken || !event_follows(v, seq, has_previous, previous))
 		return;
 	compute_hash(row, has_previous ? previous : NULL, computed);
 	if (!get_hash(row, 17, stored) || memcmp(stored, computed, DIGEST_LENGTH) != 0)
-		report_broken(v, seq, "the event was altered: its hash does not fit");
+		verify_report_broken(v, seq, "the event was altered: its hash does not fit");
 	c->seq = seq;
 	memcpy(c->hash, computed, DIGEST_LENGTH);
 }
@@ -243,7 +245,7 @@ check_silent(Verification *v, const pg_uuid_t *tenant, TimestampTz horizon)
 		pg_uuid_t owner = db_uuid(row, 1);
 		pg_uuid_t subject = db_uuid(row, 2);
 
-		report(v, &owner, &subject, 1, "the event was removed");
+		verify_report(v, &owner, &subject, 1, "the event was removed");
 	}
 }
 

@@ -15,11 +15,12 @@
 #include "core/access.h"
 #include "core/approval.h"
 #include "core/deployment.h"
+#include "core/installation.h"
 #include "core/tenant.h"
-#include "dispatch/pool.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -92,7 +93,7 @@ typedef struct Explanation
 } Explanation;
 
 static void
-add(Explanation *e, const char *reason, const char *detail, const char *unblocked_by)
+explain_add(Explanation *e, const char *reason, const char *detail, const char *unblocked_by)
 {
 	const char *texts[] = { reason, detail, unblocked_by };
 	Datum values[3];
@@ -116,36 +117,31 @@ explain_dispatching(Explanation *e)
 			break;
 		case DISPATCH_STOPPED:
 			(void) db_run(&stop_reason, NULL, NULL);
-			add(e, "dispatching is stopped",
-				psprintf("by %s at %s: %s", db_text(0, 2), timestamptz_to_str(db_time(0, 3, 0)),
-						 db_text(0, 1)),
-				"hotswap.start_dispatching()");
+			explain_add(e, "dispatching is stopped",
+						psprintf("by %s at %s: %s", db_text(0, 2),
+								 timestamptz_to_str(db_time(0, 3, 0)), db_text(0, 1)),
+						"hotswap.start_dispatching()");
 			break;
 		case DISPATCH_FOREIGN:
 		case DISPATCH_NOTHING:
-			add(e, "this database is a copy",
-				"Its rows were written in another database or cluster.", "hotswap.adopt()");
+			explain_add(e, "this database is a copy",
+						"Its rows were written in another database or cluster.", "hotswap.adopt()");
 			break;
 	}
 	if (shmem_dispatcher_pid() == 0)
-		add(e, "no dispatcher is running",
-			shared ? "The launcher has not started one in this database." :
-					 "hotswap is not in shared_preload_libraries.",
-			shared ? "the launcher, see hotswap.health()" :
-					 "CALL hotswap.work(), or the preload and a restart");
+		explain_add(e, "no dispatcher is running",
+					shared ? "The launcher has not started one in this database." :
+							 "hotswap is not in shared_preload_libraries.",
+					shared ? "the launcher, see hotswap.health()" :
+							 "CALL hotswap.work(), or the preload and a restart");
 }
 
 static void
 explain_workers(Explanation *e)
 {
-	DatabaseSlot *slot = shmem_my_database();
-	bool none = slot && slot->no_workers;
-
-	if (slot)
-		LWLockRelease(slot->lock);
-	if (none)
-		add(e, "no worker slot is free", "An executor could not be started.",
-			"the end of another background worker, or a larger max_worker_processes");
+	if (shmem_no_workers())
+		explain_add(e, "no worker slot is free", "An executor could not be started.",
+					"the end of another background worker, or a larger max_worker_processes");
 }
 
 static void
@@ -158,10 +154,12 @@ explain_lanes(Explanation *e)
 	{
 		pg_uuid_t id = db_uuid(i, 1);
 
-		add(e,
-			db_bool(i, 5) ? "another deployment is in the lane" : "another deployment goes first",
-			psprintf("Version \"%s\" to %s is %s.", db_text(i, 3), db_text(i, 4), db_text(i, 2)),
-			psprintf("the end of deployment %s", uuid_text(&id)));
+		explain_add(e,
+					db_bool(i, 5) ? "another deployment is in the lane" :
+									"another deployment goes first",
+					psprintf("Version \"%s\" to %s is %s.", db_text(i, 3), db_text(i, 4),
+							 db_text(i, 2)),
+					psprintf("the end of deployment %s", uuid_text(&id)));
 	}
 }
 
@@ -183,12 +181,12 @@ explain_limit(Explanation *e, int64 limit)
 
 		appendStringInfo(&ids, "%s%s", i > 0 ? ", " : "", uuid_text(&id));
 	}
-	add(e,
-		psprintf("the tenant has " INT64_FORMAT " of " INT64_FORMAT " deployments running", running,
-				 limit),
-		n > 0 ? psprintf("They are: %s.", ids.data) : NULL,
-		n > 0 ? "the end of one of them, or a higher quota of concurrent_deployments" :
-				"a higher quota of concurrent_deployments");
+	explain_add(e,
+				psprintf("the tenant has " INT64_FORMAT " of " INT64_FORMAT " deployments running",
+						 running, limit),
+				n > 0 ? psprintf("They are: %s.", ids.data) : NULL,
+				n > 0 ? "the end of one of them, or a higher quota of concurrent_deployments" :
+						"a higher quota of concurrent_deployments");
 }
 
 /* What the tenant's status and quota keep from moving. */
@@ -202,7 +200,7 @@ explain_tenant(Explanation *e)
 		return;
 	reason = db_text(0, 2);
 	if (strcmp(db_text(0, 1), "suspended") == 0)
-		add(e, "the tenant is suspended", reason, "hotswap.resume_tenant()");
+		explain_add(e, "the tenant is suspended", reason, "hotswap.resume_tenant()");
 	else if (e->status == DEPLOYMENT_QUEUED && !db_isnull(0, 3))
 		explain_limit(e, db_int64(0, 3));
 }
@@ -213,64 +211,35 @@ explain_tenant(Explanation *e)
 static void
 explain_turn(Explanation *e)
 {
-	int busy = 0;
-
 	if (e->rows > 0 || shared == NULL)
 		return;
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (slot->database == MyDatabaseId && slot->state == EXECUTOR_BUSY)
-			busy++;
-	}
-	LWLockRelease(shared->lock);
-	add(e, "it waits for its turn",
-		psprintf("%d of at most %d executors are busy.", busy, hotswap_max_executors),
-		"an executor that has finished its task");
-}
-
-/* The process that runs a task, 0 if none does. */
-static int
-runner_of(const TaskKey *key)
-{
-	int pid = 0;
-
-	if (shared == NULL)
-		return 0;
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nexecutors; i++)
-	{
-		ExecutorSlot *slot = &shmem_executors()[i];
-
-		if (slot->state == EXECUTOR_BUSY && slot->running && task_key_equal(&slot->queue[0], key))
-			pid = slot->pid;
-	}
-	LWLockRelease(shared->lock);
-	return pid;
+	explain_add(e, "it waits for its turn",
+				psprintf("%d of at most %d executors are busy.", executors_busy(),
+						 hotswap_max_executors),
+				"an executor that has finished its task");
 }
 
 static void
 explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampTz since)
 {
-	int pid = runner_of(key);
+	int pid = executor_of(key);
 	Datum args[] = { Int32GetDatum(pid) };
 
 	if (pid == 0)
 	{
-		add(e, "a task is handed to an executor", what, "the executor");
+		explain_add(e, "a task is handed to an executor", what, "the executor");
 		return;
 	}
 	(void) db_run(&blockers, args, NULL);
 	if (db_text(0, 1)[0] != '\0')
-		add(e, "a task waits for a lock",
-			psprintf("%s, in process %d, is blocked by process %s.", what, pid, db_text(0, 1)),
-			"the end of that transaction, or hotswap.lock_timeout");
+		explain_add(e, "a task waits for a lock",
+					psprintf("%s, in process %d, is blocked by process %s.", what, pid,
+							 db_text(0, 1)),
+					"the end of that transaction, or hotswap.lock_timeout");
 	else
-		add(e, "a task is running",
-			psprintf("%s, in process %d since %s.", what, pid, timestamptz_to_str(since)),
-			"its end");
+		explain_add(e, "a task is running",
+					psprintf("%s, in process %d since %s.", what, pid, timestamptz_to_str(since)),
+					"its end");
 }
 
 /* An open task, read before other queries are run. */
@@ -322,19 +291,19 @@ explain_tasks(Explanation *e)
 		if (strcmp(t->status, "running") == 0)
 			explain_running(e, &t->key, t->what, t->started);
 		else if (strcmp(t->status, "retry_wait") == 0)
-			add(e, "a task waits for its next attempt",
-				psprintf("%s failed at attempt %d: %s", t->what, t->attempt, t->message),
-				psprintf("the time %s", timestamptz_to_str(t->due)));
+			explain_add(e, "a task waits for its next attempt",
+						psprintf("%s failed at attempt %d: %s", t->what, t->attempt, t->message),
+						psprintf("the time %s", timestamptz_to_str(t->due)));
 		else if (strcmp(t->status, "ready") == 0 && shared == NULL)
-			add(e, "a task waits for a session of its role", psprintf("%s is ready.", t->what),
-				"CALL hotswap.work() in that session");
+			explain_add(e, "a task waits for a session of its role",
+						psprintf("%s is ready.", t->what), "CALL hotswap.work() in that session");
 		else if (strcmp(t->status, "ready") == 0)
-			add(e, "a task waits for an executor",
-				psprintf("%s is ready; at most %d executors work in this database.", t->what,
-						 hotswap_max_executors),
-				"an executor that has finished its task");
+			explain_add(e, "a task waits for an executor",
+						psprintf("%s is ready; at most %d executors work in this database.",
+								 t->what, hotswap_max_executors),
+						"an executor that has finished its task");
 		else
-			add(e, "a task waits for its wave", t->what, "the end of the wave before it");
+			explain_add(e, "a task waits for its wave", t->what, "the end of the wave before it");
 	}
 }
 
@@ -378,11 +347,11 @@ explain_approvals(Explanation *e)
 			continue;
 		quorum = approval_quorum(&policy, a);
 		counted = approval_count(&d, a, &policy);
-		add(e, psprintf("environment \"%s\" needs an approval", a->environment),
-			psprintf("%d of %d votes are there; it expires at %s.", counted, quorum,
-					 timestamptz_to_str(a->expires_at)),
-			psprintf("hotswap.approve() by %d more of: %s", quorum - counted,
-					 approver_words(&policy)));
+		explain_add(e, psprintf("environment \"%s\" needs an approval", a->environment),
+					psprintf("%d of %d votes are there; it expires at %s.", counted, quorum,
+							 timestamptz_to_str(a->expires_at)),
+					psprintf("hotswap.approve() by %d more of: %s", quorum - counted,
+							 approver_words(&policy)));
 	}
 }
 
@@ -398,21 +367,22 @@ explain_deployment(Explanation *e)
 	message = db_text(0, 5);
 	if (deployment_is_final(e->status))
 	{
-		add(e, "it has ended",
-			psprintf("It is %s%s%s.", deployment_machine.statuses[e->status], message ? ": " : "",
-					 message ? message : ""),
-			machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY) ||
-					machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY_ROLLBACK) ?
-				"hotswap.retry()" :
-				NULL);
+		explain_add(e, "it has ended",
+					psprintf("It is %s%s%s.", deployment_machine.statuses[e->status],
+							 message ? ": " : "", message ? message : ""),
+					machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY) ||
+							machine_allows(&deployment_machine, e->status,
+										   DEPLOYMENT_RETRY_ROLLBACK) ?
+						"hotswap.retry()" :
+						NULL);
 		return;
 	}
 	if (e->status == DEPLOYMENT_SCHEDULED)
-		add(e, "its time has not come",
-			psprintf("It runs at %s.", timestamptz_to_str(db_time(0, 2, 0))), "the time");
+		explain_add(e, "its time has not come",
+					psprintf("It runs at %s.", timestamptz_to_str(db_time(0, 2, 0))), "the time");
 	if (!db_isnull(0, 4))
-		add(e, "it is being cancelled", "The statements that run are being cancelled.",
-			"their end");
+		explain_add(e, "it is being cancelled", "The statements that run are being cancelled.",
+					"their end");
 	explain_dispatching(e);
 	explain_workers(e);
 	explain_approvals(e);

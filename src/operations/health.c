@@ -14,10 +14,11 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "core/access.h"
-#include "core/tenant.h"
+#include "core/installation.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -81,36 +82,24 @@ add_worker(ReturnSetInfo *result, const char *kind, int pid, Oid database, Oid r
 static void
 list_dispatchers(ReturnSetInfo *result)
 {
-	for (int i = 0; i < MAX_DATABASES; i++)
-	{
-		DatabaseSlot *slot = &shared->databases[i];
-		Oid database;
-		int pid;
-		TimestampTz since;
+	DispatcherInfo list[MAX_DATABASES];
+	int count = shmem_dispatchers(list);
 
-		LWLockAcquire(slot->lock, LW_SHARED);
-		database = slot->database;
-		pid = slot->dispatcher_pid;
-		since = slot->started_at;
-		LWLockRelease(slot->lock);
-		if (OidIsValid(database) && pid != 0)
-			add_worker(result, "dispatcher", pid, database, InvalidOid, "running", NULL, since);
-	}
+	for (int i = 0; i < count; i++)
+		add_worker(result, "dispatcher", list[i].pid, list[i].database, InvalidOid, "running", NULL,
+				   list[i].since);
 }
 
 static void
 list_executors(ReturnSetInfo *result)
 {
-	ExecutorSlot *copy = palloc(shared->nexecutors * sizeof(ExecutorSlot));
+	int count;
+	ExecutorSlot *list = executors_list(&count);
 
-	LWLockAcquire(shared->lock, LW_SHARED);
-	memcpy(copy, shmem_executors(), shared->nexecutors * sizeof(ExecutorSlot));
-	LWLockRelease(shared->lock);
-	for (int i = 0; i < shared->nexecutors; i++)
-		if (copy[i].state != EXECUTOR_FREE && copy[i].state != EXECUTOR_DEAD)
-			add_worker(result, "executor", copy[i].pid, copy[i].database, copy[i].role,
-					   executor_states[copy[i].state],
-					   copy[i].queued > 0 ? &copy[i].queue[0].deployment : NULL, copy[i].since);
+	for (int i = 0; i < count; i++)
+		add_worker(result, "executor", list[i].pid, list[i].database, list[i].role,
+				   executor_states[list[i].state],
+				   list[i].queued > 0 ? &list[i].queue[0].deployment : NULL, list[i].since);
 }
 
 /* May a role see what works for all tenants?  As with the server's own statistics, members of pg_monitor may. */
@@ -141,7 +130,7 @@ hotswap_worker_list(PG_FUNCTION_ARGS)
 /* ---- health() ---- */
 
 static void
-report(ReturnSetInfo *result, const char *component, const char *status, const char *detail)
+health_report(ReturnSetInfo *result, const char *component, const char *status, const char *detail)
 {
 	Datum values[] = { CStringGetTextDatum(component), CStringGetTextDatum(status),
 					   CStringGetTextDatum(detail) };
@@ -157,9 +146,9 @@ report_version(ReturnSetInfo *result)
 	const char *version = db_extension_version(false);
 	bool fits = strcmp(version, HOTSWAP_VERSION) == 0;
 
-	report(result, "version", fits ? "ok" : "critical",
-		   fits ?
-			   version :
+	health_report(
+		result, "version", fits ? "ok" : "critical",
+		fits ? version :
 			   psprintf("extension %s, library %s: run ALTER EXTENSION hotswap UPDATE, or restart "
 						"the server with the new library",
 						version, HOTSWAP_VERSION));
@@ -170,35 +159,32 @@ static void
 report_processes(ReturnSetInfo *result)
 {
 	int pid = shmem_dispatcher_pid();
-	DatabaseSlot *slot;
 	bool none;
 
 	if (shared == NULL)
 	{
-		report(
+		health_report(
 			result, "preload", "warning",
 			"hotswap is not in shared_preload_libraries: nothing works in the background, only CALL hotswap.work()");
 		return;
 	}
-	report(result, "preload", "ok", "loaded");
+	health_report(result, "preload", "ok", "loaded");
 	if (RecoveryInProgress())
 	{
-		report(result, "launcher", "ok",
-			   "this is a standby: it starts when the server is promoted");
+		health_report(result, "launcher", "ok",
+					  "this is a standby: it starts when the server is promoted");
 		return;
 	}
-	report(result, "launcher", shared->launcher_pid ? "ok" : "critical",
-		   shared->launcher_pid ? psprintf("process %d", shared->launcher_pid) :
-								  "not running: is max_worker_processes large enough?");
-	report(result, "dispatcher", pid ? "ok" : "critical",
-		   pid ? psprintf("process %d", pid) : "not running in this database: see the server log");
-	slot = shmem_my_database();
-	none = slot && slot->no_workers;
-	if (slot)
-		LWLockRelease(slot->lock);
-	report(result, "executors", none ? "critical" : "ok",
-		   none ? "no worker slot is free: increase max_worker_processes" :
-				  psprintf("at most %d", hotswap_max_executors));
+	health_report(result, "launcher", shared->launcher_pid ? "ok" : "critical",
+				  shared->launcher_pid ? psprintf("process %d", shared->launcher_pid) :
+										 "not running: is max_worker_processes large enough?");
+	health_report(result, "dispatcher", pid ? "ok" : "critical",
+				  pid ? psprintf("process %d", pid) :
+						"not running in this database: see the server log");
+	none = shmem_no_workers();
+	health_report(result, "executors", none ? "critical" : "ok",
+				  none ? "no worker slot is free: increase max_worker_processes" :
+						 psprintf("at most %d", hotswap_max_executors));
 }
 
 static void
@@ -207,21 +193,21 @@ report_dispatching(ReturnSetInfo *result)
 	switch (installation_dispatch_state())
 	{
 		case DISPATCH_ALLOWED:
-			report(result, "dispatching", "ok", "allowed");
+			health_report(result, "dispatching", "ok", "allowed");
 			break;
 		case DISPATCH_NOTHING:
-			report(result, "dispatching", "ok", "nothing has been published yet");
+			health_report(result, "dispatching", "ok", "nothing has been published yet");
 			break;
 		case DISPATCH_FOREIGN:
-			report(
+			health_report(
 				result, "dispatching", "critical",
 				"the rows were written in another database or cluster: hotswap.adopt() lets them be dispatched");
 			break;
 		case DISPATCH_STOPPED:
 			(void) db_run(&stopped, NULL, NULL);
-			report(result, "dispatching", "warning",
-				   psprintf("stopped by %s at %s: %s", db_text(0, 2),
-							timestamptz_to_str(db_time(0, 3, 0)), db_text(0, 1)));
+			health_report(result, "dispatching", "warning",
+						  psprintf("stopped by %s at %s: %s", db_text(0, 2),
+								   timestamptz_to_str(db_time(0, 3, 0)), db_text(0, 1)));
 			break;
 	}
 }
@@ -233,21 +219,21 @@ report_queue(ReturnSetInfo *result)
 
 	(void) db_run(&queue_counts, NULL, NULL);
 	paused = db_int64(0, 5);
-	report(result, "queue", "ok",
-		   psprintf(INT64_FORMAT " waiting or scheduled, " INT64_FORMAT " running%s%s%s",
-					db_int64(0, 1) - db_int64(0, 3) - paused, db_int64(0, 3),
-					paused > 0 ? psprintf(", " INT64_FORMAT " paused", paused) : "",
-					db_isnull(0, 4) ? "" : ", the oldest queued since ",
-					db_isnull(0, 4) ? "" : timestamptz_to_str(db_time(0, 4, 0))));
+	health_report(result, "queue", "ok",
+				  psprintf(INT64_FORMAT " waiting or scheduled, " INT64_FORMAT " running%s%s%s",
+						   db_int64(0, 1) - db_int64(0, 3) - paused, db_int64(0, 3),
+						   paused > 0 ? psprintf(", " INT64_FORMAT " paused", paused) : "",
+						   db_isnull(0, 4) ? "" : ", the oldest queued since ",
+						   db_isnull(0, 4) ? "" : timestamptz_to_str(db_time(0, 4, 0))));
 }
 
 static void
 report_approvals(ReturnSetInfo *result)
 {
 	(void) db_run(&approval_counts, NULL, NULL);
-	report(result, "approvals", db_int64(0, 2) > 0 ? "warning" : "ok",
-		   psprintf(INT64_FORMAT " pending, " INT64_FORMAT " bypasses await their review",
-					db_int64(0, 1), db_int64(0, 2)));
+	health_report(result, "approvals", db_int64(0, 2) > 0 ? "warning" : "ok",
+				  psprintf(INT64_FORMAT " pending, " INT64_FORMAT " bypasses await their review",
+						   db_int64(0, 1), db_int64(0, 2)));
 }
 
 static void
@@ -258,11 +244,12 @@ report_audit(ReturnSetInfo *result)
 	(void) db_run(&default_partition, NULL, NULL);
 	has_default = db_bool(0, 1);
 	if (db_bool(0, 2))
-		report(result, "audit", "ok", "the month has its own partition");
+		health_report(result, "audit", "ok", "the month has its own partition");
 	else if (has_default)
-		report(result, "audit", "warning", "the events of this month are in the default partition");
+		health_report(result, "audit", "warning",
+					  "the events of this month are in the default partition");
 	else
-		report(result, "audit", "ok", "no events yet");
+		health_report(result, "audit", "ok", "no events yet");
 }
 
 /* health() returns (component, status, detail) */

@@ -5,7 +5,6 @@
 #ifndef HOTSWAP_RETENTION_H
 #define HOTSWAP_RETENTION_H
 
-extern void retention_partitions(void);
 extern bool retention_step(void);
 
 #endif /* HOTSWAP_RETENTION_H */

@@ -22,40 +22,40 @@ static DbStatement protected_query = DB_STATEMENT(
 	UUIDOID, TEXTOID);
 
 static void
-expire(Walk *w, Approval *a)
+gate_expire(Visit *v, Approval *a)
 {
-	approval_apply(&w->d, a, APPROVAL_EXPIRE, NULL,
+	approval_apply(&v->d, a, APPROVAL_EXPIRE, NULL,
 				   psprintf("not approved and used by %s", timestamptz_to_str(a->expires_at)),
 				   NULL);
 }
 
 /* Reads the approvals; those whose time is over while they were pending expire here and now. */
 void
-gate_enter(Walk *w)
+gate_enter(Visit *v)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell *cell;
 
-	if (!w->d.gated)
+	if (!v->d.gated)
 		return;
-	w->approvals = approval_load(&w->d);
-	foreach (cell, w->approvals)
+	v->approvals = approval_load(&v->d);
+	foreach (cell, v->approvals)
 	{
 		Approval *a = lfirst(cell);
 
 		if (a->status == APPROVAL_PENDING && a->expires_at <= now)
-			expire(w, a);
+			gate_expire(v, a);
 	}
 }
 
 /* When the next pending approval expires, DT_NOEND if there is none. */
 TimestampTz
-gate_next_expiry(const Walk *w)
+gate_next_expiry(const Visit *v)
 {
 	TimestampTz next = DT_NOEND;
 	ListCell *cell;
 
-	foreach (cell, w->approvals)
+	foreach (cell, v->approvals)
 	{
 		Approval *a = lfirst(cell);
 
@@ -67,21 +67,21 @@ gate_next_expiry(const Walk *w)
 
 /* Ends the deployment if an approval on its path was rejected or has expired; nothing of it runs now. */
 bool
-gate_end_refused(Walk *w)
+gate_end_refused(Visit *v)
 {
 	ListCell *cell;
 
-	foreach (cell, w->approvals)
+	foreach (cell, v->approvals)
 	{
 		Approval *a = lfirst(cell);
 
 		if (a->status == APPROVAL_REJECTED)
-			walk_end(w, DEPLOYMENT_REJECT,
-					 psprintf("rejected for %s by %s: %s", a->environment, a->decided_by,
-							  a->reason));
+			visit_end(v, DEPLOYMENT_REJECT,
+					  psprintf("rejected for %s by %s: %s", a->environment, a->decided_by,
+							   a->reason));
 		else if (a->status == APPROVAL_EXPIRED)
-			walk_end(w, DEPLOYMENT_EXPIRE,
-					 psprintf("the approval for %s expired: %s", a->environment, a->reason));
+			visit_end(v, DEPLOYMENT_EXPIRE,
+					  psprintf("the approval for %s expired: %s", a->environment, a->reason));
 		else
 			continue;
 		return true;
@@ -90,67 +90,54 @@ gate_end_refused(Walk *w)
 }
 
 static void
-wait_for_approval(Walk *w)
+wait_for_approval(Visit *v)
 {
-	char *message = psprintf("waits for the approval of %s", w->stage->environment);
+	char *message = psprintf("waits for the approval of %s", v->stage->environment);
 
-	if (w->stage->status == STAGE_PENDING)
-		stage_apply(w->stage, STAGE_AWAIT_APPROVAL, message);
-	walk_finish(w, DEPLOYMENT_AWAIT_APPROVAL, message);
-}
-
-/* The environments that the deployment passes through; the path it had when it started. */
-List *
-gate_path(const Walk *w)
-{
-	List *path = NIL;
-	ListCell *cell;
-
-	foreach (cell, w->stages)
-		if (((Stage *) lfirst(cell))->kind == STAGE_DEPLOY)
-			path = lappend(path, ((Stage *) lfirst(cell))->environment);
-	return path;
+	if (v->stage->status == STAGE_PENDING)
+		stage_apply(v->stage, STAGE_AWAIT_APPROVAL, message);
+	visit_finish(v, DEPLOYMENT_AWAIT_APPROVAL, message);
 }
 
 /* Why an approval does not let this run any more, or NULL. */
 static const char *
-problem(Walk *w, const Approval *a, const ApprovalPolicy *policy, List *path)
+gate_problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *path)
 {
 	uint8 digest[DIGEST_LENGTH];
 	int count;
 
-	approval_digest(&w->d, path, a->environment, digest);
+	approval_digest(&v->d, path, a->environment, digest);
 	if (memcmp(digest, a->digest, DIGEST_LENGTH) != 0)
 		return "what will run is not what the approval is about";
 	if (a->status != APPROVAL_APPROVED)
 		return NULL;
-	count = approval_count(&w->d, a, policy);
+	count = approval_count(&v->d, a, policy);
 	if (count < approval_quorum(policy, a))
 		return psprintf("%d of %d votes count now", count, approval_quorum(policy, a));
 	return NULL;
 }
 
 static void
-reopen(Walk *w, const Approval *last, const ApprovalPolicy *policy, List *path)
+gate_reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *path)
 {
-	Approval *a = approval_open(&w->d, w->stage->environment, last && last->extra,
+	Approval *a = approval_open(&v->d, v->stage->environment, last && last->extra,
 								last ? last->round + 1 : 1, policy, path);
 
-	w->approvals = lappend(list_delete_ptr(w->approvals, unconstify(Approval *, last)), a);
+	v->approvals = lappend(list_delete_ptr(v->approvals, unconstify(Approval *, last)), a);
 }
 
 /* Is an approval needed here at all?  One that is pending for an environment without nodes is void. */
 static bool
-is_gated(Walk *w, Approval *a)
+is_gated(Visit *v, Approval *a)
 {
-	Datum args[] = { UUIDPGetDatum(&w->d.tenant), CStringGetTextDatum(w->stage->environment) };
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment) };
 
 	if (db_run(&protected_query, args, NULL) == 0)
 		return false;
 	if (db_bool(0, 2))
 		return db_bool(0, 1) || (a && a->extra);
 	if (a && approval_is_live(a))
-		approval_apply(&w->d, a, APPROVAL_INVALIDATE, NULL, "the environment has no nodes", NULL);
+		approval_apply(&v->d, a, APPROVAL_INVALIDATE, NULL, "the environment has no nodes", NULL);
 	return false;
 }
 
@@ -158,41 +145,41 @@ is_gated(Walk *w, Approval *a)
  * May the current stage start?  If not, the deployment waits for its approval, or has ended.
  */
 bool
-gate_pass(Walk *w)
+gate_pass(Visit *v)
 {
 	Approval *a;
 	ApprovalPolicy policy;
 	List *path;
 	const char *why;
 
-	if (gate_end_refused(w))
+	if (gate_end_refused(v))
 		return false;
-	if (w->stage->kind != STAGE_DEPLOY)
+	if (v->stage->kind != STAGE_DEPLOY)
 		return true;
-	a = approval_find(w->approvals, w->stage->environment);
-	if (!is_gated(w, a))
+	a = approval_find(v->approvals, v->stage->environment);
+	if (!is_gated(v, a))
 		return true;
-	path = gate_path(w);
-	if (!approval_policy_load(&w->d.tenant, w->stage->environment, &policy))
-		elog(ERROR, "environment \"%s\" has disappeared", w->stage->environment);
+	path = visit_path(v);
+	if (!approval_policy_load(&v->d.tenant, v->stage->environment, &policy))
+		elog(ERROR, "environment \"%s\" has disappeared", v->stage->environment);
 	if (a == NULL || !approval_is_live(a))
-		reopen(w, a, &policy, path);
+		gate_reopen(v, a, &policy, path);
 	else if (a->status != APPROVAL_PENDING && a->expires_at <= GetCurrentTimestamp())
 	{
-		expire(w, a);
-		(void) gate_end_refused(w);
+		gate_expire(v, a);
+		(void) gate_end_refused(v);
 		return false;
 	}
-	else if ((why = problem(w, a, &policy, path)) != NULL)
+	else if ((why = gate_problem(v, a, &policy, path)) != NULL)
 	{
-		approval_apply(&w->d, a, APPROVAL_INVALIDATE, NULL, why, NULL);
-		reopen(w, a, &policy, path);
+		approval_apply(&v->d, a, APPROVAL_INVALIDATE, NULL, why, NULL);
+		gate_reopen(v, a, &policy, path);
 	}
 	else if (a->status != APPROVAL_PENDING)
 	{
-		approval_use(&w->d, a);
+		approval_use(&v->d, a);
 		return true;
 	}
-	wait_for_approval(w);
+	wait_for_approval(v);
 	return false;
 }

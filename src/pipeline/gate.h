@@ -7,10 +7,9 @@
 
 #include "pipeline/visit.h"
 
-extern void gate_enter(Walk *w);
-extern bool gate_end_refused(Walk *w);
-extern List *gate_path(const Walk *w);
-extern bool gate_pass(Walk *w);
-extern TimestampTz gate_next_expiry(const Walk *w);
+extern void gate_enter(Visit *v);
+extern bool gate_end_refused(Visit *v);
+extern bool gate_pass(Visit *v);
+extern TimestampTz gate_next_expiry(const Visit *v);
 
 #endif /* HOTSWAP_GATE_H */

@@ -16,87 +16,23 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "catalog/pg_type.h"
+#include "core/deployment_save.h"
+#include "core/path.h"
 #include "pipeline/gate.h"
-#include "pipeline/visit.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/rollback.h"
+#include "pipeline/stage.h"
+#include "pipeline/stage_tasks.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-static DbStatement path_query = DB_STATEMENT(
-	"SELECT e.name FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.rank <="
-	" (SELECT t.rank FROM hotswap.environment t WHERE t.tenant_id = $1 AND t.name = $2)"
-	" ORDER BY e.rank",
-	UUIDOID, TEXTOID);
-
-/* The environments that a deployment passes through, up to its target, in rank order. */
-List *
-pipeline_path(const pg_uuid_t *tenant, const char *target)
-{
-	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(target) };
-	uint64 n = db_run(&path_query, args, NULL);
-	List *path = NIL;
-
-	for (uint64 i = 0; i < n; i++)
-		path = lappend(path, db_text(i, 1));
-	return path;
-}
-
-/* Is an environment among these? */
-bool
-pipeline_path_has(List *names, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, names)
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	return false;
-}
-
-/* Adds a copy of something to a list of results. */
-void
-walk_report(Walk *w, List **list, const void *data, size_t size)
-{
-	MemoryContext old = MemoryContextSwitchTo(w->context->results);
-	void *copy = palloc(size);
-
-	memcpy(copy, data, size);
-	*list = lappend(*list, copy);
-	MemoryContextSwitchTo(old);
-}
-
-/* The deployment's own transition comes after those of its parts, in the audit log too. */
-void
-walk_finish(Walk *w, DeploymentEvent event, const char *reason)
-{
-	plan_save_tasks(&w->d, w->tasks);
-	plan_save_stages(&w->d, w->stages);
-	deployment_apply(&w->d, event, reason);
-}
-
-/* Ends a deployment of which nothing runs now. */
-void
-walk_end(Walk *w, DeploymentEvent event, const char *message)
-{
-	ListCell *cell;
-
-	foreach (cell, w->stages)
-	{
-		Stage *stage = lfirst(cell);
-
-		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
-			stage_apply(stage, STAGE_CANCEL, message);
-	}
-	w->d.message = pstrdup(message);
-	walk_finish(w, event, message);
-}
-
 static void
-fail_stage(Walk *w, const char *sqlstate, const char *message)
+fail_stage(Visit *v, const char *sqlstate, const char *message)
 {
-	w->d.sqlstate = sqlstate ? pstrdup(sqlstate) : NULL;
-	w->d.message = message ? pstrdup(message) : NULL;
-	stage_apply(w->stage, STAGE_FAIL, message);
-	rollback_or_end(w, DEPLOYMENT_FAIL, message);
+	v->d.sqlstate = sqlstate ? pstrdup(sqlstate) : NULL;
+	v->d.message = message ? pstrdup(message) : NULL;
+	stage_apply(v->stage, STAGE_FAIL, message);
+	rollback_or_end(v, DEPLOYMENT_FAIL, message);
 }
 
 /* ---- running ---- */
@@ -106,92 +42,92 @@ fail_stage(Walk *w, const char *sqlstate, const char *message)
  * more, the deployment ends, or takes back what it swapped.
  */
 static void
-advance_cancel(Walk *w)
+advance_cancel(Visit *v)
 {
-	TimestampTz grace = TimestampTzPlusMilliseconds(w->d.cancel_requested_at, hotswap_cancel_grace);
+	TimestampTz grace = TimestampTzPlusMilliseconds(v->d.cancel_requested_at, hotswap_cancel_grace);
 	ListCell *cell;
 	Tally t;
 
-	stagetask_cancel_unfinished(w->tasks);
-	t = stagetask_tally(w, false);
+	stage_tasks_cancel_unfinished(v->tasks);
+	t = stage_tasks_tally(v, false);
 	if (t.running == 0)
 	{
-		foreach (cell, w->stages)
+		foreach (cell, v->stages)
 		{
 			Stage *stage = lfirst(cell);
 
 			if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
 				stage_apply(stage, STAGE_CANCEL, NULL);
 		}
-		rollback_or_end(w, DEPLOYMENT_FINISH_CANCEL, w->d.cancel_reason);
+		rollback_or_end(v, DEPLOYMENT_FINISH_CANCEL, v->d.cancel_reason);
 		return;
 	}
-	foreach (cell, w->tasks)
+	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
-		TaskKey key = task_key(&w->d, task);
+		TaskKey key = task_key(&v->d, task);
 
 		if (task->status == TASK_RUNNING)
-			walk_report(w, &w->visit->cancelled, &key, sizeof(key));
+			visit_report(v, &v->result->cancelled, &key, sizeof(key));
 	}
-	w->visit->end_executors = GetCurrentTimestamp() >= grace;
-	if (!w->visit->end_executors)
-		w->visit->next_due = grace;
+	v->result->end_executors = GetCurrentTimestamp() >= grace;
+	if (!v->result->end_executors)
+		v->result->next_due = grace;
 }
 
 /* Its tenant is suspended: what comes next waits until that is over. */
 static void
-pause_deployment(Walk *w)
+pause_deployment(Visit *v)
 {
-	w->d.message = pstrdup("the tenant is suspended");
-	walk_finish(w, DEPLOYMENT_PAUSE, w->d.message);
+	v->d.message = pstrdup("the tenant is suspended");
+	visit_finish(v, DEPLOYMENT_PAUSE, v->d.message);
 }
 
 static void
-resume_deployment(Walk *w)
+resume_deployment(Visit *v)
 {
-	w->d.message = NULL;
-	deployment_apply(&w->d, DEPLOYMENT_RESUME, NULL);
+	v->d.message = NULL;
+	deployment_apply(&v->d, DEPLOYMENT_RESUME, NULL);
 }
 
 /* Moves the running stage on; false when it waits for something. */
 static bool
-advance_stage(Walk *w)
+advance_stage(Visit *v)
 {
-	Tally t = stagetask_tally(w, false);
+	Tally t = stage_tasks_tally(v, false);
 
 	if (t.failed > 0)
 	{
 		/* no task starts any more; what runs ends */
-		stagetask_cancel_unfinished(w->tasks);
+		stage_tasks_cancel_unfinished(v->tasks);
 		if (t.running == 0)
-			fail_stage(w, t.first_failed->sqlstate, t.first_failed->message);
+			fail_stage(v, t.first_failed->sqlstate, t.first_failed->message);
 		return false;
 	}
 	if (t.current_wave == 0)
 	{
-		stage_apply(w->stage, STAGE_SUCCEED, NULL);
+		stage_apply(v->stage, STAGE_SUCCEED, NULL);
 		return true;
 	}
-	if (w->context->suspended && !t.begun)
+	if (v->request->suspended && !t.begun)
 	{
-		pause_deployment(w);
+		pause_deployment(v);
 		return false;
 	}
-	stagetask_start_due(w, false, t.current_wave);
+	stage_tasks_start_due(v, false, t.current_wave);
 	/* a task whose role is gone failed there and then */
-	t = stagetask_tally(w, false);
+	t = stage_tasks_tally(v, false);
 	if (t.failed > 0)
-		return advance_stage(w);
+		return advance_stage(v);
 	return false;
 }
 
 static Stage *
-current_stage(Walk *w)
+current_stage(Visit *v)
 {
 	ListCell *cell;
 
-	foreach (cell, w->stages)
+	foreach (cell, v->stages)
 	{
 		Stage *stage = lfirst(cell);
 
@@ -203,91 +139,91 @@ current_stage(Walk *w)
 
 /* Notes the environments that are behind the deployment, so that their lanes are free. */
 static void
-note_finished(Walk *w)
+note_finished(Visit *v)
 {
 	ListCell *cell;
 
-	foreach (cell, w->stages)
+	foreach (cell, v->stages)
 	{
 		Stage *stage = lfirst(cell);
 
-		if (stage->kind == STAGE_DEPLOY && strcmp(stage->environment, w->d.environment) != 0 &&
+		if (stage->kind == STAGE_DEPLOY && strcmp(stage->environment, v->d.environment) != 0 &&
 			(stage->status == STAGE_SUCCEEDED || stage->status == STAGE_SKIPPED))
-			walk_report(w, &w->visit->finished_environments, stage->environment,
-						strlen(stage->environment) + 1);
+			visit_report(v, &v->result->finished_environments, stage->environment,
+						 strlen(stage->environment) + 1);
 	}
 }
 
 static void
-advance_running(Walk *w)
+advance_running(Visit *v)
 {
-	bool cancelling = w->d.cancel_requested_at != TIME_NULL;
+	bool cancelling = v->d.cancel_requested_at != TIME_NULL;
 	ErrorData *error;
 
-	while (w->d.status == DEPLOYMENT_RUNNING)
+	while (v->d.status == DEPLOYMENT_RUNNING)
 	{
-		w->stage = current_stage(w);
-		if (w->stage == NULL && cancelling)
+		v->stage = current_stage(v);
+		if (v->stage == NULL && cancelling)
 			/* the last stage ended while it was being cancelled: its environment still goes back */
-			w->stage = llast(w->stages);
-		if (w->stage == NULL)
+			v->stage = llast(v->stages);
+		if (v->stage == NULL)
 		{
-			w->d.message = NULL;
-			w->d.sqlstate = NULL;
-			walk_finish(w, DEPLOYMENT_SUCCEED, NULL);
+			v->d.message = NULL;
+			v->d.sqlstate = NULL;
+			visit_finish(v, DEPLOYMENT_SUCCEED, NULL);
 			break;
 		}
-		if (w->stage->status != STAGE_PENDING && w->stage->status != STAGE_WAITING_APPROVAL)
+		if (v->stage->status != STAGE_PENDING && v->stage->status != STAGE_WAITING_APPROVAL)
 		{
-			if (w->tasks == NIL)
-				w->tasks = plan_load_tasks(&w->d, w->stage->ordinal);
-			stagetask_settle_lost(w);
+			if (v->tasks == NIL)
+				v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
+			stage_tasks_settle_lost(v);
 		}
 		if (cancelling)
 		{
-			advance_cancel(w);
+			advance_cancel(v);
 			break;
 		}
-		if (w->stage->status == STAGE_PENDING || w->stage->status == STAGE_WAITING_APPROVAL)
+		if (v->stage->status == STAGE_PENDING || v->stage->status == STAGE_WAITING_APPROVAL)
 		{
-			if (w->context->suspended)
+			if (v->request->suspended)
 			{
-				pause_deployment(w);
+				pause_deployment(v);
 				break;
 			}
-			if (!w->context->may_start || !gate_pass(w))
+			if (!v->request->may_start || !gate_pass(v))
 				break;
-			error = stage_start(w);
+			error = stage_start(v);
 			if (error)
 			{
-				w->tasks = NIL;
-				fail_stage(w, unpack_sql_state(error->sqlerrcode), error->message);
+				v->tasks = NIL;
+				fail_stage(v, unpack_sql_state(error->sqlerrcode), error->message);
 				break;
 			}
 		}
-		if (w->stage->status == STAGE_RUNNING && !advance_stage(w))
+		if (v->stage->status == STAGE_RUNNING && !advance_stage(v))
 			break;
-		plan_save_tasks(&w->d, w->tasks);
-		w->tasks = NIL;
+		steps_save_tasks(&v->d, v->tasks);
+		v->tasks = NIL;
 	}
 }
 
 /* ---- beginning ---- */
 
 static void
-make_stages(Walk *w)
+make_stages(Visit *v)
 {
-	List *path = pipeline_path(&w->d.tenant, w->d.environment);
+	List *path = path_of(&v->d.tenant, v->d.environment);
 	ListCell *cell;
 
 	if (path == NIL)
-		elog(ERROR, "environment \"%s\" has disappeared", w->d.environment);
-	(void) plan_add_stage(&w->stages, STAGE_BUILD, NULL);
-	(void) plan_add_stage(&w->stages, STAGE_SCAN, NULL);
-	(void) plan_add_stage(&w->stages, STAGE_TEST, NULL);
+		elog(ERROR, "environment \"%s\" has disappeared", v->d.environment);
+	(void) steps_add_stage(&v->stages, STAGE_BUILD, NULL);
+	(void) steps_add_stage(&v->stages, STAGE_SCAN, NULL);
+	(void) steps_add_stage(&v->stages, STAGE_TEST, NULL);
 	foreach (cell, path)
-		(void) plan_add_stage(&w->stages, STAGE_DEPLOY, lfirst(cell));
-	(void) plan_add_stage(&w->stages, STAGE_VALIDATE, NULL);
+		(void) steps_add_stage(&v->stages, STAGE_DEPLOY, lfirst(cell));
+	(void) steps_add_stage(&v->stages, STAGE_VALIDATE, NULL);
 }
 
 /*
@@ -295,69 +231,69 @@ make_stages(Walk *w)
  * stage whose swaps were reverted.
  */
 static void
-reset_stages(Walk *w)
+reset_stages(Visit *v)
 {
-	Stage *first = current_stage(w);
+	Stage *first = current_stage(v);
 	Stage *reverted;
 	ListCell *cell;
 
 	if (first == NULL)
 		elog(ERROR, "there is no stage to be done again");
-	w->stage = first;
-	reverted = rollback_stage(w);
+	v->stage = first;
+	reverted = rollback_stage(v);
 	if (reverted && reverted->ordinal < first->ordinal)
 	{
-		List *tasks = plan_load_tasks(&w->d, reverted->ordinal);
+		List *tasks = steps_load_tasks(&v->d, reverted->ordinal);
 
 		foreach (cell, tasks)
 			if (((Task *) lfirst(cell))->status == TASK_REVERTED)
 				first = reverted;
 	}
-	plan_forget_tasks(&w->d, first->ordinal);
-	foreach (cell, w->stages)
+	steps_forget_tasks(&v->d, first->ordinal);
+	foreach (cell, v->stages)
 	{
 		Stage *stage = lfirst(cell);
 
 		if (stage->ordinal >= first->ordinal && stage->status != STAGE_PENDING)
 			stage_apply(stage, STAGE_RESET, NULL);
 	}
-	plan_save_stages(&w->d, w->stages);
+	steps_save_stages(&v->d, v->stages);
 }
 
 static void
-start_deployment(Walk *w)
+start_deployment(Visit *v)
 {
-	deployment_apply(&w->d, DEPLOYMENT_START, NULL);
-	w->d.sqlstate = w->d.message = NULL;
-	w->stages = plan_load_stages(&w->d);
-	if (w->stages == NIL)
+	deployment_apply(&v->d, DEPLOYMENT_START, NULL);
+	v->d.sqlstate = v->d.message = NULL;
+	v->stages = steps_load_stages(&v->d);
+	if (v->stages == NIL)
 	{
-		make_stages(w);
+		make_stages(v);
 		return;
 	}
-	w->stage = current_stage(w);
+	v->stage = current_stage(v);
 	/* one that waited for its approval goes on where it was */
-	if (w->stage == NULL || w->stage->status != STAGE_WAITING_APPROVAL)
-		reset_stages(w);
+	if (v->stage == NULL || v->stage->status != STAGE_WAITING_APPROVAL)
+		reset_stages(v);
 }
 
 /* Before the start, and while it waits for an approval: ends, is released, is started, or goes on waiting. */
 static void
-advance_waiting(Walk *w)
+advance_waiting(Visit *v)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Deployment *d = &w->d;
+	Deployment *d = &v->d;
 	bool expires = d->start_by != TIME_NULL && d->started_at == TIME_NULL;
 
-	if ((d->gated || w->context->leaving) && d->started_at != TIME_NULL)
-		w->stages = plan_load_stages(d);
-	if (gate_end_refused(w))
+	if ((d->gated || v->request->leaving) && d->started_at != TIME_NULL)
+		v->stages = steps_load_stages(d);
+	if (gate_end_refused(v))
 		return;
-	if (w->context->leaving)
+	if (v->request->leaving)
 	{
 		d->cancel_requested_at = now;
 		d->cancel_reason = pstrdup("the tenant is being deprovisioned");
-		walk_end(w, DEPLOYMENT_CANCEL, d->cancel_reason);
+		visit_end(v, DEPLOYMENT_CANCEL, d->cancel_reason);
 		return;
 	}
 	if (expires && d->start_by <= now)
@@ -369,109 +305,109 @@ advance_waiting(Walk *w)
 	if (d->status == DEPLOYMENT_SCHEDULED && d->run_at <= now)
 		deployment_apply(d, DEPLOYMENT_RELEASE, NULL);
 	if (d->status == DEPLOYMENT_SCHEDULED)
-		w->visit->next_due = d->run_at;
-	else if (d->status == DEPLOYMENT_QUEUED && w->context->may_admit && w->context->may_start)
+		v->result->next_due = d->run_at;
+	else if (d->status == DEPLOYMENT_QUEUED && v->request->may_admit && v->request->may_start)
 	{
-		start_deployment(w);
+		start_deployment(v);
 		return;
 	}
 	if (expires)
-		w->visit->next_due = Min(w->visit->next_due, d->start_by);
+		v->result->next_due = Min(v->result->next_due, d->start_by);
 }
 
 /* ---- the visit ---- */
 
 static void
-save(Walk *w)
+pipeline_save(Visit *v)
 {
-	Deployment *d = &w->d;
+	Deployment *d = &v->d;
 
-	plan_save_stages(d, w->stages);
-	plan_save_tasks(d, w->tasks);
-	w->visit->next_due = Min(w->visit->next_due, gate_next_expiry(w));
-	if (d->chain.seq != w->visit->loaded_seq)
+	steps_save_stages(d, v->stages);
+	steps_save_tasks(d, v->tasks);
+	v->result->next_due = Min(v->result->next_due, gate_next_expiry(v));
+	if (d->chain.seq != v->result->loaded_seq)
 	{
 		deployment_save(d);
-		if (!deployment_is_final(d->status) && w->visit->next_due != DT_NOEND)
-			deployment_due(d, w->visit->next_due);
+		if (!deployment_is_final(d->status) && v->result->next_due != DT_NOEND)
+			deployment_due(d, v->result->next_due);
 	}
-	w->visit->ended = deployment_is_final(d->status);
-	w->visit->running = deployment_has_started(d->status);
-	w->visit->queued = d->status == DEPLOYMENT_QUEUED;
-	w->visit->parked = d->status == DEPLOYMENT_PENDING_APPROVAL;
-	if (w->visit->running)
-		note_finished(w);
+	v->result->ended = deployment_is_final(d->status);
+	v->result->running = deployment_has_started(d->status);
+	v->result->queued = d->status == DEPLOYMENT_QUEUED;
+	v->result->parked = d->status == DEPLOYMENT_PENDING_APPROVAL;
+	if (v->result->running)
+		note_finished(v);
 }
 
 static bool
-enter(Walk *w, VisitContext *context, Visit *visit)
+pipeline_enter(Visit *v, VisitRequest *request, VisitResult *result)
 {
-	memset(w, 0, sizeof(*w));
-	w->context = context;
-	w->visit = visit;
-	visit->next_due = DT_NOEND;
-	visit->locked = visit->ended = visit->running = visit->queued = false;
-	visit->parked = false;
-	visit->starved = visit->end_executors = false;
-	visit->started = visit->cancelled = visit->finished_environments = NIL;
-	switch (deployment_lock(&w->d, &visit->tenant, &visit->deployment, context->actor, true))
+	memset(v, 0, sizeof(*v));
+	v->request = request;
+	v->result = result;
+	result->next_due = DT_NOEND;
+	result->locked = result->ended = result->running = result->queued = false;
+	result->parked = false;
+	result->starved = result->end_executors = false;
+	result->started = result->cancelled = result->finished_environments = NIL;
+	switch (deployment_lock(&v->d, &result->tenant, &result->deployment, request->actor, true))
 	{
 		case DEPLOYMENT_MISSING:
-			visit->ended = true;
+			result->ended = true;
 			return false;
 		case DEPLOYMENT_LOCKED:
-			visit->locked = true;
+			result->locked = true;
 			return false;
 		case DEPLOYMENT_FOUND:
 			break;
 	}
-	visit->loaded_seq = w->d.chain.seq;
-	visit->ended = deployment_is_final(w->d.status);
-	return !visit->ended;
+	result->loaded_seq = v->d.chain.seq;
+	result->ended = deployment_is_final(v->d.status);
+	return !result->ended;
 }
 
 /* Advances a deployment as far as it goes, inside a (sub)transaction.  Errors are the caller's. */
 void
-pipeline_visit(VisitContext *context, Visit *visit)
+pipeline_visit(VisitRequest *request, VisitResult *result)
 {
 	DbScope scope;
-	Walk w;
+	Visit v;
 
 	db_enter(&scope);
-	if (enter(&w, context, visit))
+	if (pipeline_enter(&v, request, result))
 	{
-		gate_enter(&w);
-		if (w.d.status == DEPLOYMENT_SCHEDULED || w.d.status == DEPLOYMENT_QUEUED ||
-			w.d.status == DEPLOYMENT_PENDING_APPROVAL)
-			advance_waiting(&w);
+		gate_enter(&v);
+		if (v.d.status == DEPLOYMENT_SCHEDULED || v.d.status == DEPLOYMENT_QUEUED ||
+			v.d.status == DEPLOYMENT_PENDING_APPROVAL)
+			advance_waiting(&v);
 		else
-			w.stages = plan_load_stages(&w.d);
-		if (w.d.status == DEPLOYMENT_PAUSED && !context->suspended)
-			resume_deployment(&w);
-		if (w.d.status == DEPLOYMENT_RUNNING)
-			advance_running(&w);
-		if (w.d.status == DEPLOYMENT_ROLLING_BACK)
-			rollback_advance(&w);
-		save(&w);
+			v.stages = steps_load_stages(&v.d);
+		if (v.d.status == DEPLOYMENT_PAUSED && !request->suspended)
+			resume_deployment(&v);
+		if (v.d.status == DEPLOYMENT_RUNNING)
+			advance_running(&v);
+		if (v.d.status == DEPLOYMENT_ROLLING_BACK)
+			rollback_advance(&v);
+		pipeline_save(&v);
 	}
 	db_leave(&scope);
 }
 
 static void
-fail_running(Walk *w, ErrorData *error)
+fail_running(Visit *v, ErrorData *error)
 {
-	w->stages = plan_load_stages(&w->d);
-	w->stage = current_stage(w);
-	if (w->stage == NULL)
+	v->stages = steps_load_stages(&v->d);
+	v->stage = current_stage(v);
+	if (v->stage == NULL)
 	{
-		deployment_apply(&w->d, DEPLOYMENT_FAIL, error->message);
+		deployment_apply(&v->d, DEPLOYMENT_FAIL, error->message);
 		return;
 	}
-	w->tasks = plan_load_tasks(&w->d, w->stage->ordinal);
-	if (w->stage->status == STAGE_PENDING)
-		stage_apply(w->stage, STAGE_START, NULL);
-	stagetask_cancel_unfinished(w->tasks);
-	fail_stage(w, unpack_sql_state(error->sqlerrcode), error->message);
+	v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
+	if (v->stage->status == STAGE_PENDING)
+		stage_apply(v->stage, STAGE_START, NULL);
+	stage_tasks_cancel_unfinished(v->tasks);
+	fail_stage(v, unpack_sql_state(error->sqlerrcode), error->message);
 }
 
 /*
@@ -479,27 +415,27 @@ fail_running(Walk *w, ErrorData *error)
  * and with it the deployment, as far as nothing is swapped half.
  */
 void
-pipeline_fail(const AuditActor *actor, Visit *visit, ErrorData *error)
+pipeline_fail(const AuditActor *actor, VisitResult *result, ErrorData *error)
 {
-	VisitContext context = { .actor = unconstify(AuditActor *, actor),
+	VisitRequest request = { .actor = unconstify(AuditActor *, actor),
 							 .results = CurrentMemoryContext };
 	DbScope scope;
-	Walk w;
+	Visit v;
 
 	db_enter(&scope);
-	if (enter(&w, &context, visit))
+	if (pipeline_enter(&v, &request, result))
 	{
-		if (w.d.status == DEPLOYMENT_PAUSED)
-			resume_deployment(&w);
-		w.d.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-		w.d.message = pstrdup(error->message);
-		if (w.d.status == DEPLOYMENT_RUNNING)
-			fail_running(&w, error);
-		else if (w.d.status == DEPLOYMENT_ROLLING_BACK)
-			deployment_apply(&w.d, DEPLOYMENT_FAIL_ROLLBACK, error->message);
+		if (v.d.status == DEPLOYMENT_PAUSED)
+			resume_deployment(&v);
+		v.d.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
+		v.d.message = pstrdup(error->message);
+		if (v.d.status == DEPLOYMENT_RUNNING)
+			fail_running(&v, error);
+		else if (v.d.status == DEPLOYMENT_ROLLING_BACK)
+			deployment_apply(&v.d, DEPLOYMENT_FAIL_ROLLBACK, error->message);
 		else
-			deployment_apply(&w.d, DEPLOYMENT_FAIL, error->message);
-		save(&w);
+			deployment_apply(&v.d, DEPLOYMENT_FAIL, error->message);
+		pipeline_save(&v);
 	}
 	db_leave(&scope);
 }

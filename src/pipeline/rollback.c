@@ -11,7 +11,8 @@
 
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "pipeline/visit.h"
+#include "pipeline/rollback.h"
+#include "pipeline/stage_tasks.h"
 #include "utils/builtins.h"
 
 static DbStatement environment_query = DB_STATEMENT(
@@ -19,24 +20,24 @@ static DbStatement environment_query = DB_STATEMENT(
 	TEXTOID);
 
 static bool
-environment_reverts(Walk *w, const char *environment)
+environment_reverts(Visit *v, const char *environment)
 {
-	Datum args[] = { UUIDPGetDatum(&w->d.tenant), CStringGetTextDatum(environment) };
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(environment) };
 
 	return db_run(&environment_query, args, NULL) > 0 && db_bool(0, 1);
 }
 
 /* The deploy stage whose nodes are affected when the current stage does not succeed, or NULL. */
 Stage *
-rollback_stage(Walk *w)
+rollback_stage(Visit *v)
 {
 	const char *environment;
 	ListCell *cell;
 
-	if (w->stage->kind != STAGE_DEPLOY && w->stage->kind != STAGE_VALIDATE)
+	if (v->stage->kind != STAGE_DEPLOY && v->stage->kind != STAGE_VALIDATE)
 		return NULL;
-	environment = w->stage->kind == STAGE_DEPLOY ? w->stage->environment : w->d.environment;
-	foreach (cell, w->stages)
+	environment = v->stage->kind == STAGE_DEPLOY ? v->stage->environment : v->d.environment;
+	foreach (cell, v->stages)
 	{
 		Stage *stage = lfirst(cell);
 
@@ -48,7 +49,7 @@ rollback_stage(Walk *w)
 
 /* Adds a revert for every swap of the stage that succeeded; false if there is none. */
 static bool
-plan_reverts(List **tasks, const Stage *stage)
+rollback_add_reverts(List **tasks, const Stage *stage)
 {
 	int planned = list_length(*tasks);
 	bool any = false;
@@ -56,16 +57,16 @@ plan_reverts(List **tasks, const Stage *stage)
 	for (int i = 0; i < planned; i++)
 	{
 		Task *swap = list_nth(*tasks, i);
-		Task *undo;
+		Task *revert;
 
 		if (swap->kind != TASK_SWAP || swap->status != TASK_SUCCEEDED)
 			continue;
-		task_apply(swap, TASK_REVERT);
-		undo = plan_add_task(tasks, stage, TASK_UNDO);
-		undo->reverts = swap->ordinal;
-		undo->has_node = true;
-		undo->node = swap->node;
-		undo->previous_version = swap->previous_version;
+		task_apply(swap, TASK_BEGIN_REVERT);
+		revert = steps_add_task(tasks, stage, TASK_REVERT);
+		revert->reverts = swap->ordinal;
+		revert->has_node = true;
+		revert->node = swap->node;
+		revert->previous_version = swap->previous_version;
 		any = true;
 	}
 	return any;
@@ -76,61 +77,61 @@ plan_reverts(List **tasks, const Stage *stage)
  * so, else ends the deployment with the event.
  */
 void
-rollback_or_end(Walk *w, DeploymentEvent event, const char *reason)
+rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 {
-	Stage *stage = rollback_stage(w);
+	Stage *stage = rollback_stage(v);
 	List *tasks;
 
-	if (stage && environment_reverts(w, stage->environment))
+	if (stage && environment_reverts(v, stage->environment))
 	{
-		tasks = stage == w->stage ? w->tasks : plan_load_tasks(&w->d, stage->ordinal);
-		if (plan_reverts(&tasks, stage))
+		tasks = stage == v->stage ? v->tasks : steps_load_tasks(&v->d, stage->ordinal);
+		if (rollback_add_reverts(&tasks, stage))
 		{
-			walk_finish(w, DEPLOYMENT_ROLL_BACK, reason);
-			w->tasks = tasks;
+			visit_finish(v, DEPLOYMENT_ROLL_BACK, reason);
+			v->tasks = tasks;
 			return;
 		}
 	}
-	walk_finish(w, event, reason);
+	visit_finish(v, event, reason);
 }
 
 static Stage *
-rolled_back_stage(Walk *w)
+rolled_back_stage(Visit *v)
 {
 	ListCell *cell;
 
 	/* the stage that failed or was cancelled first is the one, or validate, which stands for the
 	 * target */
-	w->stage = NULL;
-	foreach (cell, w->stages)
+	v->stage = NULL;
+	foreach (cell, v->stages)
 	{
 		Stage *stage = lfirst(cell);
 
 		if (stage->status == STAGE_FAILED || stage->status == STAGE_CANCELLED)
 		{
-			w->stage = stage;
+			v->stage = stage;
 			break;
 		}
 	}
-	if (w->stage == NULL)
-		w->stage = llast(w->stages);
-	return rollback_stage(w);
+	if (v->stage == NULL)
+		v->stage = llast(v->stages);
+	return rollback_stage(v);
 }
 
 /* Swaps that could not be reverted stay swapped; returns the last revert that failed, if one did.
  */
 static Task *
-settle_failed_reverts(Walk *w)
+settle_failed_reverts(Visit *v)
 {
 	Task *failed = NULL;
 	bool any = false;
 	ListCell *cell;
 
-	foreach (cell, w->tasks)
+	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
 
-		if (task->kind == TASK_UNDO && task->status == TASK_FAILED)
+		if (task->kind == TASK_REVERT && task->status == TASK_FAILED)
 			failed = task;
 		if (task->status != TASK_REVERTING)
 			continue;
@@ -142,42 +143,42 @@ settle_failed_reverts(Walk *w)
 
 /* After retry() of a failed rollback: what is still swapped is to be reverted. */
 static void
-resume_rollback(Walk *w, Stage *stage)
+resume_rollback(Visit *v, Stage *stage)
 {
-	Tally t = stagetask_tally(w, true);
+	Tally t = stage_tasks_tally(v, true);
 
 	if (t.unfinished + t.running == 0)
-		(void) plan_reverts(&w->tasks, stage);
+		(void) rollback_add_reverts(&v->tasks, stage);
 }
 
 void
-rollback_advance(Walk *w)
+rollback_advance(Visit *v)
 {
-	Stage *stage = rolled_back_stage(w);
-	bool cancelled = w->d.cancel_requested_at != TIME_NULL;
+	Stage *stage = rolled_back_stage(v);
+	bool cancelled = v->d.cancel_requested_at != TIME_NULL;
 	Task *failed;
 	Tally t;
 
 	if (stage == NULL)
 		elog(ERROR, "there is no stage to roll back");
-	if (w->tasks == NIL)
-		w->tasks = plan_load_tasks(&w->d, stage->ordinal);
-	resume_rollback(w, stage);
-	stagetask_settle_lost(w);
-	t = stagetask_tally(w, true);
+	if (v->tasks == NIL)
+		v->tasks = steps_load_tasks(&v->d, stage->ordinal);
+	resume_rollback(v, stage);
+	stage_tasks_settle_lost(v);
+	t = stage_tasks_tally(v, true);
 	if (t.current_wave > 0)
-		stagetask_start_due(w, true, t.current_wave);
-	t = stagetask_tally(w, true);
+		stage_tasks_start_due(v, true, t.current_wave);
+	t = stage_tasks_tally(v, true);
 	if (t.unfinished + t.running > 0)
 		return;
-	failed = settle_failed_reverts(w);
+	failed = settle_failed_reverts(v);
 	if (failed)
 	{
-		w->d.sqlstate = failed->sqlstate;
-		w->d.message = psprintf("rollback failed: %s", failed->message);
-		walk_finish(w, DEPLOYMENT_FAIL_ROLLBACK, failed->message);
+		v->d.sqlstate = failed->sqlstate;
+		v->d.message = psprintf("rollback failed: %s", failed->message);
+		visit_finish(v, DEPLOYMENT_FAIL_ROLLBACK, failed->message);
 	}
 	else
-		walk_finish(w, cancelled ? DEPLOYMENT_FINISH_CANCEL : DEPLOYMENT_FINISH_ROLLBACK,
-					cancelled ? w->d.cancel_reason : NULL);
+		visit_finish(v, cancelled ? DEPLOYMENT_FINISH_CANCEL : DEPLOYMENT_FINISH_ROLLBACK,
+					 cancelled ? v->d.cancel_reason : NULL);
 }

@@ -7,16 +7,15 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/subxact.h"
 #include "catalog/pg_type.h"
-#include "pipeline/gate.h"
+#include "module/scan.h"
+#include "pipeline/stage.h"
 #include "pipeline/strategy.h"
-#include "pipeline/visit.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy,"
@@ -35,87 +34,85 @@ static DbStatement hooks_query = DB_STATEMENT(
 	" ORDER BY module, function",
 	UUIDOID, TEXTOID, TEXTOID);
 
-/* The scripts, which are read once in a visit. */
-static VersionScripts *
-scripts_of(Walk *w)
+/* The version, which is read once in a visit. */
+static Version *
+version_of(Visit *v)
 {
-	if (w->scripts == NULL)
-		w->scripts = scan_read(&w->d.tenant, w->d.module, w->d.version);
-	if (w->scripts == NULL)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", w->d.version, w->d.module);
-	return w->scripts;
+	if (v->version == NULL)
+		v->version = version_read_existing(&v->d.tenant, v->d.module, v->d.version);
+	return v->version;
 }
 
 /* build: does every script parse on this server? */
 static void
-start_build(Walk *w)
+start_build(Visit *v)
 {
-	VersionScripts *scripts = scripts_of(w);
+	char **scripts = version_of(v)->scripts;
 
 	for (int i = 0; i < SCRIPT_COUNT; i++)
-		if (scripts->sql[i])
-			script_check(script_labels[i], scripts->sql[i]);
-	stage_apply(w->stage, STAGE_SUCCEED, NULL);
+		if (scripts[i])
+			script_check(script_labels[i], scripts[i]);
+	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
 /* scan: may these scripts go all the way? */
 static void
-start_scan(Walk *w)
+start_scan(Visit *v)
 {
-	stage_apply(w->stage, STAGE_SUCCEED, scan_version(&w->d, scripts_of(w), gate_path(w)));
+	stage_apply(v->stage, STAGE_SUCCEED, scan_version(&v->d.tenant, version_of(v), visit_path(v)));
 }
 
 static int
-add_hooks(Walk *w)
+add_hooks(Visit *v)
 {
-	Datum args[] = { UUIDPGetDatum(&w->d.tenant),
-					 CStringGetTextDatum(stage_kind_names[w->stage->kind]),
-					 CStringGetTextDatum(w->d.module) };
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant),
+					 CStringGetTextDatum(stage_kind_names[v->stage->kind]),
+					 CStringGetTextDatum(v->d.module) };
 	uint64 n = db_run(&hooks_query, args, NULL);
 
 	for (uint64 i = 0; i < n; i++)
-		plan_add_task(&w->tasks, w->stage, TASK_HOOK)->hook = db_text(i, 1);
+		steps_add_task(&v->tasks, v->stage, TASK_HOOK)->hook = db_text(i, 1);
 	return (int) n;
 }
 
 /* test: the user's hooks */
 static void
-start_test(Walk *w)
+start_test(Visit *v)
 {
-	if (add_hooks(w) == 0)
-		stage_apply(w->stage, STAGE_SKIP, "no test hook is registered");
+	if (add_hooks(v) == 0)
+		stage_apply(v->stage, STAGE_SKIP, "no test hook is registered");
 }
 
 static uint64
-query_nodes(Walk *w, const char *environment)
+query_nodes(Visit *v, const char *environment)
 {
-	Datum args[] = { UUIDPGetDatum(&w->d.tenant), CStringGetTextDatum(environment),
-					 CStringGetTextDatum(w->d.module), CStringGetTextDatum(w->d.version) };
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(environment),
+					 CStringGetTextDatum(v->d.module), CStringGetTextDatum(v->d.version) };
 
 	return db_run(&nodes_query, args, NULL);
 }
 
 /* deploy: a swap for each node that does not run the version already */
 static void
-start_deploy(Walk *w)
+start_deploy(Visit *v)
 {
-	uint64 n = query_nodes(w, w->stage->environment);
-	bool is_target = strcmp(w->stage->environment, w->d.environment) == 0;
+	uint64 n = query_nodes(v, v->stage->environment);
+	bool is_target = strcmp(v->stage->environment, v->d.environment) == 0;
 	bool requires_signature = n > 0 && db_bool(0, 6);
 	int to_do = 0;
 
 	if (n == 0 && is_target)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("environment \"%s\" has no nodes", w->stage->environment),
+						errmsg("environment \"%s\" has no nodes", v->stage->environment),
 						errhint("Nodes are added by hotswap.register_node().")));
 	if (n == 0)
 	{
-		stage_apply(w->stage, STAGE_SKIP, "the environment has no nodes");
+		stage_apply(v->stage, STAGE_SKIP, "the environment has no nodes");
 		return;
 	}
 	for (uint64 i = 0; i < n; i++)
 	{
-		Task *task = plan_add_task(&w->tasks, w->stage, TASK_SWAP);
+		Task *task = steps_add_task(&v->tasks, v->stage, TASK_SWAP);
 
 		task->has_node = true;
 		task->node = db_uuid(i, 1);
@@ -124,88 +121,72 @@ start_deploy(Walk *w)
 		if (!db_isnull(i, 4) && db_bool(i, 4))
 		{
 			task->message =
-				psprintf("node \"%s\" already runs version \"%s\"", db_text(i, 2), w->d.version);
+				psprintf("node \"%s\" already runs version \"%s\"", db_text(i, 2), v->d.version);
 			task_apply(task, TASK_SKIP);
 		}
 		else
 			to_do++;
 	}
 	if (to_do == 0)
-		stage_apply(w->stage, STAGE_SKIP,
-					psprintf("every node already runs version \"%s\"", w->d.version));
+		stage_apply(v->stage, STAGE_SKIP,
+					psprintf("every node already runs version \"%s\"", v->d.version));
 	else if (requires_signature)
-		scan_signature(&w->d, scripts_of(w), w->stage->environment);
+		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
 }
 
 /* validate: the verify script on every node of the target, and the user's hooks */
 static void
-start_validate(Walk *w)
+start_validate(Visit *v)
 {
 	uint64 n;
-	bool has_verify = scripts_of(w)->sql[SCRIPT_VERIFY] != NULL;
+	bool has_verify = version_of(v)->scripts[SCRIPT_VERIFY] != NULL;
 
-	n = has_verify ? query_nodes(w, w->d.environment) : 0;
+	n = has_verify ? query_nodes(v, v->d.environment) : 0;
 	for (uint64 i = 0; i < n; i++)
 	{
-		Task *task = plan_add_task(&w->tasks, w->stage, TASK_VERIFY);
+		Task *task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 
 		task->has_node = true;
 		task->node = db_uuid(i, 1);
 	}
-	if (add_hooks(w) + n == 0)
-		stage_apply(w->stage, STAGE_SKIP, "there is no verify script and no validate hook");
+	if (add_hooks(v) + n == 0)
+		stage_apply(v->stage, STAGE_SKIP, "there is no verify script and no validate hook");
 }
 
 static void
-begin_stage(Walk *w)
+begin_stage(void *arg)
 {
-	switch (w->stage->kind)
+	Visit *v = arg;
+
+	switch (v->stage->kind)
 	{
 		case STAGE_BUILD:
-			start_build(w);
+			start_build(v);
 			break;
 		case STAGE_SCAN:
-			start_scan(w);
+			start_scan(v);
 			break;
 		case STAGE_TEST:
-			start_test(w);
+			start_test(v);
 			break;
 		case STAGE_DEPLOY:
-			start_deploy(w);
+			start_deploy(v);
 			break;
 		case STAGE_VALIDATE:
-			start_validate(w);
+			start_validate(v);
 			break;
 	}
 }
 
 /* Starts a stage; what goes wrong is the stage's failure and is returned. */
 ErrorData *
-stage_start(Walk *w)
+stage_start(Visit *v)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	ErrorData *error;
 
-	w->tasks = NIL;
-	stage_apply(w->stage, STAGE_START, NULL);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		begin_stage(w);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	v->tasks = NIL;
+	stage_apply(v->stage, STAGE_START, NULL);
+	error = subxact_run(begin_stage, v);
 	if (error && backoff_is_outside(error->sqlerrcode))
 		ReThrowError(error);
 	return error;

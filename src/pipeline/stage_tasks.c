@@ -11,7 +11,7 @@
 #include "base/guc.h"
 #include "common/pg_prng.h"
 #include "environment/task_role.h"
-#include "pipeline/visit.h"
+#include "pipeline/stage_tasks.h"
 #include "utils/acl.h"
 #include "utils/timestamp.h"
 
@@ -25,26 +25,26 @@ fail_task(Task *task, int sqlerrcode, const char *message)
 
 /* Is the role one that this dispatcher may start tasks of? */
 static bool
-role_wanted(Walk *w, Oid role)
+role_wanted(Visit *v, Oid role)
 {
-	VisitContext *context = w->context;
+	VisitRequest *request = v->request;
 	MemoryContext old;
 
-	if (!OidIsValid(context->only_role) || context->only_role == role)
+	if (!OidIsValid(request->only_role) || request->only_role == role)
 		return true;
-	old = MemoryContextSwitchTo(context->results);
-	context->left_roles = list_append_unique_oid(context->left_roles, role);
+	old = MemoryContextSwitchTo(request->results);
+	request->left_roles = list_append_unique_oid(request->left_roles, role);
 	MemoryContextSwitchTo(old);
 	return false;
 }
 
 /* Starts a task, if there is capacity for it and its role can log in. */
 static void
-start_task(Walk *w, Task *task)
+start_task(Visit *v, Task *task)
 {
 	char *problem;
 	int sqlerrcode;
-	Oid role = task_role(&w->d.tenant, task->has_node ? &task->node : NULL, task->hook, &problem,
+	Oid role = task_role(&v->d.tenant, task->has_node ? &task->node : NULL, task->hook, &problem,
 						 &sqlerrcode);
 	StartedTask started;
 
@@ -53,29 +53,29 @@ start_task(Walk *w, Task *task)
 		fail_task(task, sqlerrcode, problem);
 		return;
 	}
-	if (!role_wanted(w, role))
+	if (!role_wanted(v, role))
 		return;
-	if (w->context->capacity <= 0)
+	if (v->request->capacity <= 0)
 	{
-		w->visit->starved = true;
+		v->result->starved = true;
 		return;
 	}
-	w->context->capacity--;
+	v->request->capacity--;
 	task_apply(task, TASK_START);
-	started.key = task_key(&w->d, task);
+	started.key = task_key(&v->d, task);
 	started.role = role;
-	walk_report(w, &w->visit->started, &started, sizeof(started));
+	visit_report(v, &v->result->started, &started, sizeof(started));
 }
 
 /* A task that no process has in hand any more. */
 static void
-settle_lost(Walk *w, Task *task)
+settle_lost(Visit *v, Task *task)
 {
-	TaskKey key = task_key(&w->d, task);
+	TaskKey key = task_key(&v->d, task);
 
-	if (w->d.cancel_requested_at != TIME_NULL && w->d.status == DEPLOYMENT_RUNNING)
+	if (v->d.cancel_requested_at != TIME_NULL && v->d.status == DEPLOYMENT_RUNNING)
 		task_apply(task, TASK_CANCEL);
-	else if (w->context->given_back(&key))
+	else if (v->request->given_back(&key))
 		task_apply(task, TASK_GIVE_BACK);
 	else if (task->attempt >= hotswap_retry_limit)
 		fail_task(task, ERRCODE_ADMIN_SHUTDOWN, "the executor ended during the last attempt");
@@ -93,17 +93,17 @@ settle_lost(Walk *w, Task *task)
 }
 
 void
-stagetask_settle_lost(Walk *w)
+stage_tasks_settle_lost(Visit *v)
 {
 	ListCell *cell;
 
-	foreach (cell, w->tasks)
+	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
-		TaskKey key = task_key(&w->d, task);
+		TaskKey key = task_key(&v->d, task);
 
-		if (task->status == TASK_RUNNING && !w->context->in_flight(&key))
-			settle_lost(w, task);
+		if (task->status == TASK_RUNNING && !v->request->in_flight(&key))
+			settle_lost(v, task);
 	}
 }
 
@@ -113,30 +113,30 @@ stagetask_settle_lost(Walk *w)
  * and what starts next must not meet the old ones.
  */
 static TaskStatus
-settled_status(Walk *w, const Task *task)
+settled_status(Visit *v, const Task *task)
 {
-	TaskKey key = task_key(&w->d, task);
+	TaskKey key = task_key(&v->d, task);
 	bool ended = task->status == TASK_SUCCEEDED || task->status == TASK_FAILED;
 
-	return ended && w->context->in_flight(&key) ? TASK_RUNNING : task->status;
+	return ended && v->request->in_flight(&key) ? TASK_RUNNING : task->status;
 }
 
 /* Counts the tasks of a kind of work: reverts, or everything else. */
 Tally
-stagetask_tally(Walk *w, bool reverts)
+stage_tasks_tally(Visit *v, bool reverts)
 {
 	Tally t = { 0 };
 	ListCell *cell;
 
-	foreach (cell, w->tasks)
+	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
 		bool open = false;
 		bool begun = task->status != TASK_PENDING;
 
-		if ((task->kind == TASK_UNDO) != reverts)
+		if ((task->kind == TASK_REVERT) != reverts)
 			continue;
-		switch (settled_status(w, task))
+		switch (settled_status(v, task))
 		{
 			case TASK_PENDING:
 			case TASK_READY:
@@ -168,7 +168,7 @@ stagetask_tally(Walk *w, bool reverts)
 }
 
 void
-stagetask_cancel_unfinished(List *tasks)
+stage_tasks_cancel_unfinished(List *tasks)
 {
 	ListCell *cell;
 
@@ -184,23 +184,23 @@ stagetask_cancel_unfinished(List *tasks)
 
 /* Starts what is due in the current wave, and notes when the next retry is. */
 void
-stagetask_start_due(Walk *w, bool reverts, int wave)
+stage_tasks_start_due(Visit *v, bool reverts, int wave)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell *cell;
 
-	foreach (cell, w->tasks)
+	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
 
-		if ((task->kind == TASK_UNDO) != reverts || task->wave != wave)
+		if ((task->kind == TASK_REVERT) != reverts || task->wave != wave)
 			continue;
 		if (task->status == TASK_PENDING)
 			task_apply(task, TASK_ADMIT);
 		if (task->status == TASK_RETRY_WAIT && task->due_at > now)
-			w->visit->next_due = Min(w->visit->next_due, task->due_at);
+			v->result->next_due = Min(v->result->next_due, task->due_at);
 		else if ((task->status == TASK_READY || task->status == TASK_RETRY_WAIT) &&
-				 w->context->may_start)
-			start_task(w, task);
+				 v->request->may_start)
+			start_task(v, task);
 	}
 }

@@ -1,58 +1,77 @@
 /*
  * visit.h
- *		A deployment during a visit of the dispatcher: what the files of the pipeline share.
+ *		A visit of the dispatcher to a deployment: what it is told, what it holds, what it returns.
  *
- * pipeline.c decides what comes next; gate.c holds a stage back; stage.c starts one; stage_tasks.c starts, counts and
- * settles the tasks of one; rollback.c takes back what was swapped.
+ * pipeline.c decides what comes next; gate.c holds a stage back; stage.c starts one; stage_tasks.c
+ * starts, counts and settles the tasks of one; rollback.c takes back what was swapped.
  */
 #ifndef HOTSWAP_VISIT_H
 #define HOTSWAP_VISIT_H
 
 #include "core/steps.h"
-#include "module/scan.h"
-#include "pipeline/pipeline.h"
+#include "module/version.h"
+#include "nodes/pg_list.h"
+#include "shm/executors.h"
+
+/* A task whose start is part of the visit's transaction. */
+typedef struct StartedTask
+{
+	TaskKey key;
+	Oid role;
+} StartedTask;
+
+/* What the dispatcher tells the pipeline. */
+typedef struct VisitRequest
+{
+	AuditActor *actor;
+	bool may_start; /* dispatching is not stopped, here and now */
+	bool may_admit; /* and the deployment's lanes are free */
+	bool suspended; /* its tenant is */
+	bool leaving;   /* its tenant is being deprovisioned, or deleted */
+	int capacity;   /* tasks that may still be started in this batch */
+	Oid only_role;  /* start only this role's tasks; InvalidOid: all */
+	bool (*in_flight)(const TaskKey *key);
+	bool (*given_back)(const TaskKey *key); /* it was lost without having begun */
+	MemoryContext results;                  /* where what a visit returns is kept */
+	List *left_roles;                       /* out: roles whose tasks only_role excluded */
+} VisitRequest;
+
+/* What the pipeline tells the dispatcher; to be acted on after the commit. */
+typedef struct VisitResult
+{
+	pg_uuid_t tenant;
+	pg_uuid_t deployment;
+	bool locked;                 /* somebody else has the row: nothing was done */
+	bool unrecorded;             /* it failed, and not even that could be recorded */
+	bool ended;                  /* or it does not exist */
+	bool running;                /* it holds its lanes */
+	bool queued;                 /* it waits for its lanes */
+	bool parked;                 /* it waits for an approval, and holds no lanes */
+	bool starved;                /* a task is ready and there was no capacity for it */
+	TimestampTz next_due;        /* DT_NOEND: nothing to do until something happens */
+	List *started;               /* of StartedTask */
+	List *cancelled;             /* of TaskKey: running tasks to be cancelled */
+	bool end_executors;          /* of those: the grace period is over */
+	List *finished_environments; /* whose lanes it does not need any more */
+	int32 loaded_seq;            /* private to the pipeline */
+} VisitResult;
 
 /* A deployment during a visit. */
-typedef struct Walk
+typedef struct Visit
 {
 	Deployment d;
-	VisitContext *context;
-	Visit *visit;
+	VisitRequest *request;
+	VisitResult *result;
 	List *stages;
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
-	VersionScripts *scripts; /* NULL: not read during this visit */
-} Walk;
+	Version *version; /* NULL: not read during this visit */
+} Visit;
 
-/* How far the tasks of a stage are. */
-typedef struct Tally
-{
-	int unfinished; /* pending, ready, retry_wait */
-	int running;
-	int failed;
-	int current_wave; /* lowest with something unfinished or running; 0: none */
-	bool begun;       /* that wave has */
-	Task *first_failed;
-} Tally;
-
-/* pipeline.c */
-extern void walk_finish(Walk *w, DeploymentEvent event, const char *reason);
-extern void walk_end(Walk *w, DeploymentEvent event, const char *message);
-extern void walk_report(Walk *w, List **list, const void *data, size_t size);
-
-/* stage.c */
-extern ErrorData *stage_start(Walk *w);
-
-/* stage_tasks.c */
-extern void stagetask_settle_lost(Walk *w);
-extern Tally stagetask_tally(Walk *w, bool reverts);
-extern void stagetask_cancel_unfinished(List *tasks);
-extern void stagetask_start_due(Walk *w, bool reverts, int wave);
-
-/* rollback.c */
-extern Stage *rollback_stage(Walk *w);
-extern void rollback_or_end(Walk *w, DeploymentEvent event, const char *reason);
-extern void rollback_advance(Walk *w);
+extern void visit_report(Visit *v, List **list, const void *data, size_t size);
+extern void visit_finish(Visit *v, DeploymentEvent event, const char *reason);
+extern void visit_end(Visit *v, DeploymentEvent event, const char *message);
+extern List *visit_path(const Visit *v);
 
 #endif /* HOTSWAP_VISIT_H */

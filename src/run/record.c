@@ -14,7 +14,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
-#include "core/deployment.h"
+#include "core/deployment_save.h"
 #include "run/record.h"
 #include "utils/builtins.h"
 
@@ -57,7 +57,7 @@ job_args(const Job *job, Datum *args)
 static void
 record_swap(const Job *job, TimestampTz now)
 {
-	bool undo = job->kind == TASK_UNDO;
+	bool undo = job->kind == TASK_REVERT;
 	const char *version = undo ? job->previous_version : job->version;
 	Datum args[7];
 	bool nulls[7] = { false };
@@ -138,9 +138,9 @@ job_save_success(Job *job)
 	if (db_run(&record_success, args, NULL) != 1)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the task is not this executor's any more")));
-	if (job->kind == TASK_SWAP || job->kind == TASK_UNDO)
+	if (job->kind == TASK_SWAP || job->kind == TASK_REVERT)
 		record_swap(job, now);
-	if (job->kind == TASK_UNDO)
+	if (job->kind == TASK_REVERT)
 		mark_reverted(job);
 	save_event(job, &d, "succeed",
 			   task_machine.statuses[machine_next(&task_machine, TASK_RUNNING, TASK_SUCCEED)],

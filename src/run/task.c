@@ -19,17 +19,18 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
 #include "environment/task_role.h"
-#include "lock/lock_tags.h"
 #include "mb/pg_wchar.h"
-#include "module/script.h"
+#include "module/version.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_node.h"
 #include "pgstat.h"
 #include "run/record.h"
+#include "shm/advisory.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
@@ -51,11 +52,6 @@ static DbStatement load_task = DB_STATEMENT(
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
 	UUIDOID, UUIDOID, INT2OID, INT4OID);
-
-static DbStatement load_version =
-	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql, digest FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
-				 UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement load_node =
 	DB_STATEMENT("SELECT name, schema FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
@@ -84,25 +80,6 @@ kind_of(const char *name)
 }
 
 static void
-copy_digest(uint8 *to, uint64 row, int column)
-{
-	bool isnull;
-	bytea *digest = DatumGetByteaPP(db_datum(row, column, &isnull));
-
-	memcpy(to, VARDATA_ANY(digest), DIGEST_LENGTH);
-}
-
-static void
-read_version(const Job *job, const char *version)
-{
-	Datum args[] = { UUIDPGetDatum(&job->key.tenant), CStringGetTextDatum(job->module),
-					 CStringGetTextDatum(version) };
-
-	if (db_run(&load_version, args, NULL) != 1)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", version, job->module);
-}
-
-static void
 read_node(Job *job)
 {
 	Datum args[] = { UUIDPGetDatum(&job->key.tenant), UUIDPGetDatum(&job->node) };
@@ -116,6 +93,7 @@ static bool
 read_job(Job *job, MemoryContext context)
 {
 	Datum args[4];
+	Version *version;
 
 	job_args(job, args);
 	if (db_run(&load_task, args, NULL) == 0)
@@ -131,25 +109,24 @@ read_job(Job *job, MemoryContext context)
 	job->previous_version = db_text(0, 6);
 	job->module = db_text(0, 7);
 	job->version = db_text(0, 8);
-	read_version(job, job->version);
-	MemoryContextSwitchTo(context);
-	job->deploy = db_text(0, 1);
-	job->verify = db_text(0, 2);
-	job->revert = db_text(0, 3);
-	copy_digest(job->digest, 0, 4);
-	if (job->kind == TASK_UNDO && job->previous_version)
-	{
-		read_version(job, job->previous_version);
-		MemoryContextSwitchTo(context);
-		job->previous_deploy = db_text(0, 1);
-		copy_digest(job->previous_digest, 0, 4);
-	}
 	if (job->has_node)
 	{
 		read_node(job);
 		MemoryContextSwitchTo(context);
 		job->node_name = db_text(0, 1);
 		job->schema = db_text(0, 2);
+	}
+	version = version_read_existing(&job->key.tenant, job->module, job->version);
+	version_require_intact(version);
+	job->deploy = version->scripts[SCRIPT_DEPLOY];
+	job->verify = version->scripts[SCRIPT_VERIFY];
+	job->revert = version->scripts[SCRIPT_REVERT];
+	memcpy(job->digest, version->digest, DIGEST_LENGTH);
+	if (job->kind == TASK_REVERT && job->previous_version)
+	{
+		version = version_read_existing(&job->key.tenant, job->module, job->previous_version);
+		job->previous_deploy = version->scripts[SCRIPT_DEPLOY];
+		memcpy(job->previous_digest, version->digest, DIGEST_LENGTH);
 	}
 	return true;
 }
@@ -159,23 +136,12 @@ static bool
 load(Job *job)
 {
 	DbScope scope;
-	uint8 digest[DIGEST_LENGTH];
 	bool found;
 
 	db_enter(&scope);
 	found = read_job(job, scope.context);
 	db_leave(&scope);
-	if (!found)
-		return false;
-	digest_scripts(job->deploy, job->verify, job->revert, digest);
-	if (memcmp(digest, job->digest, DIGEST_LENGTH) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg(
-				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
-				 job->version, job->module)));
-	return true;
+	return found;
 }
 
 /* ---- scripts ---- */
@@ -389,7 +355,7 @@ run_scripts(Job *job)
 		case TASK_HOOK:
 			run_hook(job);
 			break;
-		case TASK_UNDO:
+		case TASK_REVERT:
 			run_revert(job);
 			break;
 	}
@@ -509,18 +475,15 @@ run(Job *job)
 	(void) LockRelease(&task_lock, ExclusiveLock, true);
 }
 
-static void
-keep_failure(Job *job, Failure *failure)
+static Failure
+failure_of(const Job *job, const ErrorData *error)
 {
-	ErrorData *error = CopyErrorData();
-
-	failure->sqlerrcode = error->sqlerrcode;
-	failure->message = error->message;
-	failure->detail = error->detail;
-	failure->hint = error->hint;
-	failure->context = error->context;
-	failure->position = find_position(job, error);
-	FlushErrorState();
+	return (Failure){ .sqlerrcode = error->sqlerrcode,
+					  .message = error->message,
+					  .detail = error->detail,
+					  .hint = error->hint,
+					  .context = error->context,
+					  .position = find_position(job, error) };
 }
 
 static void
@@ -619,7 +582,8 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 	{
 		MemoryContextSwitchTo(context);
 		error_context_stack = outer;
-		keep_failure(job, &failure);
+		failure = failure_of(job, CopyErrorData());
+		FlushErrorState();
 		recover();
 		failed = true;
 	}
@@ -642,6 +606,38 @@ session_was_cancelled(int sqlerrcode, bool limited)
 		   (limited || GetCurrentTimestamp() < get_timeout_finish_time(STATEMENT_TIMEOUT));
 }
 
+/* A task that runs in the session of CALL work(). */
+typedef struct SessionTask
+{
+	Job *job;
+	MemoryContext context; /* of the caller */
+	Failure failure;
+	bool limited;   /* the session has a time limit of its own */
+	bool cancelled; /* it is to stop */
+} SessionTask;
+
+static void
+run_in_session(void *arg)
+{
+	SessionTask *t = arg;
+
+	PG_TRY();
+	{
+		if (load(t->job))
+			run(t->job);
+	}
+	PG_CATCH();
+	{
+		disarm_limit(!t->limited);
+		t->cancelled = session_was_cancelled(geterrcode(), t->limited);
+		/* now, since the statement that failed goes with the subtransaction */
+		MemoryContextSwitchTo(t->context);
+		t->failure = failure_of(t->job, CopyErrorData());
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 /*
  * The same in the session of CALL work(): the scripts and their record are a subtransaction, and a
  * failure is recorded by the surrounding transaction.  False if the session is to stop after that.
@@ -649,38 +645,17 @@ session_was_cancelled(int sqlerrcode, bool limited)
 bool
 task_run_in_session(const TaskKey *key)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	Failure failure = { 0 };
 	Job *job = palloc0(sizeof(Job));
-	bool limited = get_timeout_active(STATEMENT_TIMEOUT);
-	volatile bool failed = false;
-	volatile bool cancelled = false;
+	SessionTask t = { .job = job,
+					  .context = CurrentMemoryContext,
+					  .limited = get_timeout_active(STATEMENT_TIMEOUT) };
+	ErrorData *error;
 
 	job->key = *key;
 	job->role = GetSessionUserId();
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		if (load(job))
-			run(job);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		disarm_limit(!limited);
-		keep_failure(job, &failure);
-		cancelled = session_was_cancelled(failure.sqlerrcode, limited);
-		RollbackAndReleaseCurrentSubTransaction();
-		failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	error = subxact_run(run_in_session, &t);
 	release_task_lock(job);
-	if (failed)
-		job_save_failure(job, &failure, false);
-	return !cancelled;
+	if (error)
+		job_save_failure(job, &t.failure, false);
+	return !t.cancelled;
 }

@@ -5,7 +5,7 @@
 #ifndef HOTSWAP_TASK_H
 #define HOTSWAP_TASK_H
 
-#include "shm/shmem.h"
+#include "shm/executors.h"
 
 /* How the task asks its executor about cancelling. */
 typedef struct TaskControl

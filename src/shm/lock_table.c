@@ -84,6 +84,13 @@ locktable_startup(void)
 						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
 
+/* The key of a lock or lease of this database. */
+LockKey
+locktable_key_of(int64 key, bool lease)
+{
+	return (LockKey){ .key = key, .database = MyDatabaseId, .lease = lease };
+}
+
 /* Forgets the locks that no session has. */
 static void
 make_room(void)

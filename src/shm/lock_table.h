@@ -40,6 +40,7 @@ typedef enum TokenState
 	TOKEN_UNKNOWN /* nothing is known about the lock */
 } TokenState;
 
+extern LockKey locktable_key_of(int64 key, bool lease);
 extern Size locktable_size(void);
 extern void locktable_startup(void);
 extern bool locktable_wait(const LockKey *key, const char *resource, const pg_uuid_t *tenant);

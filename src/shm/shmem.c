@@ -1,101 +1,50 @@
 /*
  * shmem.c
- *		Allocates and finds the shared state.
+ *		The shared state, and the databases' slots in it.
  */
 #include "postgres.h"
 
 #include "base/compat.h"
 #include "miscadmin.h"
-#include "shm/lock_table.h"
 #include "shm/shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
 
-#define TRANCHE "hotswap"
-#define NLOCKS (3 + MAX_DATABASES)
-
 SharedState *shared = NULL;
 
-static shmem_request_hook_type previous_request = NULL;
-static shmem_startup_hook_type previous_startup = NULL;
-
-static Size
-shared_size(void)
+Size
+shmem_size(void)
 {
-	Size size = MAXALIGN(sizeof(SharedState));
-
-	size = add_size(size, MAXALIGN(mul_size(max_worker_processes, sizeof(ExecutorSlot))));
-	return add_size(size, mul_size(MaxBackends, sizeof(Waiter)));
-}
-
-static void
-request(void)
-{
-	if (previous_request)
-		previous_request();
-	RequestAddinShmemSpace(add_size(shared_size(), locktable_size()));
-	RequestNamedLWLockTranche(TRANCHE, NLOCKS);
+	return sizeof(SharedState);
 }
 
 static void
 initialize(void)
 {
-	LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE);
+	LWLockPadded *locks = GetNamedLWLockTranche(SHMEM_TRANCHE);
 
-	memset(shared, 0, shared_size());
+	memset(shared, 0, shmem_size());
 	shared->lock = &locks[0].lock;
 	shared->waiter_lock = &locks[1].lock;
 	shared->lock_table_lock = &locks[2].lock;
 	shared->look_everywhere = true;
 	for (int i = 0; i < MAX_DATABASES; i++)
 		shared->databases[i].lock = &locks[3 + i].lock;
-	for (int i = 0; i < WAITER_BUCKETS; i++)
-		shared->waiter_heads[i] = -1;
-	shared->nexecutors = max_worker_processes;
-	shared->nwaiters = MaxBackends;
 }
 
-static void
-startup(void)
+/* Makes the shared state or attaches to it. */
+void
+shmem_startup(void)
 {
 	bool found;
 
-	if (previous_startup)
-		previous_startup();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("hotswap", shared_size(), &found);
+	shared = ShmemInitStruct("hotswap", shmem_size(), &found);
 	if (!found)
 		initialize();
-	locktable_startup();
-	LWLockRelease(AddinShmemInitLock);
 }
 
-/* Called by _PG_init in the postmaster. */
-void
-shmem_init(void)
-{
-	previous_request = shmem_request_hook;
-	shmem_request_hook = request;
-	previous_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
-}
-
-ExecutorSlot *
-shmem_executors(void)
-{
-	return (ExecutorSlot *) ((char *) shared + MAXALIGN(sizeof(SharedState)));
-}
-
-Waiter *
-shmem_waiters(void)
-{
-	return (Waiter *) ((char *) shmem_executors() +
-					   MAXALIGN(shared->nexecutors * sizeof(ExecutorSlot)));
-}
-
-/* Sets the latch of a process.  If the number is somebody else's by now, that one wakes for
- * nothing. */
+/* Sets the latch of a process.  If the number is somebody else's by now, that one wakes for nothing. */
 void
 shmem_wake_proc(int proc)
 {
@@ -180,6 +129,39 @@ shmem_dispatcher_pid(void)
 	pid = slot->dispatcher_pid;
 	LWLockRelease(slot->lock);
 	return pid;
+}
+
+/* Could an executor of this database not be started for want of worker slots? */
+bool
+shmem_no_workers(void)
+{
+	DatabaseSlot *slot = shmem_my_database();
+	bool none;
+
+	if (slot == NULL)
+		return false;
+	none = slot->no_workers;
+	LWLockRelease(slot->lock);
+	return none;
+}
+
+/* The dispatchers that run now, MAX_DATABASES at most. */
+int
+shmem_dispatchers(DispatcherInfo *list)
+{
+	int count = 0;
+
+	for (int i = 0; i < MAX_DATABASES; i++)
+	{
+		DatabaseSlot *slot = &shared->databases[i];
+
+		LWLockAcquire(slot->lock, LW_SHARED);
+		if (OidIsValid(slot->database) && slot->dispatcher_pid != 0)
+			list[count++] =
+				(DispatcherInfo){ slot->database, slot->dispatcher_pid, slot->started_at };
+		LWLockRelease(slot->lock);
+	}
+	return count;
 }
 
 /* Is somebody about to drop or rename the database?  The caller holds shared->lock. */

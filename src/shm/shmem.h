@@ -19,9 +19,8 @@
 #define MAX_DATABASES 32 /* databases with a dispatcher, in a cluster */
 #define MAX_HOLDS 16     /* sessions that are dropping or renaming a database */
 #define RING_SIZE 8192   /* announced deployments a database; a power of two */
-#define WAITER_BUCKETS 1024
-#define MAX_STOCKS 64 /* databases with a stock of tokens, since the start */
-#define QUEUE_DEPTH 2 /* tasks of an executor: one runs, the next is at hand */
+#define RING_BATCH 512   /* of which so many are taken and looked up at a time */
+#define MAX_STOCKS 64    /* databases with a stock of tokens, since the start */
 
 typedef struct RingEntry
 {
@@ -51,53 +50,11 @@ typedef struct DatabaseSlot
 	RingEntry ring[RING_SIZE];
 } DatabaseSlot;
 
-/* Which task: its primary key. */
-typedef struct TaskKey
-{
-	pg_uuid_t tenant;
-	pg_uuid_t deployment;
-	int32 stage;
-	int32 ordinal;
-} TaskKey;
-
-typedef enum ExecutorState
-{
-	EXECUTOR_FREE, /* slot not in use */
-	EXECUTOR_STARTING,
-	EXECUTOR_IDLE,
-	EXECUTOR_BUSY,
-	EXECUTOR_DEAD /* exited; the dispatcher has not looked at its tasks yet */
-} ExecutorState;
-
-/* All fields are protected by shared->lock. */
-typedef struct ExecutorSlot
-{
-	ExecutorState state;
-	Oid database;
-	Oid role;
-	int pid;           /* 0 until it runs */
-	int proc;          /* number of its PGPROC, while pid is set */
-	uint32 generation; /* grows with each use of the slot: a late starter sees that it is not his */
-	bool stop;         /* leave when idle */
-	bool terminated;   /* it has ended because somebody sent it SIGTERM */
-	bool cancel;       /* the running task is to be cancelled */
-	bool running;      /* queue[0] has begun and may be interrupted */
-	int queued;        /* tasks in queue */
-	TaskKey queue[QUEUE_DEPTH];
-	TimestampTz since; /* of the state, or of the running task, or when it ended */
-} ExecutorSlot;
-
 typedef struct Hold
 {
 	Oid database; /* InvalidOid: free */
 	int pid;
 } Hold;
-
-typedef struct Waiter
-{
-	int next; /* in its bucket's list; -1: last */
-	pg_uuid_t key;
-} Waiter;
 
 /* Tokens of a database that may be given out: see token.c. */
 typedef struct TokenStock
@@ -110,8 +67,8 @@ typedef struct TokenStock
 
 typedef struct SharedState
 {
-	LWLock *lock;            /* protects the launcher's fields, holds and executors */
-	LWLock *waiter_lock;     /* protects waiter_heads and waiters */
+	LWLock *lock;            /* protects the launcher's fields, holds and the slots of executors */
+	LWLock *waiter_lock;     /* protects what waiter.c keeps */
 	LWLock *lock_table_lock; /* protects stocks and what lock_table.c keeps */
 
 	int launcher_pid; /* 0: none */
@@ -123,25 +80,31 @@ typedef struct SharedState
 
 	DatabaseSlot databases[MAX_DATABASES];
 
-	int waiter_heads[WAITER_BUCKETS]; /* first waiter, -1: none */
 	TokenStock stocks[MAX_STOCKS];
-
-	int nwaiters;   /* size of waiters */
-	int nexecutors; /* size of executors */
-
-	/* followed by executors[nexecutors] and waiters[nwaiters] (by number of PGPROC) */
 } SharedState;
+
+/* A dispatcher, for those who want to know. */
+typedef struct DispatcherInfo
+{
+	Oid database;
+	int pid;
+	TimestampTz since;
+} DispatcherInfo;
 
 extern SharedState *shared; /* NULL without the preload */
 
-extern void shmem_init(void);
-extern ExecutorSlot *shmem_executors(void);
-extern Waiter *shmem_waiters(void);
+#define SHMEM_TRANCHE "hotswap"
+#define SHMEM_NLOCKS (3 + MAX_DATABASES)
+
+extern Size shmem_size(void);
+extern void shmem_startup(void);
 extern void shmem_wake_proc(int proc);
 extern DatabaseSlot *shmem_lock_database(Oid database);
 extern DatabaseSlot *shmem_my_database(void);
 extern DatabaseSlot *shmem_claim_database(Oid database);
 extern int shmem_dispatcher_pid(void);
+extern bool shmem_no_workers(void);
+extern int shmem_dispatchers(DispatcherInfo *list);
 extern bool shmem_database_held(Oid database);
 
 #endif /* HOTSWAP_SHMEM_H */

@@ -117,7 +117,7 @@ wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
 	stop_waiting(0, PointerGetDatum(&copy));
-	ereport(DEBUG1, (errmsg_internal("hotswap.wait() was woken %d times", wakeups)));
+	ereport(DEBUG1, (errmsg_internal("woken %d times while waiting", wakeups)));
 	return done;
 }
 

@@ -12,15 +12,53 @@
 #include "base/compat.h"
 #include "base/uuid.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "shm/shmem.h"
 #include "shm/waiter.h"
+#include "storage/shmem.h"
+
+#define BUCKETS 1024
+
+typedef struct Waiter
+{
+	int next; /* in its bucket's list; -1: last */
+	pg_uuid_t key;
+} Waiter;
+
+typedef struct WaiterTable
+{
+	int heads[BUCKETS]; /* first waiter, -1: none */
+	Waiter waiters[FLEXIBLE_ARRAY_MEMBER];
+} WaiterTable;
+
+static WaiterTable *table = NULL;
+
+Size
+waiter_size(void)
+{
+	return add_size(offsetof(WaiterTable, waiters), mul_size(MaxBackends, sizeof(Waiter)));
+}
+
+/* Makes the table or attaches to it. */
+void
+waiter_startup(void)
+{
+	bool found;
+
+	table = ShmemInitStruct("hotswap waiters", waiter_size(), &found);
+	if (found)
+		return;
+	memset(table, 0, waiter_size());
+	for (int i = 0; i < BUCKETS; i++)
+		table->heads[i] = -1;
+}
 
 static int *
 bucket(const pg_uuid_t *key)
 {
 	uint32 hash = hash_bytes(key->data, UUID_LEN);
 
-	return &shared->waiter_heads[hash % WAITER_BUCKETS];
+	return &table->heads[hash % BUCKETS];
 }
 
 /* From now on this session's latch is set when what it waits for has committed. */
@@ -28,7 +66,7 @@ void
 waiter_add(const pg_uuid_t *key)
 {
 	int me = my_proc_number();
-	Waiter *waiter = &shmem_waiters()[me];
+	Waiter *waiter = &table->waiters[me];
 	int *head = bucket(key);
 
 	LWLockAcquire(shared->waiter_lock, LW_EXCLUSIVE);
@@ -46,9 +84,9 @@ waiter_remove(const pg_uuid_t *key)
 
 	LWLockAcquire(shared->waiter_lock, LW_EXCLUSIVE);
 	while (*link != -1 && *link != me)
-		link = &shmem_waiters()[*link].next;
+		link = &table->waiters[*link].next;
 	if (*link == me)
-		*link = shmem_waiters()[me].next;
+		*link = table->waiters[me].next;
 	LWLockRelease(shared->waiter_lock);
 }
 
@@ -56,8 +94,8 @@ void
 waiter_wake(const pg_uuid_t *key)
 {
 	LWLockAcquire(shared->waiter_lock, LW_SHARED);
-	for (int i = *bucket(key); i != -1; i = shmem_waiters()[i].next)
-		if (uuid_equal(&shmem_waiters()[i].key, key))
+	for (int i = *bucket(key); i != -1; i = table->waiters[i].next)
+		if (uuid_equal(&table->waiters[i].key, key))
 			shmem_wake_proc(i);
 	LWLockRelease(shared->waiter_lock);
 }
@@ -67,8 +105,8 @@ void
 waiter_wake_all(void)
 {
 	LWLockAcquire(shared->waiter_lock, LW_SHARED);
-	for (int b = 0; b < WAITER_BUCKETS; b++)
-		for (int i = shared->waiter_heads[b]; i != -1; i = shmem_waiters()[i].next)
+	for (int b = 0; b < BUCKETS; b++)
+		for (int i = table->heads[b]; i != -1; i = table->waiters[i].next)
 			shmem_wake_proc(i);
 	LWLockRelease(shared->waiter_lock);
 }

@@ -18,6 +18,7 @@
 #include "core/access.h"
 #include "core/audit.h"
 #include "core/deployment.h"
+#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -97,7 +98,7 @@ arg_email(FunctionCallInfo fcinfo, int n, const char *word)
 }
 
 static void
-read_request(FunctionCallInfo fcinfo, TenantRequest *r)
+lifecycle_read_request(FunctionCallInfo fcinfo, TenantRequest *r)
 {
 	r->name = arg_text(fcinfo, 0, "name", TENANT_NAME_LIMIT);
 	r->subdomain = arg_subdomain(fcinfo, 1, "subdomain");
@@ -108,7 +109,7 @@ read_request(FunctionCallInfo fcinfo, TenantRequest *r)
 }
 
 static void
-insert(const TenantRequest *r)
+lifecycle_insert(const TenantRequest *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->id),
 					 CStringGetTextDatum(r->name),
@@ -141,14 +142,14 @@ hotswap_create_tenant(PG_FUNCTION_ARGS)
 	DbScope scope;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
-	read_request(fcinfo, &request);
+	lifecycle_read_request(fcinfo, &request);
 	audit_actor(&actor, NULL);
 	db_enter(&scope);
 	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "create a tenant");
 	installation_ensure();
 	tier_require(request.tier);
 	subdomain_require_free(request.subdomain);
-	insert(&request);
+	lifecycle_insert(&request);
 	audit_tenant(&actor, &request.id, "create", NULL, tenant_machine.statuses[TENANT_PROVISIONING],
 				 NULL, audit_detail("subdomain", request.subdomain, "tier", request.tier, NULL));
 	wake_reload();
@@ -221,7 +222,7 @@ end_change(Change *c, FunctionCallInfo fcinfo)
 
 /* A transition that changes nothing but the status. */
 static Datum
-change(FunctionCallInfo fcinfo, TenantEvent event, const char *reason)
+lifecycle_change(FunctionCallInfo fcinfo, TenantEvent event, const char *reason)
 {
 	Change c;
 
@@ -234,21 +235,21 @@ change(FunctionCallInfo fcinfo, TenantEvent event, const char *reason)
 Datum
 hotswap_activate_tenant(PG_FUNCTION_ARGS)
 {
-	return change(fcinfo, TENANT_ACTIVATE, NULL);
+	return lifecycle_change(fcinfo, TENANT_ACTIVATE, NULL);
 }
 
 /* suspend_tenant(tenant uuid, reason text) returns the status */
 Datum
 hotswap_suspend_tenant(PG_FUNCTION_ARGS)
 {
-	return change(fcinfo, TENANT_SUSPEND, arg_text(fcinfo, 1, "reason", REASON_LIMIT));
+	return lifecycle_change(fcinfo, TENANT_SUSPEND, arg_text(fcinfo, 1, "reason", REASON_LIMIT));
 }
 
 /* resume_tenant(tenant uuid) returns the status */
 Datum
 hotswap_resume_tenant(PG_FUNCTION_ARGS)
 {
-	return change(fcinfo, TENANT_RESUME, NULL);
+	return lifecycle_change(fcinfo, TENANT_RESUME, NULL);
 }
 
 /*

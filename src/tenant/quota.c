@@ -1,7 +1,6 @@
 /*
  * quota.c
- *		Quotas of tenants: set_quota(), clear_quota(), consume_quota(), release_quota(), and the checks
- * of what hotswap counts itself.
+ *		Quotas of tenants: set_quota(), clear_quota(), consume_quota(), release_quota().
  *
  * Which quota holds is looked up with the newest snapshot, under the lock that keeps others from
  * using more: the row of what was used, or the tenant's row.  So no number of sessions together uses
@@ -18,11 +17,11 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
+#include "core/quota.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
-#include "tenant/quota.h"
-#include "tenant/tier.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -44,16 +43,6 @@ static DbStatement delete_quota =
 	DB_STATEMENT("DELETE FROM hotswap.quota WHERE tenant_id = $1 AND resource = $2", UUIDOID,
 				 TEXTOID);
 
-static DbStatement lock_usage =
-	DB_STATEMENT("SELECT used FROM hotswap.quota_usage WHERE tenant_id = $1 AND resource = $2"
-				 " FOR NO KEY UPDATE",
-				 UUIDOID, TEXTOID);
-
-static DbStatement insert_usage =
-	DB_STATEMENT("INSERT INTO hotswap.quota_usage (tenant_id, resource, used) VALUES ($1, $2, 0)"
-				 " ON CONFLICT DO NOTHING",
-				 UUIDOID, TEXTOID);
-
 static DbStatement update_usage =
 	DB_STATEMENT("UPDATE hotswap.quota_usage SET used = $3 WHERE tenant_id = $1 AND resource = $2",
 				 UUIDOID, TEXTOID, INT8OID);
@@ -63,53 +52,7 @@ static DbStatement read_limit = DB_STATEMENT(
 	" JOIN hotswap.quota_limits l ON l.tenant_id = t.id WHERE t.id = $1 AND l.resource = $2",
 	UUIDOID, TEXTOID);
 
-/* Nothing is counted where there is no limit. */
-static DbStatement count_used =
-	DB_STATEMENT("SELECT amount, used FROM hotswap.quota_limits"
-				 " WHERE tenant_id = $1 AND resource = $2 AND amount IS NOT NULL AND amount < used",
-				 UUIDOID, TEXTOID);
-
-/* A row for each resource that a tier limits, so that it can be locked. */
-static DbStatement insert_usages = DB_STATEMENT(
-	"INSERT INTO hotswap.quota_usage (tenant_id, resource, used) SELECT $1, l.resource, 0"
-	" FROM hotswap.tier_quota l JOIN hotswap.resource r ON r.name = l.resource"
-	" WHERE l.tier = $2 AND NOT r.counted ORDER BY l.resource ON CONFLICT DO NOTHING",
-	UUIDOID, TEXTOID);
-
-static DbStatement lock_usages = DB_STATEMENT(
-	"SELECT FROM hotswap.quota_usage WHERE tenant_id = $1 ORDER BY resource FOR UPDATE", UUIDOID);
-
-static DbStatement find_excess =
-	DB_STATEMENT("SELECT resource, used, amount FROM hotswap.quota_limits"
-				 " WHERE tenant_id = $1 AND NOT own AND amount < used ORDER BY resource LIMIT 1",
-				 UUIDOID);
-
 /* ---- quotas ---- */
-
-/* NULL: unlimited. */
-NullableDatum
-arg_quota(FunctionCallInfo fcinfo, int n, const char *word)
-{
-	if (!PG_ARGISNULL(n) && PG_GETARG_INT64(n) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative: %lld", word, (long long) PG_GETARG_INT64(n)),
-				 errhint("NULL is unlimited.")));
-	return fcinfo->args[n];
-}
-
-/* The amount as text, NULL for NULL. */
-char *
-amount_text(NullableDatum amount)
-{
-	return amount.isnull ? NULL : psprintf("%lld", (long long) DatumGetInt64(amount.value));
-}
-
-const char *
-quota_text(const char *amount)
-{
-	return amount ? amount : "unlimited";
-}
 
 /* A call that sets (amount) or clears (NULL) a tenant's own quota. */
 static void
@@ -138,7 +81,7 @@ change_quota(FunctionCallInfo fcinfo, const NullableDatum *amount)
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("tenant %s has no quota of its own of %s", uuid_text(&tenant), resource)));
 	audit_tenant(&actor, &tenant, amount ? "set_quota" : "clear_quota", before,
-				 amount ? quota_text(amount_text(*amount)) : NULL, NULL,
+				 amount ? quota_text(quota_amount_text(*amount)) : NULL, NULL,
 				 audit_detail("resource", resource, NULL));
 	wake_reload();
 	db_leave(&scope);
@@ -174,45 +117,6 @@ hotswap_clear_quota(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* ---- what hotswap counts itself, and what a smaller tier gives ---- */
-
-/* After something was made: raises 53400 where it is more than the quota allows. */
-void
-quota_require(const pg_uuid_t *tenant, const char *resource)
-{
-	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(resource) };
-
-	if (db_run(&count_used, args, NULL) > 0)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("quota of %s exceeded", resource),
-						errdetail("The quota is %lld; with this it would be %lld.",
-								  (long long) db_int64(0, 1), (long long) db_int64(0, 2))));
-}
-
-/* Before a tenant goes to a tier that may give less: nobody consumes until the transaction ends. */
-void
-quota_freeze(const pg_uuid_t *tenant, const char *tier)
-{
-	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(tier) };
-
-	(void) db_run(&insert_usages, args, NULL);
-	(void) db_run(&lock_usages, args, NULL);
-}
-
-/* After it has gone there: raises 53400 where it uses more. */
-void
-quota_require_fit(const pg_uuid_t *tenant, const char *tier)
-{
-	Datum args[] = { UUIDPGetDatum(tenant) };
-
-	if (db_run(&find_excess, args, NULL) > 0)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("tenant %s uses more of %s than tier \"%s\" gives",
-							   uuid_text(tenant), db_text(0, 1), tier),
-						errdetail("It uses %lld; the tier gives %lld.", (long long) db_int64(0, 2),
-								  (long long) db_int64(0, 3))));
-}
-
 /* ---- consuming and releasing ---- */
 
 /* What a call of consume_quota() or release_quota() is about. */
@@ -240,23 +144,6 @@ read_consumption(FunctionCallInfo fcinfo, Consumption *c)
 	c->args[1] = CStringGetTextDatum(c->resource);
 }
 
-/* Locks the row of what is used, and makes it if it is the first time. */
-static void
-lock_used(Consumption *c)
-{
-	while (db_run(&lock_usage, c->args, NULL) == 0)
-	{
-		if (resource_require(c->resource))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("resource \"%s\" is not consumed by hand", c->resource),
-							errdetail("hotswap counts it itself.")));
-		if (db_run(&insert_usage, c->args, NULL) == 0 && IsolationUsesXactSnapshot())
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("could not serialize access due to concurrent update")));
-	}
-	c->used = db_int64(0, 1);
-}
-
 /* Enters the tenant, which must be active, and locks and reads what there is. */
 static void
 begin_consumption(Consumption *c, Oid caller, const char *action)
@@ -264,7 +151,7 @@ begin_consumption(Consumption *c, Oid caller, const char *action)
 	access_require(&c->tenant, caller, CAPABILITY_AGENT, action);
 	installation_ensure();
 	tenant_enter_active(&c->tenant);
-	lock_used(c);
+	c->used = quota_lock_used(&c->tenant, c->resource);
 	if (db_run_snapshot(&read_limit, c->args, GetLatestSnapshot()) != 1)
 		elog(ERROR, "quota of %s was not found", c->resource);
 	tenant_require_active(&c->tenant, db_text(0, 1));

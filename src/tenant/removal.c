@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
 #include "core/tenant.h"
+#include "deployment/cancel.h"
 #include "tenant/removal.h"
 #include "utils/snapmgr.h"
 

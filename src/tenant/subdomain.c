@@ -14,7 +14,7 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
-#include "core/tenant.h"
+#include "core/installation.h"
 #include "tenant/subdomain.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
@@ -22,12 +22,6 @@
 PG_FUNCTION_INFO_V1(hotswap_reserve_subdomain);
 PG_FUNCTION_INFO_V1(hotswap_unreserve_subdomain);
 PG_FUNCTION_INFO_V1(hotswap_find_tenant);
-
-static DbStatement insert_usual = DB_STATEMENT0(
-	"INSERT INTO hotswap.reserved_subdomain (name) SELECT pg_catalog.unnest('{www, api, admin, app, cdn, ftp,"
-	" mail, smtp, pop, imap, webmail, ns, ns1, ns2, dns, status, help, support, docs, blog, forum, shop,"
-	" store, assets, static, images, img, files, downloads, dev, staging, test, qa, demo, sandbox}'::text[])"
-	" ON CONFLICT DO NOTHING");
 
 static DbStatement insert_reserved =
 	DB_STATEMENT("INSERT INTO hotswap.reserved_subdomain (name) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -41,13 +35,6 @@ static DbStatement find_reserved =
 
 static DbStatement find_tenant =
 	DB_STATEMENT("SELECT id FROM hotswap.tenant WHERE subdomain = $1", TEXTOID);
-
-/* Inside a scope: the names that are reserved in every installation to begin with. */
-void
-subdomain_install(void)
-{
-	(void) db_run(&insert_usual, NULL, NULL);
-}
 
 /* A label of a host name, in lower case. */
 char *
@@ -98,7 +85,7 @@ change_reserved(const char *name, DbStatement *statement, const char *event)
 	installation_lock();
 	written = db_run(statement, args, NULL) > 0;
 	if (written)
-		installation_audit(&actor, event, NULL, NULL, audit_detail("subdomain", name, NULL));
+		installation_audit(&actor, event, NULL, NULL, NULL, audit_detail("subdomain", name, NULL));
 	db_leave(&scope);
 	return written;
 }

@@ -7,7 +7,6 @@
 
 #include "fmgr.h"
 
-extern void subdomain_install(void);
 extern char *arg_subdomain(FunctionCallInfo fcinfo, int n, const char *word);
 
 /* Inside a scope. */

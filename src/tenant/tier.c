@@ -15,10 +15,11 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
+#include "core/installation.h"
+#include "core/quota.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
-#include "tenant/quota.h"
 #include "tenant/tier.h"
 #include "utils/builtins.h"
 
@@ -30,26 +31,6 @@ PG_FUNCTION_INFO_V1(hotswap_downgrade_tier);
 
 #define RANK_LIMIT 1000
 #define WEIGHT_LIMIT 1000
-
-static DbStatement insert_usual_tiers = DB_STATEMENT0(
-	"INSERT INTO hotswap.tier (name, rank, weight, monthly_price_cents) VALUES ('free', 10, 1, 0),"
-	" ('starter', 20, 2, 2900), ('professional', 30, 4, 9900), ('enterprise', 40, 8, 49900),"
-	" ('custom', 50, 8, 0) ON CONFLICT DO NOTHING");
-
-static DbStatement insert_usual_resources = DB_STATEMENT0(
-	"INSERT INTO hotswap.resource (name, counted) VALUES ('websites', false), ('storage_gb', false),"
-	" ('bandwidth_gb', false), ('custom_domains', false), ('concurrent_deployments', true),"
-	" ('modules', true), ('nodes', true), ('stored_bytes', true) ON CONFLICT DO NOTHING");
-
-/* custom has none: unlimited */
-static DbStatement insert_usual_quotas = DB_STATEMENT0(
-	"INSERT INTO hotswap.tier_quota (tier, resource, amount) SELECT t.tier, r.resource, r.amount"
-	" FROM (VALUES ('free', 1, 1, 10, 1, 0), ('starter', 5, 10, 100, 3, 5),"
-	" ('professional', 25, 50, 500, 10, 25), ('enterprise', 100, 500, 5000, 50, 100))"
-	" t (tier, websites, storage, bandwidth, deployments, domains)"
-	" CROSS JOIN LATERAL (VALUES ('websites', t.websites), ('storage_gb', t.storage),"
-	" ('bandwidth_gb', t.bandwidth), ('concurrent_deployments', t.deployments),"
-	" ('custom_domains', t.domains)) r (resource, amount) ON CONFLICT DO NOTHING");
 
 /* What a tier is made of, as JSON: the before and after of its audit events. */
 #define TIER_JSON                                                                       \
@@ -78,9 +59,6 @@ static DbStatement update_tier =
 static DbStatement find_tier =
 	DB_STATEMENT("SELECT rank FROM hotswap.tier WHERE name = $1", TEXTOID);
 
-static DbStatement find_resource =
-	DB_STATEMENT("SELECT counted FROM hotswap.resource WHERE name = $1", TEXTOID);
-
 static DbStatement insert_resource = DB_STATEMENT(
 	"INSERT INTO hotswap.resource (name, counted) VALUES ($1, false) ON CONFLICT DO NOTHING",
 	TEXTOID);
@@ -105,15 +83,6 @@ static DbStatement read_tenant_tier =
 static DbStatement update_tenant_tier =
 	DB_STATEMENT("UPDATE hotswap.tenant SET tier = $2 WHERE id = $1", UUIDOID, TEXTOID);
 
-/* Inside a scope: the tiers and resources that every installation begins with. */
-void
-tier_install(void)
-{
-	(void) db_run(&insert_usual_tiers, NULL, NULL);
-	(void) db_run(&insert_usual_resources, NULL, NULL);
-	(void) db_run(&insert_usual_quotas, NULL, NULL);
-}
-
 /* Returns a tier's rank; raises P0002. */
 int
 tier_require(const char *tier)
@@ -124,19 +93,6 @@ tier_require(const char *tier)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such tier: \"%s\"", tier),
 						errhint("Tiers are made by hotswap.configure_tier().")));
 	return db_int32(0, 1);
-}
-
-/* Is it one that hotswap counts itself?  Raises P0002. */
-bool
-resource_require(const char *resource)
-{
-	Datum args[] = { CStringGetTextDatum(resource) };
-
-	if (db_run(&find_resource, args, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such resource: \"%s\"", resource),
-				 errhint("Resources are made by hotswap.define_resource().")));
-	return db_bool(0, 1);
 }
 
 /* ---- tiers ---- */
@@ -203,7 +159,7 @@ hotswap_configure_tier(PG_FUNCTION_ARGS)
 	after = write_tier(name, args, nulls, &before);
 	if (before == NULL || strcmp(before, after) != 0)
 	{
-		installation_audit(&actor, "configure_tier", before, after,
+		installation_audit(&actor, "configure_tier", before, after, NULL,
 						   audit_detail("tier", name, NULL));
 		wake_reload();
 	}
@@ -238,7 +194,7 @@ hotswap_set_tier_quota(PG_FUNCTION_ARGS)
 	before = db_run(&lock_quota, args, NULL) > 0 ? db_text(0, 1) : NULL;
 	(void) db_run(amount.isnull ? &delete_quota : &write_quota, args, NULL);
 	installation_audit(&actor, "set_tier_quota", quota_text(before),
-					   quota_text(amount_text(amount)),
+					   quota_text(quota_amount_text(amount)), NULL,
 					   audit_detail("tier", tier, "resource", resource, NULL));
 	wake_reload();
 	db_leave(&scope);
@@ -264,7 +220,7 @@ hotswap_define_resource(PG_FUNCTION_ARGS)
 	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "define a resource");
 	installation_lock();
 	if (db_run(&insert_resource, args, NULL) > 0)
-		installation_audit(&actor, "define_resource", NULL, NULL,
+		installation_audit(&actor, "define_resource", NULL, NULL, NULL,
 						   audit_detail("resource", name, NULL));
 	db_leave(&scope);
 	PG_RETURN_VOID();

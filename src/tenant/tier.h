@@ -5,9 +5,7 @@
 #ifndef HOTSWAP_TIER_H
 #define HOTSWAP_TIER_H
 
-/* All inside a scope. */
-extern void tier_install(void);
+/* Inside a scope. */
 extern int tier_require(const char *tier);
-extern bool resource_require(const char *resource);
 
 #endif /* HOTSWAP_TIER_H */

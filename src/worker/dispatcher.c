@@ -14,6 +14,8 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "commands/async.h"
+#include "core/audit_partition.h"
+#include "core/installation.h"
 #include "dispatch/batch.h"
 #include "dispatch/pool.h"
 #include "lock/lease.h"
@@ -30,7 +32,6 @@
 #include "utils/snapmgr.h"
 #include "worker/process.h"
 
-#define DRAIN_LIMIT 512       /* ring entries taken at a time */
 #define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */
 #define DISMISS_LIMIT_MS 5000 /* how long to wait for executors at the end */
 #define HOUSEKEEPING_MS (60 * 60 * 1000)
@@ -180,7 +181,7 @@ typedef struct Announced
 	bool notify;
 	bool leases;
 	int count;
-	RingEntry entries[DRAIN_LIMIT];
+	RingEntry entries[RING_BATCH];
 } Announced;
 
 static void
@@ -196,7 +197,7 @@ take_announced(Announced *a)
 	slot->reload = slot->leases = slot->overflow = slot->check_extension = slot->notify = false;
 	if (a->reload)
 		slot->head = slot->tail; /* it will all be loaded */
-	for (a->count = 0; a->count < DRAIN_LIMIT && slot->head != slot->tail; a->count++)
+	for (a->count = 0; a->count < RING_BATCH && slot->head != slot->tail; a->count++)
 		a->entries[a->count] = slot->ring[slot->head++ % RING_SIZE];
 	LWLockRelease(slot->lock);
 }
@@ -282,7 +283,7 @@ keep_house(DispatchState state)
 	if (state != DISPATCH_ALLOWED && state != DISPATCH_STOPPED)
 		return;
 	begin();
-	retention_partitions();
+	audit_partition_make();
 	commit();
 	while (more && !ShutdownRequestPending)
 	{

@@ -21,6 +21,7 @@
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "run/task.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/wakeup.h"
 #include "storage/ipc.h"
@@ -84,7 +85,7 @@ attach(int index)
 	bool mine;
 
 	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
-	my_slot = &shmem_executors()[index];
+	my_slot = executor_slot(index);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	mine = my_slot->state == EXECUTOR_STARTING && my_slot->generation == generation;
 	if (mine)

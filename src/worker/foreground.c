@@ -10,6 +10,8 @@
 
 #include "access/xact.h"
 #include "core/access.h"
+#include "core/audit_partition.h"
+#include "core/installation.h"
 #include "dispatch/batch.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -76,7 +78,7 @@ keep_house(void)
 	bool more = true;
 
 	begin();
-	retention_partitions();
+	audit_partition_make();
 	SPI_commit();
 	while (more)
 	{

@@ -20,6 +20,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/backoff.h"
+#include "base/bgworker.h"
 #include "base/compat.h"
 #include "catalog/pg_database.h"
 #include "common/pg_prng.h"
@@ -55,26 +56,13 @@ static int nsupervised = 0;
 static int space = 0;
 static bool shortage_reported = false;
 
-void
-process_describe(BackgroundWorker *worker, const char *type, const char *function)
-{
-	memset(worker, 0, sizeof(*worker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker->bgw_library_name, "hotswap", sizeof(worker->bgw_library_name));
-	strlcpy(worker->bgw_function_name, function, sizeof(worker->bgw_function_name));
-	strlcpy(worker->bgw_type, type, sizeof(worker->bgw_type));
-	strlcpy(worker->bgw_name, type, sizeof(worker->bgw_name));
-}
-
 /* Called by _PG_init in the postmaster. */
 void
 launcher_register(void)
 {
 	BackgroundWorker worker;
 
-	process_describe(&worker, "hotswap launcher", "hotswap_launcher_main");
+	bgworker_describe(&worker, "hotswap launcher", "hotswap_launcher_main");
 	worker.bgw_restart_time = 1;
 	RegisterBackgroundWorker(&worker);
 }
@@ -109,8 +97,7 @@ supervise(Oid database)
 	return entry;
 }
 
-/* Reads pg_database: adds every database one can work in, or tells whether a certain one is there.
- */
+/* Reads pg_database: adds every database one can work in, or tells whether a certain one is there. */
 static bool
 scan_databases(Oid wanted)
 {
@@ -221,7 +208,7 @@ start_dispatcher(Supervised *entry, TimestampTz now)
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool started;
 
-	process_describe(&worker, "hotswap dispatcher", "hotswap_dispatcher_main");
+	bgworker_describe(&worker, "hotswap dispatcher", "hotswap_dispatcher_main");
 	worker.bgw_main_arg = ObjectIdGetDatum(entry->database);
 	worker.bgw_notify_pid = MyProcPid;
 	started = RegisterDynamicBackgroundWorker(&worker, &entry->handle);
@@ -346,8 +333,7 @@ attach(void)
 void
 hotswap_launcher_main(Datum arg pg_attribute_unused())
 {
-	/* die: whatever it is doing may be broken off; the postmaster restarts it unless it shuts down
-	 */
+	/* die: whatever it is doing may be broken off; the postmaster restarts it unless it shuts down */
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, SIG_IGN);

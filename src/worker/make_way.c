@@ -19,6 +19,7 @@
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -129,13 +130,8 @@ send_away(Oid database)
 	if (left)
 		return true;
 	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nexecutors; i++)
+	foreach_executor (executor, database)
 	{
-		ExecutorSlot *executor = &shmem_executors()[i];
-
-		if (executor->state == EXECUTOR_FREE || executor->state == EXECUTOR_DEAD ||
-			executor->database != database)
-			continue;
 		left = true;
 		if (executor->pid != 0)
 			kill(executor->pid, SIGTERM);
@@ -194,7 +190,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 
 /* Called by _PG_init in the postmaster. */
 void
-evict_init(void)
+make_way_init(void)
 {
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = utility;

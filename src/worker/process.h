@@ -1,6 +1,6 @@
 /*
  * process.h
- *		Mains of the background workers, and what they have in common.
+ *		Mains of the background workers, and what _PG_init calls.
  */
 #ifndef HOTSWAP_PROCESS_H
 #define HOTSWAP_PROCESS_H
@@ -12,9 +12,6 @@ extern PGDLLEXPORT void hotswap_dispatcher_main(Datum arg);
 extern PGDLLEXPORT void hotswap_executor_main(Datum arg);
 
 extern void launcher_register(void);
-extern void evict_init(void);
-
-/* Fills in what all workers have in common. */
-extern void process_describe(BackgroundWorker *worker, const char *type, const char *function);
+extern void make_way_init(void);
 
 #endif /* HOTSWAP_PROCESS_H */

@@ -1,0 +1,97 @@
+/*
+ * deployment_save.c
+ *		Writes what has become of a deployment: its row with its audit events, and its work item.
+ *
+ * At commit the dispatcher and the waiters are told.  The caller holds the lock on the deployment's
+ * row.
+ */
+#include "postgres.h"
+
+#include "base/db.h"
+#include "base/guc.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/approval.h"
+#include "core/deployment_save.h"
+#include "shm/wakeup.h"
+#include "utils/builtins.h"
+
+static DbStatement update_deployment = DB_STATEMENT(
+	"UPDATE hotswap.deployment SET status = $3::hotswap.deployment_status, started_at = $4,"
+	" finished_at = $5, cancel_requested_at = $6, cancel_reason = $7, sqlstate = $8, message = $9,"
+	" audit_seq = $10, audit_hash = $11, gated = $12 WHERE tenant_id = $1 AND id = $2",
+	UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+	TEXTOID, INT4OID, BYTEAOID, BOOLOID);
+
+static DbStatement delete_work =
+	DB_STATEMENT("DELETE FROM hotswap.work_item WHERE tenant_id = $1 AND deployment_id = $2",
+				 UUIDOID, UUIDOID);
+
+static DbStatement update_work =
+	DB_STATEMENT("UPDATE hotswap.work_item SET due_at = $3"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND due_at <> $3",
+				 UUIDOID, UUIDOID, TIMESTAMPTZOID);
+
+static DbStatement insert_work = DB_STATEMENT(
+	"INSERT INTO hotswap.work_item (tenant_id, deployment_id, due_at, priority) VALUES ($1, $2, $3, $4)",
+	UUIDOID, UUIDOID, TIMESTAMPTZOID, INT4OID);
+
+/* Writes the row, the audit events and, if the deployment has ended, the end of its work item. */
+void
+deployment_save(Deployment *d)
+{
+	bool ended = deployment_is_final(d->status);
+	Datum args[12];
+	bool nulls[12] = { false };
+
+	if (ended && d->gated)
+		approval_close(d);
+	args[0] = UUIDPGetDatum(&d->tenant);
+	args[1] = UUIDPGetDatum(&d->id);
+	args[2] = CStringGetTextDatum(deployment_machine.statuses[d->status]);
+	args[3] = TimestampTzGetDatum(d->started_at);
+	nulls[3] = d->started_at == TIME_NULL;
+	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[4] = !ended;
+	args[5] = TimestampTzGetDatum(d->cancel_requested_at);
+	nulls[5] = d->cancel_requested_at == TIME_NULL;
+	args[6] = d->cancel_reason ? CStringGetTextDatum(d->cancel_reason) : (Datum) 0;
+	nulls[6] = d->cancel_reason == NULL;
+	args[7] = d->sqlstate ? CStringGetTextDatum(d->sqlstate) : (Datum) 0;
+	nulls[7] = d->sqlstate == NULL;
+	args[8] = d->message ? CStringGetTextDatum(d->message) : (Datum) 0;
+	nulls[8] = d->message == NULL;
+	audit_flush(d->batch);
+	args[9] = Int32GetDatum(d->chain.seq);
+	args[10] = digest_datum(d->chain.hash);
+	args[11] = BoolGetDatum(d->gated);
+	if (db_run(&update_deployment, args, nulls) != 1)
+		elog(ERROR, "deployment was not updated");
+	if (ended)
+		(void) db_run(&delete_work, args, NULL);
+	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
+	if (ended && d->loaded_status != d->status)
+		ereport(hotswap_log_level,
+				(errmsg("deployment %s of %s %s to %s: %s", uuid_text(&d->id), d->module,
+						d->version, d->environment, deployment_machine.statuses[d->status]),
+				 errhidestmt(true)));
+}
+
+/* Puts the deployment in the queue. */
+void
+deployment_enqueue(const Deployment *d, TimestampTz due)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), TimestampTzGetDatum(due),
+					 Int32GetDatum(d->priority) };
+
+	(void) db_run(&insert_work, args, NULL);
+}
+
+/* Sets when the dispatcher has to look at the deployment, whatever happens or does not happen. */
+void
+deployment_due(const Deployment *d, TimestampTz due)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), TimestampTzGetDatum(due) };
+
+	(void) db_run(&update_work, args, NULL);
+}

@@ -1,0 +1,262 @@
+/*
+ * deploy.c
+ *		Requests: deploy().
+ *
+ * Locks: the tenant's activity (tenant_enter()), and the idempotency key.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "base/digest.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/approval.h"
+#include "core/deployment_save.h"
+#include "core/path.h"
+#include "core/person.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "lock/idempotency.h"
+#include "module/signature_check.h"
+#include "shm/wakeup.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(hotswap_deploy);
+
+#define KEY_LIMIT 255
+
+static DbStatement insert_deployment = DB_STATEMENT(
+	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
+	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
+	" audit_hash, gated, login) VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9,"
+	" $10, $11, $12::name, $13, $14, $15, $16, $17, $18::name)",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID);
+
+/* everything a request refers to, in one look-up */
+static DbStatement look_up = DB_STATEMENT(
+	"SELECT (SELECT status FROM hotswap.tenant WHERE id = $1),"
+	" (SELECT EXISTS (SELECT 1 FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
+	" AND (p.min_approvals > 0 OR p.require_signature))"
+	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
+	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4)",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+/* what the environments on a path ask for, if one asks for something */
+static DbStatement demands_query = DB_STATEMENT(
+	"SELECT bool_or(p.min_approvals > 0),"
+	" (array_agg(p.name ORDER BY p.rank) FILTER (WHERE p.require_signature))[1]"
+	" FROM hotswap.environment e JOIN hotswap.environment p ON p.tenant_id = $1 AND p.rank <= e.rank"
+	" WHERE e.tenant_id = $1 AND e.name = $2",
+	UUIDOID, TEXTOID);
+
+/* A request, as deploy() checked it. */
+typedef struct Request
+{
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	char *module;
+	char *version;
+	char *environment;
+	char *key;
+	int32 priority;
+	TimestampTz run_at;
+	TimestampTz start_by;
+	Jsonb *metadata;
+	char *on_behalf_of;
+	List *require_approval; /* of names */
+	bool is_protected;      /* the path has a protected environment */
+} Request;
+
+static void
+deploy_read_request(FunctionCallInfo fcinfo, Request *r)
+{
+	r->module = arg_identifier(fcinfo, 0, "module");
+	r->version = arg_identifier(fcinfo, 1, "version");
+	r->environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
+	r->key = arg_text_or_null(fcinfo, 3, "idempotency_key", KEY_LIMIT);
+	r->priority = arg_int32(fcinfo, 4, "priority", -PRIORITY_LIMIT, PRIORITY_LIMIT);
+	r->run_at = arg_time(fcinfo, 5, "run_at");
+	r->start_by = arg_time(fcinfo, 6, "start_by");
+	r->metadata = arg_object(fcinfo, 7, "metadata");
+	r->on_behalf_of = arg_text_or_null(fcinfo, 8, "on_behalf_of", PERSON_LIMIT);
+	r->require_approval = arg_names(fcinfo, 9, "require_approval", NAME_LIMIT);
+	r->tenant = tenant_argument(fcinfo, 10);
+	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("start_by must be later than run_at")));
+}
+
+/* All arguments that matter; metadata in its canonical form. */
+static void
+deploy_fingerprint(const Request *r, uint8 *result)
+{
+	pg_cryptohash_ctx *ctx = digest_begin();
+	ListCell *cell;
+
+	digest_field(ctx, r->module);
+	digest_field(ctx, r->version);
+	digest_field(ctx, r->environment);
+	digest_int64(ctx, r->priority);
+	digest_int64(ctx, r->run_at);
+	digest_int64(ctx, r->start_by);
+	digest_field(ctx, jsonb_text(r->metadata));
+	digest_field(ctx, r->on_behalf_of);
+	foreach (cell, r->require_approval)
+		digest_field(ctx, lfirst(cell));
+	digest_end(ctx, result);
+}
+
+/* Notes whether the path is protected; refuses a version that lacks a signature it needs there. */
+static void
+check_demands(Request *r)
+{
+	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
+	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
+	char *requires_signature;
+
+	(void) db_run(&demands_query, args, NULL);
+	r->is_protected = db_bool(0, 1);
+	requires_signature = db_text(0, 2);
+	if (requires_signature)
+		(void) version_require_signature(&version, requires_signature);
+}
+
+static void
+check_references(Request *r)
+{
+	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
+					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
+
+	tenant_enter(&r->tenant);
+	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
+	tenant_require_active(&r->tenant, db_text(0, 1));
+	if (db_isnull(0, 2))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such environment: \"%s\"", r->environment)));
+	if (!db_bool(0, 3))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("no such version: \"%s\" of module \"%s\"", r->version, r->module),
+						errhint("Versions are made by hotswap.publish_version().")));
+	r->is_protected = false;
+	if (db_bool(0, 2))
+		check_demands(r);
+}
+
+static void
+deploy_insert(const Request *r, const AuditActor *actor, const Deployment *d)
+{
+	Datum args[18];
+	bool nulls[18] = { false };
+
+	args[0] = UUIDPGetDatum(&r->tenant);
+	args[1] = UUIDPGetDatum(&r->id);
+	args[2] = CStringGetTextDatum(deployment_machine.statuses[d->status]);
+	args[3] = Int32GetDatum(r->priority);
+	args[4] = CStringGetTextDatum(r->module);
+	args[5] = CStringGetTextDatum(r->version);
+	args[6] = CStringGetTextDatum(r->environment);
+	args[7] = TimestampTzGetDatum(GetCurrentTimestamp());
+	args[8] = TimestampTzGetDatum(r->run_at);
+	nulls[8] = r->run_at == ARG_TIME_NULL;
+	args[9] = TimestampTzGetDatum(r->start_by);
+	nulls[9] = r->start_by == ARG_TIME_NULL;
+	args[10] = CStringGetTextDatum(actor->person);
+	args[11] = CStringGetTextDatum(actor->role);
+	args[12] = r->key ? CStringGetTextDatum(r->key) : (Datum) 0;
+	nulls[12] = r->key == NULL;
+	args[13] = JsonbPGetDatum(r->metadata);
+	args[14] = Int32GetDatum(d->chain.seq);
+	args[15] = digest_datum(d->chain.hash);
+	args[16] = BoolGetDatum(d->gated);
+	args[17] = CStringGetTextDatum(d->login);
+	(void) db_run(&insert_deployment, args, nulls);
+}
+
+/* The deployment that a request asks for, in memory. */
+static void
+deploy_describe(const Request *r, const AuditActor *actor, Deployment *d)
+{
+	bool later = r->run_at != ARG_TIME_NULL && r->run_at > GetCurrentTimestamp();
+
+	memset(d, 0, sizeof(Deployment));
+	d->tenant = r->tenant;
+	d->id = r->id;
+	d->status = later ? DEPLOYMENT_SCHEDULED : DEPLOYMENT_QUEUED;
+	d->priority = r->priority;
+	d->module = r->module;
+	d->version = r->version;
+	d->environment = r->environment;
+	d->run_at = later ? r->run_at : TIME_NULL;
+	d->requested_by = actor->person;
+	d->login = actor->login;
+	audit_chain_set(&d->chain, "deployment", &r->tenant, &r->id, 0, (Datum) 0, true);
+	d->batch = audit_batch(actor);
+}
+
+/* Writes the deployment, its approvals, its first audit events and its work item. */
+static void
+create_deployment(const Request *r, const AuditActor *actor)
+{
+	Deployment d;
+
+	deploy_describe(r, actor, &d);
+	audit_add(d.batch, &d.chain, "request", NULL, deployment_machine.statuses[d.status], NULL,
+			  audit_detail("module", r->module, "version", r->version, "environment",
+						   r->environment, NULL));
+	if (r->is_protected || r->require_approval != NIL)
+		approval_open_path(&d, path_of(&d.tenant, d.environment), r->require_approval, NIL);
+	deploy_insert(r, actor, &d);
+	deployment_enqueue(&d, d.run_at == TIME_NULL ? GetCurrentTimestamp() : d.run_at);
+	audit_flush(d.batch);
+	wake_deployment(&d.tenant, &d.id, false);
+}
+
+/*
+ * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
+ *		  on_behalf_of, require_approval, tenant) returns the deployment's id
+ *
+ * See the COMMENT in sql/deployment.sql for limits and errors.  Waits for nobody but a concurrent
+ * request with the same key.  Writes deployment, work_item, audit_event, the key, and, where
+ * the path has a protected environment, approval and notification.
+ */
+Datum
+hotswap_deploy(PG_FUNCTION_ARGS)
+{
+	Request r;
+	AuditActor actor;
+	DbScope scope;
+	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
+	uint8 print[DIGEST_LENGTH];
+	bool is_new = true;
+
+	deploy_read_request(fcinfo, &r);
+	audit_actor(&actor, r.on_behalf_of);
+	uuid7_generate(&r.id);
+	if (r.key)
+		deploy_fingerprint(&r, print);
+	db_enter(&scope);
+	access_require(&r.tenant, scope.caller, CAPABILITY_DEPLOYER, "deploy");
+	if (r.on_behalf_of)
+		access_require(&r.tenant, scope.caller, CAPABILITY_IMPERSONATOR,
+					   psprintf("act on behalf of \"%s\"", r.on_behalf_of));
+	if (r.key)
+	{
+		is_new = !idempotency_find(&r.tenant, "deploy", r.key, print, &r.id);
+		if (is_new)
+		{
+			check_references(&r);
+			is_new = idempotency_claim(&r.tenant, "deploy", r.key, print, &r.id);
+		}
+	}
+	else
+		check_references(&r);
+	if (is_new)
+		create_deployment(&r, &actor);
+	db_leave(&scope);
+	*result = r.id;
+	PG_RETURN_UUID_P(result);
+}

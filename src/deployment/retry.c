@@ -1,0 +1,84 @@
+/*
+ * retry.c
+ *		Taking up a deployment that has failed: retry().
+ *
+ * Locks: the tenant's activity (tenant_enter()), then the deployment's row.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/access.h"
+#include "core/approval.h"
+#include "core/deployment_save.h"
+#include "core/installation.h"
+#include "core/path.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_retry);
+
+static DbStatement running_query =
+	DB_STATEMENT("SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL"
+				 " (SELECT * FROM hotswap.deployment d"
+				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
+				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND d.module = $3"
+				 " AND d.status IN ('running', 'paused', 'rolling_back') LIMIT 1",
+				 UUIDOID, UUIDOID, TEXTOID);
+
+/* A rollback does not wait for its lane: whoever is there now would be in each other's way. */
+static void
+require_free_module(const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+					 CStringGetTextDatum(d->module) };
+	pg_uuid_t other;
+
+	if (db_run(&running_query, args, NULL) == 0)
+		return;
+	other = db_uuid(0, 1);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot resume the rollback while another deployment of module \"%s\" is "
+					"running",
+					d->module),
+			 errdetail("It is deployment %s.", uuid_text(&other)), errhint("Wait for its end.")));
+}
+
+/*
+ * retry(deployment uuid) returns the status
+ *
+ * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
+ * deployment again.  The tenant must be active.
+ */
+Datum
+hotswap_retry(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
+	pg_uuid_t tenant = tenant_current();
+	Deployment d;
+	AuditActor actor;
+	DbScope scope;
+
+	audit_actor(&actor, NULL);
+	db_enter(&scope);
+	access_require(&tenant, scope.caller, CAPABILITY_DEPLOYER, "retry a deployment");
+	installation_ensure();
+	tenant_enter_active(&tenant);
+	deployment_lock_existing(&d, &id, &actor);
+	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
+		require_free_module(&d);
+	deployment_apply(&d,
+					 d.status == DEPLOYMENT_ROLLBACK_FAILED ? DEPLOYMENT_RETRY_ROLLBACK :
+															  DEPLOYMENT_RETRY,
+					 NULL);
+	if (d.gated && d.status == DEPLOYMENT_QUEUED)
+		approval_open_path(&d, path_of(&d.tenant, d.environment), NIL, approval_load(&d));
+	deployment_save(&d);
+	deployment_enqueue(&d, GetCurrentTimestamp());
+	db_leave(&scope);
+	return deployment_status_datum(fcinfo, d.status);
+}

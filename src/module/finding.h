@@ -1,0 +1,40 @@
+/*
+ * finding.h
+ *		What a script does that the static rules are about, noted while the script is walked through.
+ */
+#ifndef HOTSWAP_FINDING_H
+#define HOTSWAP_FINDING_H
+
+#include "module/rule_table.h"
+#include "nodes/pg_list.h"
+
+/* Something in a script that a rule is about. */
+typedef struct Finding
+{
+	Rule rule;
+	const char *script; /* its label */
+	int line;
+	const char *what;
+} Finding;
+
+/* A walk over a script, or over a piece of one. */
+typedef struct RuleWalk
+{
+	const char *label;
+	const char *sql;
+	bool is_revert;
+	bool (*is_trusted)(const char *language);
+	int depth;        /* DO blocks around it */
+	int first_line;   /* of sql in the script */
+	int statement;    /* offset of the statement that is being looked at */
+	int counted;      /* offset up to which lines are counted */
+	int counted_line; /* line there */
+	void (*statements)(struct RuleWalk *walk, List *statements); /* looks at RawStmts */
+	MemoryContext results;
+	List **findings; /* of Finding */
+} RuleWalk;
+
+extern RuleWalk finding_part(RuleWalk *walk, const char *sql, int offset);
+extern void finding_add(RuleWalk *walk, Rule rule, const char *what);
+
+#endif /* HOTSWAP_FINDING_H */

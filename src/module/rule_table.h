@@ -1,0 +1,44 @@
+/*
+ * rule_table.h
+ *		The static rules.
+ */
+#ifndef HOTSWAP_RULE_TABLE_H
+#define HOTSWAP_RULE_TABLE_H
+
+typedef enum Rule
+{
+	RULE_SECURITY_DEFINER_SEARCH_PATH,
+	RULE_GRANT_TO_PUBLIC,
+	RULE_ALTER_SYSTEM,
+	RULE_COPY_PROGRAM,
+	RULE_CREATE_EXTENSION,
+	RULE_UNTRUSTED_LANGUAGE,
+	RULE_DROP_TABLE,
+	RULE_TRUNCATE,
+	RULE_DYNAMIC_DO
+} Rule;
+
+#define RULE_COUNT (RULE_DYNAMIC_DO + 1)
+
+/* From the mildest to the strictest. */
+typedef enum RuleAction
+{
+	RULE_OFF,
+	RULE_WARN,
+	RULE_DENY
+} RuleAction;
+
+#define RULE_ACTION_COUNT (RULE_DENY + 1)
+
+typedef struct RuleInfo
+{
+	RuleAction action; /* where nothing was set */
+	const char *about;
+	const char *hint;
+} RuleInfo;
+
+extern const char *const rule_names[RULE_COUNT];
+extern const RuleInfo rule_info[RULE_COUNT];
+extern const char *const rule_actions[RULE_ACTION_COUNT];
+
+#endif /* HOTSWAP_RULE_TABLE_H */

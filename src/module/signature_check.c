@@ -1,0 +1,139 @@
+/*
+ * signature_check.c
+ *		Is a signature good now, and is a version signed well enough?
+ *
+ * A signature counts while its key is valid and not revoked, whenever it was given.  Locks nothing.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/db.h"
+#include "base/errors.h"
+#include "base/label.h"
+#include "catalog/pg_type.h"
+#include "module/signature.h"
+#include "module/signature_check.h"
+#include "utils/builtins.h"
+
+/* Why a key does not count now, or NULL; the same words everywhere. */
+#define KEY_PROBLEM                                                                          \
+	" CASE WHEN k.revoked_at IS NOT NULL THEN 'was revoked at ' || k.revoked_at || ': '"     \
+	" || k.revoke_reason WHEN NOT k.valid @> pg_catalog.clock_timestamp() THEN 'is valid in" \
+	" ' || k.valid || ' only' END"
+
+static DbStatement find_key =
+	DB_STATEMENT("SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
+				 " FROM hotswap.signing_key k WHERE k.tenant_id = $1 AND k.name = $2",
+				 UUIDOID, TEXTOID);
+
+/* those that count first */
+static DbStatement signatures_query = DB_STATEMENT(
+	"SELECT q.* FROM (SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
+	" AS problem, s.signature FROM hotswap.version_signature s"
+	" JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key"
+	" WHERE s.tenant_id = $1 AND s.module = $2 AND s.version = $3) q"
+	" ORDER BY q.problem IS NOT NULL, q.name",
+	UUIDOID, TEXTOID, TEXTOID);
+
+/* A signature and the key it is by. */
+typedef struct StoredSignature
+{
+	char *key;
+	SignatureAlgorithm algorithm;
+	char *pem;
+	char *problem; /* NULL: the key counts now */
+	bytea *value;  /* NULL: a key alone */
+} StoredSignature;
+
+/* Raises P0002. */
+void
+signing_key_refuse_missing(const char *name)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such signing key: \"%s\"", name),
+					errhint("Keys are added by hotswap.add_signing_key().")));
+}
+
+static StoredSignature
+read_row(uint64 row)
+{
+	StoredSignature s;
+
+	s.key = db_text(row, 1);
+	s.algorithm = word_parse(db_text(row, 2), signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
+	s.pem = db_text(row, 3);
+	s.problem = db_text(row, 4);
+	s.value = NULL;
+	return s;
+}
+
+static bool
+verifies(const StoredSignature *s, const SignedVersion *v)
+{
+	return signature_verify(s->algorithm, s->pem,
+							signature_payload(v->tenant, v->module, v->version, v->digest),
+							(const uint8 *) VARDATA_ANY(s->value), VARSIZE_ANY_EXHDR(s->value));
+}
+
+/* Raises P0002, 55000 or YH010 unless the signature is good now. */
+void
+signature_require_good(const SignedVersion *v, const GivenSignature *given)
+{
+	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(given->key) };
+	StoredSignature s;
+
+	if (db_run(&find_key, args, NULL) == 0)
+		signing_key_refuse_missing(given->key);
+	s = read_row(0);
+	if (s.problem)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("signing key \"%s\" %s", s.key, s.problem)));
+	s.value = given->value;
+	if (!verifies(&s, v))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_HOTSWAP_SIGNATURE),
+			 errmsg("signature of version \"%s\" of module \"%s\" by key \"%s\" does not verify",
+					v->version, v->module, s.key),
+			 errdetail("The SHA-256 of the scripts is %s.", digest_hex(v->digest)),
+			 errhint("What has to be signed is returned by hotswap.module_signing_payload().")));
+}
+
+static void
+refuse_unsigned(const SignedVersion *v, const char *environment, const char *why)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_HOTSWAP_SIGNATURE),
+		 errmsg("environment \"%s\" requires a signature, and version \"%s\" of module \"%s\" %s",
+				environment, v->version, v->module, why),
+		 errhint("Sign it with a key that counts: publish the same version again with the"
+				 " signature.")));
+}
+
+/*
+ * Returns the key of a signature that counts now and, with a digest, verifies; raises YH010 if the
+ * version has none.  Locks nothing.
+ */
+char *
+version_require_signature(const SignedVersion *v, const char *environment)
+{
+	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->version) };
+	uint64 count = db_run(&signatures_query, args, NULL);
+	char *why = NULL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		StoredSignature s = read_row(i);
+		bool isnull;
+
+		s.value = DatumGetByteaPP(db_datum(i, 5, &isnull));
+		if (s.problem == NULL && (v->digest == NULL || verifies(&s, v)))
+			return s.key;
+		if (why == NULL)
+			why = s.problem ? psprintf("has none that counts: key \"%s\" %s", s.key, s.problem) :
+							  psprintf("has one by key \"%s\" that does not verify", s.key);
+	}
+	refuse_unsigned(v, environment, why ? why : "has none");
+	return NULL;
+}

@@ -1,0 +1,26 @@
+/*
+ * stage_tasks.h
+ *		The tasks of a stage.
+ */
+#ifndef HOTSWAP_STAGE_TASKS_H
+#define HOTSWAP_STAGE_TASKS_H
+
+#include "pipeline/visit.h"
+
+/* How far the tasks of a stage are. */
+typedef struct Tally
+{
+	int unfinished; /* pending, ready, retry_wait */
+	int running;
+	int failed;
+	int current_wave; /* lowest with something unfinished or running; 0: none */
+	bool begun;       /* that wave has */
+	Task *first_failed;
+} Tally;
+
+extern void stage_tasks_settle_lost(Visit *v);
+extern Tally stage_tasks_tally(Visit *v, bool reverts);
+extern void stage_tasks_cancel_unfinished(List *tasks);
+extern void stage_tasks_start_due(Visit *v, bool reverts, int wave);
+
+#endif /* HOTSWAP_STAGE_TASKS_H */

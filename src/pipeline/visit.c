@@ -1,0 +1,60 @@
+/*
+ * visit.c
+ *		What the files of the pipeline do with a visit: report something, end the deployment.
+ *
+ * The caller holds the lock on the deployment's row; nothing else is locked.
+ */
+#include "postgres.h"
+
+#include "pipeline/visit.h"
+
+/* Adds a copy of something to a list of results. */
+void
+visit_report(Visit *v, List **list, const void *data, size_t size)
+{
+	MemoryContext old = MemoryContextSwitchTo(v->request->results);
+	void *copy = palloc(size);
+
+	memcpy(copy, data, size);
+	*list = lappend(*list, copy);
+	MemoryContextSwitchTo(old);
+}
+
+/* The deployment's own transition comes after those of its parts, in the audit log too. */
+void
+visit_finish(Visit *v, DeploymentEvent event, const char *reason)
+{
+	steps_save_tasks(&v->d, v->tasks);
+	steps_save_stages(&v->d, v->stages);
+	deployment_apply(&v->d, event, reason);
+}
+
+/* Ends a deployment of which nothing runs now. */
+void
+visit_end(Visit *v, DeploymentEvent event, const char *message)
+{
+	ListCell *cell;
+
+	foreach (cell, v->stages)
+	{
+		Stage *stage = lfirst(cell);
+
+		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
+			stage_apply(stage, STAGE_CANCEL, message);
+	}
+	v->d.message = pstrdup(message);
+	visit_finish(v, event, message);
+}
+
+/* The environments that the deployment passes through; the path it had when it started. */
+List *
+visit_path(const Visit *v)
+{
+	List *path = NIL;
+	ListCell *cell;
+
+	foreach (cell, v->stages)
+		if (((Stage *) lfirst(cell))->kind == STAGE_DEPLOY)
+			path = lappend(path, ((Stage *) lfirst(cell))->environment);
+	return path;
+}

@@ -1,0 +1,31 @@
+/*
+ * advisory.h
+ *		Advisory locks: hotswap's own, and those of the applications' names.
+ *
+ * hotswap's own are ordinary advisory locks, to be seen in pg_locks, in a key space of their own
+ * (objsubid): pg_advisory_lock() cannot meet them, though pg_advisory_unlock_all() releases those of a
+ * session.
+ */
+#ifndef HOTSWAP_ADVISORY_H
+#define HOTSWAP_ADVISORY_H
+
+#include "storage/lock.h"
+#include "utils/timestamp.h"
+
+typedef enum LockSpace
+{
+	LOCK_NAME = 1,       /* of an application: as pg_advisory_lock(bigint) has it */
+	LOCK_DISPATCHER = 3, /* session: who dispatches in this database */
+	LOCK_LANE,           /* transaction: who changes a module on a node */
+	LOCK_TASK,           /* session: who runs a task; lets a script's unlock_all be noticed */
+	LOCK_LEASE,          /* transaction: who takes (exclusive) or relies on (shared) a lease */
+	LOCK_KEY,            /* transaction: who claims an idempotency key of an application */
+	LOCK_TENANT /* transaction: who relies on a tenant being active (shared) or ends that (exclusive) */
+} LockSpace;
+
+extern void lock_tag(LOCKTAG *tag, LockSpace space, const void *key, int length);
+extern void lock_tag_of_name(LOCKTAG *tag, int64 key);
+extern int64 lock_key_of(const char *resource);
+extern bool lock_wait_until(const LOCKTAG *tag, LOCKMODE mode, bool session, TimestampTz end);
+
+#endif /* HOTSWAP_ADVISORY_H */
