@@ -63,7 +63,10 @@ limit_open_reviews(const Ballot *b)
  * bypass_approval(deployment uuid, environment text, reason text, ticket text, on_behalf_of text)
  *		returns the approval's status
  *
- * See the COMMENT in sql/approval.sql.
+ * In: reason of 1 to 10,000 characters, ticket of 1 to 200. Errors: 22023; P0002 no such
+ * deployment or approval; 42501 without break_glass; 53400 as many bypasses await their review as
+ * the policy allows; 55000 not pending or overdue. Locks the environment and the deployment;
+ * writes the approval, the outbox and the audit log.
  */
 Datum
 hotswap_bypass_approval(PG_FUNCTION_ARGS)
@@ -116,7 +119,9 @@ check_reviewer(const Ballot *b, const char *bypassed_by)
 /*
  * close_bypass_review(deployment uuid, environment text, comment text, on_behalf_of text)
  *
- * See the COMMENT in sql/approval.sql.
+ * In: comment of 1 to 10,000 characters. For those who may vote and those with admin, but not for
+ * who bypassed. Errors: 22023; P0002 no such deployment or open review; 42501. Locks the
+ * deployment; writes the approval and the audit log.
  */
 Datum
 hotswap_close_bypass_review(PG_FUNCTION_ARGS)

@@ -143,7 +143,10 @@ arg_delegate(FunctionCallInfo fcinfo, int n, const Person *delegator)
 /*
  * delegate_approval(delegate regrole, until timestamptz, reason text, tenant uuid) returns the id
  *
- * See the COMMENT in sql/approval.sql.
+ * In: until: in the future, at most a year; reason of 1 to 10,000 characters. The right is used
+ * once for each approval, never for a deployment of either's own, and cannot be lent on. Errors:
+ * 22023; P0002 no such role or tenant; 42501 the caller may not vote in any environment; YH003.
+ * Locks the tenant row; writes approval_delegation and the audit log.
  */
 Datum
 hotswap_delegate_approval(PG_FUNCTION_ARGS)
@@ -183,7 +186,13 @@ hotswap_delegate_approval(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(id);
 }
 
-/* revoke_delegation(delegation uuid, tenant uuid) */
+/*
+ * revoke_delegation(delegation uuid, tenant uuid)
+ *
+ * Votes that were cast with it still count. For the delegator and those with admin. Errors: 22023
+ * NULL, P0002 no such delegation in force, 42501, YH003. Locks the tenant row; writes
+ * approval_delegation and the audit log.
+ */
 Datum
 hotswap_revoke_delegation(PG_FUNCTION_ARGS)
 {

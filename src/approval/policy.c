@@ -166,8 +166,11 @@ policy_recount(Request *r, const pg_uuid_t *id, const AuditActor *actor)
  *		expires_after interval, allow_self_approval boolean, require_comment boolean,
  *		max_open_reviews integer, tenant uuid)
  *
- * See the COMMENT in sql/approval.sql for limits and errors.  Writes the environment, the audit log, and
- * the approvals and deployments that are approved by it.
+ * In: min_approvals 0 to 20 distinct persons; at most 100 approvers, NULL: those with the
+ * capability; expires_after one second to a year; max_open_reviews 0 to 1000, NULL: any number.
+ * Errors: 22023; P0002 no such environment, role or tenant; 42501; YH003. Locks the tenant row,
+ * the environment and the deployments with a pending approval for it. Writes the environment, the
+ * audit log, and the approvals and deployments that are approved by it.
  */
 Datum
 hotswap_set_approval_policy(PG_FUNCTION_ARGS)

@@ -76,7 +76,9 @@ is_decided(void *arg)
 /*
  * wait_for_approval(deployment uuid, environment text, timeout interval) returns the approval's status
  *
- * See the COMMENT in sql/approval.sql.
+ * In: environment NULL: the one that is next on the path, or if none is pending, the last one;
+ * timeout NULL: no limit, zero: does not wait. Out: at the timeout the current status. Errors:
+ * 22023, P0002 no such deployment or approval, and those of wait(). Locks nothing.
  */
 Datum
 hotswap_wait_for_approval(PG_FUNCTION_ARGS)

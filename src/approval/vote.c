@@ -219,7 +219,11 @@ reject_deployment(Ballot *b)
  * approve(deployment uuid, environment text, comment text, on_behalf_of text) returns the approval's
  *		status
  *
- * See the COMMENT in sql/approval.sql.
+ * In: environment NULL: the next on the path; comment of 1 to 10,000 characters, NULL where the
+ * policy does not require one; on_behalf_of: the person for whom the caller speaks, 1 to 200
+ * characters, with impersonator. Errors: 22023; P0002 no such deployment or approval; 42501 no
+ * right to vote, or the own deployment; 23505 has voted already; 55000 not pending or overdue.
+ * Locks the deployment; writes the vote, the audit log and what follows from the quorum.
  */
 Datum
 hotswap_approve(PG_FUNCTION_ARGS)
@@ -296,7 +300,14 @@ vote_reopen(Ballot *b)
 								path_of(&b->d.tenant, b->d.environment));
 }
 
-/* retract_vote(deployment uuid, environment text, comment text, on_behalf_of text): the same */
+/*
+ * retract_vote(deployment uuid, environment text, comment text, on_behalf_of text): the same
+ *
+ * As long as the stage has not started, an approval that loses its quorum thereby becomes void and
+ * a new one is opened. Errors: 22023, P0002 no such deployment, approval or vote, 42501, 55000
+ * decided otherwise, used or overdue. Locks the deployment; removes the vote, writes the audit
+ * log.
+ */
 Datum
 hotswap_retract_vote(PG_FUNCTION_ARGS)
 {

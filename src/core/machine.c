@@ -253,7 +253,11 @@ is_end(const Machine *machine, int status)
 	return true;
 }
 
-/* state_diagram(machine text): Mermaid, from the tables above. */
+/*
+ * state_diagram(machine text): Mermaid, from the tables above.
+ *
+ * Errors: 22023 unknown machine.
+ */
 Datum
 hotswap_state_diagram(PG_FUNCTION_ARGS)
 {

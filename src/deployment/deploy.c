@@ -219,9 +219,14 @@ create_deployment(const Request *r, const AuditActor *actor)
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
  *		  on_behalf_of, require_approval, tenant) returns the deployment's id
  *
- * See the COMMENT in sql/deployment.sql for limits and errors.  Waits for nobody but a concurrent
- * request with the same key.  Writes deployment, work_item, audit_event, the key, and, where
- * the path has a protected environment, approval and notification.
+ * In: key of 1 to 255 characters, kept for hotswap.idempotency_ttl; priority -1000 to 1000, higher
+ * goes first; run_at: not before; start_by: expires when not started by then; metadata: an object
+ * of at most 64 kB; require_approval: environments on the path that need an approval though their
+ * policy asks for none. Errors: 22023; P0002 no such tenant, version or environment; 42501; YH001
+ * the key was used with another request; YH003 tenant not active; 40001 REPEATABLE READ and a key
+ * that was committed after the snapshot. Waits for nobody but a concurrent request with the same
+ * key. Writes deployment, work_item, audit_event, the key, and, where the path has a protected
+ * environment, approval and notification.
  */
 Datum
 hotswap_deploy(PG_FUNCTION_ARGS)

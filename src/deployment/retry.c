@@ -53,6 +53,9 @@ require_free_module(const Deployment *d)
  *
  * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
  * deployment again.  The tenant must be active.
+ *
+ * Errors: P0002 no such deployment, 55000 not in such a state, or a rollback while another
+ * deployment of the module is running, YH003 tenant not active, 42501. Locks the deployment.
  */
 Datum
 hotswap_retry(PG_FUNCTION_ARGS)

@@ -88,6 +88,11 @@ await(Awaited *a, TimestampTz end)
 
 /*
  * wait(deployment uuid, timeout interval) returns the status
+ *
+ * In: timeout NULL: no limit, zero: does not wait. Out: at the timeout the current status. Errors:
+ * 22023 negative timeout; P0002 no such deployment; 42501; 55000 the caller's own transaction has
+ * requested or changed it, or the isolation level or the server's configuration does not allow to
+ * wait. Locks nothing.
  */
 Datum
 hotswap_wait(PG_FUNCTION_ARGS)
@@ -101,7 +106,11 @@ hotswap_wait(PG_FUNCTION_ARGS)
 }
 
 /*
- * await(deployment uuid, timeout interval, INOUT status): see the COMMENT in sql/deployment.sql
+ * await(deployment uuid, timeout interval, INOUT status)
+ *
+ * Like wait(), but ends the transaction it is called in and holds no snapshot while it waits. In:
+ * what is given as status is ignored. Errors: as wait(), except for those about the caller's
+ * transaction; 2D000 inside a transaction block. Locks nothing.
  */
 Datum
 hotswap_await(PG_FUNCTION_ARGS)

@@ -254,7 +254,13 @@ claim(Claim *c)
 /*
  * claim_idempotency_key(scope, key, request, ttl, wait, tenant) returns (is_new, response, in_progress)
  *
- * See the COMMENT in sql/idempotency.sql.
+ * In: scope and key of 1 to 255 characters, the scope deploy is hotswap's own; request: whatever
+ * makes two requests the same one; ttl: how long the key is remembered, NULL:
+ * hotswap.idempotency_ttl. Out: is_new: the caller does the work and stores the answer in the same
+ * transaction; else the stored answer, or in_progress if there is none. Errors: 22023; YH001 the
+ * key was used with another request; P0002, YH003 tenant; 42501; 40001 REPEATABLE READ and claimed
+ * after the snapshot; 25006 read-only; those of any lock. Waits, if wait, for the transaction of
+ * another caller with the key, and is the first if that is rolled back. Writes idempotency_key.
  */
 Datum
 hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
@@ -289,7 +295,12 @@ hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), values, nulls));
 }
 
-/* store_idempotent_response(scope, key, response, tenant) */
+/*
+ * store_idempotent_response(scope, key, response, tenant)
+ *
+ * In: response of at most 1 MB as text. Errors: 22023, P0002 the key is not claimed or its time is
+ * over, 55000 an answer is stored already, 42501, 25006 read-only. Locks and writes the key.
+ */
 Datum
 hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
 {

@@ -258,8 +258,13 @@ wait_visibly(Lease *l)
 }
 
 /*
- * lease_lock(resource text, ttl interval, timeout interval) returns a token, or NULL when the time is over.
- * See the COMMENT in sql/lease.sql.
+ * lease_lock(resource text, ttl interval, timeout interval) returns a token, or NULL when the time is over
+ *
+ * In: resource of 1 to 255 characters, in the tenant of hotswap.tenant; ttl positive; timeout
+ * NULL: no limit, zero: tries once. Counts when the transaction commits; cannot be taken twice,
+ * and does not exclude acquire_lock(). Errors: 22023; 55000 it has to wait and the lease is the
+ * transaction's own, the isolation level is not READ COMMITTED, or hotswap is not preloaded; 40001
+ * REPEATABLE READ and taken after the snapshot; 25006 read-only; those of any lock. Writes lease.
  */
 Datum
 hotswap_lease_lock(PG_FUNCTION_ARGS)
@@ -323,7 +328,11 @@ hotswap_renew_lease(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(end);
 }
 
-/* release_lease(resource text, token bigint) returns whether the lease was still the token's */
+/*
+ * release_lease(resource text, token bigint) returns whether the lease was still the token's
+ *
+ * Wakes at commit who waits for it. Errors: 22023, 42501, 25006 read-only. Writes lease.
+ */
 Datum
 hotswap_release_lease(PG_FUNCTION_ARGS)
 {

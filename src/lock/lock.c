@@ -309,7 +309,12 @@ acquire_one(FunctionCallInfo fcinfo, bool session)
 
 /*
  * acquire_lock(resource text, timeout interval, shared boolean) returns a token, or NULL when the time is
- * over.  See the COMMENT in sql/lock.sql.
+ * over
+ *
+ * In: resource of 1 to 255 characters; timeout NULL: no limit, zero: tries once. The lock is an
+ * ordinary session-level advisory lock: it outlives transactions and rollbacks, and is released as
+ * often as it was taken. Errors: 22023, 40P01 deadlock, 55P03 and 57014 by the session's own
+ * limits, 53200 no room for another lock, 25006 on a standby. Writes no table.
  */
 Datum
 hotswap_acquire_lock(PG_FUNCTION_ARGS)
@@ -317,7 +322,12 @@ hotswap_acquire_lock(PG_FUNCTION_ARGS)
 	return acquire_one(fcinfo, true);
 }
 
-/* acquire_xact_lock(resource text, timeout interval, shared boolean): the same until the transaction ends */
+/*
+ * acquire_xact_lock(resource text, timeout interval, shared boolean): the same until the
+ * transaction ends
+ *
+ * Rolled back to a savepoint before the call, it is freed too. Errors: as acquire_lock().
+ */
 Datum
 hotswap_acquire_xact_lock(PG_FUNCTION_ARGS)
 {
@@ -451,6 +461,9 @@ acquire_wanted(Wanted *wanted, int count, Request *r)
 /*
  * acquire_locks(resources text[], timeout interval, shared boolean) returns their tokens in the order in
  * which they were named, or NULL when the time was over before all were free.
+ *
+ * In: at most 10,000 names, one that occurs twice is taken once; timeout: for all together.
+ * Errors: as acquire_lock(); none of the locks is kept then. Writes no table.
  */
 Datum
 hotswap_acquire_locks(PG_FUNCTION_ARGS)
@@ -475,7 +488,11 @@ hotswap_acquire_locks(PG_FUNCTION_ARGS)
 
 /* ---- releasing ---- */
 
-/* release_lock(resource text, shared boolean) returns whether the session had it */
+/*
+ * release_lock(resource text, shared boolean) returns whether the session had it
+ *
+ * A lock of the transaction cannot be released. Errors: 22023.
+ */
 Datum
 hotswap_release_lock(PG_FUNCTION_ARGS)
 {
@@ -519,7 +536,12 @@ hotswap_release_all_locks(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(released);
 }
 
-/* lock_key(resource text) returns the key of its advisory lock */
+/*
+ * lock_key(resource text) returns the key of its advisory lock
+ *
+ * In: resource of 1 to 255 characters. Out: the first 8 bytes of the SHA-256 of its name, least
+ * significant first, signed. Errors: 22023.
+ */
 Datum
 hotswap_lock_key(PG_FUNCTION_ARGS)
 {

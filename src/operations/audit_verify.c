@@ -249,7 +249,11 @@ check_silent(Verification *v, const pg_uuid_t *tenant, TimestampTz horizon)
 	}
 }
 
-/* verify_audit(tenant uuid) returns (tenant_id, subject_id, seq, problem): see sql/audit.sql */
+/*
+ * verify_audit(tenant uuid) returns (tenant_id, subject_id, seq, problem)
+ *
+ * In: tenant NULL: all. Errors: 42501 without viewer there. Reads the whole log; locks nothing.
+ */
 Datum
 hotswap_verify_audit(PG_FUNCTION_ARGS)
 {

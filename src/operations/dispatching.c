@@ -59,7 +59,12 @@ hotswap_adopt(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* stop_dispatching(reason text) */
+/*
+ * stop_dispatching(reason text)
+ *
+ * In: reason of 1 to 10,000 characters. Counts at commit and survives a restart. Errors: 22023
+ * reason blank or NULL, 42501. Writes installation and the audit log.
+ */
 Datum
 hotswap_stop_dispatching(PG_FUNCTION_ARGS)
 {
@@ -81,7 +86,12 @@ hotswap_stop_dispatching(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* start_dispatching() */
+/*
+ * start_dispatching()
+ *
+ * Errors: 55000 it was not stopped, 42501. Writes installation and the audit log; wakes the
+ * dispatcher at commit.
+ */
 Datum
 hotswap_start_dispatching(PG_FUNCTION_ARGS)
 {

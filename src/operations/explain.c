@@ -396,7 +396,11 @@ explain_deployment(Explanation *e)
 		explain_tasks(e);
 }
 
-/* explain(deployment uuid) returns (reason, detail, unblocked_by) */
+/*
+ * explain(deployment uuid) returns (reason, detail, unblocked_by)
+ *
+ * Errors: P0002 no such deployment, 42501. Locks nothing.
+ */
 Datum
 hotswap_explain(PG_FUNCTION_ARGS)
 {

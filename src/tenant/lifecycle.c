@@ -231,21 +231,37 @@ lifecycle_change(FunctionCallInfo fcinfo, TenantEvent event, const char *reason)
 	return end_change(&c, fcinfo);
 }
 
-/* activate_tenant(tenant uuid) returns the status */
+/*
+ * activate_tenant(tenant uuid) returns the status
+ *
+ * Errors: 22023 NULL, 42501, P0002 no such tenant, 55000 not provisioning. Locks the tenant row;
+ * audited.
+ */
 Datum
 hotswap_activate_tenant(PG_FUNCTION_ARGS)
 {
 	return lifecycle_change(fcinfo, TENANT_ACTIVATE, NULL);
 }
 
-/* suspend_tenant(tenant uuid, reason text) returns the status */
+/*
+ * suspend_tenant(tenant uuid, reason text) returns the status
+ *
+ * In: reason of 1 to 10,000 characters. What is queued waits, and what runs pauses after its
+ * current wave. Errors: 22023, 42501, P0002 no such tenant, 55000 not active. Locks the tenant
+ * row; audited with the reason.
+ */
 Datum
 hotswap_suspend_tenant(PG_FUNCTION_ARGS)
 {
 	return lifecycle_change(fcinfo, TENANT_SUSPEND, arg_text(fcinfo, 1, "reason", REASON_LIMIT));
 }
 
-/* resume_tenant(tenant uuid) returns the status */
+/*
+ * resume_tenant(tenant uuid) returns the status
+ *
+ * Errors: 22023 NULL, 42501, P0002 no such tenant, 55000 not suspended. Locks the tenant row;
+ * audited.
+ */
 Datum
 hotswap_resume_tenant(PG_FUNCTION_ARGS)
 {
@@ -256,6 +272,10 @@ hotswap_resume_tenant(PG_FUNCTION_ARGS)
  * deprovision_tenant(tenant uuid, reason text, cancel_running boolean) returns the status
  *
  * Waits for the transactions that have just requested something of the tenant, and cancels that too.
+ *
+ * Errors: 22023; 42501; P0002 no such tenant; 55000 neither active nor suspended, or the tenant
+ * "default"; 40001 REPEATABLE READ and something changed after the snapshot. Locks the tenant row
+ * and the deployments in the order of their ids; all audited with the reason.
  */
 Datum
 hotswap_deprovision_tenant(PG_FUNCTION_ARGS)
@@ -272,7 +292,14 @@ hotswap_deprovision_tenant(PG_FUNCTION_ARGS)
 	return end_change(&c, fcinfo);
 }
 
-/* delete_tenant(tenant uuid) returns the status */
+/*
+ * delete_tenant(tenant uuid) returns the status
+ *
+ * Out: modules with their scripts, nodes, hooks, environments, keys, leases, notifications,
+ * delegations, grants and quotas are deleted, name, address and metadata forgotten; deployments
+ * stay until retention removes them. Errors: 22023 NULL, 42501, P0002 no such tenant, 55000 not
+ * deprovisioning, or a deployment has not ended. Locks the tenant row; audited.
+ */
 Datum
 hotswap_delete_tenant(PG_FUNCTION_ARGS)
 {

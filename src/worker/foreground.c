@@ -106,7 +106,14 @@ name_left_roles(void)
 	}
 }
 
-/* work(): see the COMMENT in sql/worker.sql */
+/*
+ * work()
+ *
+ * Out: a notice for each role whose tasks were left. A cancel of the session fails the task that
+ * runs and ends the call. Errors: 57014 cancelled; 55000 the session acts as another role than the
+ * one that logged in, a dispatcher works in this database, or the tables were written for another
+ * one; 2D000 inside a transaction block; 42501.
+ */
 Datum
 hotswap_work(PG_FUNCTION_ARGS)
 {
