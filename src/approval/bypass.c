@@ -73,27 +73,23 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 	char *on_behalf_of = arg_text_or_null(fcinfo, 4, "on_behalf_of", PERSON_LIMIT);
 	pg_uuid_t tenant = tenant_current();
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 	Datum key[2];
 
 	memset(&b, 0, sizeof(b));
 	b.id = arg_uuid(fcinfo, 0, "deployment");
 	b.environment = arg_text(fcinfo, 1, "environment", NAME_LIMIT);
 	person_current(&b.person, on_behalf_of);
-	audit_actor(&actor, on_behalf_of);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_BREAK_GLASS, "bypass an approval");
+	ballot_begin(&b, CAPABILITY_BREAK_GLASS, "bypass an approval");
 	key[0] = UUIDPGetDatum(&tenant);
 	key[1] = CStringGetTextDatum(b.environment);
 	(void) db_run(&lock_environment, key, NULL);
-	ballot_open(&b, &actor, scope.caller);
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_BYPASS);
 	limit_open_reviews(&b);
 	approval_apply(&b.d, b.approval, APPROVAL_BYPASS, b.person.name, reason, ticket);
 	approval_release(&b.d, b.approval);
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }
 
@@ -101,8 +97,8 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 static void
 check_reviewer(const Ballot *b, const char *bypassed_by)
 {
-	if (!approval_policy_allows(&b->policy, b->caller) &&
-		!access_has(&b->d.tenant, b->caller, CAPABILITY_ADMIN))
+	if (!approval_policy_allows(&b->policy, b->call.caller) &&
+		!access_has(&b->d.tenant, b->call.caller, CAPABILITY_ADMIN))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to close a review of environment \"%s\"",
 							   b->environment)));
@@ -123,8 +119,6 @@ hotswap_close_bypass_review(PG_FUNCTION_ARGS)
 {
 	char *on_behalf_of = arg_text_or_null(fcinfo, 3, "on_behalf_of", PERSON_LIMIT);
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 	Datum args[6];
 
 	memset(&b, 0, sizeof(b));
@@ -132,9 +126,8 @@ hotswap_close_bypass_review(PG_FUNCTION_ARGS)
 	b.environment = arg_text(fcinfo, 1, "environment", NAME_LIMIT);
 	b.comment = arg_text(fcinfo, 2, "comment", REASON_LIMIT);
 	person_current(&b.person, on_behalf_of);
-	audit_actor(&actor, on_behalf_of);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
 	args[0] = UUIDPGetDatum(&b.d.tenant);
 	args[1] = CStringGetTextDatum(b.environment);
 	args[2] = UUIDPGetDatum(&b.id);
@@ -149,6 +142,6 @@ hotswap_close_bypass_review(PG_FUNCTION_ARGS)
 	(void) db_run(&close_review, args, NULL);
 	ballot_audit(&b, "approval.close_review", b.comment, NULL);
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	PG_RETURN_VOID();
 }

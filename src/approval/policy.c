@@ -11,10 +11,9 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
 #include "core/approval.h"
+#include "core/call.h"
 #include "core/deployment_save.h"
-#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -173,18 +172,13 @@ Datum
 hotswap_set_approval_policy(PG_FUNCTION_ARGS)
 {
 	Request r;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *before;
 	char *after;
 	ListCell *cell;
 
 	policy_read_request(fcinfo, &r);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&r.tenant, scope.caller, CAPABILITY_ADMIN, "set an approval policy");
-	installation_ensure();
-	tenant_lock_for_change(&r.tenant);
+	call_begin_change(&c, &r.tenant, CAPABILITY_ADMIN, "set an approval policy");
 	if (db_run(&lock_policy, r.args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", r.environment)));
@@ -192,10 +186,10 @@ hotswap_set_approval_policy(PG_FUNCTION_ARGS)
 	(void) db_run(&update_policy, r.args, r.nulls);
 	after = db_text(0, 1);
 	if (strcmp(before, after) != 0)
-		audit_tenant(&actor, &r.tenant, "set_approval_policy", before, after, NULL,
+		audit_tenant(&c.actor, &r.tenant, "set_approval_policy", before, after, NULL,
 					 audit_detail("environment", r.environment, NULL));
 	foreach (cell, pending_deployments(&r))
-		policy_recount(&r, lfirst(cell), &actor);
-	db_leave(&scope);
+		policy_recount(&r, lfirst(cell), &c.actor);
+	call_end(&c);
 	PG_RETURN_VOID();
 }

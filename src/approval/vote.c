@@ -43,18 +43,20 @@ static DbStatement delete_vote = DB_STATEMENT(
 	" AND round = $4 AND person_key = $5",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID);
 
-/* Inside a scope: locks the deployment and finds its approval and the policy. */
+/* Begins the call; who acts on somebody's behalf needs the right to. */
 void
-ballot_open(Ballot *b, const AuditActor *actor, Oid caller)
+ballot_begin(Ballot *b, Capability capability, const char *action)
 {
 	pg_uuid_t tenant = tenant_current();
 
-	b->caller = caller;
-	access_require(&tenant, caller, CAPABILITY_VIEWER, "look at a deployment");
-	deployment_lock_existing(&b->d, &b->id, actor);
-	if (b->person.spoken)
-		access_require(&b->d.tenant, caller, CAPABILITY_IMPERSONATOR,
-					   psprintf("act on behalf of \"%s\"", b->person.name));
+	call_begin_for(&b->call, &tenant, b->person.spoken ? b->person.name : NULL, capability, action);
+}
+
+/* Locks the deployment and finds its approval and the policy. */
+void
+ballot_open(Ballot *b)
+{
+	deployment_lock_existing(&b->d, &b->id, &b->call.actor);
 	b->approval = approval_choose(&b->d, b->environment);
 	if (!approval_policy_load(&b->d.tenant, b->approval->environment, &b->policy))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
@@ -110,13 +112,13 @@ static char *
 find_right(const Ballot *b, List *votes, Oid *delegator)
 {
 	*delegator = InvalidOid;
-	if (!approval_policy_allows(&b->policy, b->caller) &&
-		!OidIsValid(delegation_find(&b->d.tenant, &b->policy, b->caller, NULL, NIL)))
+	if (!approval_policy_allows(&b->policy, b->call.caller) &&
+		!OidIsValid(delegation_find(&b->d.tenant, &b->policy, b->call.caller, NULL, NIL)))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to vote on deployments to environment \"%s\"",
 							   b->approval->environment),
 						errdetail("Role \"%s\" is no approver there, and none has lent it a vote.",
-								  GetUserNameFromId(b->caller, false))));
+								  GetUserNameFromId(b->call.caller, false))));
 	if (approval_policy_allows(&b->policy, b->person.role))
 	{
 		ListCell *cell;
@@ -187,7 +189,7 @@ ballot_audit(Ballot *b, const char *event, const char *reason, const char *deleg
 
 /* Fetches what approve(), reject() and retract_vote() take. */
 static void
-read_ballot(FunctionCallInfo fcinfo, Ballot *b, AuditActor *actor)
+read_ballot(FunctionCallInfo fcinfo, Ballot *b)
 {
 	char *on_behalf_of = arg_text_or_null(fcinfo, 3, "on_behalf_of", PERSON_LIMIT);
 
@@ -196,7 +198,6 @@ read_ballot(FunctionCallInfo fcinfo, Ballot *b, AuditActor *actor)
 	b->environment = arg_text_or_null(fcinfo, 1, "environment", NAME_LIMIT);
 	b->comment = arg_text_or_null(fcinfo, 2, "comment", REASON_LIMIT);
 	person_current(&b->person, on_behalf_of);
-	audit_actor(actor, on_behalf_of);
 }
 
 /* Ends a deployment that does not run now; what runs is ended by the dispatcher after its stage. */
@@ -225,12 +226,10 @@ Datum
 hotswap_approve(PG_FUNCTION_ARGS)
 {
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 
-	read_ballot(fcinfo, &b, &actor);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
+	read_ballot(fcinfo, &b);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_APPROVE);
 	if (b.policy.require_comment && b.comment == NULL)
 		ereport(ERROR,
@@ -243,7 +242,7 @@ hotswap_approve(PG_FUNCTION_ARGS)
 		approval_release(&b.d, b.approval);
 	}
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }
 
@@ -252,19 +251,17 @@ Datum
 hotswap_reject(PG_FUNCTION_ARGS)
 {
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 
-	read_ballot(fcinfo, &b, &actor);
+	read_ballot(fcinfo, &b);
 	b.comment = arg_text(fcinfo, 2, "comment", REASON_LIMIT);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_REJECT);
 	cast_vote(&b, false);
 	approval_apply(&b.d, b.approval, APPROVAL_REJECT, b.person.name, b.comment, NULL);
 	reject_deployment(&b);
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }
 
@@ -301,12 +298,10 @@ Datum
 hotswap_retract_vote(PG_FUNCTION_ARGS)
 {
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 
-	read_ballot(fcinfo, &b, &actor);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
+	read_ballot(fcinfo, &b);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_INVALIDATE);
 	if (!approval_is_live(b.approval) || b.approval->status == APPROVAL_BYPASSED)
 		ereport(ERROR,
@@ -320,6 +315,6 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	deployment_save(&b.d);
 	if (b.approval->status == APPROVAL_PENDING)
 		deployment_due(&b.d, GetCurrentTimestamp());
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }

@@ -11,8 +11,8 @@
 #include "base/digest.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
 #include "core/approval.h"
+#include "core/call.h"
 #include "core/deployment_save.h"
 #include "core/path.h"
 #include "core/person.h"
@@ -227,22 +227,16 @@ Datum
 hotswap_deploy(PG_FUNCTION_ARGS)
 {
 	Request r;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 	uint8 print[DIGEST_LENGTH];
 	bool is_new = true;
 
 	deploy_read_request(fcinfo, &r);
-	audit_actor(&actor, r.on_behalf_of);
 	uuid7_generate(&r.id);
 	if (r.key)
 		deploy_fingerprint(&r, print);
-	db_enter(&scope);
-	access_require(&r.tenant, scope.caller, CAPABILITY_DEPLOYER, "deploy");
-	if (r.on_behalf_of)
-		access_require(&r.tenant, scope.caller, CAPABILITY_IMPERSONATOR,
-					   psprintf("act on behalf of \"%s\"", r.on_behalf_of));
+	call_begin_for(&c, &r.tenant, r.on_behalf_of, CAPABILITY_DEPLOYER, "deploy");
 	if (r.key)
 	{
 		is_new = !idempotency_find(&r.tenant, "deploy", r.key, print, &r.id);
@@ -255,8 +249,8 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	else
 		check_references(&r);
 	if (is_new)
-		create_deployment(&r, &actor);
-	db_leave(&scope);
+		create_deployment(&r, &c.actor);
+	call_end(&c);
 	*result = r.id;
 	PG_RETURN_UUID_P(result);
 }

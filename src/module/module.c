@@ -14,8 +14,7 @@
 #include "base/db.h"
 #include "base/digest.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/installation.h"
 #include "core/quota.h"
 #include "core/tenant.h"
@@ -138,26 +137,23 @@ static void
 module_publish(const NewVersion *v)
 {
 	SignedVersion signed_version = { &v->tenant, v->module, v->version, v->digest };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&v->tenant, scope.caller, CAPABILITY_DEPLOYER, "publish a version");
+	call_begin(&c, &v->tenant, CAPABILITY_DEPLOYER, "publish a version");
 	if (!already_published(v))
 	{
 		installation_ensure();
 		tenant_lock_for_change(&v->tenant);
-		if (module_insert(v, &actor))
-			audit_tenant(&actor, &v->tenant, "publish_version", NULL, NULL, NULL,
+		if (module_insert(v, &c.actor))
+			audit_tenant(&c.actor, &v->tenant, "publish_version", NULL, NULL, NULL,
 						 audit_detail("module", v->module, "version", v->version, "digest",
 									  digest_hex(v->digest), NULL));
 		else if (!already_published(v))
 			elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->version, v->module);
 	}
 	if (v->signature.key)
-		version_sign(&signed_version, &v->signature, &actor);
-	db_leave(&scope);
+		version_sign(&signed_version, &v->signature, &c.actor);
+	call_end(&c);
 }
 
 /*

@@ -11,9 +11,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/path.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -84,16 +82,11 @@ hotswap_set_rule(PG_FUNCTION_ARGS)
 			NULL :
 			rule_actions[arg_word(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "set a rule");
-	installation_ensure();
-	tenant_lock_for_change(&tenant);
-	change_rule(&tenant, environment, rule, action, &actor);
-	db_leave(&scope);
+	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "set a rule");
+	change_rule(&tenant, environment, rule, action, &c.actor);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 

@@ -15,8 +15,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/tenant.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
@@ -180,8 +179,7 @@ Datum
 hotswap_add_signing_key(PG_FUNCTION_ARGS)
 {
 	NewKey *k = palloc0(sizeof(NewKey));
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
 	k->name = arg_identifier(fcinfo, 0, "name");
 	k->algorithm =
@@ -189,13 +187,9 @@ hotswap_add_signing_key(PG_FUNCTION_ARGS)
 	read_key(fcinfo, 2, k);
 	read_valid(fcinfo, 3, k);
 	k->tenant = tenant_argument(fcinfo, 4);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&k->tenant, scope.caller, CAPABILITY_ADMIN, "add a signing key");
-	installation_ensure();
-	tenant_lock_for_change(&k->tenant);
-	add_key(k, &actor);
-	db_leave(&scope);
+	call_begin_change(&c, &k->tenant, CAPABILITY_ADMIN, "add a signing key");
+	add_key(k, &c.actor);
+	call_end(&c);
 	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(k->key.fingerprint)));
 }
 
@@ -211,16 +205,12 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 	char *name = arg_text(fcinfo, 0, "name", NAME_LIMIT);
 	char *reason = arg_text(fcinfo, 1, "reason", REASON_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 2);
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "revoke a signing key");
-	tenant_lock_living(&tenant);
+	call_begin_change_living(&c, &tenant, CAPABILITY_ADMIN, "revoke a signing key");
 	{
 		Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(name),
-						 CStringGetTextDatum(actor.person), CStringGetTextDatum(reason) };
+						 CStringGetTextDatum(c.actor.person), CStringGetTextDatum(reason) };
 
 		if (db_run(&lock_key, args, NULL) == 0)
 			signing_key_refuse_missing(name);
@@ -231,9 +221,9 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 					 errdetail("It was revoked at %s.", timestamptz_to_str(db_time(0, 1, 0)))));
 		(void) db_run(&revoke_key, args, NULL);
 	}
-	audit_tenant(&actor, &tenant, "revoke_signing_key", NULL, NULL, reason,
+	audit_tenant(&c.actor, &tenant, "revoke_signing_key", NULL, NULL, reason,
 				 audit_detail("name", name, NULL));
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 

@@ -15,10 +15,8 @@
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/deployment.h"
-#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -138,22 +136,19 @@ Datum
 hotswap_create_tenant(PG_FUNCTION_ARGS)
 {
 	TenantRequest request;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
 	lifecycle_read_request(fcinfo, &request);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "create a tenant");
-	installation_ensure();
+	call_begin_everywhere(&c, CAPABILITY_ADMIN, "create a tenant");
 	tier_require(request.tier);
 	subdomain_require_free(request.subdomain);
 	lifecycle_insert(&request);
-	audit_tenant(&actor, &request.id, "create", NULL, tenant_machine.statuses[TENANT_PROVISIONING],
-				 NULL, audit_detail("subdomain", request.subdomain, "tier", request.tier, NULL));
+	audit_tenant(&c.actor, &request.id, "create", NULL,
+				 tenant_machine.statuses[TENANT_PROVISIONING], NULL,
+				 audit_detail("subdomain", request.subdomain, "tier", request.tier, NULL));
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 	*result = request.id;
 	PG_RETURN_UUID_P(result);
 }
@@ -168,8 +163,7 @@ typedef struct Change
 	const char *reason; /* or NULL */
 	TenantStatus before;
 	TenantStatus after;
-	AuditActor actor;
-	DbScope scope;
+	Call call;
 } Change;
 
 /* Becomes the owner, locks the tenant and finds out what will become of it. */
@@ -179,11 +173,8 @@ begin_change(Change *c, FunctionCallInfo fcinfo, TenantEvent event, const char *
 	c->tenant = arg_uuid(fcinfo, 0, "tenant");
 	c->event = event;
 	c->reason = reason;
-	audit_actor(&c->actor, NULL);
-	db_enter(&c->scope);
-	access_require_everywhere(c->scope.caller, CAPABILITY_ADMIN,
-							  psprintf("%s a tenant", tenant_machine.events[event]));
-	installation_ensure();
+	call_begin_everywhere(&c->call, CAPABILITY_ADMIN,
+						  psprintf("%s a tenant", tenant_machine.events[event]));
 	c->before = machine_parse(&tenant_machine, tenant_lock(&c->tenant));
 	c->after = machine_next(&tenant_machine, c->before, event);
 }
@@ -207,7 +198,7 @@ change_status(const Change *c)
 	bool nulls[] = { false, false, c->reason == NULL };
 
 	(void) db_run(&update_status, args, nulls);
-	audit_tenant(&c->actor, &c->tenant, tenant_machine.events[c->event],
+	audit_tenant(&c->call.actor, &c->tenant, tenant_machine.events[c->event],
 				 tenant_machine.statuses[c->before], tenant_machine.statuses[c->after], c->reason,
 				 NULL);
 	wake_reload();
@@ -216,7 +207,7 @@ change_status(const Change *c)
 static Datum
 end_change(Change *c, FunctionCallInfo fcinfo)
 {
-	db_leave(&c->scope);
+	call_end(&c->call);
 	return status_datum(fcinfo, &tenant_machine, c->after);
 }
 
@@ -268,7 +259,7 @@ hotswap_deprovision_tenant(PG_FUNCTION_ARGS)
 	refuse_default(&c);
 	tenant_close(&c.tenant);
 	change_status(&c);
-	tenant_cancel_deployments(&c.tenant, &c.actor, reason, cancel_running);
+	tenant_cancel_deployments(&c.tenant, &c.call.actor, reason, cancel_running);
 	return end_change(&c, fcinfo);
 }
 

@@ -15,8 +15,7 @@
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/installation.h"
 #include "core/quota.h"
 #include "core/tenant.h"
@@ -63,14 +62,10 @@ change_quota(FunctionCallInfo fcinfo, const NullableDatum *amount)
 	Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(resource),
 					 amount ? amount->value : (Datum) 0 };
 	bool nulls[] = { false, false, amount && amount->isnull };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *before;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "change the quota of a tenant");
-	installation_ensure();
+	call_begin_everywhere(&c, CAPABILITY_ADMIN, "change the quota of a tenant");
 	tenant_lock_living(&tenant);
 	(void) resource_require(resource);
 	before = db_run(&read_quota, args, NULL) > 0 ? db_text(0, 1) : NULL;
@@ -80,11 +75,11 @@ change_quota(FunctionCallInfo fcinfo, const NullableDatum *amount)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("tenant %s has no quota of its own of %s", uuid_text(&tenant), resource)));
-	audit_tenant(&actor, &tenant, amount ? "set_quota" : "clear_quota", before,
+	audit_tenant(&c.actor, &tenant, amount ? "set_quota" : "clear_quota", before,
 				 amount ? quota_text(quota_amount_text(*amount)) : NULL, NULL,
 				 audit_detail("resource", resource, NULL));
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 }
 
 /*
