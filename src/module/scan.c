@@ -85,8 +85,8 @@ scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
 				policy->requires_signature = name;
 		}
 		if (!db_isnull(i, 3))
-			actions[word_parse(db_text(i, 3), rule_names, RULE_COUNT)] =
-				word_parse(db_text(i, 4), rule_actions, RULE_ACTION_COUNT);
+			actions[label_parse(db_text(i, 3), rule_names, RULE_COUNT)] =
+				label_parse(db_text(i, 4), rule_actions, RULE_ACTION_COUNT);
 	}
 	if (environment)
 		merge_actions(policy, environment, actions);
@@ -115,15 +115,12 @@ scan_read(const pg_uuid_t *tenant, const char *module, const char *version)
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
 					 CStringGetTextDatum(version) };
 	VersionScripts *scripts = palloc(sizeof(VersionScripts));
-	bytea *published;
-	bool isnull;
 
 	if (db_run(&version_query, args, NULL) == 0)
 		return NULL;
 	for (int i = 0; i < SCRIPT_COUNT; i++)
 		scripts->sql[i] = db_text(0, i + 1);
-	published = DatumGetByteaPP(db_datum(0, SCRIPT_COUNT + 1, &isnull));
-	memcpy(scripts->published, VARDATA_ANY(published), DIGEST_LENGTH);
+	(void) db_digest(0, SCRIPT_COUNT + 1, scripts->published);
 	return scripts;
 }
 

@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/label.h"
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
@@ -76,23 +77,6 @@ static DbStatement temporary_object =
 
 /* ---- loading ---- */
 
-static TaskKind
-kind_of(const char *name)
-{
-	for (int i = 0;; i++)
-		if (strcmp(task_kind_names[i], name) == 0)
-			return i;
-}
-
-static void
-copy_digest(uint8 *to, uint64 row, int column)
-{
-	bool isnull;
-	bytea *digest = DatumGetByteaPP(db_datum(row, column, &isnull));
-
-	memcpy(to, VARDATA_ANY(digest), DIGEST_LENGTH);
-}
-
 static void
 read_version(const Job *job, const char *version)
 {
@@ -122,7 +106,7 @@ read_job(Job *job, MemoryContext context)
 	if (db_run(&load_task, args, NULL) == 0)
 		return false;
 	MemoryContextSwitchTo(context);
-	job->kind = kind_of(db_text(0, 1));
+	job->kind = label_parse(db_text(0, 1), task_kind_names, TASK_KIND_COUNT);
 	job->attempt = db_int32(0, 2);
 	job->reverts = db_isnull(0, 3) ? -1 : db_int32(0, 3);
 	job->has_node = !db_isnull(0, 4);
@@ -137,13 +121,13 @@ read_job(Job *job, MemoryContext context)
 	job->deploy = db_text(0, 1);
 	job->verify = db_text(0, 2);
 	job->revert = db_text(0, 3);
-	copy_digest(job->digest, 0, 4);
+	(void) db_digest(0, 4, job->digest);
 	if (job->kind == TASK_REVERT && job->previous_version)
 	{
 		read_version(job, job->previous_version);
 		MemoryContextSwitchTo(context);
 		job->previous_deploy = db_text(0, 1);
-		copy_digest(job->previous_digest, 0, 4);
+		(void) db_digest(0, 4, job->previous_digest);
 	}
 	if (job->has_node)
 	{
