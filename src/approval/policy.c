@@ -10,6 +10,7 @@
 #include "approval/release.h"
 #include "base/args.h"
 #include "base/db.h"
+#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/approval.h"
 #include "core/call.h"
@@ -65,9 +66,7 @@ arg_expires_after(FunctionCallInfo fcinfo, int n)
 {
 	Interval *value = arg_interval(fcinfo, n, "expires_after");
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz end =
-		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-												IntervalPGetDatum(value)));
+	TimestampTz end = time_after(now, value);
 
 	if (end - now < EXPIRY_MIN || end - now > EXPIRY_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

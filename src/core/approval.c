@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "base/time.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
@@ -136,13 +137,12 @@ approval_load(const Deployment *d)
 	for (uint64 i = 0; i < count; i++)
 	{
 		Approval *a = palloc0(sizeof(Approval));
-		bool isnull;
 
 		a->environment = db_text(i, 1);
 		a->round = db_int32(i, 2);
 		a->status = machine_parse(&approval_machine, db_text(i, 3));
 		a->extra = db_bool(i, 4);
-		memcpy(a->digest, VARDATA_ANY(DatumGetByteaPP(db_datum(i, 5, &isnull))), DIGEST_LENGTH);
+		(void) db_digest(i, 5, a->digest);
 		a->expires_at = db_time(i, 6, 0);
 		a->used_at = db_time(i, 7, TIME_NULL);
 		a->decided_by = db_text(i, 8);
@@ -259,15 +259,14 @@ approval_digest(const Deployment *d, List *path, const char *environment, uint8 
 	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->module),
 					 CStringGetTextDatum(d->version) };
 	pg_cryptohash_ctx *ctx;
-	bytea *scripts;
-	bool isnull;
+	uint8 scripts[DIGEST_LENGTH];
 	ListCell *cell;
 
 	if (db_run(&version_digest, args, NULL) != 1)
 		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", d->version, d->module);
-	scripts = DatumGetByteaPP(db_datum(0, 1, &isnull));
+	(void) db_digest(0, 1, scripts);
 	ctx = digest_begin();
-	digest_bytes(ctx, VARDATA_ANY(scripts), VARSIZE_ANY_EXHDR(scripts));
+	digest_bytes(ctx, scripts, DIGEST_LENGTH);
 	digest_field(ctx, d->module);
 	digest_field(ctx, d->version);
 	digest_field(ctx, d->environment);
@@ -311,9 +310,7 @@ approval_open(Deployment *d, const char *environment, bool extra, int32 round,
 	a->status = APPROVAL_PENDING;
 	a->extra = extra;
 	a->used_at = TIME_NULL;
-	a->expires_at = DatumGetTimestampTz(
-		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from),
-							IntervalPGetDatum(unconstify(Interval *, &policy->expires_after))));
+	a->expires_at = time_after(from, &policy->expires_after);
 	approval_digest(d, path, environment, a->digest);
 	args[0] = UUIDPGetDatum(&d->tenant);
 	args[1] = UUIDPGetDatum(&d->id);

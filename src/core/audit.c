@@ -266,14 +266,8 @@ audit_chain_set(AuditChain *chain, const char *subject, const pg_uuid_t *tenant,
 	chain->tenant = *tenant;
 	chain->id = *id;
 	chain->seq = seq;
-	if (!hash_isnull)
-	{
-		bytea *bytes = DatumGetByteaPP(hash);
-
-		if (VARSIZE_ANY_EXHDR(bytes) != DIGEST_LENGTH)
-			elog(ERROR, "audit hash has %d bytes", (int) VARSIZE_ANY_EXHDR(bytes));
-		memcpy(chain->hash, VARDATA_ANY(bytes), DIGEST_LENGTH);
-	}
+	if (!hash_isnull && !digest_read(hash, chain->hash))
+		elog(ERROR, "the audit hash has another length than a digest");
 }
 
 /* Records an event about a tenant; locks the tenant's row until the end of the transaction. */

@@ -17,7 +17,7 @@
 #include "utils/builtins.h"
 
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
-const char *const task_kind_names[] = { "swap", "verify", "hook", "revert" };
+const char *const task_kind_names[TASK_KIND_COUNT] = { "swap", "verify", "hook", "revert" };
 
 static DbStatement load_stages = DB_STATEMENT(
 	"SELECT ordinal::integer, kind, status, environment, started_at, finished_at, message"
@@ -82,7 +82,7 @@ steps_load_stages(const Deployment *d)
 		Stage *stage = palloc0(sizeof(Stage));
 
 		stage->ordinal = db_int32(i, 1);
-		stage->kind = word_parse(db_text(i, 2), stage_kind_names, lengthof(stage_kind_names));
+		stage->kind = label_parse(db_text(i, 2), stage_kind_names, lengthof(stage_kind_names));
 		stage->status = stage->saved_status = machine_parse(&stage_machine, db_text(i, 3));
 		stage->environment = db_text(i, 4);
 		stage->started_at = db_time(i, 5, TIME_NULL);
@@ -106,7 +106,7 @@ steps_load_tasks(const Deployment *d, int stage)
 
 		task->stage = stage;
 		task->ordinal = db_int32(i, 1);
-		task->kind = word_parse(db_text(i, 2), task_kind_names, lengthof(task_kind_names));
+		task->kind = label_parse(db_text(i, 2), task_kind_names, TASK_KIND_COUNT);
 		task->status = task->saved_status = machine_parse(&task_machine, db_text(i, 3));
 		task->wave = db_int32(i, 4);
 		task->attempt = db_int32(i, 5);

@@ -112,7 +112,7 @@ dueset_add(const pg_uuid_t *tenant, const pg_uuid_t *id, int priority, bool star
 	item->priority = priority;
 	item->space = nlanes;
 	item->links = MemoryContextAlloc(context, Max(nlanes, 1) * sizeof(LaneLink));
-	turn_add(&item->turn, item->tenant, priority);
+	turn_add(&item->turn, &item->id, item->tenant, priority);
 	if (started)
 		set_started(item, true);
 	return item;

@@ -91,20 +91,19 @@ already_published(const NewVersion *v)
 {
 	Datum args[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module),
 					 CStringGetTextDatum(v->version) };
-	bytea *published;
-	bool isnull;
+	uint8 published[DIGEST_LENGTH];
 
 	if (db_run(&find_version, args, NULL) == 0)
 		return false;
 	tenant_require_active(&v->tenant, db_text(0, 2));
-	published = DatumGetByteaPP(db_datum(0, 1, &isnull));
-	if (memcmp(VARDATA_ANY(published), v->digest, DIGEST_LENGTH) != 0)
+	(void) db_digest(0, 1, published);
+	if (memcmp(published, v->digest, DIGEST_LENGTH) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("version \"%s\" of module \"%s\" exists with other content", v->version,
 						v->module),
 				 errdetail("The SHA-256 of what was published is %s, that of what was given is %s.",
-						   digest_hex((uint8 *) VARDATA_ANY(published)), digest_hex(v->digest)),
+						   digest_hex(published), digest_hex(v->digest)),
 				 errhint("A version never changes; publish under a new one.")));
 	return true;
 }

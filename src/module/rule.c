@@ -76,11 +76,11 @@ Datum
 hotswap_set_rule(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
-	const char *rule = rule_names[arg_word(fcinfo, 1, "rule", rule_names, RULE_COUNT)];
+	const char *rule = rule_names[arg_label(fcinfo, 1, "rule", rule_names, RULE_COUNT)];
 	const char *action =
 		PG_ARGISNULL(2) ?
 			NULL :
-			rule_actions[arg_word(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
+			rule_actions[arg_label(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	Call c;
 

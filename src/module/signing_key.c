@@ -183,7 +183,7 @@ hotswap_add_signing_key(PG_FUNCTION_ARGS)
 
 	k->name = arg_identifier(fcinfo, 0, "name");
 	k->algorithm =
-		arg_word(fcinfo, 1, "algorithm", signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
+		arg_label(fcinfo, 1, "algorithm", signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
 	read_key(fcinfo, 2, k);
 	read_valid(fcinfo, 3, k);
 	k->tenant = tenant_argument(fcinfo, 4);

@@ -93,23 +93,6 @@ verify_report_broken(Verification *v, int32 seq, const char *problem)
 	v->chain.broken = true;
 }
 
-/* Fetches a hash; false if there is none, or what there is has not the length of one. */
-static bool
-get_hash(uint64 row, int column, uint8 *hash)
-{
-	bool isnull;
-	Datum value = db_datum(row, column, &isnull);
-	bytea *bytes;
-
-	if (isnull)
-		return false;
-	bytes = DatumGetByteaPP(value);
-	if (VARSIZE_ANY_EXHDR(bytes) != DIGEST_LENGTH)
-		return false;
-	memcpy(hash, VARDATA_ANY(bytes), DIGEST_LENGTH);
-	return true;
-}
-
 static void
 finish_chain(Verification *v)
 {
@@ -138,7 +121,7 @@ begin_chain(Verification *v, uint64 row)
 	c->has_head = !db_isnull(row, 18);
 	if (c->has_head)
 		c->head_seq = db_int32(row, 18);
-	(void) get_hash(row, 19, c->head_hash);
+	(void) db_digest(row, 19, c->head_hash);
 }
 
 /* Recomputes an event's hash from its columns. */
@@ -192,7 +175,7 @@ check_event(Verification *v, uint64 row)
 	uint8 previous[DIGEST_LENGTH];
 	uint8 stored[DIGEST_LENGTH];
 	uint8 computed[DIGEST_LENGTH];
-	bool has_previous = get_hash(row, 16, previous);
+	bool has_previous = db_digest(row, 16, previous);
 
 	if (!c->open || !uuid_equal(&c->tenant, &tenant) || !uuid_equal(&c->subject_id, &subject))
 	{
@@ -202,7 +185,7 @@ check_event(Verification *v, uint64 row)
 	if (c->broken || !event_follows(v, seq, has_previous, previous))
 		return;
 	compute_hash(row, has_previous ? previous : NULL, computed);
-	if (!get_hash(row, 17, stored) || memcmp(stored, computed, DIGEST_LENGTH) != 0)
+	if (!db_digest(row, 17, stored) || memcmp(stored, computed, DIGEST_LENGTH) != 0)
 		verify_report_broken(v, seq, "the event was altered: its hash does not fit");
 	c->seq = seq;
 	memcpy(c->hash, computed, DIGEST_LENGTH);

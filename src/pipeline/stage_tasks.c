@@ -9,7 +9,6 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/guc.h"
-#include "common/pg_prng.h"
 #include "environment/task_role.h"
 #include "pipeline/stage_tasks.h"
 #include "utils/acl.h"
@@ -85,10 +84,7 @@ settle_lost(Visit *v, Task *task)
 		task->message = "the executor ended during the attempt";
 		task_apply(task, TASK_RETRY_LATER);
 		task->due_at =
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-										backoff_delay(task->attempt, hotswap_retry_base,
-													  hotswap_retry_max_delay,
-													  pg_prng_double(&pg_global_prng_state)));
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(task->attempt));
 	}
 }
 

@@ -34,7 +34,7 @@ change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event
 {
 	Oid role = arg_oid(fcinfo, 0, "role");
 	const char *capability =
-		capability_names[arg_word(fcinfo, 1, "capability", capability_names, CAPABILITY_COUNT)];
+		capability_names[arg_label(fcinfo, 1, "capability", capability_names, CAPABILITY_COUNT)];
 	bool all = arg_bool(fcinfo, 3, "all_tenants");
 	pg_uuid_t tenant = all ? tenant_default() : tenant_argument(fcinfo, 2);
 	Datum args[] = { UUIDPGetDatum(&tenant), ObjectIdGetDatum(role),
