@@ -154,7 +154,7 @@ hotswap_delegate_approval(PG_FUNCTION_ARGS)
 	Person person;
 	Call c;
 	char *delegate;
-	Datum args[7];
+	DbArgs args = db_args(&insert_delegation);
 
 	person_current(&person, NULL);
 	delegate = arg_delegate(fcinfo, 0, &person);
@@ -163,14 +163,14 @@ hotswap_delegate_approval(PG_FUNCTION_ARGS)
 	if (!may_vote_somewhere(&tenant, person.role) || !may_vote_somewhere(&tenant, c.caller))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("role \"%s\" has no vote to lend", person.name)));
-	args[0] = UUIDPGetDatum(&tenant);
-	args[1] = UUIDPGetDatum(id);
-	args[2] = ObjectIdGetDatum(person.role);
-	args[3] = PG_GETARG_DATUM(0);
-	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[5] = TimestampTzGetDatum(until);
-	args[6] = CStringGetTextDatum(reason);
-	(void) db_run(&insert_delegation, args, NULL);
+	db_arg_uuid(&args, &tenant);
+	db_arg_uuid(&args, id);
+	db_arg_oid(&args, person.role);
+	db_arg_oid(&args, PG_GETARG_OID(0));
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_time(&args, until);
+	db_arg_text(&args, reason);
+	(void) db_run_args(&args);
 	audit_tenant(&c.actor, &tenant, "delegate_approval", NULL, NULL, reason,
 				 audit_detail("delegate", delegate, "until", timestamptz_to_str(until), NULL));
 	call_end(&c);

@@ -149,28 +149,25 @@ cast_vote(Ballot *b, bool approves)
 	List *votes = approval_votes(&b->d, b->approval);
 	Oid delegator;
 	char *right;
-	Datum args[13];
-	bool nulls[13] = { false };
+	DbArgs args = db_args(&insert_vote);
 
 	refuse_self(b);
 	refuse_second_vote(b, votes);
 	right = find_right(b, votes, &delegator);
-	args[0] = UUIDPGetDatum(&b->d.tenant);
-	args[1] = UUIDPGetDatum(&b->d.id);
-	args[2] = CStringGetTextDatum(b->approval->environment);
-	args[3] = Int32GetDatum(b->approval->round);
-	args[4] = CStringGetTextDatum(b->person.key);
-	args[5] = CStringGetTextDatum(right);
-	args[6] = CStringGetTextDatum(approves ? "approve" : "reject");
-	args[7] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[8] = ObjectIdGetDatum(b->person.role);
-	args[9] = ObjectIdGetDatum(delegator);
-	nulls[9] = !OidIsValid(delegator);
-	args[10] = CStringGetTextDatum(b->person.login);
-	args[11] = CStringGetTextDatum(b->person.name);
-	args[12] = b->comment ? CStringGetTextDatum(b->comment) : (Datum) 0;
-	nulls[12] = b->comment == NULL;
-	(void) db_run(&insert_vote, args, nulls);
+	db_arg_uuid(&args, &b->d.tenant);
+	db_arg_uuid(&args, &b->d.id);
+	db_arg_text(&args, b->approval->environment);
+	db_arg_int32(&args, b->approval->round);
+	db_arg_text(&args, b->person.key);
+	db_arg_text(&args, right);
+	db_arg_text(&args, approves ? "approve" : "reject");
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_oid(&args, b->person.role);
+	db_arg_datum(&args, OIDOID, ObjectIdGetDatum(delegator), !OidIsValid(delegator));
+	db_arg_text(&args, b->person.login);
+	db_arg_text(&args, b->person.name);
+	db_arg_text(&args, b->comment);
+	(void) db_run_args(&args);
 	ballot_audit(b, approves ? "approval.vote_approve" : "approval.vote_reject", b->comment,
 				 OidIsValid(delegator) ? GetUserNameFromId(delegator, false) : NULL);
 }
@@ -268,11 +265,14 @@ hotswap_reject(PG_FUNCTION_ARGS)
 static void
 remove_vote(Ballot *b)
 {
-	Datum args[] = { UUIDPGetDatum(&b->d.tenant), UUIDPGetDatum(&b->d.id),
-					 CStringGetTextDatum(b->approval->environment),
-					 Int32GetDatum(b->approval->round), CStringGetTextDatum(b->person.key) };
+	DbArgs args = db_args(&delete_vote);
 
-	if (db_run(&delete_vote, args, NULL) == 0)
+	db_arg_uuid(&args, &b->d.tenant);
+	db_arg_uuid(&args, &b->d.id);
+	db_arg_text(&args, b->approval->environment);
+	db_arg_int32(&args, b->approval->round);
+	db_arg_text(&args, b->person.key);
+	if (db_run_args(&args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("\"%s\" has not voted on deployment %s", b->person.name, uuid_text(&b->id)),

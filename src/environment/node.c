@@ -188,17 +188,17 @@ require_environment(const NodeRequest *r)
 static void
 node_insert(const NodeRequest *r)
 {
-	Datum args[8] = { UUIDPGetDatum(&r->tenant),
-					  UUIDPGetDatum(&r->id),
-					  CStringGetTextDatum(r->environment),
-					  CStringGetTextDatum(r->name),
-					  CStringGetTextDatum(r->kind),
-					  ObjectIdGetDatum(r->run_as),
-					  r->schema ? CStringGetTextDatum(r->schema) : (Datum) 0,
-					  JsonbPGetDatum(r->labels) };
-	bool nulls[8] = { [6] = r->schema == NULL };
+	DbArgs args = db_args(&insert_node);
 
-	if (db_run(&insert_node, args, nulls) == 0)
+	db_arg_uuid(&args, &r->tenant);
+	db_arg_uuid(&args, &r->id);
+	db_arg_text(&args, r->environment);
+	db_arg_text(&args, r->name);
+	db_arg_text(&args, r->kind);
+	db_arg_oid(&args, r->run_as);
+	db_arg_text(&args, r->schema);
+	db_arg_jsonb(&args, r->labels);
+	if (db_run_args(&args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("node \"%s\" already exists in environment \"%s\"", r->name,
 							   r->environment)));

@@ -47,7 +47,7 @@ typedef struct NewVersion
 	pg_uuid_t tenant;
 	char *module;
 	char *version;
-	NullableDatum scripts[3]; /* text: deploy, verify, revert */
+	NullableDatum scripts[SCRIPT_COUNT]; /* text */
 	uint8 digest[DIGEST_LENGTH];
 	GivenSignature signature;
 } NewVersion;
@@ -75,11 +75,11 @@ module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 	v->module = arg_identifier(fcinfo, 0, "module");
 	v->version = arg_identifier(fcinfo, 1, "version");
 	deploy = module_read_script(fcinfo, 2, "deploy_sql", true, script_labels[SCRIPT_DEPLOY],
-								&v->scripts[0]);
+								&v->scripts[SCRIPT_DEPLOY]);
 	verify = module_read_script(fcinfo, 3, "verify_sql", false, script_labels[SCRIPT_VERIFY],
-								&v->scripts[1]);
+								&v->scripts[SCRIPT_VERIFY]);
 	revert = module_read_script(fcinfo, 4, "revert_sql", false, script_labels[SCRIPT_REVERT],
-								&v->scripts[2]);
+								&v->scripts[SCRIPT_REVERT]);
 	v->signature = signature_arguments(fcinfo, 5);
 	v->tenant = tenant_argument(fcinfo, 7);
 	digest_scripts(deploy, verify, revert, v->digest);
@@ -112,20 +112,19 @@ already_published(const NewVersion *v)
 static bool
 module_insert(const NewVersion *v, const AuditActor *actor)
 {
-	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
-	bool nulls[8] = { false };
+	Datum module[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
+	DbArgs args = db_args(&insert_version);
 
-	if (db_run(&insert_module, args, NULL) > 0)
+	if (db_run(&insert_module, module, NULL) > 0)
 		quota_require(&v->tenant, QUOTA_MODULES);
-	args[2] = CStringGetTextDatum(v->version);
-	args[3] = digest_datum(v->digest);
-	args[4] = CStringGetTextDatum(actor->person);
-	for (int i = 0; i < (int) lengthof(v->scripts); i++)
-	{
-		args[5 + i] = v->scripts[i].value;
-		nulls[5 + i] = v->scripts[i].isnull;
-	}
-	if (db_run(&insert_version, args, nulls) == 0)
+	db_arg_uuid(&args, &v->tenant);
+	db_arg_text(&args, v->module);
+	db_arg_text(&args, v->version);
+	db_arg_digest(&args, v->digest);
+	db_arg_text(&args, actor->person);
+	for (int i = 0; i < SCRIPT_COUNT; i++)
+		db_arg_datum(&args, TEXTOID, v->scripts[i].value, v->scripts[i].isnull);
+	if (db_run_args(&args) == 0)
 		return false;
 	quota_require(&v->tenant, QUOTA_STORED_BYTES);
 	return true;

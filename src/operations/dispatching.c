@@ -57,12 +57,12 @@ hotswap_stop_dispatching(PG_FUNCTION_ARGS)
 {
 	char *reason = arg_text(fcinfo, 0, "reason", REASON_LIMIT);
 	Call c;
-	Datum args[2];
+	DbArgs args = db_args(&update_stop);
 
 	call_begin_installation(&c, CAPABILITY_OPERATOR, "stop dispatching");
-	args[0] = CStringGetTextDatum(reason);
-	args[1] = CStringGetTextDatum(c.actor.person);
-	(void) db_run(&update_stop, args, NULL);
+	db_arg_text(&args, reason);
+	db_arg_text(&args, c.actor.person);
+	(void) db_run_args(&args);
 	installation_audit(&c.actor, "stop_dispatching", NULL, NULL, reason, NULL);
 	wake_reload();
 	call_end(&c);

@@ -37,9 +37,7 @@ change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event
 		capability_names[arg_label(fcinfo, 1, "capability", capability_names, CAPABILITY_COUNT)];
 	bool all = arg_bool(fcinfo, 3, "all_tenants");
 	pg_uuid_t tenant = all ? tenant_default() : tenant_argument(fcinfo, 2);
-	Datum args[] = { UUIDPGetDatum(&tenant), ObjectIdGetDatum(role),
-					 CStringGetTextDatum(capability) };
-	bool nulls[] = { all, false, false };
+	DbArgs args = db_args(statement);
 	char *name = GetUserNameFromId(role, true);
 	Call c;
 	bool written;
@@ -53,7 +51,10 @@ change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event
 		call_begin_change_living(&c, &tenant, CAPABILITY_ADMIN, "change access");
 	if (name == NULL && statement == &insert_access)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", role)));
-	written = db_run(statement, args, nulls) > 0;
+	db_arg_uuid(&args, all ? NULL : &tenant);
+	db_arg_oid(&args, role);
+	db_arg_text(&args, capability);
+	written = db_run_args(&args) > 0;
 	if (written)
 		audit_tenant(&c.actor, &tenant, event, NULL, NULL, NULL,
 					 audit_detail("role", name ? name : psprintf("%u", role), "capability",

@@ -109,14 +109,15 @@ lifecycle_read_request(FunctionCallInfo fcinfo, TenantRequest *r)
 static void
 lifecycle_insert(const TenantRequest *r)
 {
-	Datum args[] = { UUIDPGetDatum(&r->id),
-					 CStringGetTextDatum(r->name),
-					 CStringGetTextDatum(r->tier),
-					 CStringGetTextDatum(r->subdomain),
-					 CStringGetTextDatum(r->contact_email),
-					 JsonbPGetDatum(r->metadata) };
+	DbArgs args = db_args(&insert_tenant);
 
-	if (db_run(&insert_tenant, args, NULL) == 0)
+	db_arg_uuid(&args, &r->id);
+	db_arg_text(&args, r->name);
+	db_arg_text(&args, r->tier);
+	db_arg_text(&args, r->subdomain);
+	db_arg_text(&args, r->contact_email);
+	db_arg_jsonb(&args, r->metadata);
+	if (db_run_args(&args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("subdomain \"%s\" is taken", r->subdomain),
 						errdetail("Another tenant has it; it is free again when that one is "
@@ -192,12 +193,12 @@ refuse_default(const Change *c)
 static void
 change_status(const Change *c)
 {
-	Datum args[] = { UUIDPGetDatum(&c->tenant),
-					 CStringGetTextDatum(tenant_machine.statuses[c->after]),
-					 c->reason ? CStringGetTextDatum(c->reason) : (Datum) 0 };
-	bool nulls[] = { false, false, c->reason == NULL };
+	DbArgs args = db_args(&update_status);
 
-	(void) db_run(&update_status, args, nulls);
+	db_arg_uuid(&args, &c->tenant);
+	db_arg_text(&args, tenant_machine.statuses[c->after]);
+	db_arg_text(&args, c->reason);
+	(void) db_run_args(&args);
 	audit_tenant(&c->call.actor, &c->tenant, tenant_machine.events[c->event],
 				 tenant_machine.statuses[c->before], tenant_machine.statuses[c->after], c->reason,
 				 NULL);
