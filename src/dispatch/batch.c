@@ -16,6 +16,7 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "base/subxact.h"
+#include "base/uuid.h"
 #include "core/deployment.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
@@ -209,15 +210,27 @@ typedef struct Attempt
 	ErrorData *failed; /* with which error, or NULL */
 } Attempt;
 
+/* Adds the deployment to the context of messages. */
+static void
+describe_visit(void *arg)
+{
+	errcontext("visit of deployment %s", uuid_text(&((Attempt *) arg)->result->deployment));
+}
+
 static void
 attempt(void *arg)
 {
 	Attempt *a = arg;
+	ErrorContextCallback callback = { .callback = describe_visit,
+									  .arg = a,
+									  .previous = error_context_stack };
 
+	error_context_stack = &callback;
 	if (a->failed)
 		pipeline_fail(a->request->actor, a->result, a->failed);
 	else
 		pipeline_visit(a->request, a->result);
+	error_context_stack = callback.previous;
 }
 
 /*
