@@ -252,6 +252,16 @@ dueset_touch(DueItem *item)
 	pairingheap_add(touched, &item->touch);
 }
 
+/* The same by the id of a deployment that may not be here any more. */
+void
+dueset_touch_id(const pg_uuid_t *id)
+{
+	DueItem *item = dueset_find(id);
+
+	if (item)
+		dueset_touch(item);
+}
+
 /* Wakes whoever can start, after everything has been loaded. */
 void
 dueset_wake_all(void)

@@ -14,6 +14,7 @@
 #include "core/audit.h"
 #include "core/audit_partition.h"
 #include "operations/retention.h"
+#include "postmaster/interrupt.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -162,11 +163,8 @@ drop_old_partition(TimestampTz cutoff)
 	return true;
 }
 
-/*
- * Removes one batch of what is too old: keys, deployments, audit events.  True when there may be
- * more.
- */
-bool
+/* Removes one batch of what is too old: keys, deployments, audit events.  True when there may be more. */
+static bool
 retention_step(void)
 {
 	TimestampTz audit_cutoff = minutes_ago(hotswap_audit_retention);
@@ -178,4 +176,21 @@ retention_step(void)
 		   purge_default_partition(audit_cutoff) || drop_old_partition(audit_cutoff);
 	db_leave(&scope);
 	return more;
+}
+
+/* Keeps house: one transaction after the other, until nothing is left to do or the worker is to leave. */
+void
+retention_run(const DispatchMode *mode)
+{
+	bool more = true;
+
+	mode->begin();
+	audit_partition_make();
+	mode->commit();
+	while (more && !ShutdownRequestPending)
+	{
+		mode->begin();
+		more = retention_step();
+		mode->commit();
+	}
 }
