@@ -61,12 +61,12 @@ arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 	return arg_text_value(PG_GETARG_DATUM(n), word, limit);
 }
 
-/* The number of one of the known words. */
+/* The number of one of the known labels. */
 int
-arg_word(FunctionCallInfo fcinfo, int n, const char *word, const char *const *known, int count)
+arg_label(FunctionCallInfo fcinfo, int n, const char *word, const char *const *known, int count)
 {
 	char *value = arg_text(fcinfo, n, word, NAME_LIMIT);
-	int number = word_find(value, known, count);
+	int number = label_find(value, known, count);
 	StringInfoData list;
 
 	if (number >= 0)

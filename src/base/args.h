@@ -23,8 +23,8 @@
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern char *arg_text_value(Datum datum, const char *word, int limit);
 extern char *arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit);
-extern int arg_word(FunctionCallInfo fcinfo, int n, const char *word, const char *const *known,
-					int count);
+extern int arg_label(FunctionCallInfo fcinfo, int n, const char *word, const char *const *known,
+					 int count);
 extern char *arg_identifier(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 extern Jsonb *arg_object(FunctionCallInfo fcinfo, int n, const char *word);

@@ -1,14 +1,16 @@
 /*
  * backoff.c
- *		Exponential backoff with jitter.  Pure: no settings, no clock, no random source of its own.
+ *		Exponential backoff with jitter.
  */
 #include "postgres.h"
 
 #include "base/backoff.h"
+#include "base/guc.h"
+#include "common/pg_prng.h"
 
 /*
  * Milliseconds to wait after the given number of failed attempts (from 1): base * 2^(attempt-1),
- * spread by up to 20 % to either side (random: 0 to 1), at most max.
+ * spread by up to 20 % to either side (random: 0 to 1), at most max.  Pure.
  */
 int64
 backoff_delay(int attempt, int base_ms, int max_ms, double random)
@@ -19,6 +21,14 @@ backoff_delay(int attempt, int base_ms, int max_ms, double random)
 		delay *= 2;
 	delay *= 0.8 + 0.4 * random;
 	return Min((int64) delay, (int64) max_ms);
+}
+
+/* The same for the attempts of a task, by the settings. */
+int64
+backoff_retry_delay(int attempt)
+{
+	return backoff_delay(attempt, hotswap_retry_base, hotswap_retry_max_delay,
+						 pg_prng_double(&pg_global_prng_state));
 }
 
 /* Errors that may be gone at the next attempt. */

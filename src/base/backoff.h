@@ -6,6 +6,7 @@
 #define HOTSWAP_BACKOFF_H
 
 extern int64 backoff_delay(int attempt, int base_ms, int max_ms, double random);
+extern int64 backoff_retry_delay(int attempt);
 extern bool backoff_is_transient(int sqlerrcode);
 extern bool backoff_is_outside(int sqlerrcode);
 

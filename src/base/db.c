@@ -264,6 +264,16 @@ db_fetch(Portal portal, int count)
 	return SPI_processed;
 }
 
+/* Runs commands of which no plan is kept. */
+void
+db_utility(const char *sql)
+{
+	int rc = SPI_execute(sql, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(rc));
+}
+
 /* ---- parameters ---- */
 
 /* A list of strings as a value of type text[]. */
@@ -452,4 +462,17 @@ pg_uuid_t
 db_uuid(uint64 row, int column)
 {
 	return *DatumGetUUIDP(not_null(row, column));
+}
+
+/* A column of type bytea that is a digest; false, and zeros, if it is NULL or has another length. */
+bool
+db_digest(uint64 row, int column, uint8 *digest)
+{
+	bool isnull;
+	Datum value = db_datum(row, column, &isnull);
+
+	if (!isnull)
+		return digest_read(value, digest);
+	memset(digest, 0, DIGEST_LENGTH);
+	return false;
 }

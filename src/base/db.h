@@ -5,9 +5,9 @@
 #ifndef HOTSWAP_DB_H
 #define HOTSWAP_DB_H
 
+#include "base/time.h"
 #include "executor/spi.h"
 #include "utils/jsonb.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 /* A statement with typed parameters; prepared at its first use and kept for the process. */
@@ -52,8 +52,6 @@ typedef struct DbArgs
 	bool nulls[DB_ARGS_LIMIT];
 } DbArgs;
 
-#define TIME_NULL DT_NOBEGIN /* a time that is NULL in the table */
-
 /* What db_enter() changed and db_leave() restores. */
 typedef struct DbScope
 {
@@ -90,6 +88,7 @@ extern uint64 db_run_args(DbArgs *args);
 extern uint64 db_run(DbStatement *stmt, Datum *values, const bool *isnull);
 extern uint64 db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot);
 extern Portal db_open(DbStatement *stmt, Datum *values, const bool *isnull);
+extern void db_utility(const char *sql);
 extern uint64 db_fetch(Portal portal, int count);
 
 /* Columns of the last result; rows from 0, columns from 1. */
@@ -102,5 +101,6 @@ extern Oid db_oid(uint64 row, int column);
 extern bool db_bool(uint64 row, int column);
 extern TimestampTz db_time(uint64 row, int column, TimestampTz when_null);
 extern pg_uuid_t db_uuid(uint64 row, int column);
+extern bool db_digest(uint64 row, int column, uint8 *digest);
 
 #endif /* HOTSWAP_DB_H */

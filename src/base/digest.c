@@ -91,6 +91,20 @@ digest_datum(const uint8 *digest)
 	return PointerGetDatum(value);
 }
 
+/* A digest out of a bytea; false, and zeros, if that has another length. */
+bool
+digest_read(Datum value, uint8 *result)
+{
+	bytea *bytes = DatumGetByteaPP(value);
+	bool fits = VARSIZE_ANY_EXHDR(bytes) == DIGEST_LENGTH;
+
+	if (fits)
+		memcpy(result, VARDATA_ANY(bytes), DIGEST_LENGTH);
+	else
+		memset(result, 0, DIGEST_LENGTH);
+	return fits;
+}
+
 /* The digest of a version: what module_version.digest holds. */
 void
 digest_scripts(const char *deploy, const char *verify, const char *revert, uint8 *result)

@@ -1,28 +1,28 @@
 /*
  * label.c
- *		Finds the number of a word.  arg_word() (args.c) is for what a user has given.
+ *		Finds the number of a label.  arg_label() (args.c) is for what a user has given.
  */
 #include "postgres.h"
 
 #include "base/label.h"
 
-/* The number of one of the words, or -1. */
+/* The number of one of the labels, or -1. */
 int
-word_find(const char *word, const char *const *words, int count)
+label_find(const char *label, const char *const *labels, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (strcmp(word, words[i]) == 0)
+		if (strcmp(label, labels[i]) == 0)
 			return i;
 	return -1;
 }
 
-/* The same for a word read from a table, which must be one of them. */
+/* The same for a label read from a table, which must be one of them. */
 int
-word_parse(const char *word, const char *const *words, int count)
+label_parse(const char *label, const char *const *labels, int count)
 {
-	int number = word_find(word, words, count);
+	int number = label_find(label, labels, count);
 
 	if (number < 0)
-		elog(ERROR, "unknown word \"%s\"", word);
+		elog(ERROR, "unknown label \"%s\"", label);
 	return number;
 }

@@ -27,7 +27,6 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "core/access.h"
-#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -213,7 +212,7 @@ compute_mask(const pg_uuid_t *tenant, Oid role, TimestampTz *until)
 	count = db_run_snapshot(&rights_in_tenant, args, GetLatestSnapshot());
 	for (uint64 i = 0; i < count; i++)
 		if (right_applies(i, role, until))
-			mask |= included[word_parse(db_text(i, 3), capability_names, CAPABILITY_COUNT)];
+			mask |= included[label_parse(db_text(i, 3), capability_names, CAPABILITY_COUNT)];
 	db_leave(&scope);
 	return mask;
 }

@@ -266,14 +266,8 @@ audit_chain_set(AuditChain *chain, const char *subject, const pg_uuid_t *tenant,
 	chain->tenant = *tenant;
 	chain->id = *id;
 	chain->seq = seq;
-	if (!hash_isnull)
-	{
-		bytea *bytes = DatumGetByteaPP(hash);
-
-		if (VARSIZE_ANY_EXHDR(bytes) != DIGEST_LENGTH)
-			elog(ERROR, "audit hash has %d bytes", (int) VARSIZE_ANY_EXHDR(bytes));
-		memcpy(chain->hash, VARDATA_ANY(bytes), DIGEST_LENGTH);
-	}
+	if (!hash_isnull && !digest_read(hash, chain->hash))
+		elog(ERROR, "the audit hash has another length than a digest");
 }
 
 /* Records an event about a tenant; locks the tenant's row until the end of the transaction. */
@@ -283,19 +277,21 @@ audit_tenant(const AuditActor *actor, const pg_uuid_t *tenant, const char *event
 {
 	AuditChain chain;
 	AuditBatch *batch = audit_batch(actor);
-	Datum args[3] = { UUIDPGetDatum(tenant) };
+	Datum key[] = { UUIDPGetDatum(tenant) };
+	DbArgs args = db_args(&update_tenant);
 	bool isnull;
 	Datum hash;
 
-	if (db_run(&lock_tenant, args, NULL) != 1)
+	if (db_run(&lock_tenant, key, NULL) != 1)
 		elog(ERROR, "tenant to be audited does not exist");
 	hash = db_datum(0, 2, &isnull);
 	audit_chain_set(&chain, "tenant", tenant, tenant, db_int32(0, 1), hash, isnull);
 	audit_add(batch, &chain, event, before, after, reason, detail);
 	audit_flush(batch);
-	args[1] = Int32GetDatum(chain.seq);
-	args[2] = digest_datum(chain.hash);
-	(void) db_run(&update_tenant, args, NULL);
+	db_arg_uuid(&args, tenant);
+	db_arg_int32(&args, chain.seq);
+	db_arg_digest(&args, chain.hash);
+	(void) db_run_args(&args);
 }
 
 /* A JSON object of strings: key, value, key, value, ..., NULL; a NULL value is a JSON null. */

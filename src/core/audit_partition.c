@@ -39,15 +39,6 @@ static DbStatement old_partition = DB_STATEMENT(
 	" WHERE p.until <= $1 ORDER BY p.until LIMIT 1",
 	TIMESTAMPTZOID);
 
-static void
-partition_utility(const char *sql)
-{
-	int rc = SPI_execute(sql, false, 0);
-
-	if (rc < 0)
-		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(rc));
-}
-
 /* ATTACH takes a weaker lock than CREATE TABLE ... PARTITION OF. */
 static void
 make_partition(const char *name, const char *from, const char *until)
@@ -62,7 +53,7 @@ make_partition(const char *name, const char *from, const char *until)
 		" FOR EACH STATEMENT EXECUTE FUNCTION hotswap.audit_guard();"
 		"ALTER TABLE hotswap.audit_event ATTACH PARTITION hotswap.%s FOR VALUES FROM ('%s') TO ('%s');",
 		name, name, name, from, until);
-	partition_utility(sql.data);
+	db_utility(sql.data);
 }
 
 /*
@@ -102,6 +93,6 @@ audit_partition_drop(TimestampTz cutoff, TimestampTz *until)
 	name = db_text(0, 1);
 	*until = db_time(0, 2, 0);
 	db_limit_lock_wait(LOCK_WAIT_MS);
-	partition_utility(psprintf("DROP TABLE hotswap.%s", name));
+	db_utility(psprintf("DROP TABLE hotswap.%s", name));
 	return true;
 }

@@ -63,8 +63,10 @@ typedef struct Task
 	bool is_new;
 } Task;
 
+#define TASK_KIND_COUNT (TASK_REVERT + 1)
+
 extern const char *const stage_kind_names[];
-extern const char *const task_kind_names[];
+extern const char *const task_kind_names[TASK_KIND_COUNT];
 
 extern List *steps_load_stages(const Deployment *d);
 extern List *steps_load_tasks(const Deployment *d, int stage);

@@ -6,28 +6,16 @@
 #define HOTSWAP_BATCH_H
 
 #include "core/installation.h"
-#include "nodes/pg_list.h"
+#include "dispatch/dispatch.h"
 #include "shm/shmem.h"
-#include "utils/timestamp.h"
 
-/* How transactions are made differs between a worker and a procedure. */
-typedef struct DispatchMode
-{
-	bool background; /* tasks go to executors; else they run right here */
-	void (*begin)(void);
-	void (*commit)(void);
-	void (*abort)(void);
-} DispatchMode;
-
-extern void dispatch_init(const DispatchMode *mode);
+extern Dispatch *dispatch_begin(const DispatchMode *mode);
 extern bool dispatch_lock(bool wait);
 extern void dispatch_unlock(void);
-extern DispatchState dispatch_load(void);
-extern bool dispatch_step(void);
-extern TimestampTz dispatch_next(void);
-extern void dispatch_announced(const RingEntry *entries, int count);
-extern void dispatch_reap(bool leaving);
-extern void dispatch_give_back(void);
-extern List *dispatch_left_roles(void);
+extern DispatchState dispatch_load(Dispatch *d);
+extern bool dispatch_step(Dispatch *d);
+extern TimestampTz dispatch_next(const Dispatch *d);
+extern void dispatch_announced(Dispatch *d, const RingEntry *entries, int count);
+extern void dispatch_give_back(Dispatch *d);
 
 #endif /* HOTSWAP_BATCH_H */

@@ -112,7 +112,7 @@ dueset_add(const pg_uuid_t *tenant, const pg_uuid_t *id, int priority, bool star
 	item->priority = priority;
 	item->space = nlanes;
 	item->links = MemoryContextAlloc(context, Max(nlanes, 1) * sizeof(LaneLink));
-	turn_add(&item->turn, item->tenant, priority);
+	turn_add(&item->turn, &item->id, item->tenant, priority);
 	if (started)
 		set_started(item, true);
 	return item;
@@ -250,6 +250,16 @@ dueset_touch(DueItem *item)
 		return;
 	item->touched = true;
 	pairingheap_add(touched, &item->touch);
+}
+
+/* The same by the id of a deployment that may not be here any more. */
+void
+dueset_touch_id(const pg_uuid_t *id)
+{
+	DueItem *item = dueset_find(id);
+
+	if (item)
+		dueset_touch(item);
 }
 
 /* Wakes whoever can start, after everything has been loaded. */

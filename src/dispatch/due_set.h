@@ -65,6 +65,7 @@ extern void dueset_join_lane(DueItem *item, const char *environment, const char 
 extern void dueset_remove(DueItem *item);
 extern void dueset_ready(DueItem *item);
 extern void dueset_touch(DueItem *item);
+extern void dueset_touch_id(const pg_uuid_t *id);
 extern void dueset_wake_all(void);
 extern void dueset_timer(DueItem *item, TimestampTz due);
 extern void dueset_fire_timers(TimestampTz now);

@@ -14,7 +14,6 @@
  */
 #include "postgres.h"
 
-#include "dispatch/due_set.h"
 #include "dispatch/fair_share.h"
 #include "utils/hsearch.h"
 
@@ -36,10 +35,10 @@ static pairingheap *competing;
 static int
 compare_age(const pairingheap_node *x, const pairingheap_node *y, void *arg pg_attribute_unused())
 {
-	const DueItem *a = pairingheap_const_container(DueItem, turn.node, x);
-	const DueItem *b = pairingheap_const_container(DueItem, turn.node, y);
+	const TurnItem *a = pairingheap_const_container(TurnItem, node, x);
+	const TurnItem *b = pairingheap_const_container(TurnItem, node, y);
 
-	return memcmp(&b->id, &a->id, sizeof(a->id));
+	return memcmp(b->id, a->id, sizeof(*a->id));
 }
 
 static int
@@ -156,8 +155,9 @@ find_share(DueTenant *tenant, int priority)
 
 /* A new item of a tenant. */
 void
-turn_add(TurnItem *item, DueTenant *tenant, int priority)
+turn_add(TurnItem *item, const pg_uuid_t *id, DueTenant *tenant, int priority)
 {
+	item->id = id;
 	tenant->items++;
 	item->share = find_share(tenant, priority);
 	item->waiting = false;

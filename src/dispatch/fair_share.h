@@ -49,6 +49,7 @@ struct Share
 /* An item's part of it. */
 typedef struct TurnItem
 {
+	const pg_uuid_t *id; /* of a deployment: they grow with time */
 	Share *share;
 	bool waiting;
 	pairingheap_node node;
@@ -58,7 +59,7 @@ extern void turn_reset(MemoryContext context);
 extern DueTenant *turn_tenant(const pg_uuid_t *id, bool *is_new);
 extern void turn_set_tenant(DueTenant *tenant);
 extern void turn_count(DueTenant *tenant, int started);
-extern void turn_add(TurnItem *item, DueTenant *tenant, int priority);
+extern void turn_add(TurnItem *item, const pg_uuid_t *id, DueTenant *tenant, int priority);
 extern void turn_remove(TurnItem *item);
 extern void turn_wait(TurnItem *item);
 extern void turn_leave(TurnItem *item);

@@ -215,7 +215,7 @@ bury(int index, ExecutorSlot *copy)
 
 /* Frees a dead executor's slot and tells what it had. */
 static void
-reap(int index, PoolLost lost)
+reap(int index, PoolLost lost, void *arg)
 {
 	ExecutorSlot *slot = executor_slot(index);
 	ExecutorSlot copy;
@@ -231,7 +231,7 @@ reap(int index, PoolLost lost)
 	}
 	/* one that never got as far as its first task is a failed attempt too, or we would try for ever */
 	for (int q = 0; q < copy.queued; q++)
-		lost(&copy.queue[q], q == 0);
+		lost(arg, &copy.queue[q], q == 0);
 }
 
 /*
@@ -243,7 +243,7 @@ reap(int index, PoolLost lost)
  * failed attempt.
  */
 TimestampTz
-pool_reap(PoolLost lost, bool leaving)
+pool_reap(PoolLost lost, void *arg, bool leaving)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = DT_NOEND;
@@ -264,7 +264,7 @@ pool_reap(PoolLost lost, bool leaving)
 		if (slot.terminated && slot.queued > 0 && !leaving)
 			from = TimestampTzPlusMilliseconds(slot.since, TERMINATED_PAUSE_MS);
 		if (from <= now)
-			reap(i, lost);
+			reap(i, lost, arg);
 		else
 			next = Min(next, from);
 	}

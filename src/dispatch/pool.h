@@ -15,12 +15,12 @@ typedef enum PoolPlacement
 } PoolPlacement;
 
 /* What became of a task whose executor has died. */
-typedef void (*PoolLost)(const TaskKey *key, bool begun);
+typedef void (*PoolLost)(void *arg, const TaskKey *key, bool begun);
 
 extern PoolPlacement pool_place(const TaskKey *key, Oid role);
 extern int pool_tasks(void);
 extern bool pool_cancel(const TaskKey *key, bool end);
-extern TimestampTz pool_reap(PoolLost lost, bool leaving);
+extern TimestampTz pool_reap(PoolLost lost, void *arg, bool leaving);
 extern void pool_rebalance(void);
 extern bool pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next);
 extern TimestampTz pool_shrink(void);

@@ -21,6 +21,7 @@
 #include "base/digest.h"
 #include "base/errors.h"
 #include "base/guc.h"
+#include "base/time.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
@@ -63,15 +64,13 @@ idempotency_find(const pg_uuid_t *tenant, const char *scope, const char *key,
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(scope), CStringGetTextDatum(key),
 					 TimestampTzGetDatum(GetCurrentTimestamp()) };
-	bytea *stored;
-	bool isnull;
+	uint8 stored[DIGEST_LENGTH];
 
 	if (db_run(&find_key, args, NULL) == 0)
 		return false;
-	stored = DatumGetByteaPP(db_datum(0, 1, &isnull));
+	(void) db_digest(0, 1, stored);
 	*deployment = db_uuid(0, 2);
-	if (VARSIZE_ANY_EXHDR(stored) != DIGEST_LENGTH ||
-		memcmp(VARDATA_ANY(stored), fingerprint, DIGEST_LENGTH) != 0)
+	if (memcmp(stored, fingerprint, DIGEST_LENGTH) != 0)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_KEY_REUSED),
 						errmsg("idempotency key \"%s\" was used with another request", key),
 						errdetail("Its request led to deployment %s.", uuid_text(deployment)),
@@ -177,8 +176,7 @@ arg_expiry(FunctionCallInfo fcinfo, int n)
 
 	if (PG_ARGISNULL(n))
 		return TimestampTzPlusMilliseconds(now, hotswap_idempotency_ttl * INT64CONST(1000));
-	end = DatumGetTimestampTz(
-		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(n)));
+	end = time_after(now, PG_GETARG_INTERVAL_P(n));
 	if (end <= now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must be positive")));
 	return end;
@@ -190,15 +188,14 @@ find(Claim *c)
 {
 	Datum args[] = { UUIDPGetDatum(&c->tenant), CStringGetTextDatum(c->scope),
 					 CStringGetTextDatum(c->key), TimestampTzGetDatum(GetCurrentTimestamp()) };
-	bytea *stored;
+	uint8 stored[DIGEST_LENGTH];
 	Datum response;
 	bool isnull;
 
 	if (db_run(&find_response, args, NULL) == 0)
 		return false;
-	stored = DatumGetByteaPP(db_datum(0, 1, &isnull));
-	if (VARSIZE_ANY_EXHDR(stored) != DIGEST_LENGTH ||
-		memcmp(VARDATA_ANY(stored), c->fingerprint, DIGEST_LENGTH) != 0)
+	(void) db_digest(0, 1, stored);
+	if (memcmp(stored, c->fingerprint, DIGEST_LENGTH) != 0)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_KEY_REUSED),
 						errmsg("idempotency key \"%s\" was used with another request", c->key),
 						errhint("Send the same request again, or use another key.")));

@@ -20,6 +20,7 @@
 #include "base/db.h"
 #include "base/digest.h"
 #include "base/errors.h"
+#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/audit.h"
@@ -95,9 +96,7 @@ typedef struct Lease
 static TimestampTz
 end_of(const Interval *ttl, TimestampTz now)
 {
-	TimestampTz end =
-		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-												IntervalPGetDatum(unconstify(Interval *, ttl))));
+	TimestampTz end = time_after(now, ttl);
 
 	if (end <= now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must be positive")));

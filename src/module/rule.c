@@ -11,9 +11,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/path.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -78,22 +76,17 @@ Datum
 hotswap_set_rule(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
-	const char *rule = rule_names[arg_word(fcinfo, 1, "rule", rule_names, RULE_COUNT)];
+	const char *rule = rule_names[arg_label(fcinfo, 1, "rule", rule_names, RULE_COUNT)];
 	const char *action =
 		PG_ARGISNULL(2) ?
 			NULL :
-			rule_actions[arg_word(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
+			rule_actions[arg_label(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "set a rule");
-	installation_ensure();
-	tenant_lock_for_change(&tenant);
-	change_rule(&tenant, environment, rule, action, &actor);
-	db_leave(&scope);
+	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "set a rule");
+	change_rule(&tenant, environment, rule, action, &c.actor);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 

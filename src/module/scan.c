@@ -80,8 +80,8 @@ scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
 				policy->requires_signature = name;
 		}
 		if (!db_isnull(i, 3))
-			actions[word_parse(db_text(i, 3), rule_names, RULE_COUNT)] =
-				word_parse(db_text(i, 4), rule_actions, RULE_ACTION_COUNT);
+			actions[label_parse(db_text(i, 3), rule_names, RULE_COUNT)] =
+				label_parse(db_text(i, 4), rule_actions, RULE_ACTION_COUNT);
 	}
 	if (environment)
 		merge_actions(policy, environment, actions);

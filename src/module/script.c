@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/options.h"
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -142,17 +143,6 @@ script_option(List *options, const char *name, bool when_missing)
 }
 
 static bool
-script_has_option(List *options, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, options)
-		if (strcmp(lfirst_node(DefElem, cell)->defname, name) == 0)
-			return true;
-	return false;
-}
-
-static bool
 detaches_concurrently(const AlterTableStmt *stmt)
 {
 	ListCell *cell;
@@ -256,7 +246,7 @@ check_statement(Node *stmt)
 				return (Refusal){ "DISCARD ALL", outside };
 			return (Refusal){ 0 };
 		case T_AlterDatabaseStmt:
-			if (script_has_option(castNode(AlterDatabaseStmt, stmt)->options, "tablespace"))
+			if (options_have(castNode(AlterDatabaseStmt, stmt)->options, "tablespace"))
 				return (Refusal){ "ALTER DATABASE SET TABLESPACE", outside };
 			return (Refusal){ 0 };
 		case T_ReindexStmt:

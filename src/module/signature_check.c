@@ -59,7 +59,7 @@ read_row(uint64 row)
 	StoredSignature s;
 
 	s.key = db_text(row, 1);
-	s.algorithm = word_parse(db_text(row, 2), signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
+	s.algorithm = label_parse(db_text(row, 2), signature_algorithms, SIGNATURE_ALGORITHM_COUNT);
 	s.pem = db_text(row, 3);
 	s.problem = db_text(row, 4);
 	s.value = NULL;

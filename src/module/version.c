@@ -26,8 +26,6 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version)
 					 CStringGetTextDatum(version) };
 	MemoryContext context = CurrentMemoryContext;
 	Version *v;
-	bytea *published;
-	bool isnull;
 
 	if (db_run(&version_query, args, NULL) == 0)
 		return NULL;
@@ -38,8 +36,7 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version)
 	v->name = pstrdup(version);
 	for (int i = 0; i < SCRIPT_COUNT; i++)
 		v->scripts[i] = db_text(0, i + 1);
-	published = DatumGetByteaPP(db_datum(0, SCRIPT_COUNT + 1, &isnull));
-	memcpy(v->digest, VARDATA_ANY(published), DIGEST_LENGTH);
+	(void) db_digest(0, SCRIPT_COUNT + 1, v->digest);
 	return v;
 }
 

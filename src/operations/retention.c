@@ -14,6 +14,7 @@
 #include "core/audit.h"
 #include "core/audit_partition.h"
 #include "operations/retention.h"
+#include "postmaster/interrupt.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -106,13 +107,11 @@ purge_deployments(void)
 {
 	TimestampTz cutoff = minutes_ago(hotswap_deployment_retention);
 	pg_uuid_t floor;
-	Datum find[2];
-	Datum args[3];
+	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor) };
+	Datum args[3]; /* tenants, deployments; for delete_swaps the time */
 	bool isnull;
 
 	uuid7_floor(cutoff, &floor);
-	find[0] = TimestampTzGetDatum(cutoff);
-	find[1] = UUIDPGetDatum(&floor);
 	(void) db_run(&old_deployments, find, NULL);
 	if (db_int64(0, 3) == 0)
 		return false;
@@ -164,11 +163,8 @@ drop_old_partition(TimestampTz cutoff)
 	return true;
 }
 
-/*
- * Removes one batch of what is too old: keys, deployments, audit events.  True when there may be
- * more.
- */
-bool
+/* Removes one batch of what is too old: keys, deployments, audit events.  True when there may be more. */
+static bool
 retention_step(void)
 {
 	TimestampTz audit_cutoff = minutes_ago(hotswap_audit_retention);
@@ -180,4 +176,21 @@ retention_step(void)
 		   purge_default_partition(audit_cutoff) || drop_old_partition(audit_cutoff);
 	db_leave(&scope);
 	return more;
+}
+
+/* Keeps house: one transaction after the other, until nothing is left to do or the worker is to leave. */
+void
+retention_run(const DispatchMode *mode)
+{
+	bool more = true;
+
+	mode->begin();
+	audit_partition_make();
+	mode->commit();
+	while (more && !ShutdownRequestPending)
+	{
+		mode->begin();
+		more = retention_step();
+		mode->commit();
+	}
 }

@@ -1,10 +1,12 @@
 /*
  * retention.h
- *		What is kept, and for how long.  The caller has begun a transaction for each call.
+ *		What is kept, and for how long.
  */
 #ifndef HOTSWAP_RETENTION_H
 #define HOTSWAP_RETENTION_H
 
-extern bool retention_step(void);
+#include "dispatch/dispatch.h"
+
+extern void retention_run(const DispatchMode *mode);
 
 #endif /* HOTSWAP_RETENTION_H */

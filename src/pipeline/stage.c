@@ -29,6 +29,16 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL ORDER BY n.name",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
+enum
+{
+	NODE_ID = 1,
+	NODE_NAME,
+	NODE_RUNS,
+	NODE_RUNS_THE_SAME,
+	NODE_STRATEGY,
+	NODE_REQUIRE_SIGNATURE
+};
+
 static DbStatement hooks_query = DB_STATEMENT(
 	"SELECT function FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2 AND module IN ('', $3)"
 	" ORDER BY module, function",
@@ -98,7 +108,7 @@ start_deploy(Visit *v)
 {
 	uint64 n = query_nodes(v, v->stage->environment);
 	bool is_target = strcmp(v->stage->environment, v->d.environment) == 0;
-	bool requires_signature = n > 0 && db_bool(0, 6);
+	bool requires_signature = n > 0 && db_bool(0, NODE_REQUIRE_SIGNATURE);
 	int to_do = 0;
 
 	if (n == 0 && is_target)
@@ -115,13 +125,13 @@ start_deploy(Visit *v)
 		Task *task = steps_add_task(&v->tasks, v->stage, TASK_SWAP);
 
 		task->has_node = true;
-		task->node = db_uuid(i, 1);
-		task->previous_version = db_text(i, 3);
-		task->wave = strategy_wave(strategy_parse(db_text(i, 5)), (int) i, (int) n);
-		if (!db_isnull(i, 4) && db_bool(i, 4))
+		task->node = db_uuid(i, NODE_ID);
+		task->previous_version = db_text(i, NODE_RUNS);
+		task->wave = strategy_wave(strategy_parse(db_text(i, NODE_STRATEGY)), (int) i, (int) n);
+		if (!db_isnull(i, NODE_RUNS_THE_SAME) && db_bool(i, NODE_RUNS_THE_SAME))
 		{
-			task->message =
-				psprintf("node \"%s\" already runs version \"%s\"", db_text(i, 2), v->d.version);
+			task->message = psprintf("node \"%s\" already runs version \"%s\"",
+									 db_text(i, NODE_NAME), v->d.version);
 			task_apply(task, TASK_SKIP);
 		}
 		else
@@ -147,7 +157,7 @@ start_validate(Visit *v)
 		Task *task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 
 		task->has_node = true;
-		task->node = db_uuid(i, 1);
+		task->node = db_uuid(i, NODE_ID);
 	}
 	if (add_hooks(v) + n == 0)
 		stage_apply(v->stage, STAGE_SKIP, "there is no verify script and no validate hook");

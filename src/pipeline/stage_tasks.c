@@ -9,7 +9,6 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/guc.h"
-#include "common/pg_prng.h"
 #include "environment/task_role.h"
 #include "pipeline/stage_tasks.h"
 #include "utils/acl.h"
@@ -75,7 +74,7 @@ settle_lost(Visit *v, Task *task)
 
 	if (v->d.cancel_requested_at != TIME_NULL && v->d.status == DEPLOYMENT_RUNNING)
 		task_apply(task, TASK_CANCEL);
-	else if (v->request->given_back(&key))
+	else if (v->request->given_back(v->request->tasks, &key))
 		task_apply(task, TASK_GIVE_BACK);
 	else if (task->attempt >= hotswap_retry_limit)
 		fail_task(task, ERRCODE_ADMIN_SHUTDOWN, "the executor ended during the last attempt");
@@ -85,10 +84,7 @@ settle_lost(Visit *v, Task *task)
 		task->message = "the executor ended during the attempt";
 		task_apply(task, TASK_RETRY_LATER);
 		task->due_at =
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-										backoff_delay(task->attempt, hotswap_retry_base,
-													  hotswap_retry_max_delay,
-													  pg_prng_double(&pg_global_prng_state)));
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(task->attempt));
 	}
 }
 
@@ -102,7 +98,7 @@ stage_tasks_settle_lost(Visit *v)
 		Task *task = lfirst(cell);
 		TaskKey key = task_key(&v->d, task);
 
-		if (task->status == TASK_RUNNING && !v->request->in_flight(&key))
+		if (task->status == TASK_RUNNING && !v->request->in_flight(v->request->tasks, &key))
 			settle_lost(v, task);
 	}
 }
@@ -118,7 +114,7 @@ settled_status(Visit *v, const Task *task)
 	TaskKey key = task_key(&v->d, task);
 	bool ended = task->status == TASK_SUCCEEDED || task->status == TASK_FAILED;
 
-	return ended && v->request->in_flight(&key) ? TASK_RUNNING : task->status;
+	return ended && v->request->in_flight(v->request->tasks, &key) ? TASK_RUNNING : task->status;
 }
 
 /* Counts the tasks of a kind of work: reverts, or everything else. */

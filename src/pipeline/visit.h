@@ -30,10 +30,11 @@ typedef struct VisitRequest
 	bool leaving;   /* its tenant is being deprovisioned, or deleted */
 	int capacity;   /* tasks that may still be started in this batch */
 	Oid only_role;  /* start only this role's tasks; InvalidOid: all */
-	bool (*in_flight)(const TaskKey *key);
-	bool (*given_back)(const TaskKey *key); /* it was lost without having begun */
-	MemoryContext results;                  /* where what a visit returns is kept */
-	List *left_roles;                       /* out: roles whose tasks only_role excluded */
+	bool (*in_flight)(void *tasks, const TaskKey *key);
+	bool (*given_back)(void *tasks, const TaskKey *key); /* it was lost without having begun */
+	void *tasks;                                         /* what these two know the tasks by */
+	MemoryContext results;                               /* where what a visit returns is kept */
+	List *left_roles; /* out: roles whose tasks only_role excluded */
 } VisitRequest;
 
 /* What the pipeline tells the dispatcher; to be acted on after the commit. */

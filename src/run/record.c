@@ -13,7 +13,6 @@
 #include "base/guc.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "common/pg_prng.h"
 #include "core/deployment_save.h"
 #include "run/record.h"
 #include "utils/builtins.h"
@@ -157,10 +156,7 @@ judge(const Job *job, const Deployment *d, const Failure *failure, bool cancelle
 		return TASK_CANCEL;
 	if (!backoff_is_transient(failure->sqlerrcode) || job->attempt >= hotswap_retry_limit)
 		return TASK_FAIL;
-	*due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									   backoff_delay(job->attempt, hotswap_retry_base,
-													 hotswap_retry_max_delay,
-													 pg_prng_double(&pg_global_prng_state)));
+	*due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(job->attempt));
 	return TASK_RETRY_LATER;
 }
 

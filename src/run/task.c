@@ -19,6 +19,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/label.h"
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
@@ -71,14 +72,6 @@ static DbStatement temporary_object =
 
 /* ---- loading ---- */
 
-static TaskKind
-kind_of(const char *name)
-{
-	for (int i = 0;; i++)
-		if (strcmp(task_kind_names[i], name) == 0)
-			return i;
-}
-
 static void
 read_node(Job *job)
 {
@@ -99,7 +92,7 @@ read_job(Job *job, MemoryContext context)
 	if (db_run(&load_task, args, NULL) == 0)
 		return false;
 	MemoryContextSwitchTo(context);
-	job->kind = kind_of(db_text(0, 1));
+	job->kind = label_parse(db_text(0, 1), task_kind_names, TASK_KIND_COUNT);
 	job->attempt = db_int32(0, 2);
 	job->reverts = db_isnull(0, 3) ? -1 : db_int32(0, 3);
 	job->has_node = !db_isnull(0, 4);

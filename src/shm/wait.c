@@ -15,12 +15,12 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "base/compat.h"
+#include "base/time.h"
 #include "shm/shmem.h"
 #include "shm/wait.h"
 #include "shm/waiter.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 /*
@@ -30,15 +30,12 @@
 TimestampTz
 wait_deadline(FunctionCallInfo fcinfo, int n)
 {
-	Interval *timeout;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz end;
 
 	if (PG_ARGISNULL(n))
 		return DT_NOEND;
-	timeout = PG_GETARG_INTERVAL_P(n);
-	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-												  IntervalPGetDatum(timeout)));
+	end = time_after(now, PG_GETARG_INTERVAL_P(n));
 	if (end < now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout must not be negative")));

@@ -14,9 +14,9 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "commands/async.h"
-#include "core/audit_partition.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
+#include "dispatch/placement.h"
 #include "dispatch/pool.h"
 #include "lock/lease.h"
 #include "operations/retention.h"
@@ -40,6 +40,7 @@
 	"100ms" /* short: of two that deadlock, say with DROP EXTENSION, it gives way */
 
 static DatabaseSlot *slot;
+static Dispatch *dispatch;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
 static TimestampTz next_rescan = DT_NOEND;
 static TimestampTz next_lease = DT_NOEND;
@@ -77,7 +78,7 @@ commit(void)
 	pgstat_report_stat(false);
 }
 
-static const DispatchMode background_mode = { true, begin, commit, AbortCurrentTransaction };
+static const DispatchMode background_mode = { true, begin, commit };
 
 /* ---- shared memory ---- */
 
@@ -245,7 +246,7 @@ rescan(void)
 	}
 	else
 		next_rescan = DT_NOEND;
-	(void) dispatch_load();
+	(void) dispatch_load(dispatch);
 }
 
 /* ---- leases ---- */
@@ -276,21 +277,11 @@ end_leases(void)
 static void
 keep_house(DispatchState state)
 {
-	bool more = true;
-
 	next_housekeeping = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HOUSEKEEPING_MS);
 	/* in a database that is being restored the partitions are about to come with the dump */
 	if (state != DISPATCH_ALLOWED && state != DISPATCH_STOPPED)
 		return;
-	begin();
-	audit_partition_make();
-	commit();
-	while (more && !ShutdownRequestPending)
-	{
-		begin();
-		more = retention_step();
-		commit();
-	}
+	retention_run(&background_mode);
 }
 
 static void
@@ -323,7 +314,7 @@ try_to_keep_house(DispatchState state, MemoryContext context)
 
 /* Does everything that can be done now; false when there was nothing. */
 static bool
-turn(Announced *a, DispatchState *state)
+one_round(Announced *a, DispatchState *state)
 {
 	bool worked = false;
 
@@ -334,14 +325,14 @@ turn(Announced *a, DispatchState *state)
 		next_rescan = GetCurrentTimestamp();
 	if (a->reload)
 	{
-		*state = dispatch_load();
+		*state = dispatch_load(dispatch);
 		if (next_housekeeping == DT_NOBEGIN || next_housekeeping == DT_NOEND)
 			next_housekeeping = GetCurrentTimestamp();
 		worked = true;
 	}
 	else if (a->count > 0)
 	{
-		dispatch_announced(a->entries, a->count);
+		dispatch_announced(dispatch, a->entries, a->count);
 		worked = true;
 	}
 	if (a->notify)
@@ -354,9 +345,9 @@ turn(Announced *a, DispatchState *state)
 		end_leases();
 		worked = true;
 	}
-	dispatch_reap(false);
+	placement_reap(dispatch, false);
 	if (*state == DISPATCH_ALLOWED || *state == DISPATCH_STOPPED)
-		worked = dispatch_step() || worked;
+		worked = dispatch_step(dispatch) || worked;
 	if (!worked && next_rescan <= GetCurrentTimestamp())
 	{
 		rescan();
@@ -367,14 +358,14 @@ turn(Announced *a, DispatchState *state)
 
 /* The same; an error costs a pause and everything is loaded anew. */
 static bool
-try_turn(Announced *a, DispatchState *state, MemoryContext context)
+try_round(Announced *a, DispatchState *state, MemoryContext context)
 {
 	volatile bool worked = true;
 	static char *last = NULL;
 
 	PG_TRY();
 	{
-		worked = turn(a, state);
+		worked = one_round(a, state);
 	}
 	PG_CATCH();
 	{
@@ -406,7 +397,7 @@ try_turn(Announced *a, DispatchState *state, MemoryContext context)
 static long
 time_to_sleep(void)
 {
-	TimestampTz next = Min(dispatch_next(), pool_shrink());
+	TimestampTz next = Min(dispatch_next(dispatch), pool_shrink());
 
 	next = Min(next, next_rescan);
 	next = Min(next, next_lease);
@@ -437,8 +428,8 @@ shut_down(MemoryContext context)
 	dismiss_executors();
 	PG_TRY();
 	{
-		dispatch_reap(true);
-		dispatch_give_back();
+		placement_reap(dispatch, true);
+		dispatch_give_back(dispatch);
 	}
 	PG_CATCH();
 	{
@@ -469,7 +460,7 @@ hotswap_dispatcher_main(Datum arg)
 	context = AllocSetContextCreate(TopMemoryContext, "hotswap dispatcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
 	announced = palloc(sizeof(Announced));
-	dispatch_init(&background_mode);
+	dispatch = dispatch_begin(&background_mode);
 	begin();
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	(void) dispatch_lock(true);
@@ -485,7 +476,7 @@ hotswap_dispatcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		if (try_turn(announced, &state, context))
+		if (try_round(announced, &state, context))
 			continue;
 		if (next_housekeeping != DT_NOBEGIN && next_housekeeping <= GetCurrentTimestamp())
 			try_to_keep_house(state, context);

@@ -10,7 +10,6 @@
 
 #include "access/xact.h"
 #include "core/access.h"
-#include "core/audit_partition.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
 #include "executor/spi.h"
@@ -35,7 +34,7 @@ begin(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
-static const DispatchMode foreground_mode = { false, begin, SPI_commit, SPI_rollback };
+static const DispatchMode foreground_mode = { false, begin, SPI_commit };
 
 static void
 unlock(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
@@ -58,43 +57,25 @@ take_lock(void)
 }
 
 static DispatchState
-work_off(void)
+work_off(Dispatch *d)
 {
-	DispatchState state = dispatch_load();
+	DispatchState state = dispatch_load(d);
 
 	if (state == DISPATCH_FOREIGN)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the deployments of this database were made in another one"),
 						errhint("If this copy shall deploy, run SELECT hotswap.adopt().")));
-	while (dispatch_step())
+	while (dispatch_step(d))
 		CHECK_FOR_INTERRUPTS();
 	return state;
 }
 
-/* What the background dispatcher does once an hour. */
 static void
-keep_house(void)
+name_left_roles(const Dispatch *d)
 {
-	bool more = true;
-
-	begin();
-	audit_partition_make();
-	SPI_commit();
-	while (more)
-	{
-		begin();
-		more = retention_step();
-		SPI_commit();
-	}
-}
-
-static void
-name_left_roles(void)
-{
-	List *roles = dispatch_left_roles();
 	ListCell *cell;
 
-	foreach (cell, roles)
+	foreach (cell, d->left_roles)
 	{
 		char *name = GetUserNameFromId(lfirst_oid(cell), true);
 
@@ -137,17 +118,16 @@ hotswap_work(PG_FUNCTION_ARGS)
 	take_lock();
 	PG_ENSURE_ERROR_CLEANUP(unlock, (Datum) 0);
 	{
-		DispatchState state;
+		Dispatch *d = dispatch_begin(&foreground_mode);
+		DispatchState state = work_off(d);
 
-		dispatch_init(&foreground_mode);
-		state = work_off();
-		name_left_roles();
+		name_left_roles(d);
 		begin();
 		(void) lease_expire();
 		SPI_commit();
 		/* a database that is still empty may be about to get its partitions from a dump */
 		if (state != DISPATCH_NOTHING)
-			keep_house();
+			retention_run(&foreground_mode);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(unlock, (Datum) 0);
 	unlock(0, (Datum) 0);

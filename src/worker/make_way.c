@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/options.h"
 #include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -47,17 +48,6 @@ option_template(List *options)
 	return InvalidOid;
 }
 
-static bool
-has_option(List *options, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, options)
-		if (strcmp(((DefElem *) lfirst(cell))->defname, name) == 0)
-			return true;
-	return false;
-}
-
 /* The database that a command needs for itself, or InvalidOid. */
 static Oid
 database_needed(Node *statement)
@@ -69,7 +59,7 @@ database_needed(Node *statement)
 	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
 		return get_database_oid(((RenameStmt *) statement)->subname, true);
 	if (IsA(statement, AlterDatabaseStmt) &&
-		has_option(((AlterDatabaseStmt *) statement)->options, "tablespace"))
+		options_have(((AlterDatabaseStmt *) statement)->options, "tablespace"))
 		return get_database_oid(((AlterDatabaseStmt *) statement)->dbname, true);
 	return InvalidOid;
 }

@@ -235,6 +235,20 @@ $session->quit;
 is(run($id), 'cancelled', 'a task whose executor is starting is cancelled before it begins');
 is(task($id, 'status'), 'cancelled', 'as it should');
 
+# ---- a visit of which not even the failure can be recorded: the log says whose it is ----
+
+sql(q(SELECT hotswap.stop_dispatching('while a row is spoilt')));
+$id = deploy('SELECT 1');
+my $head = sql("SELECT audit_hash FROM hotswap.deployment WHERE id = '$id'");
+sql(qq(UPDATE hotswap.deployment SET audit_hash = '\\x00' WHERE id = '$id'));
+sql('SELECT hotswap.start_dispatching()');
+my $log = $node->logfile;
+ok( wait_for($node, 'postgres',
+		"SELECT pg_read_file('$log') ~ 'LOG:  hotswap could not dispatch: [^\\n]*\\n[^\\n]*CONTEXT:  visit of deployment $id'"),
+	'a visit that fails says of which deployment');
+sql("UPDATE hotswap.deployment SET audit_hash = '$head' WHERE id = '$id'");
+is(run($id), 'succeeded', 'repaired, it is deployed');
+
 is(pids(), $pids, 'launcher and dispatcher have lived through all of it');
 check_invariants($node, 'postgres');
 is( sql(q(SELECT count(*) FROM hotswap.deployment d WHERE status = 'succeeded' AND NOT EXISTS (

@@ -1,0 +1,12 @@
+/*
+ * options.h
+ *		Options of statements, as the parser leaves them.
+ */
+#ifndef HOTSWAP_OPTIONS_H
+#define HOTSWAP_OPTIONS_H
+
+#include "nodes/pg_list.h"
+
+extern bool options_have(List *options, const char *name);
+
+#endif /* HOTSWAP_OPTIONS_H */

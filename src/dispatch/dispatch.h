@@ -1,0 +1,68 @@
+/*
+ * dispatch.h
+ *		What a dispatcher knows besides the due set: shared by the files that do its work.
+ *
+ * batch.c visits deployments; placement.c hands started tasks to executors, or runs them; starvation.c
+ * sees to tasks that do not get anywhere.  Lists live in the dispatcher's own context.
+ */
+#ifndef HOTSWAP_DISPATCH_H
+#define HOTSWAP_DISPATCH_H
+
+#include "nodes/pg_list.h"
+#include "shm/executors.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* How transactions are made differs between a worker and a procedure. */
+typedef struct DispatchMode
+{
+	bool background; /* tasks go to executors; else they run right here */
+	void (*begin)(void);
+	void (*commit)(void);
+} DispatchMode;
+
+typedef struct Dispatch
+{
+	const DispatchMode *mode;
+	MemoryContext context;
+	MemoryContext batch_context; /* of the present transaction */
+	uint64 batch;                /* number of the present one */
+	bool may_start;
+	bool giving_back;   /* shutting down: attempts broken off do not count */
+	List *left_roles;   /* of Oid: whose tasks work() did not run */
+	char *last_problem; /* logged once, not once a retry */
+
+	/* placement.c */
+	List *unbegun;               /* of TaskKey: lost before they began */
+	List *unplaced;              /* of StartedTask: started, but every executor is busy */
+	bool cancelled;              /* the session of CALL work() is to stop */
+	bool no_workers;             /* as in the database's slot */
+	TimestampTz no_worker_until; /* executors are not started before */
+	TimestampTz next_reap;
+
+	/* starvation.c */
+	List *starved;         /* of pg_uuid_t: deployments with ready tasks */
+	TimestampTz next_look; /* for tasks that are stuck behind others */
+} Dispatch;
+
+/* Adds a copy to one of the lists. */
+static inline void
+dispatch_remember(Dispatch *d, List **list, const void *data, size_t size)
+{
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+	void *copy = palloc(size);
+
+	memcpy(copy, data, size);
+	*list = lappend(*list, copy);
+	MemoryContextSwitchTo(old);
+}
+
+/* The memory of a transaction that begins now. */
+static inline void
+dispatch_begin_transaction(Dispatch *d)
+{
+	d->mode->begin();
+	MemoryContextSwitchTo(d->batch_context);
+}
+
+#endif /* HOTSWAP_DISPATCH_H */
