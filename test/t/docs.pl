@@ -8,6 +8,7 @@
 #	```sh run       run by sh, beside psql; its last command has to succeed
 #	```sh file=...  written to a file of this name, for the others
 #	```text         directly behind one that is run: what it prints, but for spaces at line ends
+#	```mermaid      the same, of a diagram
 use strict;
 use warnings;
 
@@ -85,7 +86,8 @@ sub examples
 		else
 		{
 			my $is_run = $open->{kind} =~ /^(?:sql|sql fails|sh run)$/;
-			$examples[-1]->{output} = $open->{body} if $open->{kind} eq 'text' && $follows;
+			$examples[-1]->{output} = $open->{body}
+			  if $follows && $open->{kind} =~ /^(?:text|mermaid)$/;
 			push @examples, $open if $is_run || $open->{kind} =~ /^sh file=/;
 			$follows = $is_run;
 			undef $open;
