@@ -62,18 +62,21 @@ sub wait_for
 	}
 	return 1 if $reached;
 	fail("waited in vain for: $query");
-	diag($node->safe_psql($db, 'SELECT * FROM hotswap.deployments ORDER BY requested_at DESC LIMIT 20'));
+	diag($node->safe_psql($db, 'SELECT * FROM hotswap.deployments ORDER BY requested_at DESC
+		LIMIT 20'));
 	return 0;
 }
 
-# check_invariants(NODE, DATABASE [, statuses => [...]]): once the work is done, whatever happened on
-# the way, every deployment has ended, nothing is left in the queue, and the audit chain is whole.
+# check_invariants(NODE, DATABASE [, statuses => [...]]): once the work is done, whatever happened
+# on the way, every deployment has ended, nothing is left in the queue, and the audit chain is
+# whole.
 # statuses: the ones that count as not ended.
 sub check_invariants
 {
 	my ($node, $db, %param) = @_;
 	my $statuses = join ', ',
-	  map { "'$_'" } @{ $param{statuses} // [qw(scheduled pending_approval queued running paused rolling_back)] };
+	  map { "'$_'" } @{ $param{statuses}
+		  // [qw(scheduled pending_approval queued running paused rolling_back)] };
 	my $open = "SELECT count(*) FROM hotswap.deployment WHERE status IN ($statuses)";
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -81,7 +84,8 @@ sub check_invariants
 		plan tests => 3;
 		$node->poll_query_until($db, $open, '0');
 		is($node->safe_psql($db, $open), '0', 'every deployment has ended');
-		is($node->safe_psql($db, 'SELECT count(*) FROM hotswap.work_item'), '0', 'the queue is empty');
+		is($node->safe_psql($db, 'SELECT count(*) FROM hotswap.work_item'), '0',
+			'the queue is empty');
 		is($node->safe_psql($db, 'SELECT count(*) FROM hotswap.verify_audit()'),
 			'0', 'the audit chain is whole');
 	};

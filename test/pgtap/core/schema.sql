@@ -1,0 +1,89 @@
+-- What the install script makes: documented, closed, and proof against the objects of others.
+SELECT plan(20);
+\ir ../../dependencies.sql
+
+SELECT is_empty($$SELECT objid::regprocedure FROM member
+	WHERE classid = 'pg_proc'::regclass AND obj_description(objid, 'pg_proc') IS NULL$$,
+	'every function has a comment');
+SELECT is_empty($$SELECT objid::regclass FROM member m
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind IN ('r', 'p', 'v', 'S') AND obj_description(objid, 'pg_class') IS NULL$$,
+	'every table, view and sequence has one');
+SELECT is_empty($$SELECT objid::regtype FROM member m
+	JOIN pg_type t ON t.oid = objid AND classid = 'pg_type'::regclass
+	WHERE t.typtype = 'e' AND obj_description(objid, 'pg_type') IS NULL$$, 'every enum has one');
+SELECT is_empty($$SELECT objid::regprocedure FROM member
+	JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE p.pronamespace <> 'hotswap'::regnamespace$$, 'every function is in the schema');
+SELECT is_empty($$SELECT objid::regprocedure FROM member
+	JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c') OR p.prosecdef$$,
+	'logic is C, and nothing is SECURITY DEFINER');
+SELECT is_empty($$SELECT objid::regprocedure FROM member
+	JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE p.prosrc <> 'hotswap_' || p.proname$$, 'the C function of each is named after it');
+SELECT set_eq($$SELECT p.proname FROM member
+	JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+	WHERE NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0)$$,
+	'{audit_guard,access_changed,visible_tenants_support}'::name[],
+	'everybody may call what looks for a capability itself: all but what is not to be called');
+SELECT is_empty($$SELECT objid::regclass FROM member
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	CROSS JOIN LATERAL aclexplode(c.relacl) a
+	WHERE a.grantee <> c.relowner AND NOT (c.relkind = 'v' AND a.privilege_type = 'SELECT')$$,
+	'nothing may be read or written but through views');
+SELECT is_empty($$SELECT objid::regclass FROM member
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind = 'v' AND pg_get_viewdef(c.oid) NOT LIKE '%visible_tenants()%' AND c.relname
+		NOT IN ('workers', 'quota_limits')$$,
+	'every view looks who is looking; worker_list() does it itself');
+SELECT ok(NOT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a
+	WHERE n.nspname = 'hotswap' AND a.grantee <> n.nspowner AND a.privilege_type <> 'USAGE'),
+	'nor make anything in the schema');
+SELECT is_empty($$SELECT objid::regclass FROM member
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)$$,
+	'every view is a security barrier');
+SELECT is_empty($$SELECT c.oid::regclass FROM member
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind = 'r' AND c.relname
+		NOT IN ('tenant', 'installation', 'tier', 'resource', 'tier_quota', 'reserved_subdomain')
+			AND
+	(SELECT a.attname FROM pg_index i
+		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+		WHERE i.indrelid = c.oid AND i.indisprimary) <> 'tenant_id'$$,
+	'every key starts with tenant_id');
+SELECT set_eq($$SELECT c.oid::regclass::text FROM member
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relkind IN ('r', 'S')$$,
+	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'hotswap'$$,
+	'pg_dump carries every table and sequence');
+SELECT cmp_ok((SELECT count(*) FROM inner_member
+	WHERE classid IN ('pg_rewrite'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)),
+	'>', 50::bigint, 'expressions are among them');
+SELECT is_empty('SELECT * FROM foreign_dependency', 'nothing depends on what somebody else made');
+SELECT is_empty($$SELECT objid::regclass FROM inner_member
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	CROSS JOIN LATERAL aclexplode(c.relacl) a
+	WHERE a.grantee <> c.relowner AND (c.relkind <> 'v' OR a.privilege_type <> 'SELECT')
+	UNION ALL SELECT attrelid::regclass FROM pg_attribute
+	JOIN inner_member ON attrelid = objid AND classid = 'pg_class'::regclass
+	WHERE attacl IS NOT NULL$$, 'tables and sequences are closed to everybody');
+SELECT is_empty($$SELECT objid::regclass FROM member
+	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
+	WHERE c.relnamespace <> 'hotswap'::regnamespace UNION ALL
+	SELECT objid::regtype::oid::regclass FROM member
+	JOIN pg_type t ON t.oid = objid AND classid = 'pg_type'::regclass
+	WHERE t.typnamespace <> 'hotswap'::regnamespace$$, 'every table and type is in the schema');
+SELECT is((SELECT count(*) FROM hotswap.installation), 0::bigint,
+	'nothing is in the tables before the first use: a restore brings it');
+SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'hotswap'),
+	(SELECT default_version FROM pg_available_extensions WHERE name = 'hotswap'),
+	'the version is that of the control file');
+
+-- Somebody got there first: the installation fails rather than build on foreign ground.
+DROP EXTENSION hotswap;
+CREATE SCHEMA hotswap;
+SELECT throws_ok('CREATE EXTENSION hotswap', '42P06', 'schema "hotswap" already exists',
+	'a schema that is already there');
+SELECT * FROM finish();

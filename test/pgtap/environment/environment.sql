@@ -1,0 +1,103 @@
+-- Environments: configure_environment() (src/environment.c).
+SELECT plan(36);
+
+
+CREATE FUNCTION pg_temp.environment(e text) RETURNS text LANGUAGE sql AS
+	$$SELECT concat_ws(' ', rank, strategy, revert_on_failure) FROM hotswap.environment
+		WHERE name = e$$;
+
+-- A new one; the first call also makes the environments that everybody has.
+SELECT lives_ok($$SELECT hotswap.configure_environment('preview', 15)$$,
+	'made when a rank is given');
+SELECT results_eq('SELECT name, rank, strategy::text, revert_on_failure FROM hotswap.environment
+	ORDER BY rank',
+	$$VALUES ('development', 10, 'direct', true), ('preview', 15, 'direct', true),
+		('qa', 20, 'direct', true),
+	('staging', 30, 'direct', true), ('production', 40, 'direct', true)$$,
+	'with the defaults, beside the usual ones');
+SELECT results_eq(
+	$$SELECT seq, before, after::jsonb, detail, person, role::text COLLATE "default"
+		FROM hotswap.audit_event WHERE event = 'configure_environment'$$,
+	$$VALUES (1, NULL::text,
+		'{"name": "preview", "rank": 15, "strategy": "direct", "revert_on_failure": true,
+			"require_signature": false}'::jsonb,
+	'{"environment": "preview"}'::jsonb, session_user::text COLLATE "default",
+	current_user::text COLLATE "default")$$, 'audited: nothing before');
+SELECT lives_ok($$SELECT hotswap.configure_environment('all', 50, 'direct', false)$$,
+	'with every option');
+SELECT is(pg_temp.environment('all'), '50 direct f', 'they are stored');
+
+-- Changes: NULL leaves what is there.
+SELECT lives_ok($$SELECT hotswap.configure_environment('all', revert_on_failure => true)$$,
+	'one option');
+SELECT is(pg_temp.environment('all'), '50 direct t', 'only that one has changed');
+SELECT lives_ok($$SELECT hotswap.configure_environment('all', 60)$$, 'the rank');
+SELECT is(pg_temp.environment('all'), '60 direct t', 'only the rank has changed');
+SELECT results_eq(
+	$$SELECT before::jsonb, after::jsonb FROM hotswap.audit_event ORDER BY seq DESC LIMIT 1$$,
+	$$VALUES ('{"name": "all", "rank": 50, "strategy": "direct", "revert_on_failure": true,
+		"require_signature": false}'::jsonb, '{"name": "all", "rank": 60, "strategy": "direct",
+		"revert_on_failure": true, "require_signature": false}'::jsonb)$$,
+	'audited with before and after');
+CREATE TEMP TABLE events AS SELECT count(*) AS n FROM hotswap.audit_event;
+SELECT lives_ok($$SELECT hotswap.configure_environment('all', 60, 'direct', true)$$,
+	'the same again');
+SELECT lives_ok($$SELECT hotswap.configure_environment('all')$$, 'nothing at all');
+SELECT results_eq('SELECT count(*) FROM hotswap.audit_event', 'SELECT n FROM events',
+	'no change, no event');
+SELECT lives_ok($$SELECT hotswap.configure_environment('qa', 25)$$, 'one of the usual ones');
+SELECT is(pg_temp.environment('qa'), '25 direct t', 'changed');
+
+-- Bad arguments.
+SELECT throws_ok(format('SELECT hotswap.configure_environment(%L, 1)', name), '22023', message,
+	format('name %L', name))
+FROM (VALUES (NULL, 'name must not be null'), ('', 'name must not be blank'),
+	(E' \t', 'name must not be blank'),
+	(repeat('ü', 64), 'name is too long: "' || repeat('ü', 50) || '..."')) n (name, message);
+SELECT lives_ok(format('SELECT hotswap.configure_environment(%L, %s)', name, rank),
+	'name ' || left(name, 20))
+FROM (VALUES (repeat('ü', 63), 1000), ('EU "live" – prod''', 1)) n (name, rank);
+SELECT throws_ok(format('SELECT hotswap.configure_environment(''x'', %s)', rank), '22023',
+	'rank is out of range: ' || rank, 'rank ' || rank)
+FROM (VALUES (0), (-1), (1001), (2147483647)) r (rank);
+SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, 'sideways')$$, '22023',
+	'unknown strategy: "sideways"',
+	'an unknown strategy');
+SELECT is((refusal($$SELECT hotswap.configure_environment('x', 70, 'Direct')$$)).detail,
+	'It must be one of: direct.', 'its detail lists the legal ones');
+SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, ' ')$$, '22023',
+	'strategy must not be blank',
+	'a blank strategy');
+
+-- No such environment; rank taken.
+SELECT throws_ok($$SELECT hotswap.configure_environment('x', revert_on_failure => false)$$, 'P0002',
+	'no such environment: "x"', 'without a rank it must exist');
+SELECT throws_ok($$SELECT hotswap.configure_environment('x', 30)$$, '23505', 'rank 30 is taken',
+	'a new one with the rank of another');
+SELECT throws_ok($$SELECT hotswap.configure_environment('all', 30)$$, '23505', 'rank 30 is taken',
+	'an existing one too');
+SELECT is((refusal($$SELECT hotswap.configure_environment('all', 30)$$)).detail,
+	'Environment "staging" has it.',
+	'the detail says who has it');
+
+-- Tenants.
+SELECT throws_ok($$SELECT hotswap.configure_environment('x', 30,
+	tenant => '00000000-0000-7000-8000-00000000dead')$$,
+	'P0002', 'no such tenant: 00000000-0000-7000-8000-00000000dead', 'an unknown tenant');
+INSERT INTO hotswap.tenant (id, name, status)
+	VALUES ('00000000-0000-7000-8000-0000000000aa', 'second', 'active');
+SELECT lives_ok($$SELECT hotswap.configure_environment('staging', 30,
+	tenant => '00000000-0000-7000-8000-0000000000aa')$$,
+	'another tenant has names and ranks of its own');
+UPDATE hotswap.tenant SET status = 'suspended' WHERE name = 'second';
+SELECT throws_ok($$SELECT hotswap.configure_environment('staging', 31,
+	tenant => '00000000-0000-7000-8000-0000000000aa')$$,
+	'YH003', 'tenant 00000000-0000-7000-8000-0000000000aa is not active', 'a suspended tenant');
+
+-- Nobody may until granted.
+CREATE ROLE hotswap_test_environment;
+SET ROLE hotswap_test_environment;
+SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70)$$, '42501', NULL, 'not granted');
+RESET ROLE;
+DROP ROLE hotswap_test_environment;
+SELECT * FROM finish();

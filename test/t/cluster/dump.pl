@@ -1,0 +1,202 @@
+# pg_dump and psql bring everything to another database, which does not start by itself, and the
+# extension can be dropped there without a trace.
+use strict;
+use warnings;
+
+use HotswapTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = hotswap_cluster('dump');
+my $file = "$PostgreSQL::Test::Utils::tmp_check/dump.sql";
+
+# Every table of the schema with its number of rows, the audit log's partitions one by one.
+sub row_counts
+{
+	my ($db) = @_;
+	return $node->safe_psql($db, q{
+		SELECT string_agg(c.oid::regclass || ' ' || (xpath('/row/n/text()',
+			query_to_xml(format('SELECT count(*) AS n FROM ONLY %s', c.oid::regclass), false, true,
+				'')))[1], E'\n'
+			ORDER BY c.oid::regclass::text)
+		FROM pg_class c WHERE c.relkind IN ('r', 'p')
+			AND c.relnamespace = 'hotswap'::regnamespace});
+}
+
+# What a table holds, in an order that does not depend on where its rows lie.
+sub content
+{
+	my ($db, $table) = @_;
+	return $node->safe_psql($db, "SELECT md5(string_agg(t::text, '|' ORDER BY t::text))
+		FROM hotswap.$table t");
+}
+
+sub health
+{
+	my ($db, $component) = @_;
+	return $node->safe_psql($db, "SELECT status FROM hotswap.health()
+		WHERE component = '$component'");
+}
+
+sub month
+{
+	my ($db) = @_;
+	return $node->safe_psql($db, q{SELECT count(*) FROM pg_class
+		WHERE relnamespace = 'hotswap'::regnamespace AND relname ~ '^audit_event_[0-9]{6}$'
+			AND relispartition});
+}
+
+# The original: two customers, each a schema with a role of its own; something of everything.
+$node->safe_psql('postgres', 'CREATE ROLE customer_a LOGIN; CREATE ROLE customer_b LOGIN;
+	CREATE DATABASE original');
+$node->safe_psql('original', q{
+	CREATE EXTENSION hotswap;
+	CREATE SCHEMA a AUTHORIZATION customer_a;
+	CREATE SCHEMA b AUTHORIZATION customer_b;
+	SELECT hotswap.register_node('qa', 'a', run_as => 'customer_a', schema => 'a',
+		labels => '{"zone": "eu"}');
+	SELECT hotswap.register_node('qa', 'b', run_as => 'customer_b', schema => 'b');
+	SELECT hotswap.configure_environment('canary', rank => 35);
+	SELECT hotswap.publish_version('app', v, format($s$CREATE OR REPLACE FUNCTION app() RETURNS text
+		LANGUAGE sql AS $f$SELECT %L::text$f$$s$, v), 'SELECT app() IS NOT NULL',
+	'DROP FUNCTION app()')
+		FROM unnest('{1,2,3}'::text[]) v;
+	SELECT hotswap.publish_version('app', 'bad', 'SELECT 1/0');
+	SELECT hotswap.set_rule('qa', 'truncate', 'deny');
+	SELECT hotswap.add_signing_key('ci', 'ed25519',
+		E'-----BEGIN PUBLIC KEY-----\n'
+			'MCowBQYDK2VwAyEAIY0JSa4oieLQ77JMTZcHxBB+AvzdnWPfpRYRDuAaKP8=\n'
+			'-----END PUBLIC KEY-----');
+	SELECT hotswap.publish_version('ledger', '1.0', 'CREATE TABLE ledger (entry int)',
+		revert_sql => 'DROP TABLE ledger', signing_key => 'ci', signature =>
+		'\xadb468b93ed97bdac94e39eeda89cbdf46e015241a70bf55ec72b5c5ed0a95e3'
+		'941f32ff51af255f14ce5bff81d04744646d8de60e8dd3f7a3e9f5cd3aae400f');
+	CREATE FUNCTION checked(deployment uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+	SELECT hotswap.register_hook('validate', 'checked(uuid)');
+	SELECT hotswap.activate_tenant(hotswap.create_tenant('Acme', 'acme', 'ops@acme.example',
+		'starter', '{"crm": 7}'));
+	SELECT hotswap.set_quota(hotswap.find_tenant('acme'), 'websites', 9);
+	SELECT hotswap.consume_quota(hotswap.find_tenant('acme'), 'websites', 4);
+	SELECT hotswap.define_resource('moons');
+	SELECT hotswap.set_tier_quota('starter', 'moons', 2);
+	SELECT hotswap.configure_tier('starter', weight => 3);
+	SELECT hotswap.unreserve_subdomain('shop')});
+for my $version (qw(1 bad 2))
+{
+	my $id = $node->safe_psql('original',
+		"SELECT hotswap.deploy('app', '$version', 'qa', 'key $version')");
+	is($node->safe_psql('original', "SELECT hotswap.wait('$id', '60 s')"),
+		$version eq 'bad' ? 'failed' : 'succeeded', "version $version");
+}
+ok(wait_for($node, 'original', q{SELECT count(*) > 0 FROM pg_class
+	WHERE relnamespace = 'hotswap'::regnamespace AND relname ~ '^audit_event_[0-9]{6}$'}),
+	'there are partitions of the months');
+$node->safe_psql('original', q{SELECT hotswap.stop_dispatching('the database moves')});
+my $queued = $node->safe_psql('original',
+	q{SELECT hotswap.deploy('app', '3', 'qa', metadata => '{"n": 1}')});
+my $later = $node->safe_psql('original',
+	q{SELECT hotswap.deploy('app', '1', 'qa', run_at => clock_timestamp() + '1 day')});
+
+my @tables = qw(tier resource tier_quota reserved_subdomain tenant quota quota_usage environment
+	module module_version node node_module hook deployment stage task
+	work_item idempotency_key audit_event installation);
+my $counts = row_counts('original');
+my %contents = map { $_ => content('original', $_) } @tables;
+is(scalar(grep { $contents{$_} eq '' } @tables), 0, 'no table is empty') or diag($counts);
+
+# As if its time had come; whoever dispatches learns it when it loads the tables.
+sub make_due
+{
+	my ($db, $id) = @_;
+	$node->safe_psql($db, "UPDATE hotswap.deployment SET run_at = clock_timestamp()
+		WHERE id = '$id';
+		UPDATE hotswap.work_item SET due_at = clock_timestamp() WHERE deployment_id = '$id'");
+	return;
+}
+
+# Away and back; in one transaction as well, as a careful administrator would.
+$node->command_ok([ 'pg_dump', '-f', $file, $node->connstr('original') ], 'pg_dump');
+for my $copy (qw(restored restored_at_once))
+{
+	my @options = $copy eq 'restored' ? () : ('-1');
+	$node->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE template0");
+	$node->command_ok([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', @options, '-o', '/dev/null', '-f',
+		$file,
+		$node->connstr($copy) ], "psql @options restores it");
+	ok(wait_for($node, 'postgres', "SELECT count(*) FROM pg_stat_activity
+		WHERE backend_type = 'hotswap dispatcher' AND datname = '$copy' AND state = 'idle'", 1),
+		'the copy has a dispatcher');
+	is(row_counts($copy), $counts, 'every table has as many rows as in the original');
+	is(content($copy, $_), $contents{$_}, "$_ is the same") for @tables;
+	is($node->safe_psql($copy, 'SELECT last_value, is_called FROM hotswap.swap_seq'),
+		$node->safe_psql('original', 'SELECT last_value, is_called FROM hotswap.swap_seq'),
+		'and so is the sequence');
+	is($node->safe_psql($copy, 'SELECT * FROM hotswap.verify_audit()'), '',
+		'the audit chain is whole');
+	cmp_ok(month($copy), '>=', 2, 'the partitions have come along');
+	is($node->safe_psql($copy, q{SELECT count(*) FROM hotswap.audit_event_default}), '0',
+		'and the events are in them');
+	is(health($copy, 'audit'), 'ok', 'as health() says');
+
+	# Neither what was queued nor what is due by now has begun.
+	is(health($copy, 'dispatching'), 'critical', 'health(): not ours yet');
+	make_due($copy, $later);
+	is($node->safe_psql($copy, q{SELECT string_agg(status::text, ',' ORDER BY id)
+		FROM hotswap.deployment
+		WHERE id IN (SELECT deployment_id FROM hotswap.work_item)}), 'queued,scheduled',
+	'nothing has started by itself');
+
+	# Nothing that was changed comes back to what it was in the beginning.
+	is($node->safe_psql($copy, q{SELECT hotswap.consume_quota(hotswap.find_tenant('acme'),
+		'websites', 2)}), '3',
+		'a tenant goes on with what it had left');
+	is($node->safe_psql($copy, q{SELECT hotswap.create_tenant('Shop', 'shop', 'a@b.c') IS
+		NOT NULL}), 't',
+		'a subdomain that was given free is free');
+	is($node->safe_psql($copy, q{SELECT weight, quotas->>'moons' FROM hotswap.tiers
+		WHERE name = 'starter'}), '3|2',
+		'the tiers are as they were configured');
+
+	# Adopted, the line is still stopped, as it was when the dump was made.
+	$node->safe_psql($copy, 'SELECT hotswap.adopt()');
+	is(health($copy, 'dispatching'), 'warning', 'after adopt() it is stopped');
+	like($node->safe_psql($copy, "SELECT detail FROM hotswap.explain('$queued')"),
+		qr/the database moves/, 'explain() says so');
+	is($node->safe_psql($copy, "SELECT hotswap.wait('$queued', '0.5 s')"), 'queued',
+		'and nothing starts');
+	$node->safe_psql($copy, 'SELECT hotswap.start_dispatching()');
+	is($node->safe_psql($copy, "SELECT hotswap.wait('$_', '60 s')"), 'succeeded',
+		'after start_dispatching() it runs') for ($queued, $later);
+	is($node->safe_psql($copy, 'SELECT a.app(), b.app()'), '1|1',
+		'in the schemas that the dump has brought');
+	is($node->safe_psql('original', 'SELECT a.app(), b.app()'), '2|2', 'and in them only');
+	check_invariants($node, $copy);
+}
+
+# The original and a copy restored into it would fight for nothing: the original still waits.
+is($node->safe_psql('original', "SELECT status FROM hotswap.deployment WHERE id = '$queued'"),
+	'queued',
+	'the original is where it was');
+make_due('original', $later);
+$node->safe_psql('original', 'SELECT hotswap.start_dispatching()');
+is($node->safe_psql('original', "SELECT hotswap.wait('$later', '60 s')"), 'succeeded',
+	'and can go on');
+
+# Without CASCADE, although the partitions are not members of the extension.
+for my $db (qw(original restored))
+{
+	is($node->psql($db, 'DROP EXTENSION hotswap'), 0, "DROP EXTENSION in $db");
+	is($node->safe_psql($db, q{SELECT count(*) FROM pg_namespace WHERE nspname = 'hotswap'}), '0',
+		'the schema is gone');
+	is($node->safe_psql($db, q{SELECT count(*) FROM pg_class WHERE relname ~ '^audit_event'}), '0',
+		'and every partition');
+	is($node->safe_psql($db, 'SELECT a.app(), b.app()'), '1|1', 'what was deployed stays');
+	ok(wait_for($node, 'postgres',
+		"SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^hotswap' AND datname = '$db'",
+		0), 'no worker is left');
+}
+$node->safe_psql('original', 'CREATE EXTENSION hotswap');
+is(health('original', 'dispatching'), 'ok', 'and it can be made again');
+
+done_testing();

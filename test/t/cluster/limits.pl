@@ -1,0 +1,246 @@
+# What the server does not grant: worker slots, roles that may log in, plain settings.
+use strict;
+use warnings;
+
+use HotswapTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Of five slots two are the launchers' (ours, and that of logical replication) and one is the
+# dispatcher's of database postgres.
+my $node = hotswap_cluster('limits', max_worker_processes => 5);
+
+my $no_executor = qr/no worker slot is free for a hotswap executor/;
+my $no_dispatcher = qr/no worker slot is free for a hotswap dispatcher/;
+
+# A database with the extension, a module of which each version leaves its name behind, and a node.
+sub furnish
+{
+	my ($db) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $db") unless $db eq 'postgres';
+	$node->safe_psql($db, q{
+		CREATE EXTENSION IF NOT EXISTS hotswap;
+		CREATE TABLE done (version text);
+		GRANT INSERT ON done TO PUBLIC;
+		SELECT hotswap.publish_version('app', v, format('INSERT INTO public.done VALUES (%L)', v))
+			FROM unnest('{1,2,3,4,5}'::text[]) v;
+		SELECT hotswap.register_node('development', 'n')});
+	return;
+}
+
+sub deploy
+{
+	my ($db, $version, $environment) = @_;
+	$environment //= 'development';
+	return $node->safe_psql($db, "SELECT hotswap.deploy('app', '$version', '$environment')");
+}
+
+sub ends
+{
+	my ($db, $id, $status, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return is($node->safe_psql($db, "SELECT hotswap.wait('$id', '60 s')"), $status, $name);
+}
+
+sub health
+{
+	my ($component) = @_;
+	return "SELECT status FROM hotswap.health() WHERE component = '$component'";
+}
+
+sub dispatcher_pid
+{
+	my ($db) = @_;
+	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
+		WHERE backend_type = 'hotswap dispatcher' AND datname = '$db'");
+}
+
+# How often the server has logged something, from the beginning.
+sub logged
+{
+	my ($pattern) = @_;
+	my $log = slurp_file($node->logfile);
+	return scalar(() = $log =~ /$pattern/g);
+}
+
+# ---- no slot for an executor, until one becomes free ----
+
+for my $db ('first', 'second')
+{
+	furnish($db);
+	wait_for($node, $db, health('dispatcher'), 'ok');
+}
+my $id = deploy('second', '1');
+ok(wait_for($node, 'second', health('executors'), 'critical'),
+	'health() reports that no executor can be started');
+like($node->safe_psql('second', "SELECT unblocked_by FROM hotswap.explain('$id')
+	WHERE reason = 'no worker slot is free'"),
+	qr/max_worker_processes/, 'explain() says what would help');
+# Each new try writes the task's row.
+for (1 .. 2)
+{
+	my $row = "SELECT string_agg(xmin::text, ',') FROM hotswap.task WHERE deployment_id = '$id'";
+	my $before = $node->safe_psql('second', $row);
+	ok(wait_for($node, 'second', "SELECT '$before' <> ($row)"), 'it is tried again');
+}
+is(logged($no_executor), 1, 'the log says it once');
+is($node->safe_psql('second', "SELECT status FROM hotswap.deployment WHERE id = '$id'"), 'running',
+	'the deployment waits');
+$node->safe_psql('postgres', 'DROP DATABASE first');
+ends('second', $id, 'succeeded', 'when another worker has gone, it goes on');
+is($node->safe_psql('second', "SELECT attempt FROM hotswap.task
+	WHERE deployment_id = '$id' AND kind = 'swap'"),
+	'1', 'at its first attempt');
+is($node->safe_psql('second', health('executors')), 'ok', 'health() is content');
+is(logged(qr/worker slots are free again for hotswap executors/), 1, 'the log says that too');
+
+# ---- no slot for a dispatcher, until one becomes free ----
+
+furnish('third');
+$id = deploy('third', '1');
+ok($node->wait_for_log($no_dispatcher), 'the log says that no dispatcher can be started');
+is($node->safe_psql('third', health('dispatcher')), 'critical', 'health() says so');
+is($node->safe_psql('third', "SELECT count(*) FROM hotswap.explain('$id')
+	WHERE reason = 'no dispatcher is running'"),
+	'1', 'and so does explain()');
+$node->safe_psql('postgres', 'DROP DATABASE second');
+ends('third', $id, 'succeeded', 'when a database has gone, its slots are used');
+is(logged($no_dispatcher), 1, 'the log has said it once');
+
+# ---- more slots after a restart ----
+
+my %waiting;
+for my $db ('fourth', 'fifth')
+{
+	furnish($db);
+	$waiting{$db} = deploy($db, '1');
+}
+$node->wait_for_log(qr/$no_dispatcher.*$no_dispatcher/s);
+is(logged($no_dispatcher), 2, 'two databases that lack a dispatcher are one line in the log');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 16');
+$node->restart;
+ends($_, $waiting{$_}, 'succeeded', "after a restart with more, database $_ deploys")
+	for sort keys %waiting;
+check_invariants($node, $_) for qw(third fourth fifth);
+
+# ---- roles that cannot log in ----
+
+furnish('postgres');
+my $dispatcher = dispatcher_pid('postgres');
+
+# Nodes of roles, each in an environment of its own; "only" leaves one of them on the way.
+sub only
+{
+	my ($role) = @_;
+	$node->safe_psql('postgres', "SELECT hotswap.set_approval_policy('production', 0);
+		SELECT hotswap.remove_node(id) FROM hotswap.nodes WHERE environment = 'production';
+		SELECT hotswap.register_node('production', '$role', run_as => '$role')");
+	return;
+}
+
+my %refused = (
+	gone => [ 'DROP ROLE gone', qr/^the role that the node runs as \(OID \d+\) does not exist$/ ],
+	shut => [ 'ALTER ROLE shut NOLOGIN', qr/^role "shut" is not permitted to log in$/ ],
+	barred => [ 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC',
+		qr/^role "barred" may not connect to this database$/ ]);
+for my $role (qw(gone shut barred))
+{
+	my ($command, $message) = @{ $refused{$role} };
+	$node->safe_psql('postgres', "CREATE ROLE $role LOGIN");
+	only($role);
+	# So that an executor is logged in as the role already when it loses the right to.
+	ends('postgres', deploy('postgres', '1', 'production'), 'succeeded', "role $role can deploy");
+	$node->safe_psql('postgres', $command);
+	$id = deploy('postgres', '2', 'production');
+	ends('postgres', $id, 'failed', "after $command it cannot");
+	my ($sqlstate, $text) = split /\|/, $node->safe_psql('postgres',
+		"SELECT sqlstate, message FROM hotswap.task
+			WHERE deployment_id = '$id' AND status = 'failed'");
+	is($sqlstate, '28000', 'the task has failed with 28000');
+	like($text, $message, 'and says why');
+	is($node->safe_psql('postgres', "SELECT sqlstate FROM hotswap.deployment WHERE id = '$id'"),
+		'28000',
+		'and so does the deployment');
+}
+$node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
+is($node->safe_psql('postgres', "SELECT hotswap.retry('$id')"), 'queued',
+	'when the role may connect again');
+ends('postgres', $id, 'succeeded', 'a retry succeeds');
+is(dispatcher_pid('postgres'), $dispatcher, 'the dispatcher has lived through all of it');
+
+# ---- settings of roles ----
+
+# A schema that stands before pg_catalog, with traps for whoever looks names up there.
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA hostile;
+	GRANT USAGE ON SCHEMA hostile TO PUBLIC;
+	CREATE FUNCTION hostile.now() RETURNS timestamptz LANGUAGE plpgsql AS
+		$$BEGIN RAISE 'a trap was sprung as %', current_user; END$$;
+	DO $do$
+	DECLARE
+		t text;
+		op text;
+	BEGIN
+		FOREACH t IN ARRAY '{uuid,text,integer,smallint,bytea,name}'::text[] LOOP
+			EXECUTE format($f$CREATE FUNCTION hostile.trap(%1$s, %1$s) RETURNS boolean
+				LANGUAGE plpgsql AS
+				$$BEGIN RAISE 'a trap was sprung as %%', current_user; END$$$f$, t);
+			FOREACH op IN ARRAY '{=,<>,<,~}'::text[] LOOP
+				EXECUTE format('CREATE OPERATOR hostile.%1$s (LEFTARG = %2$s, RIGHTARG = %2$s,
+					FUNCTION = hostile.trap)',
+					op, t);
+			END LOOP;
+		END LOOP;
+	END $do$;
+	CREATE TYPE hostile.uuid AS ENUM ('trap');
+	CREATE DOMAIN hostile.task_status AS text CHECK (value IS NULL)});
+my %settings = (
+	reader => [ 'default_transaction_read_only = on' ],
+	serial => [ 'default_transaction_isolation = serializable',
+		'default_transaction_deferrable = on' ],
+	lost => [ 'search_path = hostile, pg_catalog' ],
+	pathless => [ "search_path = ''" ],
+	hasty => [ 'statement_timeout = 1', 'lock_timeout = 1',
+		'idle_in_transaction_session_timeout = 1' ],
+	odd => [
+		"DateStyle = 'SQL, DMY'", 'IntervalStyle = sql_standard', 'TimeZone = \'Asia/Kathmandu\'',
+		'bytea_output = escape', 'standard_conforming_strings = off', 'transform_null_equals = on',
+		'array_nulls = off', 'xmloption = document', 'row_security = off',
+		'synchronous_commit = off',
+		'check_function_bodies = off', 'extra_float_digits = -15',
+		'default_toast_compression = pglz',
+		'plan_cache_mode = force_custom_plan', 'enable_indexscan = off', 'jit = off',
+		"client_encoding = 'LATIN1'" ]);
+for my $role (sort keys %settings)
+{
+	$node->safe_psql('postgres', join ';', "CREATE ROLE $role LOGIN",
+		map { "ALTER ROLE $role SET $_" } @{ $settings{$role} });
+	only($role);
+	$id = deploy('postgres', '3', 'production');
+	ends('postgres', $id, 'succeeded', "role $role, with " . join(', ', @{ $settings{$role} }))
+	  or diag($node->safe_psql('postgres',
+		"SELECT sqlstate, message, detail, context FROM hotswap.task WHERE deployment_id = '$id'"));
+}
+
+# ---- settings of the database, for the dispatcher too ----
+
+for my $setting ('default_transaction_read_only = on',
+	'default_transaction_isolation = serializable',
+	'search_path = hostile, pg_catalog')
+{
+	my ($name) = $setting =~ /^(\w+)/;
+	$node->safe_psql('fourth', "ALTER DATABASE fourth SET $setting");
+	# Whoever is connected still has the old setting.
+	$node->restart;
+	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off '
+		. '-c default_transaction_isolation=read\ committed -c search_path=public';
+	ok(wait_for($node, 'fourth', health('dispatcher'), 'ok'),
+		"a database with $setting has a dispatcher");
+	$id = deploy('fourth', 2 + $node->safe_psql('fourth', 'SELECT count(*) - 1 FROM done'));
+	ends('fourth', $id, 'succeeded', 'and deploys');
+	$node->safe_psql('fourth', "ALTER DATABASE fourth RESET $name");
+}
+check_invariants($node, $_) for qw(postgres fourth);
+
+done_testing();
