@@ -1,5 +1,5 @@
 -- State machines: state_diagram(), and that every state and event of the diagrams is lived through
--- or refused (src/statemachine.c). Each transition itself is tested beside its function.
+-- or refused (src/core/machine.c). Each transition itself is tested beside its function.
 SELECT plan(16);
 
 SELECT throws_ok($$SELECT hotswap.state_diagram('moon')$$, '22023', 'unknown state machine: "moon"',
@@ -61,6 +61,7 @@ SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	'provisioning activate active', 'active suspend suspended', 'active deprovision deprovisioning',
 	'suspended resume active',
 	'suspended deprovision deprovisioning', 'deprovisioning delete deleted'], 'of a tenant');
+
 -- Every status of the types is a state of the machine, can be reached, and no other.
 SELECT set_eq(format($$SELECT after FROM transition WHERE machine = %L UNION SELECT substr(line, 9)
 	FROM line WHERE machine = %L AND line LIKE '[*] -->%%'$$, m, m),

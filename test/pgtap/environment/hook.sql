@@ -1,7 +1,5 @@
--- Hooks: register_hook(), remove_hook() (src/hook.c).
+-- Hooks: register_hook(), remove_hook() (src/environment/hook.c).
 SELECT plan(57);
-
-
 
 CREATE ROLE hotswap_test_hook LOGIN;
 CREATE ROLE hotswap_test_hook_other LOGIN;

@@ -1,13 +1,14 @@
 -- Static rules: what is found in scripts, and what comes of it when they are deployed
 -- (src/module/scan.c, src/module/rule_walk.c, src/module/rule_do.c).
-SELECT no_plan();
+SELECT plan(131);
 
 SELECT hotswap.publish_version('first', '1', 'SELECT 1') \g /dev/null
 
 -- ---- what is found ----
 
 CREATE TABLE found (deploy text, expected text, revert text, n serial);
--- rule:line of each finding; nothing means nothing
+
+-- Rule:line of each finding; nothing means nothing.
 INSERT INTO found VALUES
 -- SECURITY DEFINER
 ('CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS ''SELECT 1''',
@@ -167,7 +168,8 @@ SELECT results_eq($$SELECT rule::text, action::text, strictest, script, line, me
 	'all three scripts');
 SELECT is(message, expected, expected) FROM hotswap.lint_version('found', '1', 'development'),
 	(VALUES ('function f is SECURITY DEFINER without a pinned search_path')) e (expected);
--- publish_version() refuses it at the top of a script; it is found all the same
+
+-- publish_version() refuses it at the top of a script; it is found all the same.
 INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by, deploy_sql)
 	VALUES ('00000000-0000-7000-8000-000000000001', 'found', 'alter_system',
 	sha256(int8send(30) || 'ALTER SYSTEM SET work_mem = 1 ' || int8send(-1) || int8send(-1)), 'x',
@@ -175,7 +177,8 @@ INSERT INTO hotswap.module_version (tenant_id, module, version, digest, publishe
 SELECT results_eq($$SELECT rule::text, action::text
 	FROM hotswap.lint_version('found', 'alter_system', 'development')$$,
 	$$VALUES ('alter_system', 'deny')$$, 'ALTER SYSTEM');
--- 100,000 findings take no time worth mentioning
+
+-- 100,000 findings take no time worth mentioning.
 SELECT hotswap.publish_version('many', '1', repeat(E'DROP TABLE t;\n', 100000)) \g /dev/null
 SET statement_timeout = '30 s';
 SELECT results_eq($$SELECT count(*), max(line)
@@ -207,6 +210,7 @@ CREATE FUNCTION scanned(d uuid) RETURNS text
 	LANGUAGE sql AS $$SELECT regexp_replace(message, 'sha256 \w+', 'sha256') FROM hotswap.stages
 		WHERE deployment_id = d AND kind = 'scan'$$;
 
+-- Off, warn and deny.
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'off, it passes');
 SELECT is(scanned(:'d'), 'sha256', 'silently');
@@ -221,6 +225,8 @@ SELECT is(scanned(:'d'),
 SELECT is((SELECT count(*) FROM hotswap.audit_log
 	WHERE subject_id = :'d' AND event = 'stage.succeed' AND reason LIKE '%warning: DROP TABLE%'),
 	1::bigint, 'the audit log has it');
+
+-- Denied.
 SELECT hotswap.publish_version('m', '3', E'CREATE TABLE e ();\nDROP TABLE e') \g /dev/null
 SELECT hotswap.deploy('m', '3', 'production') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'denied by the last environment of the path');
@@ -234,6 +240,8 @@ SELECT results_eq(format('SELECT kind::text, environment, status::text FROM hots
 	$$SELECT 'scan', NULL::text, 'failed'$$, 'in the stage scan');
 SELECT results_eq($$SELECT node.version FROM hotswap.nodes node WHERE name = 'd'$$, ARRAY['2'],
 	'nothing was swapped, in development neither');
+
+-- Another action.
 SELECT hotswap.set_rule('production', 'drop_table', 'off'),
 	hotswap.set_rule('staging', 'drop_table', 'off'),
 	hotswap.set_rule('qa', 'drop_table', 'off') \g /dev/null
@@ -242,12 +250,14 @@ SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'with another action it is re
 SELECT is(scanned(:'d'),
 	'sha256; warning: DROP TABLE in line 2 of the deploy script (rule drop_table of development)',
 	'the strictest of the path counts');
--- many: ten are named
+
+-- Many: ten are named.
 SELECT hotswap.publish_version('m', '4', repeat('DROP TABLE IF EXISTS e;', 12)) \g /dev/null
 SELECT hotswap.deploy('m', '4', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'many warnings');
 SELECT matches(scanned(:'d'), '(DROP TABLE[^;]*; ){10}and 2 more$', 'ten are named');
--- a retry of what was queued before the rule obeys the rule
+
+-- A retry of what was queued before the rule obeys the rule.
 SELECT hotswap.stop_dispatching('while the rule is set'),
 	hotswap.publish_version('m', '5', 'TRUNCATE b') \g /dev/null
 SELECT hotswap.deploy('m', '5', 'development') AS d \gset

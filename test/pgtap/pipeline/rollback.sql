@@ -1,4 +1,4 @@
--- Cancelling what runs, and taking back what was swapped (src/pipeline.c).
+-- Cancelling what runs, and taking back what was swapped (src/pipeline/pipeline.c).
 SELECT plan(59);
 
 CREATE ROLE hotswap_test_rollback_a LOGIN;
@@ -9,7 +9,8 @@ SELECT hotswap.register_node('development', 'a', run_as => 'hotswap_test_rollbac
 	schema => 'a'),
 	hotswap.register_node('development', 'b', run_as => 'hotswap_test_rollback_b',
 		schema => 'b') \g /dev/null
--- the deploy script of version v makes release(); b can be told to refuse it, or the way back
+
+-- The deploy script of version v makes release(); b can be told to refuse it, or the way back.
 CREATE TABLE public.refused (what text, node text);
 GRANT SELECT ON public.refused TO PUBLIC;
 CREATE FUNCTION pg_temp.script(what text, v text) RETURNS text LANGUAGE sql AS
@@ -143,12 +144,16 @@ SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'d'),
 	'hook public.never returned false', 'which one');
 SELECT is(pg_temp.releases(), '3, reverted 3', 'what this deployment has swapped is reverted');
 SELECT hotswap.remove_hook('validate', 'never(uuid)', 'm') \g /dev/null
+
+-- A test hook comes before anything is swapped.
 SELECT hotswap.register_hook('test', 'never(uuid)', 'm') \g /dev/null
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'a test hook says no');
 SELECT is((SELECT count(*) FROM hotswap.tasks WHERE deployment_id = :'d' AND kind = 'swap'),
 	0::bigint, 'before anything is swapped');
 SELECT hotswap.remove_hook('test', 'never(uuid)', 'm') \g /dev/null
+
+-- A hook is called as its owner.
 CREATE FUNCTION public.seen(deployment uuid) RETURNS void
 	LANGUAGE sql AS $$INSERT INTO public.refused VALUES (deployment::text, session_user)$$;
 SELECT hotswap.register_hook('test', 'seen(uuid)') \g /dev/null
@@ -159,6 +164,8 @@ SELECT results_eq('SELECT what, node FROM public.refused',
 		(SELECT rolname FROM pg_roles r JOIN pg_proc p ON p.proowner = r.oid
 			WHERE p.oid = 'public.seen'::regproc)),
 	'was called with the deployment, as its owner');
+
+-- A hook that is gone.
 DROP FUNCTION public.seen(uuid);
 SELECT hotswap.deploy('m', '2', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed',

@@ -1,6 +1,6 @@
 -- A tenant leaves: what is cancelled, what is removed and what stays (src/tenant/removal.c).
 -- Deprovisioning against concurrent requests is tested in test/specs/tenant/removal.spec.
-SELECT no_plan();
+SELECT plan(35);
 
 SELECT hotswap.create_tenant('Acme, Inc.', 'acme-1', 'ops@acme.example',
 	metadata => '{"crm": 7}') AS t \gset
@@ -51,6 +51,7 @@ SELECT hotswap.set_rule('qa', 'drop_table', 'deny') \g /dev/null
 INSERT INTO hotswap.signing_key VALUES (:'t', 'k', 'ed25519', 'pem',
 	decode(repeat('00', 32), 'hex'), '(,)', now(), 'x');
 INSERT INTO hotswap.version_signature VALUES (:'t', 'm', '1', 'k', '', now(), 'x');
+
 -- Whatever belongs to a tenant is either removed with it or left to retention: who makes a new
 -- table has to think of it.
 CREATE FUNCTION pg_temp.rows_of(tenant uuid, OUT name text, OUT n bigint) RETURNS SETOF record
@@ -66,11 +67,13 @@ $$;
 SELECT results_eq(format($$SELECT name COLLATE "C" FROM pg_temp.rows_of(%L) WHERE n = 0
 	ORDER BY 1$$, :'t'), $$VALUES ('approval_vote' COLLATE "C")$$,
 	'there is something in every table');
+
+-- It is leaving: what has not started is cancelled.
 SELECT is(hotswap.deprovision_tenant(:'t', 'contract ended'), 'deprovisioning', 'deprovisioned');
 SELECT results_eq(format($$SELECT d.status::text, d.cancel_reason, d.finished_at IS NOT NULL,
 	a.person, a.reason FROM unnest(%L::uuid[]) WITH ORDINALITY u (id, n)
-	JOIN hotswap.deployment d USING (id) LEFT
-	JOIN hotswap.audit_log a ON a.subject_id = d.id AND a.event = 'cancel' ORDER BY n$$,
+	JOIN hotswap.deployment d USING (id)
+	LEFT JOIN hotswap.audit_log a ON a.subject_id = d.id AND a.event = 'cancel' ORDER BY n$$,
 	ARRAY[:'done', :'running', :'waiting', :'scheduled', :'gated', :'own']),
 	$$VALUES ('succeeded', NULL::text, true, NULL::text, NULL::text),
 		('running', NULL, false, NULL, NULL),
@@ -87,6 +90,8 @@ SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.delete_tenant(%L)', :'t')),
 	format($$VALUES ('55000', 'tenant %s has deployments that have not ended',
 		'Deployment %s is running.')$$, :'t', :'running'), 'not deleted while something runs');
+
+-- It is deleted, when nothing runs any more.
 SELECT pg_advisory_unlock(1) \g /dev/null
 SELECT is(hotswap.wait(:'running', '60 s'), 'succeeded', 'what was running goes on to its end');
 SELECT is(hotswap.delete_tenant(:'t'), 'deleted', 'deleted');

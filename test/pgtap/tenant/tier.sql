@@ -1,5 +1,5 @@
 -- Tiers, and moving between them (src/tenant/tier.c).
-SELECT no_plan();
+SELECT plan(36);
 
 SELECT hotswap.adopt() \g /dev/null
 \set nobody 00000000-0000-7000-8000-00000000dead
@@ -59,8 +59,10 @@ SELECT throws_ok(format('SELECT hotswap.%s_tier(%s)', f, args), code, message, f
 	(VALUES ('NULL, ''gold''', '22023', 'tenant must not be null'),
 	(quote_literal(:'b') || ', NULL', '22023', 'tier must not be null'),
 	(quote_literal(:'b') || ', ''silver''', 'P0002', 'no such tier: "silver"'),
-	(quote_literal(:'nobody') || ', ''gold''', 'P0002', 'no such tenant: ' || :'nobody')) v (args,
-	code, message);
+	(quote_literal(:'nobody') || ', ''gold''', 'P0002', 'no such tenant: ' || :'nobody'))
+	v (args, code, message);
+
+-- Down only when what is used fits.
 SELECT lives_ok(format('SELECT hotswap.upgrade_tier(%L, ''gold'')', :'b'), 'up');
 SELECT is(hotswap.consume_quota(:'b', 'websites', 6), NULL, 'with what that tier gives');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
@@ -81,6 +83,8 @@ SELECT throws_ok(format('SELECT hotswap.downgrade_tier(%L, ''free'')', :'b'), '5
 SELECT hotswap.set_tier_quota('free', 'modules', 1) \g /dev/null
 SELECT lives_ok(format('SELECT hotswap.downgrade_tier(%L, ''free'')', :'b'),
 	'down, with as much as that tier gives');
+
+-- Audited.
 SELECT results_eq(format($$SELECT event, before, after FROM hotswap.audit_log
 	WHERE subject_id = %L AND event LIKE '%%grade_tier' ORDER BY seq$$, :'b'),
 	$$VALUES ('upgrade_tier', 'starter', 'gold'), ('downgrade_tier', 'gold', 'starter'),
