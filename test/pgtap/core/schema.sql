@@ -1,11 +1,14 @@
 -- What the install script makes: documented, closed, and proof against the objects of others.
-SELECT plan(20);
+SELECT plan(23);
 \ir ../../dependencies.sql
 
 -- Documented.
 SELECT is_empty($$SELECT objid::regprocedure FROM member
 	WHERE classid = 'pg_proc'::regclass AND obj_description(objid, 'pg_proc') IS NULL$$,
 	'every function has a comment');
+SELECT is_empty($$SELECT objid::regprocedure FROM member
+	WHERE classid = 'pg_proc'::regclass AND length(obj_description(objid, 'pg_proc')) > 200$$,
+	'that is no longer than \df+ can show');
 SELECT is_empty($$SELECT objid::regclass FROM member m
 	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	WHERE c.relkind IN ('r', 'p', 'v', 'S') AND obj_description(objid, 'pg_class') IS NULL$$,
@@ -59,6 +62,10 @@ SELECT is_empty($$SELECT c.oid::regclass FROM member
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = c.oid AND i.indisprimary) <> 'tenant_id'$$,
 	'every key starts with tenant_id');
+SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
+	WHERE c.relnamespace = 'hotswap'::regnamespace AND c.relkind = 'r' AND c.relreplident <> 'f'
+	AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)$$,
+	'every table has a key, or is its own replica identity');
 SELECT set_eq($$SELECT c.oid::regclass::text FROM member
 	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	WHERE c.relkind IN ('r', 'S')$$,
@@ -90,6 +97,15 @@ SELECT is((SELECT count(*) FROM hotswap.installation), 0::bigint,
 SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'hotswap'),
 	(SELECT default_version FROM pg_available_extensions WHERE name = 'hotswap'),
 	'the version is that of the control file');
+
+-- Who replicates everything does not keep hotswap from deleting.
+SET client_min_messages = error;
+CREATE PUBLICATION everything FOR ALL TABLES;
+RESET client_min_messages;
+SELECT hotswap.grant_access('pg_monitor', 'viewer') \g /dev/null
+SELECT lives_ok($$SELECT hotswap.revoke_access('pg_monitor', 'viewer')$$,
+	'a publication of all tables does not stand in the way of a DELETE');
+DROP PUBLICATION everything;
 
 -- Somebody got there first: the installation fails rather than build on foreign ground.
 DROP EXTENSION hotswap;

@@ -22,7 +22,8 @@ SELECT results_eq('SELECT deployment_id, status::text FROM hotswap.queue WHERE s
 SELECT hotswap.start_dispatching() \g /dev/null
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'it goes on');
 SELECT set_eq($$SELECT component, status FROM hotswap.health()$$,
-	$$VALUES ('preload', 'ok'), ('launcher', 'ok'), ('dispatcher', 'ok'), ('executors', 'ok'),
-		('dispatching', 'ok'), ('queue', 'ok'), ('approvals', 'ok'), ('audit', 'ok')$$,
+	$$VALUES ('version', 'ok'), ('preload', 'ok'), ('launcher', 'ok'), ('dispatcher', 'ok'),
+		('executors', 'ok'), ('dispatching', 'ok'), ('queue', 'ok'), ('approvals', 'ok'),
+		('audit', 'ok')$$,
 	'all is well');
 SELECT * FROM finish();
