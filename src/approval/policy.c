@@ -171,8 +171,8 @@ policy_recount(Request *r, const pg_uuid_t *id, const AuditActor *actor)
  *		expires_after interval, allow_self_approval boolean, require_comment boolean,
  *		max_open_reviews integer, tenant uuid)
  *
- * See the COMMENT in sql/approval.sql for limits and errors.  Writes the environment, the audit log, and
- * the approvals and deployments that are approved by it.
+ * See the COMMENT in sql/approval.sql for limits and errors.  Writes the environment, the audit
+ * log, and the approvals and deployments that are approved by it.
  */
 Datum
 hotswap_set_approval_policy(PG_FUNCTION_ARGS)

@@ -74,7 +74,8 @@ is_decided(void *arg)
 }
 
 /*
- * wait_for_approval(deployment uuid, environment text, timeout interval) returns the approval's status
+ * wait_for_approval(deployment uuid, environment text, timeout interval) returns the approval's
+ *		status
  *
  * See the COMMENT in sql/approval.sql.
  */

@@ -29,6 +29,14 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+void
+db_refuse_missing_extension(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("extension \"hotswap\" is not installed in this database"),
+					errhint("Run CREATE EXTENSION hotswap.")));
+}
+
 /* Returns the owner of the extension; raises 0A000 where the extension is not installed. */
 Oid
 db_owner(void)
@@ -37,9 +45,7 @@ db_owner(void)
 	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("extension \"hotswap\" is not installed in this database"),
-						errhint("Run CREATE EXTENSION hotswap.")));
+		db_refuse_missing_extension();
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
 	return owner;

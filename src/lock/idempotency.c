@@ -156,9 +156,7 @@ arg_jsonb(FunctionCallInfo fcinfo, int n, const char *word, size_t limit)
 {
 	Jsonb *value;
 
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", word)));
+	arg_require(fcinfo, n, word);
 	value = PG_GETARG_JSONB_P(n);
 	if (strlen(jsonb_text(value)) > limit)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -134,8 +134,7 @@ arg_lease(FunctionCallInfo fcinfo, Lease *l)
 static Interval *
 arg_ttl(FunctionCallInfo fcinfo, int n)
 {
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must not be null")));
+	arg_require(fcinfo, n, "ttl");
 	return PG_GETARG_INTERVAL_P(n);
 }
 

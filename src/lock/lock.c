@@ -350,9 +350,7 @@ read_wanted(FunctionCallInfo fcinfo, int *count)
 	bool *nulls;
 	Wanted *wanted;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("resources must not be null")));
+	arg_require(fcinfo, 0, "resources");
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls,
 					  count);
 	if (*count > RESOURCES_LIMIT)
