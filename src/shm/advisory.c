@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "base/digest.h"
+#include "base/guc.h"
 #include "base/subxact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -81,8 +82,7 @@ acquire(void *arg)
 	int level = NewGUCNestLevel();
 
 	if (w->limit > 0)
-		(void) set_config_option("lock_timeout", psprintf("%d", w->limit), PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		guc_push("lock_timeout", psprintf("%d", w->limit));
 	(void) LockAcquire(w->tag, w->mode, w->session, false);
 	w->acquired = true;
 	/* a time limit that ran out in the very moment in which the lock came */
