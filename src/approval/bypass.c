@@ -73,27 +73,21 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 	char *on_behalf_of = arg_text_or_null(fcinfo, 4, "on_behalf_of", PERSON_LIMIT);
 	pg_uuid_t tenant = tenant_current();
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
-	Datum key[2];
+	Datum key[] = { UUIDPGetDatum(&tenant), PG_GETARG_DATUM(1) };
 
 	memset(&b, 0, sizeof(b));
 	b.id = arg_uuid(fcinfo, 0, "deployment");
 	b.environment = arg_text(fcinfo, 1, "environment", NAME_LIMIT);
 	person_current(&b.person, on_behalf_of);
-	audit_actor(&actor, on_behalf_of);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_BREAK_GLASS, "bypass an approval");
-	key[0] = UUIDPGetDatum(&tenant);
-	key[1] = CStringGetTextDatum(b.environment);
+	ballot_begin(&b, CAPABILITY_BREAK_GLASS, "bypass an approval");
 	(void) db_run(&lock_environment, key, NULL);
-	ballot_open(&b, &actor, scope.caller);
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_BYPASS);
 	limit_open_reviews(&b);
 	approval_apply(&b.d, b.approval, APPROVAL_BYPASS, b.person.name, reason, ticket);
 	approval_release(&b.d, b.approval);
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }
 
@@ -101,8 +95,8 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 static void
 check_reviewer(const Ballot *b, const char *bypassed_by)
 {
-	if (!approval_policy_allows(&b->policy, b->caller) &&
-		!access_has(&b->d.tenant, b->caller, CAPABILITY_ADMIN))
+	if (!approval_policy_allows(&b->policy, b->call.caller) &&
+		!access_has(&b->d.tenant, b->call.caller, CAPABILITY_ADMIN))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to close a review of environment \"%s\"",
 							   b->environment)));
@@ -111,6 +105,21 @@ check_reviewer(const Ballot *b, const char *bypassed_by)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("\"%s\" may not close the review of a bypass of their own", b->person.name),
 				 errdetail("It was bypassed by \"%s\".", bypassed_by)));
+}
+
+/* The round of the oldest bypass whose review is open, and who it was; raises P0002. */
+static int32
+find_open_review(const Ballot *b, char **bypassed_by)
+{
+	Datum args[] = { UUIDPGetDatum(&b->d.tenant), CStringGetTextDatum(b->environment),
+					 UUIDPGetDatum(&b->id) };
+
+	if (db_run(&find_review, args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("deployment %s has no open review for environment \"%s\"",
+							   uuid_text(&b->id), b->environment)));
+	*bypassed_by = db_text(0, 2);
+	return db_int32(0, 1);
 }
 
 /*
@@ -123,32 +132,28 @@ hotswap_close_bypass_review(PG_FUNCTION_ARGS)
 {
 	char *on_behalf_of = arg_text_or_null(fcinfo, 3, "on_behalf_of", PERSON_LIMIT);
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
-	Datum args[6];
+	DbArgs args = db_args(&close_review);
+	char *bypassed_by;
+	int32 round;
 
 	memset(&b, 0, sizeof(b));
 	b.id = arg_uuid(fcinfo, 0, "deployment");
 	b.environment = arg_text(fcinfo, 1, "environment", NAME_LIMIT);
 	b.comment = arg_text(fcinfo, 2, "comment", REASON_LIMIT);
 	person_current(&b.person, on_behalf_of);
-	audit_actor(&actor, on_behalf_of);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
-	args[0] = UUIDPGetDatum(&b.d.tenant);
-	args[1] = CStringGetTextDatum(b.environment);
-	args[2] = UUIDPGetDatum(&b.id);
-	if (db_run(&find_review, args, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("deployment %s has no open review for environment \"%s\"",
-							   uuid_text(&b.id), b.environment)));
-	args[3] = Int32GetDatum(db_int32(0, 1));
-	check_reviewer(&b, db_text(0, 2));
-	args[4] = CStringGetTextDatum(b.person.name);
-	args[5] = CStringGetTextDatum(b.comment);
-	(void) db_run(&close_review, args, NULL);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
+	round = find_open_review(&b, &bypassed_by);
+	check_reviewer(&b, bypassed_by);
+	db_arg_uuid(&args, &b.d.tenant);
+	db_arg_text(&args, b.environment);
+	db_arg_uuid(&args, &b.id);
+	db_arg_int32(&args, round);
+	db_arg_text(&args, b.person.name);
+	db_arg_text(&args, b.comment);
+	(void) db_run_args(&args);
 	ballot_audit(&b, "approval.close_review", b.comment, NULL);
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	PG_RETURN_VOID();
 }

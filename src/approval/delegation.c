@@ -11,8 +11,7 @@
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -153,33 +152,28 @@ hotswap_delegate_approval(PG_FUNCTION_ARGS)
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
 	Person person;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *delegate;
-	Datum args[7];
+	DbArgs args = db_args(&insert_delegation);
 
 	person_current(&person, NULL);
 	delegate = arg_delegate(fcinfo, 0, &person);
-	audit_actor(&actor, NULL);
 	uuid7_generate(id);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "lend a vote");
-	installation_ensure();
-	tenant_lock_for_change(&tenant);
-	if (!may_vote_somewhere(&tenant, person.role) || !may_vote_somewhere(&tenant, scope.caller))
+	call_begin_change(&c, &tenant, CAPABILITY_VIEWER, "lend a vote");
+	if (!may_vote_somewhere(&tenant, person.role) || !may_vote_somewhere(&tenant, c.caller))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("role \"%s\" has no vote to lend", person.name)));
-	args[0] = UUIDPGetDatum(&tenant);
-	args[1] = UUIDPGetDatum(id);
-	args[2] = ObjectIdGetDatum(person.role);
-	args[3] = PG_GETARG_DATUM(0);
-	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[5] = TimestampTzGetDatum(until);
-	args[6] = CStringGetTextDatum(reason);
-	(void) db_run(&insert_delegation, args, NULL);
-	audit_tenant(&actor, &tenant, "delegate_approval", NULL, NULL, reason,
+	db_arg_uuid(&args, &tenant);
+	db_arg_uuid(&args, id);
+	db_arg_oid(&args, person.role);
+	db_arg_oid(&args, PG_GETARG_OID(0));
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_time(&args, until);
+	db_arg_text(&args, reason);
+	(void) db_run_args(&args);
+	audit_tenant(&c.actor, &tenant, "delegate_approval", NULL, NULL, reason,
 				 audit_detail("delegate", delegate, "until", timestamptz_to_str(until), NULL));
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_UUID_P(id);
 }
 
@@ -190,26 +184,22 @@ hotswap_revoke_delegation(PG_FUNCTION_ARGS)
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "delegation");
 	pg_uuid_t tenant = tenant_argument(fcinfo, 1);
 	Datum args[] = { UUIDPGetDatum(&tenant), UUIDPGetDatum(&id) };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	Oid delegator;
 	char *delegate;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "revoke a delegation");
-	tenant_lock_for_change(&tenant);
+	call_begin_change(&c, &tenant, CAPABILITY_VIEWER, "revoke a delegation");
 	if (db_run(&lock_delegation, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such delegation in force: %s", uuid_text(&id))));
 	delegator = db_oid(0, 1);
 	delegate = db_text(0, 2);
-	if (scope.caller != delegator)
-		access_require(&tenant, scope.caller, CAPABILITY_ADMIN,
+	if (c.caller != delegator)
+		access_require(&tenant, c.caller, CAPABILITY_ADMIN,
 					   "revoke the delegation of another role");
 	(void) db_run(&revoke_query, args, NULL);
-	audit_tenant(&actor, &tenant, "revoke_delegation", NULL, NULL, NULL,
+	audit_tenant(&c.actor, &tenant, "revoke_delegation", NULL, NULL, NULL,
 				 audit_detail("delegate", delegate, NULL));
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }

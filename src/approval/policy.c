@@ -12,10 +12,9 @@
 #include "base/db.h"
 #include "base/time.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
 #include "core/approval.h"
+#include "core/call.h"
 #include "core/deployment_save.h"
-#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -52,13 +51,13 @@ static DbStatement pending_query =
 				 " WHERE tenant_id = $1 AND environment = $2 AND status = 'pending' ORDER BY 1",
 				 UUIDOID, TEXTOID);
 
-/* What was asked for: the parameters of update_policy. */
+/* What was asked for. */
 typedef struct Request
 {
 	pg_uuid_t tenant;
 	char *environment;
-	Datum args[8];
-	bool nulls[8];
+	Datum key[2];  /* of the environment */
+	DbArgs update; /* of update_policy */
 } Request;
 
 /* Refuses an interval that makes no sense as the time that an approval stays open. */
@@ -106,25 +105,32 @@ arg_approvers(FunctionCallInfo fcinfo, int n, bool *isnull)
 static void
 policy_read_request(FunctionCallInfo fcinfo, Request *r)
 {
-	memset(r, 0, sizeof(Request));
+	bool any_approver;
+	Datum approvers;
+
 	r->environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
 	r->tenant = tenant_argument(fcinfo, 7);
-	r->args[0] = UUIDPGetDatum(&r->tenant);
-	r->args[1] = CStringGetTextDatum(r->environment);
-	r->args[2] = Int32GetDatum(arg_int32(fcinfo, 1, "min_approvals", 0, QUORUM_LIMIT));
-	r->args[3] = arg_approvers(fcinfo, 2, &r->nulls[3]);
-	r->args[4] = arg_expires_after(fcinfo, 3);
-	r->args[5] = BoolGetDatum(arg_bool(fcinfo, 4, "allow_self_approval"));
-	r->args[6] = BoolGetDatum(arg_bool(fcinfo, 5, "require_comment"));
-	r->nulls[7] = PG_ARGISNULL(6);
-	if (!r->nulls[7])
-		r->args[7] = Int32GetDatum(arg_int32(fcinfo, 6, "max_open_reviews", 0, REVIEW_LIMIT));
+	r->key[0] = UUIDPGetDatum(&r->tenant);
+	r->key[1] = CStringGetTextDatum(r->environment);
+	r->update = db_args(&update_policy);
+	db_arg_uuid(&r->update, &r->tenant);
+	db_arg_text(&r->update, r->environment);
+	db_arg_int32(&r->update, arg_int32(fcinfo, 1, "min_approvals", 0, QUORUM_LIMIT));
+	approvers = arg_approvers(fcinfo, 2, &any_approver);
+	db_arg_datum(&r->update, OIDARRAYOID, approvers, any_approver);
+	db_arg_datum(&r->update, INTERVALOID, arg_expires_after(fcinfo, 3), false);
+	db_arg_bool(&r->update, arg_bool(fcinfo, 4, "allow_self_approval"));
+	db_arg_bool(&r->update, arg_bool(fcinfo, 5, "require_comment"));
+	if (PG_ARGISNULL(6))
+		db_arg_datum(&r->update, INT4OID, (Datum) 0, true);
+	else
+		db_arg_int32(&r->update, arg_int32(fcinfo, 6, "max_open_reviews", 0, REVIEW_LIMIT));
 }
 
 static List *
 pending_deployments(Request *r)
 {
-	uint64 count = db_run(&pending_query, r->args, NULL);
+	uint64 count = db_run(&pending_query, r->key, NULL);
 	List *ids = NIL;
 
 	for (uint64 i = 0; i < count; i++)
@@ -172,29 +178,24 @@ Datum
 hotswap_set_approval_policy(PG_FUNCTION_ARGS)
 {
 	Request r;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *before;
 	char *after;
 	ListCell *cell;
 
 	policy_read_request(fcinfo, &r);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&r.tenant, scope.caller, CAPABILITY_ADMIN, "set an approval policy");
-	installation_ensure();
-	tenant_lock_for_change(&r.tenant);
-	if (db_run(&lock_policy, r.args, NULL) == 0)
+	call_begin_change(&c, &r.tenant, CAPABILITY_ADMIN, "set an approval policy");
+	if (db_run(&lock_policy, r.key, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", r.environment)));
 	before = db_text(0, 1);
-	(void) db_run(&update_policy, r.args, r.nulls);
+	(void) db_run_args(&r.update);
 	after = db_text(0, 1);
 	if (strcmp(before, after) != 0)
-		audit_tenant(&actor, &r.tenant, "set_approval_policy", before, after, NULL,
+		audit_tenant(&c.actor, &r.tenant, "set_approval_policy", before, after, NULL,
 					 audit_detail("environment", r.environment, NULL));
 	foreach (cell, pending_deployments(&r))
-		policy_recount(&r, lfirst(cell), &actor);
-	db_leave(&scope);
+		policy_recount(&r, lfirst(cell), &c.actor);
+	call_end(&c);
 	PG_RETURN_VOID();
 }

@@ -43,18 +43,20 @@ static DbStatement delete_vote = DB_STATEMENT(
 	" AND round = $4 AND person_key = $5",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID);
 
-/* Inside a scope: locks the deployment and finds its approval and the policy. */
+/* Begins the call; who acts on somebody's behalf needs the right to. */
 void
-ballot_open(Ballot *b, const AuditActor *actor, Oid caller)
+ballot_begin(Ballot *b, Capability capability, const char *action)
 {
 	pg_uuid_t tenant = tenant_current();
 
-	b->caller = caller;
-	access_require(&tenant, caller, CAPABILITY_VIEWER, "look at a deployment");
-	deployment_lock_existing(&b->d, &b->id, actor);
-	if (b->person.spoken)
-		access_require(&b->d.tenant, caller, CAPABILITY_IMPERSONATOR,
-					   psprintf("act on behalf of \"%s\"", b->person.name));
+	call_begin_for(&b->call, &tenant, b->person.spoken ? b->person.name : NULL, capability, action);
+}
+
+/* Locks the deployment and finds its approval and the policy. */
+void
+ballot_open(Ballot *b)
+{
+	deployment_lock_existing(&b->d, &b->id, &b->call.actor);
 	b->approval = approval_choose(&b->d, b->environment);
 	if (!approval_policy_load(&b->d.tenant, b->approval->environment, &b->policy))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
@@ -110,13 +112,13 @@ static char *
 find_right(const Ballot *b, List *votes, Oid *delegator)
 {
 	*delegator = InvalidOid;
-	if (!approval_policy_allows(&b->policy, b->caller) &&
-		!OidIsValid(delegation_find(&b->d.tenant, &b->policy, b->caller, NULL, NIL)))
+	if (!approval_policy_allows(&b->policy, b->call.caller) &&
+		!OidIsValid(delegation_find(&b->d.tenant, &b->policy, b->call.caller, NULL, NIL)))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to vote on deployments to environment \"%s\"",
 							   b->approval->environment),
 						errdetail("Role \"%s\" is no approver there, and none has lent it a vote.",
-								  GetUserNameFromId(b->caller, false))));
+								  GetUserNameFromId(b->call.caller, false))));
 	if (approval_policy_allows(&b->policy, b->person.role))
 	{
 		ListCell *cell;
@@ -147,28 +149,25 @@ cast_vote(Ballot *b, bool approves)
 	List *votes = approval_votes(&b->d, b->approval);
 	Oid delegator;
 	char *right;
-	Datum args[13];
-	bool nulls[13] = { false };
+	DbArgs args = db_args(&insert_vote);
 
 	refuse_self(b);
 	refuse_second_vote(b, votes);
 	right = find_right(b, votes, &delegator);
-	args[0] = UUIDPGetDatum(&b->d.tenant);
-	args[1] = UUIDPGetDatum(&b->d.id);
-	args[2] = CStringGetTextDatum(b->approval->environment);
-	args[3] = Int32GetDatum(b->approval->round);
-	args[4] = CStringGetTextDatum(b->person.key);
-	args[5] = CStringGetTextDatum(right);
-	args[6] = CStringGetTextDatum(approves ? "approve" : "reject");
-	args[7] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[8] = ObjectIdGetDatum(b->person.role);
-	args[9] = ObjectIdGetDatum(delegator);
-	nulls[9] = !OidIsValid(delegator);
-	args[10] = CStringGetTextDatum(b->person.login);
-	args[11] = CStringGetTextDatum(b->person.name);
-	args[12] = b->comment ? CStringGetTextDatum(b->comment) : (Datum) 0;
-	nulls[12] = b->comment == NULL;
-	(void) db_run(&insert_vote, args, nulls);
+	db_arg_uuid(&args, &b->d.tenant);
+	db_arg_uuid(&args, &b->d.id);
+	db_arg_text(&args, b->approval->environment);
+	db_arg_int32(&args, b->approval->round);
+	db_arg_text(&args, b->person.key);
+	db_arg_text(&args, right);
+	db_arg_text(&args, approves ? "approve" : "reject");
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_oid(&args, b->person.role);
+	db_arg_datum(&args, OIDOID, ObjectIdGetDatum(delegator), !OidIsValid(delegator));
+	db_arg_text(&args, b->person.login);
+	db_arg_text(&args, b->person.name);
+	db_arg_text(&args, b->comment);
+	(void) db_run_args(&args);
 	ballot_audit(b, approves ? "approval.vote_approve" : "approval.vote_reject", b->comment,
 				 OidIsValid(delegator) ? GetUserNameFromId(delegator, false) : NULL);
 }
@@ -187,7 +186,7 @@ ballot_audit(Ballot *b, const char *event, const char *reason, const char *deleg
 
 /* Fetches what approve(), reject() and retract_vote() take. */
 static void
-read_ballot(FunctionCallInfo fcinfo, Ballot *b, AuditActor *actor)
+read_ballot(FunctionCallInfo fcinfo, Ballot *b)
 {
 	char *on_behalf_of = arg_text_or_null(fcinfo, 3, "on_behalf_of", PERSON_LIMIT);
 
@@ -196,7 +195,6 @@ read_ballot(FunctionCallInfo fcinfo, Ballot *b, AuditActor *actor)
 	b->environment = arg_text_or_null(fcinfo, 1, "environment", NAME_LIMIT);
 	b->comment = arg_text_or_null(fcinfo, 2, "comment", REASON_LIMIT);
 	person_current(&b->person, on_behalf_of);
-	audit_actor(actor, on_behalf_of);
 }
 
 /* Ends a deployment that does not run now; what runs is ended by the dispatcher after its stage. */
@@ -225,12 +223,10 @@ Datum
 hotswap_approve(PG_FUNCTION_ARGS)
 {
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 
-	read_ballot(fcinfo, &b, &actor);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
+	read_ballot(fcinfo, &b);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_APPROVE);
 	if (b.policy.require_comment && b.comment == NULL)
 		ereport(ERROR,
@@ -243,7 +239,7 @@ hotswap_approve(PG_FUNCTION_ARGS)
 		approval_release(&b.d, b.approval);
 	}
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }
 
@@ -252,30 +248,31 @@ Datum
 hotswap_reject(PG_FUNCTION_ARGS)
 {
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 
-	read_ballot(fcinfo, &b, &actor);
+	read_ballot(fcinfo, &b);
 	b.comment = arg_text(fcinfo, 2, "comment", REASON_LIMIT);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_REJECT);
 	cast_vote(&b, false);
 	approval_apply(&b.d, b.approval, APPROVAL_REJECT, b.person.name, b.comment, NULL);
 	reject_deployment(&b);
 	deployment_save(&b.d);
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }
 
 static void
 remove_vote(Ballot *b)
 {
-	Datum args[] = { UUIDPGetDatum(&b->d.tenant), UUIDPGetDatum(&b->d.id),
-					 CStringGetTextDatum(b->approval->environment),
-					 Int32GetDatum(b->approval->round), CStringGetTextDatum(b->person.key) };
+	DbArgs args = db_args(&delete_vote);
 
-	if (db_run(&delete_vote, args, NULL) == 0)
+	db_arg_uuid(&args, &b->d.tenant);
+	db_arg_uuid(&args, &b->d.id);
+	db_arg_text(&args, b->approval->environment);
+	db_arg_int32(&args, b->approval->round);
+	db_arg_text(&args, b->person.key);
+	if (db_run_args(&args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("\"%s\" has not voted on deployment %s", b->person.name, uuid_text(&b->id)),
@@ -301,12 +298,10 @@ Datum
 hotswap_retract_vote(PG_FUNCTION_ARGS)
 {
 	Ballot b;
-	AuditActor actor;
-	DbScope scope;
 
-	read_ballot(fcinfo, &b, &actor);
-	db_enter(&scope);
-	ballot_open(&b, &actor, scope.caller);
+	read_ballot(fcinfo, &b);
+	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
+	ballot_open(&b);
 	ballot_require(&b, APPROVAL_INVALIDATE);
 	if (!approval_is_live(b.approval) || b.approval->status == APPROVAL_BYPASSED)
 		ereport(ERROR,
@@ -320,6 +315,6 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	deployment_save(&b.d);
 	if (b.approval->status == APPROVAL_PENDING)
 		deployment_due(&b.d, GetCurrentTimestamp());
-	db_leave(&scope);
+	call_end(&b.call);
 	return approval_status_datum(fcinfo, b.approval->status);
 }

@@ -6,6 +6,7 @@
 #define HOTSWAP_VOTE_H
 
 #include "core/approval.h"
+#include "core/call.h"
 
 typedef struct Ballot
 {
@@ -13,14 +14,16 @@ typedef struct Ballot
 	char *environment; /* or NULL */
 	char *comment;     /* or NULL */
 	Person person;
-	Oid caller; /* effective role */
+	/* from ballot_begin() on */
+	Call call;
 	/* from ballot_open() on */
 	Deployment d;
 	Approval *approval;
 	ApprovalPolicy policy;
 } Ballot;
 
-extern void ballot_open(Ballot *b, const AuditActor *actor, Oid caller);
+extern void ballot_begin(Ballot *b, Capability capability, const char *action);
+extern void ballot_open(Ballot *b);
 extern void ballot_require(const Ballot *b, ApprovalEvent event);
 extern void ballot_audit(Ballot *b, const char *event, const char *reason, const char *delegator);
 

@@ -27,7 +27,6 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "core/access.h"
-#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"

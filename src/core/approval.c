@@ -30,6 +30,16 @@ static DbStatement policy_query = DB_STATEMENT(
 	" max_open_reviews FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
 	UUIDOID, TEXTOID);
 
+enum
+{
+	P_MIN_APPROVALS = 1,
+	P_APPROVERS,
+	P_EXPIRES_AFTER,
+	P_ALLOW_SELF,
+	P_REQUIRE_COMMENT,
+	P_MAX_OPEN_REVIEWS
+};
+
 static DbStatement has_nodes = DB_STATEMENT(
 	"SELECT 1 FROM hotswap.node WHERE tenant_id = $1 AND environment = $2 AND removed_at IS NULL"
 	" LIMIT 1",
@@ -41,6 +51,19 @@ static DbStatement load_query = DB_STATEMENT(
 	" WHERE l.tenant_id = $1 AND l.deployment_id = $2 ORDER BY l.environment, l.round DESC) a"
 	" LEFT JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = a.environment ORDER BY e.rank",
 	UUIDOID, UUIDOID);
+
+enum
+{
+	A_ENVIRONMENT = 1,
+	A_ROUND,
+	A_STATUS,
+	A_EXTRA,
+	A_DIGEST,
+	A_EXPIRES_AT,
+	A_USED_AT,
+	A_DECIDED_BY,
+	A_REASON
+};
 
 static DbStatement votes_query = DB_STATEMENT(
 	"SELECT person, role::oid, delegator::oid, decision = 'approve'"
@@ -94,15 +117,16 @@ approval_policy_load(const pg_uuid_t *tenant, const char *environment, ApprovalP
 	memset(policy, 0, sizeof(ApprovalPolicy));
 	if (db_run(&policy_query, args, NULL) == 0)
 		return false;
-	policy->min_approvals = db_int32(0, 1);
-	approvers = db_datum(0, 2, &isnull);
+	policy->min_approvals = db_int32(0, P_MIN_APPROVALS);
+	approvers = db_datum(0, P_APPROVERS, &isnull);
 	policy->restricted = !isnull;
 	if (policy->restricted)
 		policy->approvers = oid_list(approvers);
-	policy->expires_after = *DatumGetIntervalP(db_datum(0, 3, &isnull));
-	policy->allow_self = db_bool(0, 4);
-	policy->require_comment = db_bool(0, 5);
-	policy->max_open_reviews = db_isnull(0, 6) ? -1 : db_int32(0, 6);
+	policy->expires_after = *DatumGetIntervalP(db_datum(0, P_EXPIRES_AFTER, &isnull));
+	policy->allow_self = db_bool(0, P_ALLOW_SELF);
+	policy->require_comment = db_bool(0, P_REQUIRE_COMMENT);
+	policy->max_open_reviews =
+		db_isnull(0, P_MAX_OPEN_REVIEWS) ? -1 : db_int32(0, P_MAX_OPEN_REVIEWS);
 	if (!policy->restricted)
 		policy->approvers = access_roles(tenant, CAPABILITY_APPROVER);
 	return true;
@@ -126,6 +150,16 @@ approval_quorum(const ApprovalPolicy *policy, const Approval *a)
 
 /* ---- reading ---- */
 
+/* The primary key of an approval. */
+static void
+approval_key(DbArgs *args, const Deployment *d, const Approval *a)
+{
+	db_arg_uuid(args, &d->tenant);
+	db_arg_uuid(args, &d->id);
+	db_arg_text(args, a->environment);
+	db_arg_int32(args, a->round);
+}
+
 /* The last round of each environment of a deployment, in the order of the path. */
 List *
 approval_load(const Deployment *d)
@@ -138,15 +172,15 @@ approval_load(const Deployment *d)
 	{
 		Approval *a = palloc0(sizeof(Approval));
 
-		a->environment = db_text(i, 1);
-		a->round = db_int32(i, 2);
-		a->status = machine_parse(&approval_machine, db_text(i, 3));
-		a->extra = db_bool(i, 4);
-		(void) db_digest(i, 5, a->digest);
-		a->expires_at = db_time(i, 6, 0);
-		a->used_at = db_time(i, 7, TIME_NULL);
-		a->decided_by = db_text(i, 8);
-		a->reason = db_text(i, 9);
+		a->environment = db_text(i, A_ENVIRONMENT);
+		a->round = db_int32(i, A_ROUND);
+		a->status = machine_parse(&approval_machine, db_text(i, A_STATUS));
+		a->extra = db_bool(i, A_EXTRA);
+		(void) db_digest(i, A_DIGEST, a->digest);
+		a->expires_at = db_time(i, A_EXPIRES_AT, 0);
+		a->used_at = db_time(i, A_USED_AT, TIME_NULL);
+		a->decided_by = db_text(i, A_DECIDED_BY);
+		a->reason = db_text(i, A_REASON);
 		approvals = lappend(approvals, a);
 	}
 	return approvals;
@@ -202,11 +236,12 @@ approval_is_live(const Approval *a)
 List *
 approval_votes(const Deployment *d, const Approval *a)
 {
-	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
-					 CStringGetTextDatum(a->environment), Int32GetDatum(a->round) };
-	uint64 count = db_run(&votes_query, args, NULL);
+	DbArgs args = db_args(&votes_query);
 	List *votes = NIL;
+	uint64 count;
 
+	approval_key(&args, d, a);
+	count = db_run_args(&args);
 	for (uint64 i = 0; i < count; i++)
 	{
 		Vote *vote = palloc(sizeof(Vote));
@@ -303,7 +338,7 @@ approval_open(Deployment *d, const char *environment, bool extra, int32 round,
 	Approval *a = palloc0(sizeof(Approval));
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz from = d->run_at != TIME_NULL && d->run_at > now ? d->run_at : now;
-	Datum args[8];
+	DbArgs args = db_args(&insert_approval);
 
 	a->environment = pstrdup(environment);
 	a->round = round;
@@ -312,15 +347,15 @@ approval_open(Deployment *d, const char *environment, bool extra, int32 round,
 	a->used_at = TIME_NULL;
 	a->expires_at = time_after(from, &policy->expires_after);
 	approval_digest(d, path, environment, a->digest);
-	args[0] = UUIDPGetDatum(&d->tenant);
-	args[1] = UUIDPGetDatum(&d->id);
-	args[2] = CStringGetTextDatum(environment);
-	args[3] = Int32GetDatum(round);
-	args[4] = BoolGetDatum(extra);
-	args[5] = TimestampTzGetDatum(now);
-	args[6] = TimestampTzGetDatum(a->expires_at);
-	args[7] = digest_datum(a->digest);
-	(void) db_run(&insert_approval, args, NULL);
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_text(&args, environment);
+	db_arg_int32(&args, round);
+	db_arg_bool(&args, extra);
+	db_arg_time(&args, now);
+	db_arg_time(&args, a->expires_at);
+	db_arg_digest(&args, a->digest);
+	(void) db_run_args(&args);
 	d->gated = true;
 	audit_add(d->batch, &d->chain, "approval.request", NULL, "pending", NULL,
 			  audit_detail("environment", environment, "round", psprintf("%d", round), "expires_at",
@@ -389,13 +424,6 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 
 /* ---- deciding ---- */
 
-static Datum
-text_or_null(const char *value, bool *isnull)
-{
-	*isnull = value == NULL;
-	return value ? CStringGetTextDatum(value) : (Datum) 0;
-}
-
 static void
 notify_requester(Deployment *d, const Approval *a, const char *reason)
 {
@@ -413,22 +441,18 @@ approval_apply(Deployment *d, Approval *a, ApprovalEvent event, const char *by, 
 			   const char *ticket)
 {
 	ApprovalStatus before = a->status;
-	Datum args[9];
-	bool nulls[9] = { false };
+	DbArgs args = db_args(&decide);
 
 	a->status = machine_next(&approval_machine, before, event);
 	a->decided_by = by ? pstrdup(by) : NULL;
 	a->reason = reason ? pstrdup(reason) : NULL;
-	args[0] = UUIDPGetDatum(&d->tenant);
-	args[1] = UUIDPGetDatum(&d->id);
-	args[2] = CStringGetTextDatum(a->environment);
-	args[3] = Int32GetDatum(a->round);
-	args[4] = CStringGetTextDatum(approval_machine.statuses[a->status]);
-	args[5] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[6] = text_or_null(by, &nulls[6]);
-	args[7] = text_or_null(reason, &nulls[7]);
-	args[8] = text_or_null(ticket, &nulls[8]);
-	if (db_run(&decide, args, nulls) != 1)
+	approval_key(&args, d, a);
+	db_arg_text(&args, approval_machine.statuses[a->status]);
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_text(&args, by);
+	db_arg_text(&args, reason);
+	db_arg_text(&args, ticket);
+	if (db_run_args(&args) != 1)
 		elog(ERROR, "approval was not updated");
 	audit_add(d->batch, &d->chain, psprintf("approval.%s", approval_machine.events[event]),
 			  approval_machine.statuses[before], approval_machine.statuses[a->status], reason,
@@ -442,15 +466,12 @@ approval_apply(Deployment *d, Approval *a, ApprovalEvent event, const char *by, 
 void
 approval_use(Deployment *d, Approval *a)
 {
-	Datum args[5];
+	DbArgs args = db_args(&use);
 
 	a->used_at = GetCurrentTimestamp();
-	args[0] = UUIDPGetDatum(&d->tenant);
-	args[1] = UUIDPGetDatum(&d->id);
-	args[2] = CStringGetTextDatum(a->environment);
-	args[3] = Int32GetDatum(a->round);
-	args[4] = TimestampTzGetDatum(a->used_at);
-	if (db_run(&use, args, NULL) != 1)
+	approval_key(&args, d, a);
+	db_arg_time(&args, a->used_at);
+	if (db_run_args(&args) != 1)
 		elog(ERROR, "approval was not used");
 	audit_add(d->batch, &d->chain, "approval.use", approval_machine.statuses[a->status],
 			  approval_machine.statuses[a->status], NULL,

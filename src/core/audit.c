@@ -277,19 +277,21 @@ audit_tenant(const AuditActor *actor, const pg_uuid_t *tenant, const char *event
 {
 	AuditChain chain;
 	AuditBatch *batch = audit_batch(actor);
-	Datum args[3] = { UUIDPGetDatum(tenant) };
+	Datum key[] = { UUIDPGetDatum(tenant) };
+	DbArgs args = db_args(&update_tenant);
 	bool isnull;
 	Datum hash;
 
-	if (db_run(&lock_tenant, args, NULL) != 1)
+	if (db_run(&lock_tenant, key, NULL) != 1)
 		elog(ERROR, "tenant to be audited does not exist");
 	hash = db_datum(0, 2, &isnull);
 	audit_chain_set(&chain, "tenant", tenant, tenant, db_int32(0, 1), hash, isnull);
 	audit_add(batch, &chain, event, before, after, reason, detail);
 	audit_flush(batch);
-	args[1] = Int32GetDatum(chain.seq);
-	args[2] = digest_datum(chain.hash);
-	(void) db_run(&update_tenant, args, NULL);
+	db_arg_uuid(&args, tenant);
+	db_arg_int32(&args, chain.seq);
+	db_arg_digest(&args, chain.hash);
+	(void) db_run_args(&args);
 }
 
 /* A JSON object of strings: key, value, key, value, ..., NULL; a NULL value is a JSON null. */

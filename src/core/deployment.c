@@ -20,6 +20,27 @@
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated," \
 	" requested_by, login"
 
+enum
+{
+	D_STATUS = 1,
+	D_PRIORITY,
+	D_MODULE,
+	D_VERSION,
+	D_ENVIRONMENT,
+	D_RUN_AT,
+	D_START_BY,
+	D_STARTED_AT,
+	D_CANCEL_REQUESTED_AT,
+	D_CANCEL_REASON,
+	D_SQLSTATE,
+	D_MESSAGE,
+	D_AUDIT_SEQ,
+	D_AUDIT_HASH,
+	D_GATED,
+	D_REQUESTED_BY,
+	D_LOGIN
+};
+
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
 											" WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
 											UUIDOID, UUIDOID);
@@ -60,23 +81,23 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	}
 	d->tenant = *tenant;
 	d->id = *id;
-	d->status = d->loaded_status = machine_parse(&deployment_machine, db_text(0, 1));
-	d->priority = db_int32(0, 2);
-	d->module = db_text(0, 3);
-	d->version = db_text(0, 4);
-	d->environment = db_text(0, 5);
-	d->run_at = db_time(0, 6, TIME_NULL);
-	d->start_by = db_time(0, 7, TIME_NULL);
-	d->started_at = db_time(0, 8, TIME_NULL);
-	d->cancel_requested_at = db_time(0, 9, TIME_NULL);
-	d->cancel_reason = db_text(0, 10);
-	d->sqlstate = db_text(0, 11);
-	d->message = db_text(0, 12);
-	hash = db_datum(0, 14, &isnull);
-	audit_chain_set(&d->chain, "deployment", tenant, id, db_int32(0, 13), hash, isnull);
-	d->gated = db_bool(0, 15);
-	d->requested_by = db_text(0, 16);
-	d->login = db_text(0, 17);
+	d->status = d->loaded_status = machine_parse(&deployment_machine, db_text(0, D_STATUS));
+	d->priority = db_int32(0, D_PRIORITY);
+	d->module = db_text(0, D_MODULE);
+	d->version = db_text(0, D_VERSION);
+	d->environment = db_text(0, D_ENVIRONMENT);
+	d->run_at = db_time(0, D_RUN_AT, TIME_NULL);
+	d->start_by = db_time(0, D_START_BY, TIME_NULL);
+	d->started_at = db_time(0, D_STARTED_AT, TIME_NULL);
+	d->cancel_requested_at = db_time(0, D_CANCEL_REQUESTED_AT, TIME_NULL);
+	d->cancel_reason = db_text(0, D_CANCEL_REASON);
+	d->sqlstate = db_text(0, D_SQLSTATE);
+	d->message = db_text(0, D_MESSAGE);
+	hash = db_datum(0, D_AUDIT_HASH, &isnull);
+	audit_chain_set(&d->chain, "deployment", tenant, id, db_int32(0, D_AUDIT_SEQ), hash, isnull);
+	d->gated = db_bool(0, D_GATED);
+	d->requested_by = db_text(0, D_REQUESTED_BY);
+	d->login = db_text(0, D_LOGIN);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;

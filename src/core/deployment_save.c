@@ -41,34 +41,28 @@ void
 deployment_save(Deployment *d)
 {
 	bool ended = deployment_is_final(d->status);
-	Datum args[12];
-	bool nulls[12] = { false };
+	DbArgs args = db_args(&update_deployment);
+	Datum key[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
 
 	if (ended && d->gated)
 		approval_close(d);
-	args[0] = UUIDPGetDatum(&d->tenant);
-	args[1] = UUIDPGetDatum(&d->id);
-	args[2] = CStringGetTextDatum(deployment_machine.statuses[d->status]);
-	args[3] = TimestampTzGetDatum(d->started_at);
-	nulls[3] = d->started_at == TIME_NULL;
-	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
-	nulls[4] = !ended;
-	args[5] = TimestampTzGetDatum(d->cancel_requested_at);
-	nulls[5] = d->cancel_requested_at == TIME_NULL;
-	args[6] = d->cancel_reason ? CStringGetTextDatum(d->cancel_reason) : (Datum) 0;
-	nulls[6] = d->cancel_reason == NULL;
-	args[7] = d->sqlstate ? CStringGetTextDatum(d->sqlstate) : (Datum) 0;
-	nulls[7] = d->sqlstate == NULL;
-	args[8] = d->message ? CStringGetTextDatum(d->message) : (Datum) 0;
-	nulls[8] = d->message == NULL;
 	audit_flush(d->batch);
-	args[9] = Int32GetDatum(d->chain.seq);
-	args[10] = digest_datum(d->chain.hash);
-	args[11] = BoolGetDatum(d->gated);
-	if (db_run(&update_deployment, args, nulls) != 1)
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_text(&args, deployment_machine.statuses[d->status]);
+	db_arg_time(&args, d->started_at);
+	db_arg_time(&args, ended ? GetCurrentTimestamp() : TIME_NULL);
+	db_arg_time(&args, d->cancel_requested_at);
+	db_arg_text(&args, d->cancel_reason);
+	db_arg_text(&args, d->sqlstate);
+	db_arg_text(&args, d->message);
+	db_arg_int32(&args, d->chain.seq);
+	db_arg_digest(&args, d->chain.hash);
+	db_arg_bool(&args, d->gated);
+	if (db_run_args(&args) != 1)
 		elog(ERROR, "deployment was not updated");
 	if (ended)
-		(void) db_run(&delete_work, args, NULL);
+		(void) db_run(&delete_work, key, NULL);
 	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
 		ereport(hotswap_log_level,

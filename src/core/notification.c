@@ -23,19 +23,17 @@ notification_add(const Deployment *d, const char *environment, const char *event
 				 const char *reason)
 {
 	pg_uuid_t id;
-	Datum args[8];
-	bool nulls[8] = { false };
+	DbArgs args = db_args(&insert_notification);
 
 	uuid7_generate(&id);
-	args[0] = UUIDPGetDatum(&d->tenant);
-	args[1] = UUIDPGetDatum(&d->id);
-	args[2] = UUIDPGetDatum(&id);
-	args[3] = CStringGetTextDatum(event);
-	args[4] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[5] = CStringGetTextDatum(environment);
-	args[6] = db_text_array(concerns);
-	args[7] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
-	nulls[7] = reason == NULL;
-	(void) db_run(&insert_notification, args, nulls);
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_uuid(&args, &id);
+	db_arg_text(&args, event);
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_text(&args, environment);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(concerns), false);
+	db_arg_text(&args, reason);
+	(void) db_run_args(&args);
 	wake_notify();
 }

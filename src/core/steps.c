@@ -24,11 +24,40 @@ static DbStatement load_stages = DB_STATEMENT(
 	" FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2 ORDER BY ordinal",
 	UUIDOID, UUIDOID);
 
+enum
+{
+	STAGE_COLUMN_ORDINAL = 1,
+	STAGE_COLUMN_KIND,
+	STAGE_COLUMN_STATUS,
+	STAGE_COLUMN_ENVIRONMENT,
+	STAGE_COLUMN_STARTED_AT,
+	STAGE_COLUMN_FINISHED_AT,
+	STAGE_COLUMN_MESSAGE
+};
+
 static DbStatement load_tasks = DB_STATEMENT(
 	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
 	" finished_at, previous_version, sqlstate, message FROM hotswap.task"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY ordinal",
 	UUIDOID, UUIDOID, INT2OID);
+
+enum
+{
+	TASK_COLUMN_ORDINAL = 1,
+	TASK_COLUMN_KIND,
+	TASK_COLUMN_STATUS,
+	TASK_COLUMN_WAVE,
+	TASK_COLUMN_ATTEMPT,
+	TASK_COLUMN_REVERTS,
+	TASK_COLUMN_NODE,
+	TASK_COLUMN_HOOK,
+	TASK_COLUMN_DUE_AT,
+	TASK_COLUMN_STARTED_AT,
+	TASK_COLUMN_FINISHED_AT,
+	TASK_COLUMN_PREVIOUS_VERSION,
+	TASK_COLUMN_SQLSTATE,
+	TASK_COLUMN_MESSAGE
+};
 
 static DbStatement save_stages = DB_STATEMENT(
 	"INSERT INTO hotswap.stage AS s (tenant_id, deployment_id, ordinal, kind, status, environment,"
@@ -81,13 +110,15 @@ steps_load_stages(const Deployment *d)
 	{
 		Stage *stage = palloc0(sizeof(Stage));
 
-		stage->ordinal = db_int32(i, 1);
-		stage->kind = label_parse(db_text(i, 2), stage_kind_names, lengthof(stage_kind_names));
-		stage->status = stage->saved_status = machine_parse(&stage_machine, db_text(i, 3));
-		stage->environment = db_text(i, 4);
-		stage->started_at = db_time(i, 5, TIME_NULL);
-		stage->finished_at = db_time(i, 6, TIME_NULL);
-		stage->message = db_text(i, 7);
+		stage->ordinal = db_int32(i, STAGE_COLUMN_ORDINAL);
+		stage->kind = label_parse(db_text(i, STAGE_COLUMN_KIND), stage_kind_names,
+								  lengthof(stage_kind_names));
+		stage->status = stage->saved_status =
+			machine_parse(&stage_machine, db_text(i, STAGE_COLUMN_STATUS));
+		stage->environment = db_text(i, STAGE_COLUMN_ENVIRONMENT);
+		stage->started_at = db_time(i, STAGE_COLUMN_STARTED_AT, TIME_NULL);
+		stage->finished_at = db_time(i, STAGE_COLUMN_FINISHED_AT, TIME_NULL);
+		stage->message = db_text(i, STAGE_COLUMN_MESSAGE);
 		stages = lappend(stages, stage);
 	}
 	return stages;
@@ -105,22 +136,23 @@ steps_load_tasks(const Deployment *d, int stage)
 		Task *task = palloc0(sizeof(Task));
 
 		task->stage = stage;
-		task->ordinal = db_int32(i, 1);
-		task->kind = label_parse(db_text(i, 2), task_kind_names, TASK_KIND_COUNT);
-		task->status = task->saved_status = machine_parse(&task_machine, db_text(i, 3));
-		task->wave = db_int32(i, 4);
-		task->attempt = db_int32(i, 5);
-		task->reverts = db_isnull(i, 6) ? -1 : db_int32(i, 6);
-		task->has_node = !db_isnull(i, 7);
+		task->ordinal = db_int32(i, TASK_COLUMN_ORDINAL);
+		task->kind = label_parse(db_text(i, TASK_COLUMN_KIND), task_kind_names, TASK_KIND_COUNT);
+		task->status = task->saved_status =
+			machine_parse(&task_machine, db_text(i, TASK_COLUMN_STATUS));
+		task->wave = db_int32(i, TASK_COLUMN_WAVE);
+		task->attempt = db_int32(i, TASK_COLUMN_ATTEMPT);
+		task->reverts = db_isnull(i, TASK_COLUMN_REVERTS) ? -1 : db_int32(i, TASK_COLUMN_REVERTS);
+		task->has_node = !db_isnull(i, TASK_COLUMN_NODE);
 		if (task->has_node)
-			task->node = db_uuid(i, 7);
-		task->hook = db_text(i, 8);
-		task->due_at = db_time(i, 9, TIME_NULL);
-		task->started_at = db_time(i, 10, TIME_NULL);
-		task->finished_at = db_time(i, 11, TIME_NULL);
-		task->previous_version = db_text(i, 12);
-		task->sqlstate = db_text(i, 13);
-		task->message = db_text(i, 14);
+			task->node = db_uuid(i, TASK_COLUMN_NODE);
+		task->hook = db_text(i, TASK_COLUMN_HOOK);
+		task->due_at = db_time(i, TASK_COLUMN_DUE_AT, TIME_NULL);
+		task->started_at = db_time(i, TASK_COLUMN_STARTED_AT, TIME_NULL);
+		task->finished_at = db_time(i, TASK_COLUMN_FINISHED_AT, TIME_NULL);
+		task->previous_version = db_text(i, TASK_COLUMN_PREVIOUS_VERSION);
+		task->sqlstate = db_text(i, TASK_COLUMN_SQLSTATE);
+		task->message = db_text(i, TASK_COLUMN_MESSAGE);
 		tasks = lappend(tasks, task);
 	}
 	return tasks;

@@ -9,7 +9,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "base/uuid.h"
-#include "core/access.h"
+#include "core/call.h"
 #include "core/deployment_save.h"
 #include "core/steps.h"
 #include "core/tenant.h"
@@ -45,17 +45,14 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 	char *reason = arg_text(fcinfo, 1, "reason", REASON_LIMIT);
 	Deployment d;
 	pg_uuid_t tenant = tenant_current();
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_DEPLOYER, "cancel a deployment");
-	deployment_lock_existing(&d, &id, &actor);
+	call_begin(&c, &tenant, CAPABILITY_DEPLOYER, "cancel a deployment");
+	deployment_lock_existing(&d, &id, &c.actor);
 	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("deployment %s is already being cancelled", uuid_text(&id))));
 	deployment_cancel(&d, reason);
-	db_leave(&scope);
+	call_end(&c);
 	return deployment_status_datum(fcinfo, d.status);
 }

@@ -11,8 +11,8 @@
 #include "base/digest.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
 #include "core/approval.h"
+#include "core/call.h"
 #include "core/deployment_save.h"
 #include "core/path.h"
 #include "core/person.h"
@@ -149,31 +149,27 @@ check_references(Request *r)
 static void
 deploy_insert(const Request *r, const AuditActor *actor, const Deployment *d)
 {
-	Datum args[18];
-	bool nulls[18] = { false };
+	DbArgs args = db_args(&insert_deployment);
 
-	args[0] = UUIDPGetDatum(&r->tenant);
-	args[1] = UUIDPGetDatum(&r->id);
-	args[2] = CStringGetTextDatum(deployment_machine.statuses[d->status]);
-	args[3] = Int32GetDatum(r->priority);
-	args[4] = CStringGetTextDatum(r->module);
-	args[5] = CStringGetTextDatum(r->version);
-	args[6] = CStringGetTextDatum(r->environment);
-	args[7] = TimestampTzGetDatum(GetCurrentTimestamp());
-	args[8] = TimestampTzGetDatum(r->run_at);
-	nulls[8] = r->run_at == ARG_TIME_NULL;
-	args[9] = TimestampTzGetDatum(r->start_by);
-	nulls[9] = r->start_by == ARG_TIME_NULL;
-	args[10] = CStringGetTextDatum(actor->person);
-	args[11] = CStringGetTextDatum(actor->role);
-	args[12] = r->key ? CStringGetTextDatum(r->key) : (Datum) 0;
-	nulls[12] = r->key == NULL;
-	args[13] = JsonbPGetDatum(r->metadata);
-	args[14] = Int32GetDatum(d->chain.seq);
-	args[15] = digest_datum(d->chain.hash);
-	args[16] = BoolGetDatum(d->gated);
-	args[17] = CStringGetTextDatum(d->login);
-	(void) db_run(&insert_deployment, args, nulls);
+	db_arg_uuid(&args, &r->tenant);
+	db_arg_uuid(&args, &r->id);
+	db_arg_text(&args, deployment_machine.statuses[d->status]);
+	db_arg_int32(&args, r->priority);
+	db_arg_text(&args, r->module);
+	db_arg_text(&args, r->version);
+	db_arg_text(&args, r->environment);
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_time(&args, r->run_at);
+	db_arg_time(&args, r->start_by);
+	db_arg_text(&args, actor->person);
+	db_arg_text(&args, actor->role);
+	db_arg_text(&args, r->key);
+	db_arg_jsonb(&args, r->metadata);
+	db_arg_int32(&args, d->chain.seq);
+	db_arg_digest(&args, d->chain.hash);
+	db_arg_bool(&args, d->gated);
+	db_arg_text(&args, d->login);
+	(void) db_run_args(&args);
 }
 
 /* The deployment that a request asks for, in memory. */
@@ -227,22 +223,16 @@ Datum
 hotswap_deploy(PG_FUNCTION_ARGS)
 {
 	Request r;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 	uint8 print[DIGEST_LENGTH];
 	bool is_new = true;
 
 	deploy_read_request(fcinfo, &r);
-	audit_actor(&actor, r.on_behalf_of);
 	uuid7_generate(&r.id);
 	if (r.key)
 		deploy_fingerprint(&r, print);
-	db_enter(&scope);
-	access_require(&r.tenant, scope.caller, CAPABILITY_DEPLOYER, "deploy");
-	if (r.on_behalf_of)
-		access_require(&r.tenant, scope.caller, CAPABILITY_IMPERSONATOR,
-					   psprintf("act on behalf of \"%s\"", r.on_behalf_of));
+	call_begin_for(&c, &r.tenant, r.on_behalf_of, CAPABILITY_DEPLOYER, "deploy");
 	if (r.key)
 	{
 		is_new = !idempotency_find(&r.tenant, "deploy", r.key, print, &r.id);
@@ -255,8 +245,8 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	else
 		check_references(&r);
 	if (is_new)
-		create_deployment(&r, &actor);
-	db_leave(&scope);
+		create_deployment(&r, &c.actor);
+	call_end(&c);
 	*result = r.id;
 	PG_RETURN_UUID_P(result);
 }

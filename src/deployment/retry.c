@@ -10,8 +10,8 @@
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
 #include "core/approval.h"
+#include "core/call.h"
 #include "core/deployment_save.h"
 #include "core/installation.h"
 #include "core/path.h"
@@ -60,15 +60,12 @@ hotswap_retry(PG_FUNCTION_ARGS)
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
 	pg_uuid_t tenant = tenant_current();
 	Deployment d;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_DEPLOYER, "retry a deployment");
+	call_begin(&c, &tenant, CAPABILITY_DEPLOYER, "retry a deployment");
 	installation_ensure();
 	tenant_enter_active(&tenant);
-	deployment_lock_existing(&d, &id, &actor);
+	deployment_lock_existing(&d, &id, &c.actor);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
 		require_free_module(&d);
 	deployment_apply(&d,
@@ -79,6 +76,6 @@ hotswap_retry(PG_FUNCTION_ARGS)
 		approval_open_path(&d, path_of(&d.tenant, d.environment), NIL, approval_load(&d));
 	deployment_save(&d);
 	deployment_enqueue(&d, GetCurrentTimestamp());
-	db_leave(&scope);
+	call_end(&c);
 	return deployment_status_datum(fcinfo, d.status);
 }

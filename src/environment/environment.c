@@ -12,9 +12,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -160,25 +158,20 @@ Datum
 hotswap_configure_environment(PG_FUNCTION_ARGS)
 {
 	Request request;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *before;
 	char *after;
 
 	environment_read_request(fcinfo, &request);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&request.tenant, scope.caller, CAPABILITY_ADMIN, "configure an environment");
+	call_begin_change(&c, &request.tenant, CAPABILITY_ADMIN, "configure an environment");
 	require_strategy(&request);
-	installation_ensure();
-	tenant_lock_for_change(&request.tenant);
 	after = write_environment(&request, &before);
 	if (before == NULL || strcmp(before, after) != 0)
 	{
-		audit_tenant(&actor, &request.tenant, "configure_environment", before, after, NULL,
+		audit_tenant(&c.actor, &request.tenant, "configure_environment", before, after, NULL,
 					 audit_detail("environment", request.name, NULL));
 		wake_reload();
 	}
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }

@@ -17,9 +17,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/tenant.h"
 #include "environment/task_role.h"
 #include "fmgr.h"
@@ -166,24 +164,19 @@ check_owner(const Hook *h, Oid owner)
 static bool
 write_hook(const Hook *h, DbStatement *stmt, const char *event)
 {
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	bool written;
 	Datum args[] = { UUIDPGetDatum(&h->tenant), CStringGetTextDatum(h->stage),
 					 CStringGetTextDatum(h->module ? h->module : ""),
 					 CStringGetTextDatum(h->function), ObjectIdGetDatum(h->owner) };
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&h->tenant, scope.caller, CAPABILITY_OPERATOR, "change hooks");
-	installation_ensure();
-	tenant_lock_for_change(&h->tenant);
+	call_begin_change(&c, &h->tenant, CAPABILITY_OPERATOR, "change hooks");
 	written = db_run(stmt, args, NULL) > 0;
 	if (written)
-		audit_tenant(&actor, &h->tenant, event, NULL, NULL, NULL,
+		audit_tenant(&c.actor, &h->tenant, event, NULL, NULL, NULL,
 					 audit_detail("stage", h->stage, "module", h->module, "function", h->function,
 								  NULL));
-	db_leave(&scope);
+	call_end(&c);
 	return written;
 }
 

@@ -18,9 +18,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/quota.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -190,17 +188,17 @@ require_environment(const NodeRequest *r)
 static void
 node_insert(const NodeRequest *r)
 {
-	Datum args[8] = { UUIDPGetDatum(&r->tenant),
-					  UUIDPGetDatum(&r->id),
-					  CStringGetTextDatum(r->environment),
-					  CStringGetTextDatum(r->name),
-					  CStringGetTextDatum(r->kind),
-					  ObjectIdGetDatum(r->run_as),
-					  r->schema ? CStringGetTextDatum(r->schema) : (Datum) 0,
-					  JsonbPGetDatum(r->labels) };
-	bool nulls[8] = { [6] = r->schema == NULL };
+	DbArgs args = db_args(&insert_node);
 
-	if (db_run(&insert_node, args, nulls) == 0)
+	db_arg_uuid(&args, &r->tenant);
+	db_arg_uuid(&args, &r->id);
+	db_arg_text(&args, r->environment);
+	db_arg_text(&args, r->name);
+	db_arg_text(&args, r->kind);
+	db_arg_oid(&args, r->run_as);
+	db_arg_text(&args, r->schema);
+	db_arg_jsonb(&args, r->labels);
+	if (db_run_args(&args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("node \"%s\" already exists in environment \"%s\"", r->name,
 							   r->environment)));
@@ -246,27 +244,22 @@ Datum
 hotswap_register_node(PG_FUNCTION_ARGS)
 {
 	NodeRequest request;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
 	node_read_request(fcinfo, &request);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&request.tenant, scope.caller, CAPABILITY_OPERATOR, "register a node");
+	call_begin_change(&c, &request.tenant, CAPABILITY_OPERATOR, "register a node");
 	require_usage(&request);
-	installation_ensure();
-	tenant_lock_for_change(&request.tenant);
 	require_environment(&request);
 	(void) db_run(&lock_nodes, NULL, NULL);
 	node_insert(&request);
 	require_free_target(&request);
 	quota_require(&request.tenant, QUOTA_NODES);
-	audit_tenant(&actor, &request.tenant, "register_node", NULL, NULL, NULL,
+	audit_tenant(&c.actor, &request.tenant, "register_node", NULL, NULL, NULL,
 				 audit_detail("node", uuid_text(&request.id), "environment", request.environment,
 							  "name", request.name, "kind", request.kind, "run_as", request.role,
 							  "schema", request.schema, NULL));
-	db_leave(&scope);
+	call_end(&c);
 	*result = request.id;
 	PG_RETURN_UUID_P(result);
 }
@@ -300,16 +293,11 @@ hotswap_remove_node(PG_FUNCTION_ARGS)
 	pg_uuid_t node = arg_uuid(fcinfo, 0, "node");
 	pg_uuid_t tenant = tenant_current();
 	Datum args[] = { UUIDPGetDatum(&tenant), UUIDPGetDatum(&node) };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *environment;
 	char *name;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_OPERATOR, "remove a node");
-	installation_ensure();
-	tenant_lock_for_change(&tenant);
+	call_begin_change(&c, &tenant, CAPABILITY_OPERATOR, "remove a node");
 	if (db_run(&lock_node, args, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such node: %s", uuid_text(&node))));
@@ -317,9 +305,9 @@ hotswap_remove_node(PG_FUNCTION_ARGS)
 	name = db_text(0, 2);
 	require_no_work(args, name);
 	(void) db_run(&set_removed, args, NULL);
-	audit_tenant(&actor, &tenant, "remove_node", NULL, NULL, NULL,
+	audit_tenant(&c.actor, &tenant, "remove_node", NULL, NULL, NULL,
 				 audit_detail("node", uuid_text(&node), "environment", environment, "name", name,
 							  NULL));
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }

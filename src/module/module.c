@@ -14,8 +14,7 @@
 #include "base/db.h"
 #include "base/digest.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/installation.h"
 #include "core/quota.h"
 #include "core/tenant.h"
@@ -43,15 +42,15 @@ static DbStatement insert_version = DB_STATEMENT(
 	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID);
 
 /* A version as it was given. */
-typedef struct Version
+typedef struct NewVersion
 {
 	pg_uuid_t tenant;
 	char *module;
 	char *version;
-	NullableDatum scripts[3]; /* text: deploy, verify, revert */
+	NullableDatum scripts[SCRIPT_COUNT]; /* text */
 	uint8 digest[DIGEST_LENGTH];
 	GivenSignature signature;
-} Version;
+} NewVersion;
 
 /* Fetches one script, checks it, and keeps the argument itself to be stored. */
 static char *
@@ -67,7 +66,7 @@ module_read_script(FunctionCallInfo fcinfo, int n, const char *word, bool requir
 }
 
 static void
-module_read_version(FunctionCallInfo fcinfo, Version *v)
+module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
 	char *deploy;
 	char *verify;
@@ -76,11 +75,11 @@ module_read_version(FunctionCallInfo fcinfo, Version *v)
 	v->module = arg_identifier(fcinfo, 0, "module");
 	v->version = arg_identifier(fcinfo, 1, "version");
 	deploy = module_read_script(fcinfo, 2, "deploy_sql", true, script_labels[SCRIPT_DEPLOY],
-								&v->scripts[0]);
+								&v->scripts[SCRIPT_DEPLOY]);
 	verify = module_read_script(fcinfo, 3, "verify_sql", false, script_labels[SCRIPT_VERIFY],
-								&v->scripts[1]);
+								&v->scripts[SCRIPT_VERIFY]);
 	revert = module_read_script(fcinfo, 4, "revert_sql", false, script_labels[SCRIPT_REVERT],
-								&v->scripts[2]);
+								&v->scripts[SCRIPT_REVERT]);
 	v->signature = signature_arguments(fcinfo, 5);
 	v->tenant = tenant_argument(fcinfo, 7);
 	digest_scripts(deploy, verify, revert, v->digest);
@@ -88,7 +87,7 @@ module_read_version(FunctionCallInfo fcinfo, Version *v)
 
 /* Is the version there already?  Raises 23505 if it is, with other content. */
 static bool
-already_published(const Version *v)
+already_published(const NewVersion *v)
 {
 	Datum args[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module),
 					 CStringGetTextDatum(v->version) };
@@ -111,22 +110,21 @@ already_published(const Version *v)
 
 /* Stores the version; false if another session did before. */
 static bool
-module_insert(const Version *v, const AuditActor *actor)
+module_insert(const NewVersion *v, const AuditActor *actor)
 {
-	Datum args[8] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
-	bool nulls[8] = { false };
+	Datum module[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
+	DbArgs args = db_args(&insert_version);
 
-	if (db_run(&insert_module, args, NULL) > 0)
+	if (db_run(&insert_module, module, NULL) > 0)
 		quota_require(&v->tenant, QUOTA_MODULES);
-	args[2] = CStringGetTextDatum(v->version);
-	args[3] = digest_datum(v->digest);
-	args[4] = CStringGetTextDatum(actor->person);
-	for (int i = 0; i < (int) lengthof(v->scripts); i++)
-	{
-		args[5 + i] = v->scripts[i].value;
-		nulls[5 + i] = v->scripts[i].isnull;
-	}
-	if (db_run(&insert_version, args, nulls) == 0)
+	db_arg_uuid(&args, &v->tenant);
+	db_arg_text(&args, v->module);
+	db_arg_text(&args, v->version);
+	db_arg_digest(&args, v->digest);
+	db_arg_text(&args, actor->person);
+	for (int i = 0; i < SCRIPT_COUNT; i++)
+		db_arg_datum(&args, TEXTOID, v->scripts[i].value, v->scripts[i].isnull);
+	if (db_run_args(&args) == 0)
 		return false;
 	quota_require(&v->tenant, QUOTA_STORED_BYTES);
 	return true;
@@ -134,29 +132,26 @@ module_insert(const Version *v, const AuditActor *actor)
 
 /* Stores the version, its signature, and their audit events, unless the same is already there. */
 static void
-module_publish(const Version *v)
+module_publish(const NewVersion *v)
 {
 	SignedVersion signed_version = { &v->tenant, v->module, v->version, v->digest };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&v->tenant, scope.caller, CAPABILITY_DEPLOYER, "publish a version");
+	call_begin(&c, &v->tenant, CAPABILITY_DEPLOYER, "publish a version");
 	if (!already_published(v))
 	{
 		installation_ensure();
 		tenant_lock_for_change(&v->tenant);
-		if (module_insert(v, &actor))
-			audit_tenant(&actor, &v->tenant, "publish_version", NULL, NULL, NULL,
+		if (module_insert(v, &c.actor))
+			audit_tenant(&c.actor, &v->tenant, "publish_version", NULL, NULL, NULL,
 						 audit_detail("module", v->module, "version", v->version, "digest",
 									  digest_hex(v->digest), NULL));
 		else if (!already_published(v))
 			elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->version, v->module);
 	}
 	if (v->signature.key)
-		version_sign(&signed_version, &v->signature, &actor);
-	db_leave(&scope);
+		version_sign(&signed_version, &v->signature, &c.actor);
+	call_end(&c);
 }
 
 /*
@@ -172,7 +167,7 @@ module_publish(const Version *v)
 Datum
 hotswap_publish_version(PG_FUNCTION_ARGS)
 {
-	Version version;
+	NewVersion version;
 
 	module_read_version(fcinfo, &version);
 	module_publish(&version);

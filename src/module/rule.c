@@ -11,9 +11,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/path.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -84,16 +82,11 @@ hotswap_set_rule(PG_FUNCTION_ARGS)
 			NULL :
 			rule_actions[arg_label(fcinfo, 2, "action", rule_actions, RULE_ACTION_COUNT)];
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "set a rule");
-	installation_ensure();
-	tenant_lock_for_change(&tenant);
-	change_rule(&tenant, environment, rule, action, &actor);
-	db_leave(&scope);
+	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "set a rule");
+	change_rule(&tenant, environment, rule, action, &c.actor);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 
@@ -140,21 +133,20 @@ static List *
 rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
 		  ScanPolicy *policy)
 {
-	uint8 digest[DIGEST_LENGTH];
 	List *path = path_of(tenant, environment);
-	VersionScripts *scripts;
+	Version *v;
 
 	if (path == NIL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", environment)));
-	scripts = scan_read(tenant, module, version);
-	if (scripts == NULL)
+	v = version_read(tenant, module, version);
+	if (v == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such version: \"%s\" of module \"%s\"", version, module),
 						errhint("Versions are made by hotswap.publish_version().")));
-	scan_digest(scripts, module, version, digest);
+	version_require_intact(v);
 	scan_policy_load(tenant, path, policy);
-	return scan_findings(scripts, policy);
+	return scan_findings(v, policy);
 }
 
 /*

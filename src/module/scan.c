@@ -1,7 +1,7 @@
 /*
  * scan.c
  *		The stage scan: are the scripts those that were published, signed where that is asked for, and
- * do they keep to the static rules?
+ *		do they keep to the static rules?
  *
  * Every environment on the path is asked, and the strictest one decides, so that nothing is swapped
  * anywhere when it could not go all the way.
@@ -26,11 +26,6 @@
 
 /* Findings that are named in a message; the others are counted. */
 #define SHOWN_FINDINGS 10
-
-static DbStatement version_query =
-	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql, digest FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
-				 UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement policy_query =
 	DB_STATEMENT("SELECT e.name, e.require_signature, r.rule::text, r.action::text"
@@ -108,48 +103,16 @@ is_trusted(const char *language)
 	return trusted;
 }
 
-/* Reads a version; NULL if it does not exist. */
-VersionScripts *
-scan_read(const pg_uuid_t *tenant, const char *module, const char *version)
-{
-	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
-					 CStringGetTextDatum(version) };
-	VersionScripts *scripts = palloc(sizeof(VersionScripts));
-
-	if (db_run(&version_query, args, NULL) == 0)
-		return NULL;
-	for (int i = 0; i < SCRIPT_COUNT; i++)
-		scripts->sql[i] = db_text(0, i + 1);
-	(void) db_digest(0, SCRIPT_COUNT + 1, scripts->published);
-	return scripts;
-}
-
-/* Computes the digest of the scripts; raises XX001 if it is not the one that was published. */
-void
-scan_digest(const VersionScripts *scripts, const char *module, const char *version, uint8 *digest)
-{
-	digest_scripts(scripts->sql[SCRIPT_DEPLOY], scripts->sql[SCRIPT_VERIFY],
-				   scripts->sql[SCRIPT_REVERT], digest);
-	if (memcmp(scripts->published, digest, DIGEST_LENGTH) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg(
-				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
-				 version, module),
-			 errdetail("Their SHA-256 is %s.", digest_hex(digest))));
-}
-
 /* The findings that the policy does not let pass unseen, in the order of the scripts. */
 List *
-scan_findings(const VersionScripts *scripts, const ScanPolicy *policy)
+scan_findings(const Version *v, const ScanPolicy *policy)
 {
 	List *findings = NIL;
 	ListCell *cell;
 
 	for (int i = 0; i < SCRIPT_COUNT; i++)
-		if (scripts->sql[i])
-			findings = list_concat(findings, rule_walk_script(script_labels[i], scripts->sql[i],
+		if (v->scripts[i])
+			findings = list_concat(findings, rule_walk_script(script_labels[i], v->scripts[i],
 															  i == SCRIPT_REVERT, is_trusted));
 	foreach (cell, findings)
 		if (policy->actions[((Finding *) lfirst(cell))->rule] == RULE_OFF)
@@ -186,9 +149,9 @@ scan_describe(List *findings, const ScanPolicy *policy, RuleAction action, const
 
 /* Raises YH011 for what is denied; returns the warnings in words, or NULL. */
 static char *
-apply_rules(const VersionScripts *scripts, const ScanPolicy *policy)
+apply_rules(const Version *v, const ScanPolicy *policy)
 {
-	List *findings = scan_findings(scripts, policy);
+	List *findings = scan_findings(v, policy);
 	const Finding *first;
 	char *denied = scan_describe(findings, policy, RULE_DENY, &first);
 
@@ -200,24 +163,23 @@ apply_rules(const VersionScripts *scripts, const ScanPolicy *policy)
 
 /* ---- the stage ---- */
 
-/* Scans a deployment's scripts for its whole path; returns what there is to say about them. */
+/* Scans a version for the whole path of a deployment; returns what there is to say about it. */
 char *
-scan_version(const Deployment *d, const VersionScripts *scripts, List *path)
+scan_version(const pg_uuid_t *tenant, const Version *v, List *path)
 {
-	uint8 digest[DIGEST_LENGTH];
-	SignedVersion version = { &d->tenant, d->module, d->version, digest };
+	SignedVersion version = { tenant, v->module, v->name, v->digest };
 	ScanPolicy policy;
 	StringInfoData message;
 	char *warnings;
 
-	scan_digest(scripts, d->module, d->version, digest);
-	scan_policy_load(&d->tenant, path, &policy);
+	version_require_intact(v);
+	scan_policy_load(tenant, path, &policy);
 	initStringInfo(&message);
-	appendStringInfo(&message, "sha256 %s", digest_hex(digest));
+	appendStringInfo(&message, "sha256 %s", digest_hex(v->digest));
 	if (policy.requires_signature)
 		appendStringInfo(&message, ", signed by %s",
 						 version_require_signature(&version, policy.requires_signature));
-	warnings = apply_rules(scripts, &policy);
+	warnings = apply_rules(v, &policy);
 	if (warnings)
 		appendStringInfo(&message, "; warning: %s", warnings);
 	return message.data;
@@ -228,11 +190,10 @@ scan_version(const Deployment *d, const VersionScripts *scripts, List *path)
  * counts, now, for what is stored now?
  */
 void
-scan_signature(const Deployment *d, const VersionScripts *scripts, const char *environment)
+scan_signature(const pg_uuid_t *tenant, const Version *v, const char *environment)
 {
-	uint8 digest[DIGEST_LENGTH];
-	SignedVersion version = { &d->tenant, d->module, d->version, digest };
+	SignedVersion version = { tenant, v->module, v->name, v->digest };
 
-	scan_digest(scripts, d->module, d->version, digest);
+	version_require_intact(v);
 	(void) version_require_signature(&version, environment);
 }

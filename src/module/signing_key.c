@@ -15,8 +15,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/tenant.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
@@ -30,11 +29,11 @@ PG_FUNCTION_INFO_V1(hotswap_module_signing_payload);
 
 static DbStatement similar_keys = DB_STATEMENT(
 	"SELECT name, name = $2 AND algorithm = $3::hotswap.signature_algorithm"
-	" AND fingerprint = $5 AND valid = coalesce($6, '(,)'), revoked_at IS NOT NULL,"
-	" fingerprint = $5"
-	" FROM hotswap.signing_key WHERE tenant_id = $1 AND (name = $2 OR fingerprint = $5)"
+	" AND fingerprint = $4 AND valid = coalesce($5, '(,)'), revoked_at IS NOT NULL,"
+	" fingerprint = $4"
+	" FROM hotswap.signing_key WHERE tenant_id = $1 AND (name = $2 OR fingerprint = $4)"
 	" ORDER BY name <> $2 LIMIT 1",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TSTZRANGEOID);
+	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TSTZRANGEOID);
 
 static DbStatement insert_key = DB_STATEMENT(
 	"INSERT INTO hotswap.signing_key (tenant_id, name, algorithm, public_key, fingerprint, valid,"
@@ -123,11 +122,17 @@ read_valid(FunctionCallInfo fcinfo, int n, NewKey *k)
 
 /* Is the key there already?  Raises 23505 if what is there is not the same, 55000 if it is revoked. */
 static bool
-already_added(const NewKey *k, Datum *args, const bool *nulls)
+already_added(const NewKey *k)
 {
+	DbArgs args = db_args(&similar_keys);
 	char *name;
 
-	if (db_run(&similar_keys, args, nulls) == 0)
+	db_arg_uuid(&args, &k->tenant);
+	db_arg_text(&args, k->name);
+	db_arg_text(&args, signature_algorithms[k->algorithm]);
+	db_arg_digest(&args, k->key.fingerprint);
+	db_arg_datum(&args, TSTZRANGEOID, k->valid, k->always);
+	if (db_run_args(&args) == 0)
 		return false;
 	name = db_text(0, 1);
 	if (strcmp(name, k->name) != 0)
@@ -149,19 +154,18 @@ already_added(const NewKey *k, Datum *args, const bool *nulls)
 static void
 add_key(const NewKey *k, const AuditActor *actor)
 {
-	bool nulls[7] = { false };
-	Datum args[] = { UUIDPGetDatum(&k->tenant),
-					 CStringGetTextDatum(k->name),
-					 CStringGetTextDatum(signature_algorithms[k->algorithm]),
-					 CStringGetTextDatum(k->key.pem),
-					 digest_datum(k->key.fingerprint),
-					 k->valid,
-					 CStringGetTextDatum(actor->person) };
+	DbArgs args = db_args(&insert_key);
 
-	nulls[5] = k->always;
-	if (already_added(k, args, nulls))
+	if (already_added(k))
 		return;
-	(void) db_run(&insert_key, args, nulls);
+	db_arg_uuid(&args, &k->tenant);
+	db_arg_text(&args, k->name);
+	db_arg_text(&args, signature_algorithms[k->algorithm]);
+	db_arg_text(&args, k->key.pem);
+	db_arg_digest(&args, k->key.fingerprint);
+	db_arg_datum(&args, TSTZRANGEOID, k->valid, k->always);
+	db_arg_text(&args, actor->person);
+	(void) db_run_args(&args);
 	audit_tenant(actor, &k->tenant, "add_signing_key", NULL, NULL, NULL,
 				 audit_detail("name", k->name, "algorithm", signature_algorithms[k->algorithm],
 							  "fingerprint", digest_hex(k->key.fingerprint), "valid", db_text(0, 1),
@@ -180,8 +184,7 @@ Datum
 hotswap_add_signing_key(PG_FUNCTION_ARGS)
 {
 	NewKey *k = palloc0(sizeof(NewKey));
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
 	k->name = arg_identifier(fcinfo, 0, "name");
 	k->algorithm =
@@ -189,13 +192,9 @@ hotswap_add_signing_key(PG_FUNCTION_ARGS)
 	read_key(fcinfo, 2, k);
 	read_valid(fcinfo, 3, k);
 	k->tenant = tenant_argument(fcinfo, 4);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&k->tenant, scope.caller, CAPABILITY_ADMIN, "add a signing key");
-	installation_ensure();
-	tenant_lock_for_change(&k->tenant);
-	add_key(k, &actor);
-	db_leave(&scope);
+	call_begin_change(&c, &k->tenant, CAPABILITY_ADMIN, "add a signing key");
+	add_key(k, &c.actor);
+	call_end(&c);
 	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(k->key.fingerprint)));
 }
 
@@ -211,29 +210,25 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 	char *name = arg_text(fcinfo, 0, "name", NAME_LIMIT);
 	char *reason = arg_text(fcinfo, 1, "reason", REASON_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 2);
-	AuditActor actor;
-	DbScope scope;
+	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(name) };
+	DbArgs args = db_args(&revoke_key);
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "revoke a signing key");
-	tenant_lock_living(&tenant);
-	{
-		Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(name),
-						 CStringGetTextDatum(actor.person), CStringGetTextDatum(reason) };
-
-		if (db_run(&lock_key, args, NULL) == 0)
-			signing_key_refuse_missing(name);
-		if (!db_isnull(0, 1))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("signing key \"%s\" is revoked already", name),
-					 errdetail("It was revoked at %s.", timestamptz_to_str(db_time(0, 1, 0)))));
-		(void) db_run(&revoke_key, args, NULL);
-	}
-	audit_tenant(&actor, &tenant, "revoke_signing_key", NULL, NULL, reason,
+	call_begin_change_living(&c, &tenant, CAPABILITY_ADMIN, "revoke a signing key");
+	if (db_run(&lock_key, key, NULL) == 0)
+		signing_key_refuse_missing(name);
+	if (!db_isnull(0, 1))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("signing key \"%s\" is revoked already", name),
+						errdetail("It was revoked at %s.", timestamptz_to_str(db_time(0, 1, 0)))));
+	db_arg_uuid(&args, &tenant);
+	db_arg_text(&args, name);
+	db_arg_text(&args, c.actor.person);
+	db_arg_text(&args, reason);
+	(void) db_run_args(&args);
+	audit_tenant(&c.actor, &tenant, "revoke_signing_key", NULL, NULL, reason,
 				 audit_detail("name", name, NULL));
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 
@@ -291,15 +286,23 @@ signature_arguments(FunctionCallInfo fcinfo, int n)
 void
 version_sign(const SignedVersion *v, const GivenSignature *given, const AuditActor *actor)
 {
-	Datum args[] = { UUIDPGetDatum(v->tenant),        CStringGetTextDatum(v->module),
-					 CStringGetTextDatum(v->version), CStringGetTextDatum(given->key),
-					 PointerGetDatum(given->value),   CStringGetTextDatum(actor->person) };
-	bool is_new = db_run(&find_signature, args, NULL) == 0;
+	Datum key[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
+					CStringGetTextDatum(v->version), CStringGetTextDatum(given->key) };
+	DbArgs args = db_args(&insert_signature);
+	bool is_new = db_run(&find_signature, key, NULL) == 0;
 
 	if (is_new)
 		tenant_lock_for_change(v->tenant);
 	signature_require_good(v, given);
-	if (is_new && db_run(&insert_signature, args, NULL) > 0)
+	if (!is_new)
+		return;
+	db_arg_uuid(&args, v->tenant);
+	db_arg_text(&args, v->module);
+	db_arg_text(&args, v->version);
+	db_arg_text(&args, given->key);
+	db_arg_datum(&args, BYTEAOID, PointerGetDatum(given->value), false);
+	db_arg_text(&args, actor->person);
+	if (db_run_args(&args) > 0)
 		audit_tenant(actor, v->tenant, "sign_version", NULL, NULL, NULL,
 					 audit_detail("module", v->module, "version", v->version, "signing_key",
 								  given->key, "digest", digest_hex(v->digest), NULL));

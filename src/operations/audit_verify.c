@@ -36,6 +36,29 @@ PG_FUNCTION_INFO_V1(hotswap_verify_audit);
 	" LEFT JOIN LATERAL (SELECT t.audit_seq, t.audit_hash FROM hotswap.tenant t"                                \
 	" WHERE a.subject = 'tenant' AND t.id = a.subject_id OFFSET 0) t ON true"
 
+enum
+{
+	EVENT_TENANT = 1,
+	EVENT_SUBJECT_ID,
+	EVENT_SEQ,
+	EVENT_AT,
+	EVENT_SUBJECT,
+	EVENT_EVENT,
+	EVENT_BEFORE,
+	EVENT_AFTER,
+	EVENT_PERSON,
+	EVENT_ROLE,
+	EVENT_PID,
+	EVENT_ADDRESS,
+	EVENT_APPLICATION,
+	EVENT_REASON,
+	EVENT_DETAIL,
+	EVENT_PREVIOUS_HASH,
+	EVENT_HASH,
+	EVENT_HEAD_SEQ,
+	EVENT_HEAD_HASH
+};
+
 #define ORDER " ORDER BY a.tenant_id, a.subject_id, a.seq"
 
 static DbStatement all_events = DB_STATEMENT0(EVENTS ORDER);
@@ -116,33 +139,33 @@ begin_chain(Verification *v, uint64 row)
 
 	memset(c, 0, sizeof(*c));
 	c->open = true;
-	c->tenant = db_uuid(row, 1);
-	c->subject_id = db_uuid(row, 2);
-	c->has_head = !db_isnull(row, 18);
+	c->tenant = db_uuid(row, EVENT_TENANT);
+	c->subject_id = db_uuid(row, EVENT_SUBJECT_ID);
+	c->has_head = !db_isnull(row, EVENT_HEAD_SEQ);
 	if (c->has_head)
-		c->head_seq = db_int32(row, 18);
-	(void) db_digest(row, 19, c->head_hash);
+		c->head_seq = db_int32(row, EVENT_HEAD_SEQ);
+	(void) db_digest(row, EVENT_HEAD_HASH, c->head_hash);
 }
 
 /* Recomputes an event's hash from its columns. */
 static void
 compute_hash(uint64 row, const uint8 *previous, uint8 *result)
 {
-	AuditEventData data = { .tenant = db_uuid(row, 1),
-							.subject_id = db_uuid(row, 2),
-							.seq = db_int32(row, 3),
-							.at = db_time(row, 4, 0),
-							.subject = db_text(row, 5),
-							.event = db_text(row, 6),
-							.before = db_text(row, 7),
-							.after = db_text(row, 8),
-							.person = db_text(row, 9),
-							.role = db_text(row, 10),
-							.pid = db_int32(row, 11),
-							.address = db_text(row, 12),
-							.application = db_text(row, 13),
-							.reason = db_text(row, 14),
-							.detail = db_text(row, 15) };
+	AuditEventData data = { .tenant = db_uuid(row, EVENT_TENANT),
+							.subject_id = db_uuid(row, EVENT_SUBJECT_ID),
+							.seq = db_int32(row, EVENT_SEQ),
+							.at = db_time(row, EVENT_AT, 0),
+							.subject = db_text(row, EVENT_SUBJECT),
+							.event = db_text(row, EVENT_EVENT),
+							.before = db_text(row, EVENT_BEFORE),
+							.after = db_text(row, EVENT_AFTER),
+							.person = db_text(row, EVENT_PERSON),
+							.role = db_text(row, EVENT_ROLE),
+							.pid = db_int32(row, EVENT_PID),
+							.address = db_text(row, EVENT_ADDRESS),
+							.application = db_text(row, EVENT_APPLICATION),
+							.reason = db_text(row, EVENT_REASON),
+							.detail = db_text(row, EVENT_DETAIL) };
 
 	audit_hash(&data, previous, result);
 }
@@ -169,13 +192,13 @@ static void
 check_event(Verification *v, uint64 row)
 {
 	Chain *c = &v->chain;
-	pg_uuid_t tenant = db_uuid(row, 1);
-	pg_uuid_t subject = db_uuid(row, 2);
-	int32 seq = db_int32(row, 3);
+	pg_uuid_t tenant = db_uuid(row, EVENT_TENANT);
+	pg_uuid_t subject = db_uuid(row, EVENT_SUBJECT_ID);
+	int32 seq = db_int32(row, EVENT_SEQ);
 	uint8 previous[DIGEST_LENGTH];
 	uint8 stored[DIGEST_LENGTH];
 	uint8 computed[DIGEST_LENGTH];
-	bool has_previous = db_digest(row, 16, previous);
+	bool has_previous = db_digest(row, EVENT_PREVIOUS_HASH, previous);
 
 	if (!c->open || !uuid_equal(&c->tenant, &tenant) || !uuid_equal(&c->subject_id, &subject))
 	{
@@ -185,7 +208,7 @@ check_event(Verification *v, uint64 row)
 	if (c->broken || !event_follows(v, seq, has_previous, previous))
 		return;
 	compute_hash(row, has_previous ? previous : NULL, computed);
-	if (!db_digest(row, 17, stored) || memcmp(stored, computed, DIGEST_LENGTH) != 0)
+	if (!db_digest(row, EVENT_HASH, stored) || memcmp(stored, computed, DIGEST_LENGTH) != 0)
 		verify_report_broken(v, seq, "the event was altered: its hash does not fit");
 	c->seq = seq;
 	memcpy(c->hash, computed, DIGEST_LENGTH);

@@ -10,8 +10,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/installation.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -26,36 +25,29 @@ static DbStatement update_owner =
 	DB_STATEMENT("UPDATE hotswap.installation SET system_identifier = $1, database_oid = $2",
 				 INT8OID, OIDOID);
 
-static DbStatement lock_stopped = DB_STATEMENT0("SELECT 1 FROM hotswap.installation"
-												" WHERE stop_reason IS NOT NULL FOR NO KEY UPDATE");
-
 static DbStatement update_stop = DB_STATEMENT(
 	"UPDATE hotswap.installation SET stop_reason = $1, stopped_by = $2, stopped_at = pg_catalog.now()",
 	TEXTOID, TEXTOID);
 
 static DbStatement clear_stop = DB_STATEMENT0(
-	"UPDATE hotswap.installation SET stop_reason = NULL, stopped_by = NULL, stopped_at = NULL");
+	"UPDATE hotswap.installation SET stop_reason = NULL, stopped_by = NULL, stopped_at = NULL"
+	" WHERE stop_reason IS NOT NULL");
 
 /* adopt(): this database may dispatch what it contains. */
 Datum
 hotswap_adopt(PG_FUNCTION_ARGS)
 {
 	Datum here[] = { Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId) };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN,
-							  "adopt the deployments of this database");
-	installation_lock();
+	call_begin_installation(&c, CAPABILITY_ADMIN, "adopt the deployments of this database");
 	if (installation_dispatch_state() == DISPATCH_FOREIGN)
 	{
 		(void) db_run(&update_owner, here, NULL);
-		installation_audit(&actor, "adopt", NULL, NULL, NULL, NULL);
+		installation_audit(&c.actor, "adopt", NULL, NULL, NULL, NULL);
 		wake_reload();
 	}
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 
@@ -64,20 +56,16 @@ Datum
 hotswap_stop_dispatching(PG_FUNCTION_ARGS)
 {
 	char *reason = arg_text(fcinfo, 0, "reason", REASON_LIMIT);
-	AuditActor actor;
-	DbScope scope;
-	Datum args[2];
+	Call c;
+	DbArgs args = db_args(&update_stop);
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_OPERATOR, "stop dispatching");
-	installation_lock();
-	args[0] = CStringGetTextDatum(reason);
-	args[1] = CStringGetTextDatum(actor.person);
-	(void) db_run(&update_stop, args, NULL);
-	installation_audit(&actor, "stop_dispatching", NULL, NULL, reason, NULL);
+	call_begin_installation(&c, CAPABILITY_OPERATOR, "stop dispatching");
+	db_arg_text(&args, reason);
+	db_arg_text(&args, c.actor.person);
+	(void) db_run_args(&args);
+	installation_audit(&c.actor, "stop_dispatching", NULL, NULL, reason, NULL);
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 
@@ -85,18 +73,14 @@ hotswap_stop_dispatching(PG_FUNCTION_ARGS)
 Datum
 hotswap_start_dispatching(PG_FUNCTION_ARGS)
 {
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_OPERATOR, "start dispatching");
-	if (db_run(&lock_stopped, NULL, NULL) == 0)
+	call_begin_installation(&c, CAPABILITY_OPERATOR, "start dispatching");
+	if (db_run(&clear_stop, NULL, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("dispatching is not stopped in this database")));
-	(void) db_run(&clear_stop, NULL, NULL);
-	installation_audit(&actor, "start_dispatching", NULL, NULL, NULL, NULL);
+	installation_audit(&c.actor, "start_dispatching", NULL, NULL, NULL, NULL);
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }

@@ -61,6 +61,19 @@ static DbStatement open_tasks = DB_STATEMENT(
 	" AND t.status IN ('pending', 'ready', 'running', 'retry_wait') ORDER BY t.stage, t.ordinal LIMIT 100",
 	UUIDOID, UUIDOID);
 
+enum
+{
+	OPEN_STAGE = 1,
+	OPEN_ORDINAL,
+	OPEN_KIND,
+	OPEN_STATUS,
+	OPEN_ON,
+	OPEN_DUE_AT,
+	OPEN_STARTED_AT,
+	OPEN_MESSAGE,
+	OPEN_ATTEMPT
+};
+
 static DbStatement blockers =
 	DB_STATEMENT("SELECT pg_catalog.array_to_string(pg_catalog.pg_blocking_pids($1), ', ')",
 				 INT4OID);
@@ -266,14 +279,14 @@ read_tasks(Explanation *e, uint64 *count)
 	{
 		tasks[i].key.tenant = e->tenant;
 		tasks[i].key.deployment = e->id;
-		tasks[i].key.stage = db_int32(i, 1);
-		tasks[i].key.ordinal = db_int32(i, 2);
-		tasks[i].what = psprintf("The %s on %s", db_text(i, 3), db_text(i, 5));
-		tasks[i].status = db_text(i, 4);
-		tasks[i].due = db_time(i, 6, 0);
-		tasks[i].started = db_time(i, 7, 0);
-		tasks[i].message = db_text(i, 8);
-		tasks[i].attempt = db_int32(i, 9);
+		tasks[i].key.stage = db_int32(i, OPEN_STAGE);
+		tasks[i].key.ordinal = db_int32(i, OPEN_ORDINAL);
+		tasks[i].what = psprintf("The %s on %s", db_text(i, OPEN_KIND), db_text(i, OPEN_ON));
+		tasks[i].status = db_text(i, OPEN_STATUS);
+		tasks[i].due = db_time(i, OPEN_DUE_AT, 0);
+		tasks[i].started = db_time(i, OPEN_STARTED_AT, 0);
+		tasks[i].message = db_text(i, OPEN_MESSAGE);
+		tasks[i].attempt = db_int32(i, OPEN_ATTEMPT);
 	}
 	return tasks;
 }

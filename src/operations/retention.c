@@ -107,13 +107,11 @@ purge_deployments(void)
 {
 	TimestampTz cutoff = minutes_ago(hotswap_deployment_retention);
 	pg_uuid_t floor;
-	Datum find[2];
-	Datum args[3];
+	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor) };
+	Datum args[3]; /* tenants, deployments; for delete_swaps the time */
 	bool isnull;
 
 	uuid7_floor(cutoff, &floor);
-	find[0] = TimestampTzGetDatum(cutoff);
-	find[1] = UUIDPGetDatum(&floor);
 	(void) db_run(&old_deployments, find, NULL);
 	if (db_int64(0, 3) == 0)
 		return false;

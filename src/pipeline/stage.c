@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
+#include "module/scan.h"
 #include "pipeline/stage.h"
 #include "pipeline/strategy.h"
 #include "utils/builtins.h"
@@ -28,31 +29,39 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL ORDER BY n.name",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
+enum
+{
+	NODE_ID = 1,
+	NODE_NAME,
+	NODE_RUNS,
+	NODE_RUNS_THE_SAME,
+	NODE_STRATEGY,
+	NODE_REQUIRE_SIGNATURE
+};
+
 static DbStatement hooks_query = DB_STATEMENT(
 	"SELECT function FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2 AND module IN ('', $3)"
 	" ORDER BY module, function",
 	UUIDOID, TEXTOID, TEXTOID);
 
-/* The scripts, which are read once in a visit. */
-static VersionScripts *
-scripts_of(Visit *v)
+/* The version, which is read once in a visit. */
+static Version *
+version_of(Visit *v)
 {
-	if (v->scripts == NULL)
-		v->scripts = scan_read(&v->d.tenant, v->d.module, v->d.version);
-	if (v->scripts == NULL)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->d.version, v->d.module);
-	return v->scripts;
+	if (v->version == NULL)
+		v->version = version_read_existing(&v->d.tenant, v->d.module, v->d.version);
+	return v->version;
 }
 
 /* build: does every script parse on this server? */
 static void
 start_build(Visit *v)
 {
-	VersionScripts *scripts = scripts_of(v);
+	char **scripts = version_of(v)->scripts;
 
 	for (int i = 0; i < SCRIPT_COUNT; i++)
-		if (scripts->sql[i])
-			script_check(script_labels[i], scripts->sql[i]);
+		if (scripts[i])
+			script_check(script_labels[i], scripts[i]);
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
@@ -60,7 +69,7 @@ start_build(Visit *v)
 static void
 start_scan(Visit *v)
 {
-	stage_apply(v->stage, STAGE_SUCCEED, scan_version(&v->d, scripts_of(v), visit_path(v)));
+	stage_apply(v->stage, STAGE_SUCCEED, scan_version(&v->d.tenant, version_of(v), visit_path(v)));
 }
 
 static int
@@ -99,7 +108,7 @@ start_deploy(Visit *v)
 {
 	uint64 n = query_nodes(v, v->stage->environment);
 	bool is_target = strcmp(v->stage->environment, v->d.environment) == 0;
-	bool requires_signature = n > 0 && db_bool(0, 6);
+	bool requires_signature = n > 0 && db_bool(0, NODE_REQUIRE_SIGNATURE);
 	int to_do = 0;
 
 	if (n == 0 && is_target)
@@ -116,13 +125,13 @@ start_deploy(Visit *v)
 		Task *task = steps_add_task(&v->tasks, v->stage, TASK_SWAP);
 
 		task->has_node = true;
-		task->node = db_uuid(i, 1);
-		task->previous_version = db_text(i, 3);
-		task->wave = strategy_wave(strategy_parse(db_text(i, 5)), (int) i, (int) n);
-		if (!db_isnull(i, 4) && db_bool(i, 4))
+		task->node = db_uuid(i, NODE_ID);
+		task->previous_version = db_text(i, NODE_RUNS);
+		task->wave = strategy_wave(strategy_parse(db_text(i, NODE_STRATEGY)), (int) i, (int) n);
+		if (!db_isnull(i, NODE_RUNS_THE_SAME) && db_bool(i, NODE_RUNS_THE_SAME))
 		{
-			task->message =
-				psprintf("node \"%s\" already runs version \"%s\"", db_text(i, 2), v->d.version);
+			task->message = psprintf("node \"%s\" already runs version \"%s\"",
+									 db_text(i, NODE_NAME), v->d.version);
 			task_apply(task, TASK_SKIP);
 		}
 		else
@@ -132,7 +141,7 @@ start_deploy(Visit *v)
 		stage_apply(v->stage, STAGE_SKIP,
 					psprintf("every node already runs version \"%s\"", v->d.version));
 	else if (requires_signature)
-		scan_signature(&v->d, scripts_of(v), v->stage->environment);
+		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
 }
 
 /* validate: the verify script on every node of the target, and the user's hooks */
@@ -140,7 +149,7 @@ static void
 start_validate(Visit *v)
 {
 	uint64 n;
-	bool has_verify = scripts_of(v)->sql[SCRIPT_VERIFY] != NULL;
+	bool has_verify = version_of(v)->scripts[SCRIPT_VERIFY] != NULL;
 
 	n = has_verify ? query_nodes(v, v->d.environment) : 0;
 	for (uint64 i = 0; i < n; i++)
@@ -148,7 +157,7 @@ start_validate(Visit *v)
 		Task *task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 
 		task->has_node = true;
-		task->node = db_uuid(i, 1);
+		task->node = db_uuid(i, NODE_ID);
 	}
 	if (add_hooks(v) + n == 0)
 		stage_apply(v->stage, STAGE_SKIP, "there is no verify script and no validate hook");

@@ -9,7 +9,7 @@
 #define HOTSWAP_VISIT_H
 
 #include "core/steps.h"
-#include "module/scan.h"
+#include "module/version.h"
 #include "nodes/pg_list.h"
 #include "shm/executors.h"
 
@@ -67,7 +67,7 @@ typedef struct Visit
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
-	VersionScripts *scripts; /* NULL: not read during this visit */
+	Version *version; /* NULL: not read during this visit */
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);

@@ -41,11 +41,6 @@ enum
 	LOADED_VERSION
 };
 
-static DbStatement load_version =
-	DB_STATEMENT("SELECT deploy_sql, verify_sql, revert_sql, digest FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
-				 UUIDOID, TEXTOID, TEXTOID);
-
 static DbStatement load_node =
 	DB_STATEMENT("SELECT name, schema FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
 				 UUIDOID);
@@ -88,18 +83,6 @@ arg_key(DbArgs *args, const TaskKey *key)
 /* ---- loading ---- */
 
 static void
-read_version(const TaskRun *run, const char *version)
-{
-	DbArgs args = db_args(&load_version);
-
-	db_arg_uuid(&args, &run->key.tenant);
-	db_arg_text(&args, run->module);
-	db_arg_text(&args, version);
-	if (db_run_args(&args) != 1)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", version, run->module);
-}
-
-static void
 read_node(TaskRun *run)
 {
 	DbArgs args = db_args(&load_node);
@@ -110,11 +93,13 @@ read_node(TaskRun *run)
 		elog(ERROR, "the node has disappeared");
 }
 
-/* Inside a scope: reads the task, its scripts and its node into a context; false if it is not to be run. */
+/* Inside a scope: reads the task, its version and its node into a context; false if it is not to be run. */
 static bool
 read_task(TaskRun *run, MemoryContext context)
 {
 	DbArgs args = db_args(&load_task);
+	char *version;
+	char *previous;
 
 	arg_key(&args, &run->key);
 	if (db_run_args(&args) == 0)
@@ -127,22 +112,9 @@ read_task(TaskRun *run, MemoryContext context)
 	if (run->has_node)
 		run->node = db_uuid(0, LOADED_NODE);
 	run->hook = db_text(0, LOADED_HOOK);
-	run->previous_version = db_text(0, LOADED_PREVIOUS_VERSION);
 	run->module = db_text(0, LOADED_MODULE);
-	run->version = db_text(0, LOADED_VERSION);
-	read_version(run, run->version);
-	MemoryContextSwitchTo(context);
-	run->deploy = db_text(0, 1);
-	run->verify = db_text(0, 2);
-	run->revert = db_text(0, 3);
-	(void) db_digest(0, 4, run->digest);
-	if (run->kind == TASK_REVERT && run->previous_version)
-	{
-		read_version(run, run->previous_version);
-		MemoryContextSwitchTo(context);
-		run->previous_deploy = db_text(0, 1);
-		(void) db_digest(0, 4, run->previous_digest);
-	}
+	version = db_text(0, LOADED_VERSION);
+	previous = db_text(0, LOADED_PREVIOUS_VERSION);
 	if (run->has_node)
 	{
 		read_node(run);
@@ -150,6 +122,9 @@ read_task(TaskRun *run, MemoryContext context)
 		run->node_name = db_text(0, 1);
 		run->schema = db_text(0, 2);
 	}
+	run->version = version_read_existing(&run->key.tenant, run->module, version);
+	if (run->kind == TASK_REVERT && previous)
+		run->previous = version_read_existing(&run->key.tenant, run->module, previous);
 	return true;
 }
 
@@ -158,23 +133,14 @@ bool
 record_load(TaskRun *run)
 {
 	DbScope scope;
-	uint8 digest[DIGEST_LENGTH];
 	bool found;
 
 	db_enter(&scope);
 	found = read_task(run, scope.context);
 	db_leave(&scope);
-	if (!found)
-		return false;
-	digest_scripts(run->deploy, run->verify, run->revert, digest);
-	if (memcmp(digest, run->digest, DIGEST_LENGTH) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg(
-				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
-				 run->version, run->module)));
-	return true;
+	if (found)
+		version_require_intact(run->version);
+	return found;
 }
 
 /* ---- recording ---- */
@@ -182,19 +148,15 @@ record_load(TaskRun *run)
 static void
 record_swap(const TaskRun *run, TimestampTz now)
 {
-	bool undo = run->kind == TASK_REVERT;
-	const char *version = undo ? run->previous_version : run->version;
+	const Version *version = run->kind == TASK_REVERT ? run->previous : run->version;
 	DbArgs args = db_args(&insert_node_module);
 
 	db_arg_uuid(&args, &run->key.tenant);
 	db_arg_uuid(&args, &run->node);
 	db_arg_text(&args, run->module);
 	db_arg_uuid(&args, &run->key.deployment);
-	db_arg_text(&args, version);
-	if (!undo)
-		db_arg_digest(&args, run->digest);
-	else
-		db_arg_digest(&args, version ? run->previous_digest : NULL);
+	db_arg_text(&args, version ? version->name : NULL);
+	db_arg_digest(&args, version ? version->digest : NULL);
 	db_arg_time(&args, now);
 	(void) db_run_args(&args);
 }

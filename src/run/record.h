@@ -6,8 +6,8 @@
 #define HOTSWAP_RECORD_H
 
 #include "base/db.h"
-#include "base/digest.h"
 #include "core/steps.h"
+#include "module/version.h"
 
 /* The task and everything its scripts need; strings live in the caller's context. */
 typedef struct TaskRun
@@ -23,14 +23,8 @@ typedef struct TaskRun
 	char *schema;
 	Oid role;
 	char *module;
-	char *version;
-	char *previous_version;
-	char *deploy;
-	char *verify;
-	char *revert;
-	char *previous_deploy; /* deploy script of the previous version, for a revert */
-	uint8 digest[DIGEST_LENGTH];
-	uint8 previous_digest[DIGEST_LENGTH]; /* where there is a previous version */
+	Version *version;
+	Version *previous; /* of a revert: what ran before, NULL: nothing */
 	/* how far it is, for the report of an error */
 	const char *script;    /* deploy, verify, revert, or NULL */
 	const char *statement; /* the statement that runs */

@@ -70,14 +70,14 @@ static void
 run_revert(TaskRun *run)
 {
 	require_latest(run);
-	if (run->revert)
-		run_script(run, "revert", run->revert);
-	else if (run->previous_deploy)
-		run_script(run, "deploy", run->previous_deploy);
+	if (run->version->scripts[SCRIPT_REVERT])
+		run_script(run, "revert", run->version->scripts[SCRIPT_REVERT]);
+	else if (run->previous)
+		run_script(run, "deploy", run->previous->scripts[SCRIPT_DEPLOY]);
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("version \"%s\" of module \"%s\" cannot be reverted", run->version,
+				 errmsg("version \"%s\" of module \"%s\" cannot be reverted", run->version->name,
 						run->module),
 				 errdetail("It has no revert script, and no version ran on the node before it.")));
 }
@@ -85,15 +85,17 @@ run_revert(TaskRun *run)
 static void
 run_scripts(TaskRun *run)
 {
+	char **scripts = run->version->scripts;
+
 	switch (run->kind)
 	{
 		case TASK_SWAP:
-			run_script(run, "deploy", run->deploy);
-			if (run->verify)
-				run_script(run, "verify", run->verify);
+			run_script(run, "deploy", scripts[SCRIPT_DEPLOY]);
+			if (scripts[SCRIPT_VERIFY])
+				run_script(run, "verify", scripts[SCRIPT_VERIFY]);
 			break;
 		case TASK_VERIFY:
-			run_script(run, "verify", run->verify);
+			run_script(run, "verify", scripts[SCRIPT_VERIFY]);
 			break;
 		case TASK_HOOK:
 			run_hook(run);

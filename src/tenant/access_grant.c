@@ -9,9 +9,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
-#include "core/installation.h"
+#include "core/call.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -39,34 +37,29 @@ change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event
 		capability_names[arg_label(fcinfo, 1, "capability", capability_names, CAPABILITY_COUNT)];
 	bool all = arg_bool(fcinfo, 3, "all_tenants");
 	pg_uuid_t tenant = all ? tenant_default() : tenant_argument(fcinfo, 2);
-	Datum args[] = { UUIDPGetDatum(&tenant), ObjectIdGetDatum(role),
-					 CStringGetTextDatum(capability) };
-	bool nulls[] = { all, false, false };
+	DbArgs args = db_args(statement);
 	char *name = GetUserNameFromId(role, true);
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	bool written;
 
 	if (all && !PG_ARGISNULL(2))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("tenant must be null where all_tenants is true")));
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
 	if (all)
-		access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "change access");
+		call_begin_everywhere(&c, CAPABILITY_ADMIN, "change access");
 	else
-		access_require(&tenant, scope.caller, CAPABILITY_ADMIN, "change access");
+		call_begin_change_living(&c, &tenant, CAPABILITY_ADMIN, "change access");
 	if (name == NULL && statement == &insert_access)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", role)));
-	installation_ensure();
-	if (!all)
-		tenant_lock_living(&tenant);
-	written = db_run(statement, args, nulls) > 0;
+	db_arg_uuid(&args, all ? NULL : &tenant);
+	db_arg_oid(&args, role);
+	db_arg_text(&args, capability);
+	written = db_run_args(&args) > 0;
 	if (written)
-		audit_tenant(&actor, &tenant, event, NULL, NULL, NULL,
+		audit_tenant(&c.actor, &tenant, event, NULL, NULL, NULL,
 					 audit_detail("role", name ? name : psprintf("%u", role), "capability",
 								  capability, "tenants", all ? "all" : NULL, NULL));
-	db_leave(&scope);
+	call_end(&c);
 	return written;
 }
 

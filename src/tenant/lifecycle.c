@@ -15,10 +15,8 @@
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/deployment.h"
-#include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -111,14 +109,15 @@ lifecycle_read_request(FunctionCallInfo fcinfo, TenantRequest *r)
 static void
 lifecycle_insert(const TenantRequest *r)
 {
-	Datum args[] = { UUIDPGetDatum(&r->id),
-					 CStringGetTextDatum(r->name),
-					 CStringGetTextDatum(r->tier),
-					 CStringGetTextDatum(r->subdomain),
-					 CStringGetTextDatum(r->contact_email),
-					 JsonbPGetDatum(r->metadata) };
+	DbArgs args = db_args(&insert_tenant);
 
-	if (db_run(&insert_tenant, args, NULL) == 0)
+	db_arg_uuid(&args, &r->id);
+	db_arg_text(&args, r->name);
+	db_arg_text(&args, r->tier);
+	db_arg_text(&args, r->subdomain);
+	db_arg_text(&args, r->contact_email);
+	db_arg_jsonb(&args, r->metadata);
+	if (db_run_args(&args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("subdomain \"%s\" is taken", r->subdomain),
 						errdetail("Another tenant has it; it is free again when that one is "
@@ -138,22 +137,19 @@ Datum
 hotswap_create_tenant(PG_FUNCTION_ARGS)
 {
 	TenantRequest request;
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
 	lifecycle_read_request(fcinfo, &request);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "create a tenant");
-	installation_ensure();
+	call_begin_everywhere(&c, CAPABILITY_ADMIN, "create a tenant");
 	tier_require(request.tier);
 	subdomain_require_free(request.subdomain);
 	lifecycle_insert(&request);
-	audit_tenant(&actor, &request.id, "create", NULL, tenant_machine.statuses[TENANT_PROVISIONING],
-				 NULL, audit_detail("subdomain", request.subdomain, "tier", request.tier, NULL));
+	audit_tenant(&c.actor, &request.id, "create", NULL,
+				 tenant_machine.statuses[TENANT_PROVISIONING], NULL,
+				 audit_detail("subdomain", request.subdomain, "tier", request.tier, NULL));
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 	*result = request.id;
 	PG_RETURN_UUID_P(result);
 }
@@ -168,8 +164,7 @@ typedef struct Change
 	const char *reason; /* or NULL */
 	TenantStatus before;
 	TenantStatus after;
-	AuditActor actor;
-	DbScope scope;
+	Call call;
 } Change;
 
 /* Becomes the owner, locks the tenant and finds out what will become of it. */
@@ -179,11 +174,8 @@ begin_change(Change *c, FunctionCallInfo fcinfo, TenantEvent event, const char *
 	c->tenant = arg_uuid(fcinfo, 0, "tenant");
 	c->event = event;
 	c->reason = reason;
-	audit_actor(&c->actor, NULL);
-	db_enter(&c->scope);
-	access_require_everywhere(c->scope.caller, CAPABILITY_ADMIN,
-							  psprintf("%s a tenant", tenant_machine.events[event]));
-	installation_ensure();
+	call_begin_everywhere(&c->call, CAPABILITY_ADMIN,
+						  psprintf("%s a tenant", tenant_machine.events[event]));
 	c->before = machine_parse(&tenant_machine, tenant_lock(&c->tenant));
 	c->after = machine_next(&tenant_machine, c->before, event);
 }
@@ -201,13 +193,13 @@ refuse_default(const Change *c)
 static void
 change_status(const Change *c)
 {
-	Datum args[] = { UUIDPGetDatum(&c->tenant),
-					 CStringGetTextDatum(tenant_machine.statuses[c->after]),
-					 c->reason ? CStringGetTextDatum(c->reason) : (Datum) 0 };
-	bool nulls[] = { false, false, c->reason == NULL };
+	DbArgs args = db_args(&update_status);
 
-	(void) db_run(&update_status, args, nulls);
-	audit_tenant(&c->actor, &c->tenant, tenant_machine.events[c->event],
+	db_arg_uuid(&args, &c->tenant);
+	db_arg_text(&args, tenant_machine.statuses[c->after]);
+	db_arg_text(&args, c->reason);
+	(void) db_run_args(&args);
+	audit_tenant(&c->call.actor, &c->tenant, tenant_machine.events[c->event],
 				 tenant_machine.statuses[c->before], tenant_machine.statuses[c->after], c->reason,
 				 NULL);
 	wake_reload();
@@ -216,7 +208,7 @@ change_status(const Change *c)
 static Datum
 end_change(Change *c, FunctionCallInfo fcinfo)
 {
-	db_leave(&c->scope);
+	call_end(&c->call);
 	return status_datum(fcinfo, &tenant_machine, c->after);
 }
 
@@ -268,7 +260,7 @@ hotswap_deprovision_tenant(PG_FUNCTION_ARGS)
 	refuse_default(&c);
 	tenant_close(&c.tenant);
 	change_status(&c);
-	tenant_cancel_deployments(&c.tenant, &c.actor, reason, cancel_running);
+	tenant_cancel_deployments(&c.tenant, &c.call.actor, reason, cancel_running);
 	return end_change(&c, fcinfo);
 }
 

@@ -15,8 +15,7 @@
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/installation.h"
 #include "core/quota.h"
 #include "core/tenant.h"
@@ -60,31 +59,32 @@ change_quota(FunctionCallInfo fcinfo, const NullableDatum *amount)
 {
 	pg_uuid_t tenant = arg_uuid(fcinfo, 0, "tenant");
 	char *resource = arg_text(fcinfo, 1, "resource", NAME_LIMIT);
-	Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(resource),
-					 amount ? amount->value : (Datum) 0 };
-	bool nulls[] = { false, false, amount && amount->isnull };
-	AuditActor actor;
-	DbScope scope;
+	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(resource) };
+	Call c;
 	char *before;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "change the quota of a tenant");
-	installation_ensure();
+	call_begin_everywhere(&c, CAPABILITY_ADMIN, "change the quota of a tenant");
 	tenant_lock_living(&tenant);
 	(void) resource_require(resource);
-	before = db_run(&read_quota, args, NULL) > 0 ? db_text(0, 1) : NULL;
+	before = db_run(&read_quota, key, NULL) > 0 ? db_text(0, 1) : NULL;
 	if (amount)
-		(void) db_run(&write_quota, args, nulls);
-	else if (db_run(&delete_quota, args, NULL) == 0)
+	{
+		DbArgs args = db_args(&write_quota);
+
+		db_arg_uuid(&args, &tenant);
+		db_arg_text(&args, resource);
+		db_arg_datum(&args, INT8OID, amount->value, amount->isnull);
+		(void) db_run_args(&args);
+	}
+	else if (db_run(&delete_quota, key, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("tenant %s has no quota of its own of %s", uuid_text(&tenant), resource)));
-	audit_tenant(&actor, &tenant, amount ? "set_quota" : "clear_quota", before,
+	audit_tenant(&c.actor, &tenant, amount ? "set_quota" : "clear_quota", before,
 				 amount ? quota_text(quota_amount_text(*amount)) : NULL, NULL,
 				 audit_detail("resource", resource, NULL));
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 }
 
 /*
@@ -128,7 +128,6 @@ typedef struct Consumption
 	int64 used;
 	int64 limit;
 	bool unlimited;
-	Datum args[3]; /* tenant, resource; for update_usage what is used */
 } Consumption;
 
 static void
@@ -140,19 +139,19 @@ read_consumption(FunctionCallInfo fcinfo, Consumption *c)
 	if (c->amount <= 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("amount must be positive: %lld", (long long) c->amount)));
-	c->args[0] = UUIDPGetDatum(&c->tenant);
-	c->args[1] = CStringGetTextDatum(c->resource);
 }
 
 /* Enters the tenant, which must be active, and locks and reads what there is. */
 static void
 begin_consumption(Consumption *c, Oid caller, const char *action)
 {
+	Datum args[] = { UUIDPGetDatum(&c->tenant), CStringGetTextDatum(c->resource) };
+
 	access_require(&c->tenant, caller, CAPABILITY_AGENT, action);
 	installation_ensure();
 	tenant_enter_active(&c->tenant);
 	c->used = quota_lock_used(&c->tenant, c->resource);
-	if (db_run_snapshot(&read_limit, c->args, GetLatestSnapshot()) != 1)
+	if (db_run_snapshot(&read_limit, args, GetLatestSnapshot()) != 1)
 		elog(ERROR, "quota of %s was not found", c->resource);
 	tenant_require_active(&c->tenant, db_text(0, 1));
 	c->unlimited = db_isnull(0, 2);
@@ -163,8 +162,10 @@ begin_consumption(Consumption *c, Oid caller, const char *action)
 static Datum
 end_consumption(Consumption *c, FunctionCallInfo fcinfo)
 {
-	c->args[2] = Int64GetDatum(c->used);
-	(void) db_run(&update_usage, c->args, NULL);
+	Datum args[] = { UUIDPGetDatum(&c->tenant), CStringGetTextDatum(c->resource),
+					 Int64GetDatum(c->used) };
+
+	(void) db_run(&update_usage, args, NULL);
 	fcinfo->isnull = c->unlimited;
 	return Int64GetDatum(Max(c->limit - c->used, 0));
 }

@@ -13,7 +13,6 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
-#include "core/tenant.h"
 #include "deployment/cancel.h"
 #include "tenant/removal.h"
 #include "utils/snapmgr.h"

@@ -12,8 +12,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/installation.h"
 #include "tenant/subdomain.h"
 #include "utils/builtins.h"
@@ -75,18 +74,15 @@ static bool
 change_reserved(const char *name, DbStatement *statement, const char *event)
 {
 	Datum args[] = { CStringGetTextDatum(name) };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	bool written;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "change reserved subdomains");
-	installation_lock();
+	call_begin_installation(&c, CAPABILITY_ADMIN, "change reserved subdomains");
 	written = db_run(statement, args, NULL) > 0;
 	if (written)
-		installation_audit(&actor, event, NULL, NULL, NULL, audit_detail("subdomain", name, NULL));
-	db_leave(&scope);
+		installation_audit(&c.actor, event, NULL, NULL, NULL,
+						   audit_detail("subdomain", name, NULL));
+	call_end(&c);
 	return written;
 }
 

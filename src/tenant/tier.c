@@ -13,8 +13,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
-#include "core/access.h"
-#include "core/audit.h"
+#include "core/call.h"
 #include "core/installation.h"
 #include "core/quota.h"
 #include "core/tenant.h"
@@ -144,26 +143,22 @@ hotswap_configure_tier(PG_FUNCTION_ARGS)
 	char *name = arg_identifier(fcinfo, ARG_NAME, "name");
 	Datum args[ARG_COUNT] = { CStringGetTextDatum(name) };
 	bool nulls[ARG_COUNT] = { false };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *before;
 	char *after;
 
 	read_number(fcinfo, ARG_RANK, "rank", 1, RANK_LIMIT, args, nulls);
 	read_number(fcinfo, ARG_WEIGHT, "weight", 1, WEIGHT_LIMIT, args, nulls);
 	read_number(fcinfo, ARG_PRICE, "monthly_price_cents", 0, PG_INT32_MAX, args, nulls);
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "configure a tier");
-	installation_lock();
+	call_begin_installation(&c, CAPABILITY_ADMIN, "configure a tier");
 	after = write_tier(name, args, nulls, &before);
 	if (before == NULL || strcmp(before, after) != 0)
 	{
-		installation_audit(&actor, "configure_tier", before, after, NULL,
+		installation_audit(&c.actor, "configure_tier", before, after, NULL,
 						   audit_detail("tier", name, NULL));
 		wake_reload();
 	}
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 
@@ -181,23 +176,19 @@ hotswap_set_tier_quota(PG_FUNCTION_ARGS)
 	char *resource = arg_text(fcinfo, 1, "resource", NAME_LIMIT);
 	NullableDatum amount = arg_quota(fcinfo, 2, "amount");
 	Datum args[] = { CStringGetTextDatum(tier), CStringGetTextDatum(resource), amount.value };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *before;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "set the quota of a tier");
-	installation_lock();
+	call_begin_installation(&c, CAPABILITY_ADMIN, "set the quota of a tier");
 	(void) tier_require(tier);
 	(void) resource_require(resource);
 	before = db_run(&lock_quota, args, NULL) > 0 ? db_text(0, 1) : NULL;
 	(void) db_run(amount.isnull ? &delete_quota : &write_quota, args, NULL);
-	installation_audit(&actor, "set_tier_quota", quota_text(before),
+	installation_audit(&c.actor, "set_tier_quota", quota_text(before),
 					   quota_text(quota_amount_text(amount)), NULL,
 					   audit_detail("tier", tier, "resource", resource, NULL));
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 
@@ -212,17 +203,13 @@ hotswap_define_resource(PG_FUNCTION_ARGS)
 {
 	char *name = arg_identifier(fcinfo, 0, "name");
 	Datum args[] = { CStringGetTextDatum(name) };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "define a resource");
-	installation_lock();
+	call_begin_installation(&c, CAPABILITY_ADMIN, "define a resource");
 	if (db_run(&insert_resource, args, NULL) > 0)
-		installation_audit(&actor, "define_resource", NULL, NULL, NULL,
+		installation_audit(&c.actor, "define_resource", NULL, NULL, NULL,
 						   audit_detail("resource", name, NULL));
-	db_leave(&scope);
+	call_end(&c);
 	PG_RETURN_VOID();
 }
 
@@ -250,14 +237,10 @@ change_tier(FunctionCallInfo fcinfo, bool up)
 	pg_uuid_t tenant = arg_uuid(fcinfo, 0, "tenant");
 	char *tier = arg_text(fcinfo, 1, "tier", NAME_LIMIT);
 	Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(tier) };
-	AuditActor actor;
-	DbScope scope;
+	Call c;
 	char *before;
 
-	audit_actor(&actor, NULL);
-	db_enter(&scope);
-	access_require_everywhere(scope.caller, CAPABILITY_ADMIN, "change the tier of a tenant");
-	installation_ensure();
+	call_begin_everywhere(&c, CAPABILITY_ADMIN, "change the tier of a tenant");
 	tenant_lock_for_change(&tenant);
 	(void) db_run(&read_tenant_tier, args, NULL);
 	before = db_text(0, 1);
@@ -267,9 +250,10 @@ change_tier(FunctionCallInfo fcinfo, bool up)
 	(void) db_run(&update_tenant_tier, args, NULL);
 	if (!up)
 		quota_require_fit(&tenant, tier);
-	audit_tenant(&actor, &tenant, up ? "upgrade_tier" : "downgrade_tier", before, tier, NULL, NULL);
+	audit_tenant(&c.actor, &tenant, up ? "upgrade_tier" : "downgrade_tier", before, tier, NULL,
+				 NULL);
 	wake_reload();
-	db_leave(&scope);
+	call_end(&c);
 }
 
 /*
