@@ -156,7 +156,7 @@ typedef struct Claim
 } Claim;
 
 static void
-arg_key(FunctionCallInfo fcinfo, char **scope, char **key)
+arg_scope_and_key(FunctionCallInfo fcinfo, char **scope, char **key)
 {
 	*scope = arg_text(fcinfo, 0, "scope", KEY_LIMIT);
 	*key = arg_text(fcinfo, 1, "key", KEY_LIMIT);
@@ -210,7 +210,7 @@ find_response_of(const Claim *c)
 
 /* Inside a scope: is the key there?  Raises YH001 when it was used with another request. */
 static bool
-find(Claim *c)
+read_response(Claim *c)
 {
 	uint8 stored[DIGEST_LENGTH];
 	Datum response;
@@ -247,11 +247,11 @@ lock_claim(const Claim *c)
 
 /* Inside a scope. */
 static void
-claim(Claim *c)
+claim_for(Claim *c)
 {
 	DbArgs args = db_args(&claim_for_response);
 
-	if (find(c))
+	if (read_response(c))
 		return;
 	if (!lock_claim(c))
 	{
@@ -259,7 +259,7 @@ claim(Claim *c)
 		return;
 	}
 	/* whoever had the lock may have committed meanwhile */
-	if (find(c))
+	if (read_response(c))
 		return;
 	arg_name(&args, &c->tenant, c->scope, c->key);
 	db_arg_digest(&args, c->fingerprint);
@@ -287,7 +287,7 @@ hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
 	bool nulls[3] = { false };
 	DbScope scope;
 
-	arg_key(fcinfo, &c.scope, &c.key);
+	arg_scope_and_key(fcinfo, &c.scope, &c.key);
 	ctx = digest_begin();
 	digest_field(ctx, jsonb_text(arg_jsonb(fcinfo, 2, "request", RESPONSE_LIMIT)));
 	digest_end(ctx, c.fingerprint);
@@ -301,7 +301,7 @@ hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
 	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "claim an idempotency key");
 	installation_ensure();
 	tenant_lock_active(&c.tenant);
-	claim(&c);
+	claim_for(&c);
 	db_leave(&scope);
 	values[0] = BoolGetDatum(c.is_new);
 	values[1] = PointerGetDatum(c.response);
@@ -318,7 +318,7 @@ hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
 	DbArgs args = db_args(&store_response);
 	DbScope scope;
 
-	arg_key(fcinfo, &c.scope, &c.key);
+	arg_scope_and_key(fcinfo, &c.scope, &c.key);
 	c.response = arg_jsonb(fcinfo, 2, "response", RESPONSE_LIMIT);
 	c.tenant = tenant_argument(fcinfo, 3);
 	PreventCommandIfReadOnly("store_idempotent_response()");

@@ -179,7 +179,7 @@ is_free(Lease *l, TimestampTz now)
 
 /* Inside a scope: writes the row. */
 static void
-put(Lease *l, const AuditActor *actor, TimestampTz now)
+lease_insert(Lease *l, const AuditActor *actor, TimestampTz now)
 {
 	TimestampTz end = end_of(l->ttl, now);
 	int64 token = token_next();
@@ -217,7 +217,7 @@ try_to_take(void *arg)
 	now = GetCurrentTimestamp();
 	is_there = is_free(l, now);
 	if (is_there)
-		put(l, &actor, now);
+		lease_insert(l, &actor, now);
 	db_leave(&scope);
 	if (!is_there)
 		(void) LockRelease(&l->tag, ExclusiveLock, false);
@@ -360,7 +360,7 @@ hotswap_release_lease(PG_FUNCTION_ARGS)
 /* ---- for check_token() and the dispatcher ---- */
 
 static TokenState
-compare(const Lease *l, int64 token, int64 *newest)
+lease_compare(const Lease *l, int64 token, int64 *newest)
 {
 	DbArgs args = args_of(&read_lease, l);
 
@@ -383,11 +383,11 @@ lease_check(const char *resource, int64 token, int64 *newest)
 
 	name_lease(&l, &tenant, pstrdup(resource));
 	db_enter(&scope);
-	state = compare(&l, token, newest);
+	state = lease_compare(&l, token, newest);
 	if (state == TOKEN_CURRENT)
 	{
 		(void) lock_wait_until(&l.tag, ShareLock, false, DT_NOEND);
-		state = compare(&l, token, newest);
+		state = lease_compare(&l, token, newest);
 	}
 	db_leave(&scope);
 	return state;

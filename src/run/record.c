@@ -72,7 +72,7 @@ static DbStatement update_failed = DB_STATEMENT(
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID);
 
 static void
-arg_key(DbArgs *args, const TaskKey *key)
+arg_task(DbArgs *args, const TaskKey *key)
 {
 	db_arg_uuid(args, &key->tenant);
 	db_arg_uuid(args, &key->deployment);
@@ -101,7 +101,7 @@ read_task(TaskRun *run, MemoryContext context)
 	char *version;
 	char *previous;
 
-	arg_key(&args, &run->key);
+	arg_task(&args, &run->key);
 	if (db_run_args(&args) == 0)
 		return false;
 	MemoryContextSwitchTo(context);
@@ -168,7 +168,7 @@ mark_reverted(const TaskRun *run)
 	TaskKey swap = run->key;
 
 	swap.ordinal = run->reverts;
-	arg_key(&args, &swap);
+	arg_task(&args, &swap);
 	if (db_run_args(&args) != 1)
 		elog(ERROR, "the swap to be reverted is not there");
 }
@@ -220,7 +220,7 @@ record_success(TaskRun *run)
 	lock_deployment(run, &d, &actor);
 	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the deployment was cancelled")));
-	arg_key(&args, &run->key);
+	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
 	db_arg_time(&args, now);
 	if (db_run_args(&args) != 1)
@@ -267,7 +267,7 @@ record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 	lock_deployment(run, &d, &actor);
 	event = judge(run, &d, failure, cancelled, &due);
 	after = machine_next(&task_machine, TASK_RUNNING, event);
-	arg_key(&args, &run->key);
+	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
 	db_arg_text(&args, task_machine.statuses[after]);
 	db_arg_time(&args, GetCurrentTimestamp());

@@ -76,7 +76,7 @@ typedef struct Wait
 } Wait;
 
 static void
-acquire(void *arg)
+advisory_acquire(void *arg)
 {
 	Wait *w = arg;
 	int level = NewGUCNestLevel();
@@ -96,7 +96,7 @@ wait_limited(const LOCKTAG *tag, LOCKMODE mode, bool session, int ms)
 {
 	bool limit_is_ours = LockTimeout <= 0 || ms <= LockTimeout;
 	Wait w = { .tag = tag, .mode = mode, .session = session, .limit = limit_is_ours ? ms : 0 };
-	ErrorData *error = subxact_run(acquire, &w);
+	ErrorData *error = subxact_run(advisory_acquire, &w);
 
 	if (error == NULL)
 		return true;
