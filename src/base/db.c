@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "base/db.h"
 #include "base/digest.h"
+#include "base/guc.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
@@ -51,13 +52,6 @@ db_owner(void)
 	return owner;
 }
 
-static void
-pin(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
-}
-
 /* Becomes the owner, pins settings, connects SPI. */
 void
 db_enter(DbScope *scope)
@@ -68,11 +62,11 @@ db_enter(DbScope *scope)
 	scope->context = CurrentMemoryContext;
 	SetUserIdAndSecContext(owner, scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	scope->guc_level = NewGUCNestLevel();
-	pin("search_path", "pg_catalog, pg_temp");
-	pin("enable_seqscan", "off");
-	pin("plan_cache_mode", "force_generic_plan");
+	guc_push("search_path", "pg_catalog, pg_temp");
+	guc_push("enable_seqscan", "off");
+	guc_push("plan_cache_mode", "force_generic_plan");
 	/* what it costs to discourage a scan would make every plan look worth compiling */
-	pin("jit", "off");
+	guc_push("jit", "off");
 	/* a worker has none; SPI wants one around the snapshots that it takes for each statement */
 	scope->pushed_snapshot = !ActiveSnapshotSet();
 	if (scope->pushed_snapshot)
@@ -85,7 +79,7 @@ db_enter(DbScope *scope)
 void
 db_limit_lock_wait(int ms)
 {
-	pin("lock_timeout", psprintf("%d", ms));
+	guc_push("lock_timeout", psprintf("%d", ms));
 }
 
 /* Undoes db_enter(); the memory context is the one from before. */
