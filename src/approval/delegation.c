@@ -112,9 +112,7 @@ arg_until(FunctionCallInfo fcinfo, int n)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz until = arg_time(fcinfo, n, "until");
 
-	if (until == ARG_TIME_NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("until must not be null")));
+	arg_require(fcinfo, n, "until");
 	if (until <= now || until > now + DELEGATION_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("until is out of range: %s", timestamptz_to_str(until)),

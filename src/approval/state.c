@@ -74,7 +74,8 @@ is_decided(void *arg)
 }
 
 /*
- * wait_for_approval(deployment uuid, environment text, timeout interval) returns the approval's status
+ * wait_for_approval(deployment uuid, environment text, timeout interval) returns the approval's
+ *		status
  *
  * In: environment NULL: the one that is next on the path, or if none is pending, the last one;
  * timeout NULL: no limit, zero: does not wait. Out: at the timeout the current status. Errors:

@@ -3,9 +3,9 @@
  *		Voting: approve(), reject(), retract_vote().
  *
  * A vote is one person's.  The person must have a right to vote, of its own or lent by an approver,
- * and must not be who requested the deployment; neither may the approver who lent it.  The effective
- * role must have a right as well: somebody else's SECURITY DEFINER function does not vote for whoever
- * happens to call it.
+ * and must not be who requested the deployment; neither may the approver who lent it.  The
+ * effective role must have a right as well: somebody else's SECURITY DEFINER function does not vote
+ * for whoever happens to call it.
  *
  * Locks: the deployment's row, which makes all decisions about its approvals follow one another.
  */
@@ -214,8 +214,8 @@ reject_deployment(Ballot *b)
 }
 
 /*
- * approve(deployment uuid, environment text, comment text, on_behalf_of text) returns the approval's
- *		status
+ * approve(deployment uuid, environment text, comment text, on_behalf_of text) returns the
+ * approval's status
  *
  * In: environment NULL: the next on the path; comment of 1 to 10,000 characters, NULL where the
  * policy does not require one; on_behalf_of: the person for whom the caller speaks, 1 to 200

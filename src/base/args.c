@@ -19,8 +19,9 @@
 /* Values in messages are cut at this many bytes. */
 #define SHOWN_BYTES 100
 
-static void
-refuse_null(FunctionCallInfo fcinfo, int n, const char *word)
+/* Raises an error for NULL. */
+void
+arg_require(FunctionCallInfo fcinfo, int n, const char *word)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
@@ -57,7 +58,7 @@ arg_text_value(Datum datum, const char *word, int limit)
 char *
 arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 {
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	return arg_text_value(PG_GETARG_DATUM(n), word, limit);
 }
 
@@ -115,7 +116,7 @@ arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required)
 
 	if (PG_ARGISNULL(n) && !required)
 		return NULL;
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	if (toast_raw_datum_size(PG_GETARG_DATUM(n)) - VARHDRSZ > SCRIPT_LIMIT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s is too large: %zu bytes", word,
@@ -138,7 +139,7 @@ arg_object(FunctionCallInfo fcinfo, int n, const char *word)
 {
 	Jsonb *value;
 
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	value = PG_GETARG_JSONB_P(n);
 	if (!JB_ROOT_IS_OBJECT(value))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -155,7 +156,7 @@ arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max
 {
 	int32 value;
 
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	value = PG_GETARG_INT32(n);
 	if (value < min || value > max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -244,35 +245,35 @@ arg_oids(FunctionCallInfo fcinfo, int n, const char *word)
 int64
 arg_int64(FunctionCallInfo fcinfo, int n, const char *word)
 {
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	return PG_GETARG_INT64(n);
 }
 
 bool
 arg_bool(FunctionCallInfo fcinfo, int n, const char *word)
 {
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	return PG_GETARG_BOOL(n);
 }
 
 Interval *
 arg_interval(FunctionCallInfo fcinfo, int n, const char *word)
 {
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	return PG_GETARG_INTERVAL_P(n);
 }
 
 pg_uuid_t
 arg_uuid(FunctionCallInfo fcinfo, int n, const char *word)
 {
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	return *PG_GETARG_UUID_P(n);
 }
 
 Oid
 arg_oid(FunctionCallInfo fcinfo, int n, const char *word)
 {
-	refuse_null(fcinfo, n, word);
+	arg_require(fcinfo, n, word);
 	return PG_GETARG_OID(n);
 }
 

@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "base/db.h"
 #include "base/digest.h"
+#include "base/guc.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
@@ -44,8 +45,8 @@ static uint64 changes = 1;    /* of functions, seen so far: each update makes so
 static uint64 checked_at = 0; /* how many had been seen when the version was found to fit */
 
 /* Raises 0A000. */
-static void
-refuse_missing(void)
+void
+db_refuse_missing_extension(void)
 {
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("extension \"hotswap\" is not installed in this database"),
@@ -60,7 +61,7 @@ db_owner(void)
 	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
-		refuse_missing();
+		db_refuse_missing_extension();
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
 	return owner;
@@ -87,7 +88,7 @@ db_extension_version(bool missing_ok)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	if (version == NULL && !missing_ok)
-		refuse_missing();
+		db_refuse_missing_extension();
 	return version;
 }
 
@@ -132,13 +133,6 @@ require_version(void)
 
 /* ---- the scope ---- */
 
-static void
-pin(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
-}
-
 /* Becomes the owner, pins settings, connects SPI; raises 55000 where library and tables differ. */
 void
 db_enter(DbScope *scope)
@@ -150,11 +144,11 @@ db_enter(DbScope *scope)
 	scope->context = CurrentMemoryContext;
 	SetUserIdAndSecContext(owner, scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	scope->guc_level = NewGUCNestLevel();
-	pin("search_path", "pg_catalog, pg_temp");
-	pin("enable_seqscan", "off");
-	pin("plan_cache_mode", "force_generic_plan");
+	guc_push("search_path", "pg_catalog, pg_temp");
+	guc_push("enable_seqscan", "off");
+	guc_push("plan_cache_mode", "force_generic_plan");
 	/* what it costs to discourage a scan would make every plan look worth compiling */
-	pin("jit", "off");
+	guc_push("jit", "off");
 	/* a worker has none; SPI wants one around the snapshots that it takes for each statement */
 	scope->pushed_snapshot = !ActiveSnapshotSet();
 	if (scope->pushed_snapshot)
@@ -167,7 +161,7 @@ db_enter(DbScope *scope)
 void
 db_limit_lock_wait(int ms)
 {
-	pin("lock_timeout", psprintf("%d", ms));
+	guc_push("lock_timeout", psprintf("%d", ms));
 }
 
 /* Undoes db_enter(); the memory context is the one from before. */

@@ -5,6 +5,7 @@
 #ifndef HOTSWAP_DB_H
 #define HOTSWAP_DB_H
 
+#include "base/compat.h"
 #include "base/time.h"
 #include "executor/spi.h"
 #include "utils/jsonb.h"
@@ -62,6 +63,7 @@ typedef struct DbScope
 	MemoryContext context; /* current context before: for results that outlive the scope */
 } DbScope;
 
+pg_noreturn extern void db_refuse_missing_extension(void);
 extern Oid db_owner(void);
 extern char *db_extension_version(bool missing_ok);
 extern bool db_version_fits(const char *version, int elevel);

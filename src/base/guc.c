@@ -152,3 +152,11 @@ guc_init(void)
 							   PGC_USERSET, 0, check_tenant, NULL, NULL);
 	MarkGUCPrefixReserved("hotswap");
 }
+
+/* Sets a parameter of the server's until the nest level ends: see NewGUCNestLevel(). */
+void
+guc_push(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}

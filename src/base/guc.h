@@ -24,5 +24,6 @@ extern char *hotswap_notify_channel;      /* empty: no NOTIFY */
 extern char *hotswap_tenant;              /* uuid as text, or empty */
 
 extern void guc_init(void);
+extern void guc_push(const char *name, const char *value);
 
 #endif /* HOTSWAP_GUC_H */

@@ -4,15 +4,15 @@
  *
  * A role has what was granted to a role whose privileges it has, for the tenant or for all tenants,
  * and what that includes (see included[]).  The role that owns the extension, whoever has its
- * privileges, and superusers have everything.  Who has anything in a tenant sees it; so do the roles
- * that its environments' policies name as approvers, and those to whom a vote was lent.
+ * privileges, and superusers have everything.  Who has anything in a tenant sees it; so do the
+ * roles that its environments' policies name as approvers, and those to whom a vote was lent.
  *
- * The answers are kept for the session, since they are asked for with every call, and forgotten when
- * anything that they depend on changes: triggers on the tables concerned invalidate the relation
- * cache's entry of hotswap.access, which tells every session at commit, and memberships of roles are
- * watched through the system caches.  This is how the server keeps its own permission checks up to
- * date.
- * They are read with the newest snapshot, or a long transaction would keep what was revoked meanwhile.
+ * The answers are kept for the session, since they are asked for with every call, and forgotten
+ * when anything that they depend on changes: triggers on the tables concerned invalidate the
+ * relation cache's entry of hotswap.access, which tells every session at commit, and memberships of
+ * roles are watched through the system caches.  This is how the server keeps its own permission
+ * checks up to date.  They are read with the newest snapshot, or a long transaction would keep what
+ * was revoked meanwhile.
  *
  * Locks nothing.
  */
@@ -195,57 +195,74 @@ right_applies(uint64 row, Oid role, TimestampTz *until)
 	return true;
 }
 
-static int
-compute_mask(const pg_uuid_t *tenant, Oid role, TimestampTz *until)
+/* An answer that is being computed. */
+typedef void (*Compute)(void *answer);
+
+/* Computes an answer, again if something has changed meanwhile. */
+static void
+compute_settled(Compute compute, void *answer)
 {
-	Datum args[] = { TimestampTzGetDatum(GetCurrentTimestamp()), UUIDPGetDatum(tenant) };
+	uint64 before;
+
+	do
+	{
+		before = changes;
+		compute(answer);
+		refresh_cache();
+	} while (before != changes);
+}
+
+static bool
+is_current(TimestampTz until)
+{
+	return until == DT_NOEND || until > GetCurrentTimestamp();
+}
+
+static void
+compute_mask(void *answer)
+{
+	MaskEntry *e = answer;
+	Datum args[] = { TimestampTzGetDatum(GetCurrentTimestamp()), UUIDPGetDatum(&e->key.tenant) };
 	DbScope scope;
 	uint64 count;
-	int mask = 0;
 
-	*until = DT_NOEND;
-	if (!role_exists(role))
-		return 0;
-	if (has_privs_of_role(role, db_owner()))
-		return EVERYTHING;
+	e->mask = 0;
+	e->until = DT_NOEND;
+	if (!role_exists(e->key.role))
+		return;
+	if (has_privs_of_role(e->key.role, db_owner()))
+	{
+		e->mask = EVERYTHING;
+		return;
+	}
 	db_enter(&scope);
 	count = db_run_snapshot(&rights_in_tenant, args, GetLatestSnapshot());
 	for (uint64 i = 0; i < count; i++)
-		if (right_applies(i, role, until))
-			mask |= included[label_parse(db_text(i, 3), capability_names, CAPABILITY_COUNT)];
+		if (right_applies(i, e->key.role, &e->until))
+			e->mask |= included[label_parse(db_text(i, 3), capability_names, CAPABILITY_COUNT)];
 	db_leave(&scope);
-	return mask;
 }
 
 /* What a role has in a tenant (or, everywhere, in all of them) now. */
 static int
 find_mask(const pg_uuid_t *tenant, Oid role)
 {
-	MaskKey key;
+	MaskEntry computed;
 	MaskEntry *entry;
-	uint64 before;
-	TimestampTz until;
-	int mask;
 
 	refresh_cache();
-	memset(&key, 0, sizeof(key));
-	key.tenant = *tenant;
-	key.role = role;
-	entry = hash_search(masks, &key, HASH_FIND, NULL);
-	if (entry && (entry->until == DT_NOEND || entry->until > GetCurrentTimestamp()))
+	memset(&computed, 0, sizeof(computed));
+	computed.key.tenant = *tenant;
+	computed.key.role = role;
+	entry = hash_search(masks, &computed.key, HASH_FIND, NULL);
+	if (entry && is_current(entry->until))
 		return entry->mask;
 	if (hash_get_num_entries(masks) >= CACHE_LIMIT)
 		changes++; /* begin anew */
-	do
-	{
-		before = changes;
-		mask = compute_mask(tenant, role, &until);
-		refresh_cache();
-	} while (before != changes);
-	entry = hash_search(masks, &key, HASH_ENTER, NULL);
-	entry->mask = mask;
-	entry->until = until;
-	return mask;
+	compute_settled(compute_mask, &computed);
+	entry = hash_search(masks, &computed.key, HASH_ENTER, NULL);
+	*entry = computed;
+	return entry->mask;
 }
 
 /* ---- which tenants a role sees ---- */
@@ -274,8 +291,9 @@ collect_tenants(SightEntry *sight, uint64 count, Oid role)
 }
 
 static void
-compute_sight(SightEntry *sight)
+compute_sight(void *answer)
 {
+	SightEntry *sight = answer;
 	Datum now[] = { TimestampTzGetDatum(GetCurrentTimestamp()) };
 	pg_uuid_t default_tenant = tenant_default();
 	Datum tenant[] = { UUIDPGetDatum(&default_tenant) };
@@ -298,18 +316,12 @@ find_sight(Oid role)
 {
 	SightEntry *entry;
 	SightEntry computed = { .role = role };
-	uint64 before;
 
 	refresh_cache();
 	entry = hash_search(sights, &role, HASH_FIND, NULL);
-	if (entry && (entry->until == DT_NOEND || entry->until > GetCurrentTimestamp()))
+	if (entry && is_current(entry->until))
 		return entry;
-	do
-	{
-		before = changes;
-		compute_sight(&computed);
-		refresh_cache();
-	} while (before != changes);
+	compute_settled(compute_sight, &computed);
 	entry = hash_search(sights, &role, HASH_ENTER, NULL);
 	*entry = computed;
 	return entry;
@@ -330,7 +342,9 @@ access_roles(const pg_uuid_t *tenant, Capability capability)
 	return roles;
 }
 
-/* Is a role, which must exist, one of these or a member of one?  Being a superuser does not count. */
+/*
+ * Is a role, which must exist, one of these or a member of one?  Being a superuser does not count.
+ */
 bool
 access_is_member_of_any(Oid role, List *roles)
 {

@@ -265,7 +265,10 @@ vote_uses_right_of(const Vote *vote, const char *name)
 	return holder && person_may_be(holder, name);
 }
 
-/* How many votes for it count now: those of roles that have been dropped or have lost the right do not. */
+/*
+ * How many votes for it count now: those of roles that have been dropped or have lost the right do
+ * not.
+ */
 int
 approval_count(const Deployment *d, const Approval *a, const ApprovalPolicy *policy)
 {
@@ -287,7 +290,9 @@ approval_count(const Deployment *d, const Approval *a, const ApprovalPolicy *pol
 
 /* ---- opening ---- */
 
-/* SHA-256 over what is approved: the version's digest, its names, where it goes, and on which path. */
+/*
+ * SHA-256 over what is approved: the version's digest, its names, where it goes, and on which path.
+ */
 void
 approval_digest(const Deployment *d, List *path, const char *environment, uint8 *result)
 {
@@ -395,8 +400,8 @@ is_behind(List *stages, const char *environment)
 }
 
 /*
- * Opens what is missing: an approval for each environment ahead that is protected and has nodes, or that the
- * requester wants one for (extra).  approvals: those that there are already.
+ * Opens what is missing: an approval for each environment ahead that is protected and has nodes, or
+ * that the requester wants one for (extra).  approvals: those that there are already.
  */
 void
 approval_open_path(Deployment *d, List *path, List *extra, List *approvals)

@@ -15,13 +15,14 @@
 #include "commands/trigger.h"
 #include "core/audit.h"
 #include "core/audit_hash.h"
+#include "core/columns.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(hotswap_audit_guard);
@@ -46,32 +47,17 @@ enum
 	COL_COUNT
 };
 
-static const struct
-{
-	Oid type;
-	int length;
-	bool byval;
-	char align;
-} columns[COL_COUNT] = { { UUIDOID, UUID_LEN, false, TYPALIGN_CHAR },
-						 { UUIDOID, UUID_LEN, false, TYPALIGN_CHAR },
-						 { INT4OID, sizeof(int32), true, TYPALIGN_INT },
-						 { TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE },
-						 { TEXTOID, -1, false, TYPALIGN_INT },
-						 { TEXTOID, -1, false, TYPALIGN_INT },
-						 { TEXTOID, -1, false, TYPALIGN_INT },
-						 { TEXTOID, -1, false, TYPALIGN_INT },
-						 { TEXTOID, -1, false, TYPALIGN_INT },
-						 { JSONBOID, -1, false, TYPALIGN_INT },
-						 { BYTEAOID, -1, false, TYPALIGN_INT },
-						 { BYTEAOID, -1, false, TYPALIGN_INT } };
+static const Oid column_types[COL_COUNT] = {
+	[COL_TENANT] = UUIDOID,    [COL_SUBJECT_ID] = UUIDOID, [COL_SEQ] = INT4OID,
+	[COL_AT] = TIMESTAMPTZOID, [COL_SUBJECT] = TEXTOID,    [COL_EVENT] = TEXTOID,
+	[COL_BEFORE] = TEXTOID,    [COL_AFTER] = TEXTOID,      [COL_REASON] = TEXTOID,
+	[COL_DETAIL] = JSONBOID,   [COL_PREVIOUS] = BYTEAOID,  [COL_HASH] = BYTEAOID,
+};
 
 struct AuditBatch
 {
 	const AuditActor *actor;
-	int count;
-	int space;
-	Datum *values[COL_COUNT];
-	bool *nulls[COL_COUNT];
+	Columns *rows;
 };
 
 #define INSERT_INTO                                                                                   \
@@ -131,49 +117,11 @@ audit_worker(AuditActor *actor)
 AuditBatch *
 audit_batch(const AuditActor *actor)
 {
-	AuditBatch *batch = palloc0(sizeof(AuditBatch));
+	AuditBatch *batch = palloc(sizeof(AuditBatch));
 
 	batch->actor = actor;
-	batch->space = 8;
-	for (int i = 0; i < COL_COUNT; i++)
-	{
-		batch->values[i] = palloc(batch->space * sizeof(Datum));
-		batch->nulls[i] = palloc(batch->space * sizeof(bool));
-	}
+	batch->rows = columns_make(column_types, COL_COUNT);
 	return batch;
-}
-
-static void
-grow(AuditBatch *batch)
-{
-	batch->space *= 2;
-	for (int i = 0; i < COL_COUNT; i++)
-	{
-		batch->values[i] = repalloc(batch->values[i], batch->space * sizeof(Datum));
-		batch->nulls[i] = repalloc(batch->nulls[i], batch->space * sizeof(bool));
-	}
-}
-
-static void
-put(AuditBatch *batch, int column, Datum value, bool isnull)
-{
-	batch->values[column][batch->count] = value;
-	batch->nulls[column][batch->count] = isnull;
-}
-
-static void
-put_text(AuditBatch *batch, int column, const char *value)
-{
-	put(batch, column, value ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
-}
-
-static pg_uuid_t *
-copy_uuid(const pg_uuid_t *uuid)
-{
-	pg_uuid_t *copy = palloc(sizeof(pg_uuid_t));
-
-	*copy = *uuid;
-	return copy;
 }
 
 /* Adds an event and moves the chain's head; before, after, reason and detail may be NULL. */
@@ -182,11 +130,11 @@ audit_add(AuditBatch *batch, AuditChain *chain, const char *event, const char *b
 		  const char *after, const char *reason, Jsonb *detail)
 {
 	AuditEventData data;
+	Columns *rows = batch->rows;
 	bool first = chain->seq == 0;
 
-	if (batch->count == batch->space)
-		grow(batch);
-	put(batch, COL_PREVIOUS, first ? (Datum) 0 : digest_datum(chain->hash), first);
+	columns_add_row(rows);
+	columns_put(rows, COL_PREVIOUS, first ? (Datum) 0 : digest_datum(chain->hash), first);
 
 	data.tenant = chain->tenant;
 	data.subject_id = chain->id;
@@ -206,55 +154,43 @@ audit_add(AuditBatch *batch, AuditChain *chain, const char *event, const char *b
 	data.detail = detail ? jsonb_text(detail) : NULL;
 	audit_hash(&data, first ? NULL : chain->hash, chain->hash);
 
-	put(batch, COL_TENANT, UUIDPGetDatum(copy_uuid(&chain->tenant)), false);
-	put(batch, COL_SUBJECT_ID, UUIDPGetDatum(copy_uuid(&chain->id)), false);
-	put(batch, COL_SEQ, Int32GetDatum(data.seq), false);
-	put(batch, COL_AT, TimestampTzGetDatum(data.at), false);
-	put_text(batch, COL_SUBJECT, data.subject);
-	put_text(batch, COL_EVENT, event);
-	put_text(batch, COL_BEFORE, before);
-	put_text(batch, COL_AFTER, after);
-	put_text(batch, COL_REASON, reason);
-	put(batch, COL_DETAIL, detail ? JsonbPGetDatum(detail) : (Datum) 0, detail == NULL);
-	put(batch, COL_HASH, digest_datum(chain->hash), false);
-	batch->count++;
-}
-
-static Datum
-column_array(const AuditBatch *batch, int column)
-{
-	int dims[1] = { batch->count };
-	int lower[1] = { 1 };
-
-	return PointerGetDatum(construct_md_array(batch->values[column], batch->nulls[column], 1, dims,
-											  lower, columns[column].type, columns[column].length,
-											  columns[column].byval, columns[column].align));
+	columns_put_uuid(rows, COL_TENANT, &chain->tenant);
+	columns_put_uuid(rows, COL_SUBJECT_ID, &chain->id);
+	columns_put_int32(rows, COL_SEQ, data.seq);
+	columns_put_time(rows, COL_AT, data.at);
+	columns_put_text(rows, COL_SUBJECT, data.subject);
+	columns_put_text(rows, COL_EVENT, event);
+	columns_put_text(rows, COL_BEFORE, before);
+	columns_put_text(rows, COL_AFTER, after);
+	columns_put_text(rows, COL_REASON, reason);
+	columns_put(rows, COL_DETAIL, detail ? JsonbPGetDatum(detail) : (Datum) 0, detail == NULL);
+	columns_put(rows, COL_HASH, digest_datum(chain->hash), false);
 }
 
 /* Writes the batch; the caller writes the chains' heads. */
 void
 audit_flush(AuditBatch *batch)
 {
-	Datum args[COL_COUNT + 5];
-	bool nulls[COL_COUNT + 5] = { false };
-	bool single = batch->count == 1;
+	const AuditActor *actor = batch->actor;
+	Columns *rows = batch->rows;
+	bool single = rows->nrows == 1;
+	DbArgs args = db_args(single ? &insert_event : &insert_events);
 
-	if (batch->count == 0)
+	if (rows->nrows == 0)
 		return;
 	for (int i = 0; i < COL_COUNT; i++)
-	{
-		args[i] = single ? batch->values[i][0] : column_array(batch, i);
-		nulls[i] = single && batch->nulls[i][0];
-	}
-	args[COL_COUNT] = CStringGetTextDatum(batch->actor->person);
-	args[COL_COUNT + 1] = CStringGetTextDatum(batch->actor->role);
-	args[COL_COUNT + 2] = Int32GetDatum(MyProcPid);
-	args[COL_COUNT + 3] = batch->actor->address;
-	nulls[COL_COUNT + 3] = !batch->actor->has_address;
-	args[COL_COUNT + 4] = CStringGetTextDatum(application_name);
-	if (db_run(single ? &insert_event : &insert_events, args, nulls) != (uint64) batch->count)
+		if (single)
+			db_arg_datum(&args, column_types[i], rows->values[i][0], rows->nulls[i][0]);
+		else
+			db_arg_datum(&args, get_array_type(column_types[i]), columns_array(rows, i), false);
+	db_arg_text(&args, actor->person);
+	db_arg_text(&args, actor->role);
+	db_arg_int32(&args, MyProcPid);
+	db_arg_datum(&args, INETOID, actor->address, !actor->has_address);
+	db_arg_text(&args, application_name);
+	if (db_run_args(&args) != (uint64) rows->nrows)
 		elog(ERROR, "audit events were not inserted");
-	batch->count = 0;
+	rows->nrows = 0;
 }
 
 /* Fills a chain from the columns audit_seq and audit_hash of its row. */

@@ -33,8 +33,6 @@ typedef struct AuditChain
 	uint8 hash[DIGEST_LENGTH];
 } AuditChain;
 
-#define AUDIT_BATCH_LIMIT 1000
-
 typedef struct AuditBatch AuditBatch;
 
 extern void audit_actor(AuditActor *actor, const char *on_behalf_of);

@@ -119,7 +119,10 @@ deployment_apply(Deployment *d, DeploymentEvent event, const char *reason)
 			  NULL);
 }
 
-/* Locks a deployment of the caller's tenant; raises P0002.  The caller's rights there have been checked. */
+/*
+ * Locks a deployment of the caller's tenant; raises P0002.  The caller's rights there have been
+ * checked.
+ */
 void
 deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor)
 {

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/label.h"
 #include "core/machine.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -120,7 +121,10 @@ static const char *const approval_statuses[] = { "pending", "approved", "rejecte
 static const char *const approval_events[] = { "approve", "reject", "expire", "invalidate",
 											   "bypass" };
 
-/* One that was approved or bypassed can still lose its force until it is used; then nothing changes. */
+/*
+ * One that was approved or bypassed can still lose its force until it is used; then nothing
+ * changes.
+ */
 static const Transition approval_transitions[] = {
 	{ APPROVAL_PENDING, APPROVAL_APPROVE, APPROVAL_APPROVED },
 	{ APPROVAL_PENDING, APPROVAL_REJECT, APPROVAL_REJECTED },
@@ -209,10 +213,7 @@ machine_next(const Machine *machine, int from, int event)
 int
 machine_parse(const Machine *machine, const char *status)
 {
-	for (int i = 0; i < machine->nstatuses; i++)
-		if (strcmp(machine->statuses[i], status) == 0)
-			return i;
-	elog(ERROR, "unknown %s status \"%s\"", machine->name, status);
+	return label_parse(status, machine->statuses, machine->nstatuses);
 }
 
 /* A status of a machine as a value of the function's result type. */
@@ -240,8 +241,10 @@ deployment_is_final(DeploymentStatus status)
 bool
 deployment_has_started(DeploymentStatus status)
 {
-	return status == DEPLOYMENT_RUNNING || status == DEPLOYMENT_PAUSED ||
-		   status == DEPLOYMENT_ROLLING_BACK;
+	const char *word = deployment_statuses[status];
+	const char *found = strstr(STARTED_STATUSES, word);
+
+	return found && found[-1] == '\'' && found[strlen(word)] == '\'';
 }
 
 static bool

@@ -166,4 +166,7 @@ extern Datum status_value(Oid type, const Machine *machine, int status);
 extern bool deployment_is_final(DeploymentStatus status);
 extern bool deployment_has_started(DeploymentStatus status);
 
+/* What deployment_has_started() says yes to, for statements. */
+#define STARTED_STATUSES "('running', 'paused', 'rolling_back')"
+
 #endif /* HOTSWAP_MACHINE_H */

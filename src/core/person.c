@@ -66,8 +66,8 @@ login_role(const char *name)
 }
 
 /*
- * May two names be one person?  They are when they are equal but for case and outer blanks, and when they
- * are login roles of which one is a member of the other: that is a second account.
+ * May two names be one person?  They are when they are equal but for case and outer blanks, and
+ * when they are login roles of which one is a member of the other: that is a second account.
  */
 bool
 person_may_be(const char *a, const char *b)

@@ -12,9 +12,10 @@
 #include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/columns.h"
 #include "core/steps.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
 const char *const task_kind_names[TASK_KIND_COUNT] = { "swap", "verify", "hook", "revert" };
@@ -90,14 +91,6 @@ static DbStatement save_tasks = DB_STATEMENT(
 static DbStatement forget_tasks = DB_STATEMENT(
 	"DELETE FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3", UUIDOID,
 	UUIDOID, INT2OID);
-
-/* A column of values for unnest(). */
-typedef struct Column
-{
-	Datum *values;
-	bool *nulls;
-	int count;
-} Column;
 
 List *
 steps_load_stages(const Deployment *d)
@@ -249,73 +242,19 @@ task_key(const Deployment *d, const Task *task)
 	return key;
 }
 
-static Column *
-columns_make(int ncolumns, int nrows)
-{
-	Column *columns = palloc0(ncolumns * sizeof(Column));
-
-	for (int i = 0; i < ncolumns; i++)
-	{
-		columns[i].values = palloc(nrows * sizeof(Datum));
-		columns[i].nulls = palloc(nrows * sizeof(bool));
-	}
-	return columns;
-}
-
-static void
-add(Column *column, Datum value, bool isnull)
-{
-	column->values[column->count] = value;
-	column->nulls[column->count++] = isnull;
-}
-
-static void
-add_text(Column *column, const char *value)
-{
-	add(column, value ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
-}
-
-static void
-add_time(Column *column, TimestampTz value)
-{
-	add(column, TimestampTzGetDatum(value), value == TIME_NULL);
-}
-
-static Datum
-column_array(const Column *column, Oid type)
-{
-	int dims[1] = { column->count };
-	int lower[1] = { 1 };
-	int16 length = type == INT4OID        ? 4 :
-				   type == TIMESTAMPTZOID ? 8 :
-				   type == UUIDOID        ? UUID_LEN :
-											-1;
-	char align = type == TIMESTAMPTZOID ? TYPALIGN_DOUBLE :
-				 type == UUIDOID        ? TYPALIGN_CHAR :
-										  TYPALIGN_INT;
-	bool byval = type == INT4OID || (type == TIMESTAMPTZOID && FLOAT8PASSBYVAL);
-
-	return PointerGetDatum(construct_md_array(column->values, column->nulls, 1, dims, lower, type,
-											  length, byval, align));
-}
-
-#define MAX_COLUMNS 20
-
 /* Runs a statement whose parameters are the deployment's key and an array for each column. */
 static void
-write_rows(const Deployment *d, DbStatement *statement, const Column *columns, const Oid *types,
-		   int ncolumns)
+write_rows(const Deployment *d, DbStatement *statement, const Columns *columns)
 {
-	Datum args[2 + MAX_COLUMNS];
+	DbArgs args = db_args(statement);
 
-	Assert(ncolumns <= MAX_COLUMNS);
-	if (columns[0].count == 0)
+	if (columns->nrows == 0)
 		return;
-	args[0] = UUIDPGetDatum(&d->tenant);
-	args[1] = UUIDPGetDatum(&d->id);
-	for (int i = 0; i < ncolumns; i++)
-		args[2 + i] = column_array(&columns[i], types[i]);
-	(void) db_run(statement, args, NULL);
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	for (int i = 0; i < columns->ncolumns; i++)
+		db_arg_datum(&args, get_array_type(columns->types[i]), columns_array(columns, i), false);
+	(void) db_run_args(&args);
 }
 
 static void
@@ -332,7 +271,7 @@ steps_save_stages(Deployment *d, List *stages)
 {
 	static const Oid types[] = { INT4OID,        TEXTOID,        TEXTOID, TEXTOID,
 								 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID };
-	Column *columns = columns_make(lengthof(types), list_length(stages));
+	Columns *rows = columns_make(types, lengthof(types));
 	ListCell *cell;
 
 	foreach (cell, stages)
@@ -341,13 +280,14 @@ steps_save_stages(Deployment *d, List *stages)
 
 		if (!stage->is_new && stage->event == NULL)
 			continue;
-		add(&columns[0], Int32GetDatum(stage->ordinal), false);
-		add_text(&columns[1], stage_kind_names[stage->kind]);
-		add_text(&columns[2], stage_machine.statuses[stage->status]);
-		add_text(&columns[3], stage->environment);
-		add_time(&columns[4], stage->started_at);
-		add_time(&columns[5], stage->finished_at);
-		add_text(&columns[6], stage->message);
+		columns_add_row(rows);
+		columns_put_int32(rows, STAGE_COLUMN_ORDINAL - 1, stage->ordinal);
+		columns_put_text(rows, STAGE_COLUMN_KIND - 1, stage_kind_names[stage->kind]);
+		columns_put_text(rows, STAGE_COLUMN_STATUS - 1, stage_machine.statuses[stage->status]);
+		columns_put_text(rows, STAGE_COLUMN_ENVIRONMENT - 1, stage->environment);
+		columns_put_time(rows, STAGE_COLUMN_STARTED_AT - 1, stage->started_at);
+		columns_put_time(rows, STAGE_COLUMN_FINISHED_AT - 1, stage->finished_at);
+		columns_put_text(rows, STAGE_COLUMN_MESSAGE - 1, stage->message);
 		if (stage->event)
 			audit_change(d, "stage", stage->event, stage_machine.statuses[stage->saved_status],
 						 stage_machine.statuses[stage->status],
@@ -358,40 +298,52 @@ steps_save_stages(Deployment *d, List *stages)
 		stage->event = NULL;
 		stage->is_new = false;
 	}
-	write_rows(d, &save_stages, columns, types, lengthof(types));
+	write_rows(d, &save_stages, rows);
 }
 
 static void
-add_task(Column *columns, const Task *task)
+put_task(Columns *rows, const Task *task)
 {
-	pg_uuid_t *node = palloc(sizeof(pg_uuid_t));
-
-	*node = task->node;
-	add(&columns[0], Int32GetDatum(task->stage), false);
-	add(&columns[1], Int32GetDatum(task->ordinal), false);
-	add_text(&columns[2], task_kind_names[task->kind]);
-	add_text(&columns[3], task_machine.statuses[task->status]);
-	add(&columns[4], Int32GetDatum(task->wave), false);
-	add(&columns[5], Int32GetDatum(task->attempt), false);
-	add(&columns[6], Int32GetDatum(task->reverts), task->reverts < 0);
-	add(&columns[7], UUIDPGetDatum(node), !task->has_node);
-	add_text(&columns[8], task->hook);
-	add_time(&columns[9], task->due_at);
-	add_time(&columns[10], task->started_at);
-	add_time(&columns[11], task->finished_at);
-	add_text(&columns[12], task->previous_version);
-	add_text(&columns[13], task->sqlstate);
-	add_text(&columns[14], task->message);
+	columns_add_row(rows);
+	columns_put_int32(rows, 0, task->stage);
+	columns_put_int32(rows, TASK_COLUMN_ORDINAL, task->ordinal);
+	columns_put_text(rows, TASK_COLUMN_KIND, task_kind_names[task->kind]);
+	columns_put_text(rows, TASK_COLUMN_STATUS, task_machine.statuses[task->status]);
+	columns_put_int32(rows, TASK_COLUMN_WAVE, task->wave);
+	columns_put_int32(rows, TASK_COLUMN_ATTEMPT, task->attempt);
+	columns_put(rows, TASK_COLUMN_REVERTS, Int32GetDatum(task->reverts), task->reverts < 0);
+	columns_put_uuid(rows, TASK_COLUMN_NODE, task->has_node ? &task->node : NULL);
+	columns_put_text(rows, TASK_COLUMN_HOOK, task->hook);
+	columns_put_time(rows, TASK_COLUMN_DUE_AT, task->due_at);
+	columns_put_time(rows, TASK_COLUMN_STARTED_AT, task->started_at);
+	columns_put_time(rows, TASK_COLUMN_FINISHED_AT, task->finished_at);
+	columns_put_text(rows, TASK_COLUMN_PREVIOUS_VERSION, task->previous_version);
+	columns_put_text(rows, TASK_COLUMN_SQLSTATE, task->sqlstate);
+	columns_put_text(rows, TASK_COLUMN_MESSAGE, task->message);
 }
 
 /* The same for tasks. */
 void
 steps_save_tasks(Deployment *d, List *tasks)
 {
-	static const Oid types[] = { INT4OID,        INT4OID,        TEXTOID, TEXTOID, INT4OID,
-								 INT4OID,        INT4OID,        UUIDOID, TEXTOID, TIMESTAMPTZOID,
-								 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID };
-	Column *columns = columns_make(lengthof(types), list_length(tasks));
+	static const Oid types[] = {
+		INT4OID, /* stage */
+		[TASK_COLUMN_ORDINAL] = INT4OID,
+		[TASK_COLUMN_KIND] = TEXTOID,
+		[TASK_COLUMN_STATUS] = TEXTOID,
+		[TASK_COLUMN_WAVE] = INT4OID,
+		[TASK_COLUMN_ATTEMPT] = INT4OID,
+		[TASK_COLUMN_REVERTS] = INT4OID,
+		[TASK_COLUMN_NODE] = UUIDOID,
+		[TASK_COLUMN_HOOK] = TEXTOID,
+		[TASK_COLUMN_DUE_AT] = TIMESTAMPTZOID,
+		[TASK_COLUMN_STARTED_AT] = TIMESTAMPTZOID,
+		[TASK_COLUMN_FINISHED_AT] = TIMESTAMPTZOID,
+		[TASK_COLUMN_PREVIOUS_VERSION] = TEXTOID,
+		[TASK_COLUMN_SQLSTATE] = TEXTOID,
+		[TASK_COLUMN_MESSAGE] = TEXTOID,
+	};
+	Columns *rows = columns_make(types, lengthof(types));
 	ListCell *cell;
 
 	foreach (cell, tasks)
@@ -400,7 +352,7 @@ steps_save_tasks(Deployment *d, List *tasks)
 
 		if (!task->is_new && task->event == NULL)
 			continue;
-		add_task(columns, task);
+		put_task(rows, task);
 		if (task->event)
 			audit_change(d, "task", task->event, task_machine.statuses[task->saved_status],
 						 task_machine.statuses[task->status],
@@ -412,19 +364,15 @@ steps_save_tasks(Deployment *d, List *tasks)
 		task->event = NULL;
 		task->is_new = false;
 	}
-	write_rows(d, &save_tasks, columns, types, lengthof(types));
+	write_rows(d, &save_tasks, rows);
 }
 
-/* The deployment ends while none of its stages runs: those that were to come are cancelled. */
+/* Cancels, in memory, the stages that have not ended. */
 void
-steps_cancel_stages(Deployment *d, const char *message)
+steps_cancel_unfinished(List *stages, const char *message)
 {
-	List *stages;
 	ListCell *cell;
 
-	if (d->started_at == TIME_NULL)
-		return; /* it has none yet */
-	stages = steps_load_stages(d);
 	foreach (cell, stages)
 	{
 		Stage *stage = lfirst(cell);
@@ -432,6 +380,18 @@ steps_cancel_stages(Deployment *d, const char *message)
 		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
 			stage_apply(stage, STAGE_CANCEL, message);
 	}
+}
+
+/* The deployment ends while none of its stages runs: those that were to come are cancelled. */
+void
+steps_cancel_stages(Deployment *d, const char *message)
+{
+	List *stages;
+
+	if (d->started_at == TIME_NULL)
+		return; /* it has none yet */
+	stages = steps_load_stages(d);
+	steps_cancel_unfinished(stages, message);
 	steps_save_stages(d, stages);
 }
 

@@ -76,6 +76,7 @@ extern void stage_apply(Stage *stage, StageEvent event, const char *message);
 extern void task_apply(Task *task, TaskEvent event);
 extern void steps_save_stages(Deployment *d, List *stages);
 extern void steps_save_tasks(Deployment *d, List *tasks);
+extern void steps_cancel_unfinished(List *stages, const char *message);
 extern void steps_cancel_stages(Deployment *d, const char *message);
 extern void steps_forget_tasks(const Deployment *d, int from_stage);
 extern TaskKey task_key(const Deployment *d, const Task *task);

@@ -26,7 +26,7 @@ static DbStatement running_query =
 				 " (SELECT * FROM hotswap.deployment d"
 				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
 				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND d.module = $3"
-				 " AND d.status IN ('running', 'paused', 'rolling_back') LIMIT 1",
+				 " AND d.status IN " STARTED_STATUSES " LIMIT 1",
 				 UUIDOID, UUIDOID, TEXTOID);
 
 /* A rollback does not wait for its lane: whoever is there now would be in each other's way. */

@@ -2,9 +2,9 @@
  * wait.c
  *		wait() and CALL await(): block until a deployment has ended.
  *
- * The waiting itself is that of shm/wait.c.  A function has the snapshot of the statement that calls it for as
- * long as it waits, which holds back vacuum; a procedure can begin a transaction of its own and have none
- * but for the moment in which it looks.  Locks nothing.
+ * The waiting itself is that of shm/wait.c.  A function has the snapshot of the statement that
+ * calls it for as long as it waits, which holds back vacuum; a procedure can begin a transaction of
+ * its own and have none but for the moment in which it looks.  Locks nothing.
  */
 #include "postgres.h"
 

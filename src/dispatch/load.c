@@ -40,6 +40,20 @@ typedef struct PathEntry
 	" END, CASE WHEN d.gated THEN (SELECT pg_catalog.min(a.expires_at) FROM hotswap.approval a"           \
 	" WHERE a.tenant_id = d.tenant_id AND a.deployment_id = d.id AND a.status = 'pending') END"
 
+enum
+{
+	LOADED_TENANT = 1,
+	LOADED_ID,
+	LOADED_PRIORITY,
+	LOADED_STATUS,
+	LOADED_MODULE,
+	LOADED_ENVIRONMENT,
+	LOADED_RUN_AT,
+	LOADED_START_BY,
+	LOADED_FINISHED,
+	LOADED_APPROVAL_DUE
+};
+
 /* OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it plans */
 static DbStatement all_deployments =
 	DB_STATEMENT0("SELECT " LOADED_COLUMNS
@@ -63,6 +77,16 @@ static DbStatement tenants_query = DB_STATEMENT(
 	" WHERE tenant_id = e.id AND resource = 'concurrent_deployments' OFFSET 0) l",
 	UUIDARRAYOID);
 
+enum
+{
+	TENANT_ID = 1,
+	TENANT_IS_ACTIVE,
+	TENANT_IS_SUSPENDED,
+	TENANT_IS_LEAVING,
+	TENANT_WEIGHT,
+	TENANT_LIMIT
+};
+
 static Datum
 uuid_array(Datum *ids, int count)
 {
@@ -81,14 +105,14 @@ load_tenants(Datum *ids, int count)
 	n = db_run(&tenants_query, args, NULL);
 	for (uint64 i = 0; i < n; i++)
 	{
-		pg_uuid_t id = db_uuid(i, 1);
+		pg_uuid_t id = db_uuid(i, TENANT_ID);
 		DueTenant *tenant = turn_tenant(&id, NULL);
 
-		tenant->active = db_bool(i, 2);
-		tenant->suspended = db_bool(i, 3);
-		tenant->leaving = db_bool(i, 4);
-		tenant->weight = db_int32(i, 5);
-		tenant->limit = db_isnull(i, 6) ? TURN_UNLIMITED : db_int64(i, 6);
+		tenant->active = db_bool(i, TENANT_IS_ACTIVE);
+		tenant->suspended = db_bool(i, TENANT_IS_SUSPENDED);
+		tenant->leaving = db_bool(i, TENANT_IS_LEAVING);
+		tenant->weight = db_int32(i, TENANT_WEIGHT);
+		tenant->limit = db_isnull(i, TENANT_LIMIT) ? TURN_UNLIMITED : db_int64(i, TENANT_LIMIT);
 		turn_set_tenant(tenant);
 	}
 	db_leave(&scope);
@@ -176,17 +200,17 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 	for (uint64 i = 0; i < *count; i++)
 	{
 		bool isnull;
-		Datum finished = db_datum(i, 9, &isnull);
+		Datum finished = db_datum(i, LOADED_FINISHED, &isnull);
 
-		rows[i].tenant = db_uuid(i, 1);
-		rows[i].id = db_uuid(i, 2);
-		rows[i].priority = db_int32(i, 3);
-		rows[i].status = machine_parse(&deployment_machine, db_text(i, 4));
-		rows[i].module = db_text(i, 5);
-		rows[i].environment = db_text(i, 6);
-		rows[i].run_at = db_time(i, 7, DT_NOEND);
-		rows[i].start_by = db_time(i, 8, DT_NOEND);
-		rows[i].approval_due = db_time(i, 10, DT_NOEND);
+		rows[i].tenant = db_uuid(i, LOADED_TENANT);
+		rows[i].id = db_uuid(i, LOADED_ID);
+		rows[i].priority = db_int32(i, LOADED_PRIORITY);
+		rows[i].status = machine_parse(&deployment_machine, db_text(i, LOADED_STATUS));
+		rows[i].module = db_text(i, LOADED_MODULE);
+		rows[i].environment = db_text(i, LOADED_ENVIRONMENT);
+		rows[i].run_at = db_time(i, LOADED_RUN_AT, DT_NOEND);
+		rows[i].start_by = db_time(i, LOADED_START_BY, DT_NOEND);
+		rows[i].approval_due = db_time(i, LOADED_APPROVAL_DUE, DT_NOEND);
 		rows[i].finished = isnull ? NIL : text_list(finished);
 	}
 	db_leave(&scope);

@@ -60,7 +60,7 @@ make_room(Oid role)
 
 /* Number of tasks in flight and of executors. */
 static int
-count(int *executors)
+count_executors(int *executors)
 {
 	int tasks = 0;
 
@@ -81,7 +81,7 @@ pool_tasks(void)
 	int executors;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
-	tasks = count(&executors);
+	tasks = count_executors(&executors);
 	LWLockRelease(shared->lock);
 	return tasks;
 }
@@ -118,7 +118,7 @@ pool_place(const TaskKey *key, Oid role)
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = find_room(role);
-	(void) count(&executors);
+	(void) count_executors(&executors);
 	if (slot && (slot->queued == 0 || executors >= hotswap_max_executors))
 	{
 		enqueue(slot, key);
@@ -315,7 +315,7 @@ pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)
 
 	*next = DT_NOEND;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	(void) count(&executors);
+	(void) count_executors(&executors);
 	foreach_executor (slot, MyDatabaseId)
 	{
 		TimestampTz due = TimestampTzPlusMilliseconds(slot->since, PATIENCE_MS);
@@ -349,7 +349,7 @@ pool_shrink(void)
 	int executors;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	(void) count(&executors);
+	(void) count_executors(&executors);
 	foreach_executor (slot, MyDatabaseId)
 	{
 		TimestampTz end;

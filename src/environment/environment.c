@@ -148,7 +148,7 @@ write_environment(Request *r, char **before)
 
 /*
  * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
- * require_signature boolean, tenant uuid)
+ *		require_signature boolean, tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
  * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the

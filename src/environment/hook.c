@@ -14,7 +14,6 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
@@ -133,31 +132,13 @@ check_signature(const Hook *h, Form_pg_proc form)
 static void
 check_owner(const Hook *h, Oid owner)
 {
-	char *role = GetUserNameFromId(owner, false);
-	HeapTuple tuple;
-	bool can_login;
-
 	if (!has_privs_of_role(GetUserId(), owner))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("must be owner of function %s", h->function),
-						errdetail("It runs as its owner, role \"%s\".", role)));
-	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for role %u", owner);
-	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
-	ReleaseSysCache(tuple);
-	if (!can_login)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("role \"%s\", the owner of %s, is not permitted to log in", role,
-							   h->function),
-						errdetail("A hook runs in a session of its own, logged in as the owner."),
-						errhint("Use ALTER ROLE %s LOGIN, or give the function another owner.",
-								quote_identifier(role))));
-	if (!database_can_connect(MyDatabaseId, owner))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("role \"%s\", the owner of %s, may not connect to this database",
-							   role, h->function),
-						errhint("Grant it CONNECT on the database.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of function %s", h->function),
+				 errdetail("It runs as its owner, role \"%s\".", GetUserNameFromId(owner, false))));
+	role_require_login(owner, h->function,
+					   "A hook runs in a session of its own, logged in as the owner.");
 }
 
 /* Runs insert_hook or delete_hook with its audit event; false if no row was written. */

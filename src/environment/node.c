@@ -10,22 +10,20 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/uuid.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/quota.h"
 #include "core/tenant.h"
+#include "environment/task_role.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(hotswap_register_node);
 PG_FUNCTION_INFO_V1(hotswap_remove_node);
@@ -102,29 +100,17 @@ arg_kind(FunctionCallInfo fcinfo, int n)
 static void
 check_role(NodeRequest *r)
 {
-	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(r->run_as));
-	bool can_login;
-
-	if (!HeapTupleIsValid(tuple))
+	r->role = GetUserNameFromId(r->run_as, true);
+	if (r->role == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", r->run_as)));
-	r->role = pstrdup(NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname));
-	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
-	ReleaseSysCache(tuple);
 	if (!has_privs_of_role(GetUserId(), r->run_as))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to run scripts as role \"%s\"", r->role),
 						errdetail("Role \"%s\" does not have its privileges.",
 								  GetUserNameFromId(GetUserId(), false)),
 						errhint("Become a member of that role.")));
-	if (!can_login)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("role \"%s\" is not permitted to log in", r->role),
-						errdetail("Scripts run in a session of their own, logged in as the role."),
-						errhint("Use ALTER ROLE %s LOGIN.", quote_identifier(r->role))));
-	if (!database_can_connect(MyDatabaseId, r->run_as))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("role \"%s\" may not connect to this database", r->role),
-						errhint("Grant it CONNECT on the database.")));
+	role_require_login(r->run_as, NULL,
+					   "Scripts run in a session of their own, logged in as the role.");
 }
 
 static void
@@ -233,12 +219,12 @@ require_free_target(const NodeRequest *r)
 
 /*
  * register_node(environment text, name text, kind text, run_as regrole, schema text, labels jsonb,
- * tenant uuid) returns uuid
+ *		tenant uuid) returns uuid
  *
  * In: run_as, schema and tenant may be NULL.  Out: the id of the new node.  Errors: 22023, P0002 no
  * such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name or target
- * taken, 53400 the quota of nodes is exceeded, YH003.  Locks the tenant row and, against other writers, the table of nodes; writes the
- * node and the audit log.
+ * taken, 53400 the quota of nodes is exceeded, YH003.  Locks the tenant row and, against other
+ * writers, the table of nodes; writes the node and the audit log.
  */
 Datum
 hotswap_register_node(PG_FUNCTION_ARGS)

@@ -14,6 +14,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "environment/task_role.h"
+#include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
@@ -75,39 +76,69 @@ was_registered(const pg_uuid_t *tenant, const char *hook, Oid owner)
 	return db_run(&registered_hook, args, NULL) > 0;
 }
 
+/* Why no session can be logged in as a role, or NULL; words are what the role is called. */
+static char *
+login_problem(Oid role, const char *words, bool *can_login)
+{
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+
+	*can_login = false;
+	if (!HeapTupleIsValid(tuple))
+		return psprintf("%s does not exist", words);
+	*can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+	ReleaseSysCache(tuple);
+	if (!*can_login)
+		return psprintf("%s is not permitted to log in", words);
+	if (!database_can_connect(MyDatabaseId, role))
+		return psprintf("%s may not connect to this database", words);
+	return NULL;
+}
+
+void
+role_require_login(Oid role, const char *owner_of, const char *why)
+{
+	char *name = GetUserNameFromId(role, false);
+	char *words = owner_of ? psprintf("role \"%s\", the owner of %s,", name, owner_of) :
+							 psprintf("role \"%s\"", name);
+	bool can_login;
+	char *problem = login_problem(role, words, &can_login);
+
+	if (problem == NULL)
+		return;
+	if (can_login)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", problem),
+						errhint("Grant it CONNECT on the database.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", problem),
+					errdetail_internal("%s", why),
+					errhint("Use ALTER ROLE %s LOGIN%s.", quote_identifier(name),
+							owner_of ? ", or give the function another owner" : "")));
+}
+
 Oid
 task_role(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *hook, char **problem,
 		  int *sqlerrcode)
 {
 	Oid role = node ? node_run_as(tenant, node) : function_owner(hook_function(hook));
-	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	Form_pg_authid form;
+	char *name = GetUserNameFromId(role, true);
+	bool can_login;
 
 	*problem = NULL;
 	*sqlerrcode = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
-	if (!HeapTupleIsValid(tuple))
+	if (name == NULL && node)
+		*problem = psprintf("the role that the node runs as (OID %u) does not exist", role);
+	else if (name == NULL)
 	{
-		if (node)
-			*problem = psprintf("the role that the node runs as (OID %u) does not exist", role);
-		else
-		{
-			*problem = psprintf("function %s(uuid) does not exist", hook);
-			*sqlerrcode = ERRCODE_UNDEFINED_FUNCTION;
-		}
-		return InvalidOid;
+		*problem = psprintf("function %s(uuid) does not exist", hook);
+		*sqlerrcode = ERRCODE_UNDEFINED_FUNCTION;
 	}
-	form = (Form_pg_authid) GETSTRUCT(tuple);
-	if (node == NULL && !was_registered(tenant, hook, role))
+	else if (node == NULL && !was_registered(tenant, hook, role))
 	{
 		*problem = psprintf(
 			"function %s(uuid) belongs to role \"%s\" and is not registered as that role's", hook,
-			NameStr(form->rolname));
+			name);
 		*sqlerrcode = ERRCODE_INSUFFICIENT_PRIVILEGE;
 	}
-	else if (!form->rolcanlogin)
-		*problem = psprintf("role \"%s\" is not permitted to log in", NameStr(form->rolname));
-	else if (!database_can_connect(MyDatabaseId, role))
-		*problem = psprintf("role \"%s\" may not connect to this database", NameStr(form->rolname));
-	ReleaseSysCache(tuple);
+	else
+		*problem = login_problem(role, psprintf("role \"%s\"", name), &can_login);
 	return *problem ? InvalidOid : role;
 }

@@ -1,6 +1,6 @@
 /*
  * task_role.h
- *		Which role a task runs as.
+ *		Which role a task runs as, and whether a session can be logged in as it.
  */
 #ifndef HOTSWAP_TASK_ROLE_H
 #define HOTSWAP_TASK_ROLE_H
@@ -8,9 +8,18 @@
 #include "catalog/pg_proc.h"
 #include "utils/uuid.h"
 
-/* Inside a scope; node NULL: the owner of the hook.  InvalidOid and what is wrong where it cannot run. */
+/*
+ * Inside a scope; node NULL: the owner of the hook.  InvalidOid and what is wrong where it cannot
+ * run.
+ */
 extern Oid task_role(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *hook,
 					 char **problem, int *sqlerrcode);
+
+/*
+ * Raises 22023 unless a session can be logged in as the role; why is the detail, owner_of may be
+ * NULL.
+ */
+extern void role_require_login(Oid role, const char *owner_of, const char *why);
 
 /* The function registered under a name, InvalidOid if it is gone. */
 extern Oid hook_function(const char *hook);

@@ -57,16 +57,26 @@ static DbStatement claim_key =
 				 " expires_at = excluded.expires_at WHERE k.expires_at <= $7",
 				 UUIDOID, TEXTOID, TEXTOID, BYTEAOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID);
 
+/* The primary key. */
+static void
+arg_name(DbArgs *args, const pg_uuid_t *tenant, const char *scope, const char *key)
+{
+	db_arg_uuid(args, tenant);
+	db_arg_text(args, scope);
+	db_arg_text(args, key);
+}
+
 /* Looks a living key up: true and its deployment, or false. */
 bool
 idempotency_find(const pg_uuid_t *tenant, const char *scope, const char *key,
 				 const uint8 *fingerprint, pg_uuid_t *deployment)
 {
-	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(scope), CStringGetTextDatum(key),
-					 TimestampTzGetDatum(GetCurrentTimestamp()) };
+	DbArgs args = db_args(&find_key);
 	uint8 stored[DIGEST_LENGTH];
 
-	if (db_run(&find_key, args, NULL) == 0)
+	arg_name(&args, tenant, scope, key);
+	db_arg_time(&args, GetCurrentTimestamp());
+	if (db_run_args(&args) == 0)
 		return false;
 	(void) db_digest(0, 1, stored);
 	*deployment = db_uuid(0, 2);
@@ -76,6 +86,13 @@ idempotency_find(const pg_uuid_t *tenant, const char *scope, const char *key,
 						errdetail("Its request led to deployment %s.", uuid_text(deployment)),
 						errhint("Send the same arguments again, or use another key.")));
 	return true;
+}
+
+/* When a key that is claimed now is forgotten, unless somebody says otherwise. */
+static TimestampTz
+default_expiry(TimestampTz now)
+{
+	return TimestampTzPlusMilliseconds(now, hotswap_idempotency_ttl * INT64CONST(1000));
 }
 
 /*
@@ -89,16 +106,14 @@ idempotency_claim(const pg_uuid_t *tenant, const char *scope, const char *key,
 	for (int i = 0; i < CLAIM_TRIES; i++)
 	{
 		TimestampTz now = GetCurrentTimestamp();
-		Datum args[] = { UUIDPGetDatum(tenant),
-						 CStringGetTextDatum(scope),
-						 CStringGetTextDatum(key),
-						 digest_datum(fingerprint),
-						 UUIDPGetDatum(deployment),
-						 TimestampTzGetDatum(TimestampTzPlusMilliseconds(
-							 now, hotswap_idempotency_ttl * INT64CONST(1000))),
-						 TimestampTzGetDatum(now) };
+		DbArgs args = db_args(&claim_key);
 
-		if (db_run(&claim_key, args, NULL) > 0)
+		arg_name(&args, tenant, scope, key);
+		db_arg_digest(&args, fingerprint);
+		db_arg_uuid(&args, deployment);
+		db_arg_time(&args, default_expiry(now));
+		db_arg_time(&args, now);
+		if (db_run_args(&args) > 0)
 			return true;
 		if (idempotency_find(tenant, scope, key, fingerprint, deployment))
 			return false;
@@ -141,7 +156,7 @@ typedef struct Claim
 } Claim;
 
 static void
-arg_key(FunctionCallInfo fcinfo, char **scope, char **key)
+arg_scope_and_key(FunctionCallInfo fcinfo, char **scope, char **key)
 {
 	*scope = arg_text(fcinfo, 0, "scope", KEY_LIMIT);
 	*key = arg_text(fcinfo, 1, "key", KEY_LIMIT);
@@ -156,9 +171,7 @@ arg_jsonb(FunctionCallInfo fcinfo, int n, const char *word, size_t limit)
 {
 	Jsonb *value;
 
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", word)));
+	arg_require(fcinfo, n, word);
 	value = PG_GETARG_JSONB_P(n);
 	if (strlen(jsonb_text(value)) > limit)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -175,24 +188,33 @@ arg_expiry(FunctionCallInfo fcinfo, int n)
 	TimestampTz end;
 
 	if (PG_ARGISNULL(n))
-		return TimestampTzPlusMilliseconds(now, hotswap_idempotency_ttl * INT64CONST(1000));
+		return default_expiry(now);
 	end = time_after(now, PG_GETARG_INTERVAL_P(n));
 	if (end <= now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must be positive")));
 	return end;
 }
 
+/* Inside a scope: looks the key up; the result is to be read. */
+static bool
+find_response_of(const Claim *c)
+{
+	DbArgs args = db_args(&find_response);
+
+	arg_name(&args, &c->tenant, c->scope, c->key);
+	db_arg_time(&args, GetCurrentTimestamp());
+	return db_run_args(&args) > 0;
+}
+
 /* Inside a scope: is the key there?  Raises YH001 when it was used with another request. */
 static bool
-find(Claim *c)
+read_response(Claim *c)
 {
-	Datum args[] = { UUIDPGetDatum(&c->tenant), CStringGetTextDatum(c->scope),
-					 CStringGetTextDatum(c->key), TimestampTzGetDatum(GetCurrentTimestamp()) };
 	uint8 stored[DIGEST_LENGTH];
 	Datum response;
 	bool isnull;
 
-	if (db_run(&find_response, args, NULL) == 0)
+	if (!find_response_of(c))
 		return false;
 	(void) db_digest(0, 1, stored);
 	if (memcmp(stored, c->fingerprint, DIGEST_LENGTH) != 0)
@@ -223,14 +245,11 @@ lock_claim(const Claim *c)
 
 /* Inside a scope. */
 static void
-claim(Claim *c)
+claim_for(Claim *c)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	Datum args[] = { UUIDPGetDatum(&c->tenant),          CStringGetTextDatum(c->scope),
-					 CStringGetTextDatum(c->key),        digest_datum(c->fingerprint),
-					 TimestampTzGetDatum(c->expires_at), TimestampTzGetDatum(now) };
+	DbArgs args = db_args(&claim_for_response);
 
-	if (find(c))
+	if (read_response(c))
 		return;
 	if (!lock_claim(c))
 	{
@@ -238,10 +257,13 @@ claim(Claim *c)
 		return;
 	}
 	/* whoever had the lock may have committed meanwhile */
-	if (find(c))
+	if (read_response(c))
 		return;
-	args[5] = TimestampTzGetDatum(GetCurrentTimestamp());
-	if (db_run(&claim_for_response, args, NULL) == 0)
+	arg_name(&args, &c->tenant, c->scope, c->key);
+	db_arg_digest(&args, c->fingerprint);
+	db_arg_time(&args, c->expires_at);
+	db_arg_time(&args, GetCurrentTimestamp());
+	if (db_run_args(&args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not claim idempotency key \"%s\"", c->key),
 						errdetail("Somebody else claimed it after the transaction's snapshot.")));
@@ -269,7 +291,7 @@ hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
 	bool nulls[3] = { false };
 	DbScope scope;
 
-	arg_key(fcinfo, &c.scope, &c.key);
+	arg_scope_and_key(fcinfo, &c.scope, &c.key);
 	ctx = digest_begin();
 	digest_field(ctx, jsonb_text(arg_jsonb(fcinfo, 2, "request", RESPONSE_LIMIT)));
 	digest_end(ctx, c.fingerprint);
@@ -283,7 +305,7 @@ hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
 	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "claim an idempotency key");
 	installation_ensure();
 	tenant_lock_active(&c.tenant);
-	claim(&c);
+	claim_for(&c);
 	db_leave(&scope);
 	values[0] = BoolGetDatum(c.is_new);
 	values[1] = PointerGetDatum(c.response);
@@ -302,23 +324,21 @@ Datum
 hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
 {
 	Claim c = { .is_new = false };
-	Datum args[5];
-	Datum look[4];
+	DbArgs args = db_args(&store_response);
 	DbScope scope;
 
-	arg_key(fcinfo, &c.scope, &c.key);
-	args[3] = JsonbPGetDatum(arg_jsonb(fcinfo, 2, "response", RESPONSE_LIMIT));
+	arg_scope_and_key(fcinfo, &c.scope, &c.key);
+	c.response = arg_jsonb(fcinfo, 2, "response", RESPONSE_LIMIT);
 	c.tenant = tenant_argument(fcinfo, 3);
 	PreventCommandIfReadOnly("store_idempotent_response()");
 	db_enter(&scope);
 	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "store an idempotent response");
-	args[0] = look[0] = UUIDPGetDatum(&c.tenant);
-	args[1] = look[1] = CStringGetTextDatum(c.scope);
-	args[2] = look[2] = CStringGetTextDatum(c.key);
-	args[4] = look[3] = TimestampTzGetDatum(GetCurrentTimestamp());
-	if (db_run(&store_response, args, NULL) == 0)
+	arg_name(&args, &c.tenant, c.scope, c.key);
+	db_arg_jsonb(&args, c.response);
+	db_arg_time(&args, GetCurrentTimestamp());
+	if (db_run_args(&args) == 0)
 	{
-		if (db_run(&find_response, look, NULL) == 0)
+		if (!find_response_of(&c))
 			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 							errmsg("no such idempotency key: \"%s\"", c.key),
 							errhint("Claim it with hotswap.claim_idempotency_key().")));

@@ -134,8 +134,7 @@ arg_lease(FunctionCallInfo fcinfo, Lease *l)
 static Interval *
 arg_ttl(FunctionCallInfo fcinfo, int n)
 {
-	if (PG_ARGISNULL(n))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must not be null")));
+	arg_require(fcinfo, n, "ttl");
 	return PG_GETARG_INTERVAL_P(n);
 }
 
@@ -150,16 +149,27 @@ commit_durably(void)
 
 /* ---- taking ---- */
 
+/* The primary key. */
+static DbArgs
+args_of(DbStatement *statement, const Lease *l)
+{
+	DbArgs args = db_args(statement);
+
+	db_arg_uuid(&args, &l->tenant);
+	db_arg_text(&args, l->resource);
+	return args;
+}
+
 /* Inside a scope: looks at what is there. */
 static bool
 is_free(Lease *l, TimestampTz now)
 {
-	Datum args[] = { UUIDPGetDatum(&l->tenant), CStringGetTextDatum(l->resource) };
+	DbArgs args = args_of(&read_lease, l);
 	bool isnull;
 
 	l->expires_at = DT_NOEND;
 	l->own = false;
-	if (db_run(&read_lease, args, NULL) == 0 || db_time(0, 2, 0) <= now)
+	if (db_run_args(&args) == 0 || db_time(0, 2, 0) <= now)
 		return true;
 	l->expires_at = db_time(0, 2, 0);
 	l->own = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(db_datum(0, 3, &isnull)));
@@ -168,21 +178,20 @@ is_free(Lease *l, TimestampTz now)
 
 /* Inside a scope: writes the row. */
 static void
-put(Lease *l, const AuditActor *actor, TimestampTz now)
+lease_insert(Lease *l, const AuditActor *actor, TimestampTz now)
 {
 	TimestampTz end = end_of(l->ttl, now);
 	int64 token = token_next();
-	Datum args[] = { UUIDPGetDatum(&l->tenant),
-					 CStringGetTextDatum(l->resource),
-					 Int64GetDatum(token),
-					 TimestampTzGetDatum(now),
-					 TimestampTzGetDatum(end),
-					 CStringGetTextDatum(actor->person),
-					 CStringGetTextDatum(actor->role),
-					 Int32GetDatum(MyProcPid),
-					 CStringGetTextDatum(application_name ? application_name : "") };
+	DbArgs args = args_of(&put_lease, l);
 
-	if (db_run(&put_lease, args, NULL) == 0)
+	db_arg_int64(&args, token);
+	db_arg_time(&args, now);
+	db_arg_time(&args, end);
+	db_arg_text(&args, actor->person);
+	db_arg_text(&args, actor->role);
+	db_arg_int32(&args, MyProcPid);
+	db_arg_text(&args, application_name ? application_name : "");
+	if (db_run_args(&args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not take the lease of \"%s\"", l->resource),
 						errdetail("Somebody else took it after the transaction's snapshot.")));
@@ -207,7 +216,7 @@ try_to_take(void *arg)
 	now = GetCurrentTimestamp();
 	is_there = is_free(l, now);
 	if (is_there)
-		put(l, &actor, now);
+		lease_insert(l, &actor, now);
 	db_leave(&scope);
 	if (!is_there)
 		(void) LockRelease(&l->tag, ExclusiveLock, false);
@@ -305,7 +314,7 @@ hotswap_renew_lease(PG_FUNCTION_ARGS)
 	TimestampTz now;
 	TimestampTz end;
 	DbScope scope;
-	Datum args[5];
+	DbArgs args;
 
 	arg_lease(fcinfo, &l);
 	l.ttl = arg_ttl(fcinfo, 2);
@@ -315,12 +324,11 @@ hotswap_renew_lease(PG_FUNCTION_ARGS)
 	now = GetCurrentTimestamp();
 	end = end_of(l.ttl, now);
 	db_enter(&scope);
-	args[0] = UUIDPGetDatum(&l.tenant);
-	args[1] = CStringGetTextDatum(l.resource);
-	args[2] = Int64GetDatum(l.token);
-	args[3] = TimestampTzGetDatum(now);
-	args[4] = TimestampTzGetDatum(end);
-	if (db_run(&extend_lease, args, NULL) == 0)
+	args = args_of(&extend_lease, &l);
+	db_arg_int64(&args, l.token);
+	db_arg_time(&args, now);
+	db_arg_time(&args, end);
+	if (db_run_args(&args) == 0)
 		refuse_stale(&l, l.token);
 	wake_lease(end);
 	db_leave(&scope);
@@ -337,18 +345,17 @@ hotswap_release_lease(PG_FUNCTION_ARGS)
 {
 	Lease l = { .token = arg_int64(fcinfo, 1, "token") };
 	DbScope scope;
-	Datum args[4];
+	DbArgs args;
 	bool found;
 
 	arg_lease(fcinfo, &l);
 	PreventCommandIfReadOnly("release_lease()");
 	(void) lock_wait_until(&l.tag, ShareLock, false, DT_NOEND);
 	db_enter(&scope);
-	args[0] = UUIDPGetDatum(&l.tenant);
-	args[1] = CStringGetTextDatum(l.resource);
-	args[2] = Int64GetDatum(l.token);
-	args[3] = TimestampTzGetDatum(GetCurrentTimestamp());
-	found = db_run(&delete_lease, args, NULL) > 0;
+	args = args_of(&delete_lease, &l);
+	db_arg_int64(&args, l.token);
+	db_arg_time(&args, GetCurrentTimestamp());
+	found = db_run_args(&args) > 0;
 	if (found)
 	{
 		found = db_bool(0, 1);
@@ -361,12 +368,12 @@ hotswap_release_lease(PG_FUNCTION_ARGS)
 /* ---- for check_token() and the dispatcher ---- */
 
 static TokenState
-compare(const Lease *l, int64 token, int64 *newest)
+lease_compare(const Lease *l, int64 token, int64 *newest)
 {
-	Datum args[] = { UUIDPGetDatum(&l->tenant), CStringGetTextDatum(l->resource) };
+	DbArgs args = args_of(&read_lease, l);
 
 	/* whatever the transaction's snapshot shows: a newer token may have been given since */
-	if (db_run_snapshot(&read_lease, args, GetLatestSnapshot()) == 0)
+	if (db_run_snapshot(&read_lease, args.values, GetLatestSnapshot()) == 0)
 		return TOKEN_UNKNOWN;
 	*newest = db_int64(0, 1);
 	return token == *newest && db_time(0, 2, 0) > GetCurrentTimestamp() ? TOKEN_CURRENT :
@@ -384,11 +391,11 @@ lease_check(const char *resource, int64 token, int64 *newest)
 
 	name_lease(&l, &tenant, pstrdup(resource));
 	db_enter(&scope);
-	state = compare(&l, token, newest);
+	state = lease_compare(&l, token, newest);
 	if (state == TOKEN_CURRENT)
 	{
 		(void) lock_wait_until(&l.tag, ShareLock, false, DT_NOEND);
-		state = compare(&l, token, newest);
+		state = lease_compare(&l, token, newest);
 	}
 	db_leave(&scope);
 	return state;
@@ -402,13 +409,14 @@ TimestampTz
 lease_expire(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum args[] = { TimestampTzGetDatum(now) };
+	DbArgs args = db_args(&delete_expired);
 	TimestampTz next;
 	DbScope scope;
 	uint64 count;
 
 	db_enter(&scope);
-	count = db_run(&delete_expired, args, NULL);
+	db_arg_time(&args, now);
+	count = db_run_args(&args);
 	for (uint64 i = 0; i < count; i++)
 	{
 		pg_uuid_t tenant = db_uuid(i, 1);

@@ -77,7 +77,7 @@ static HTAB *mine = NULL;
 static bool transaction_over = false; /* those that are transactional may be gone */
 
 static bool
-is_held(const LOCKTAG *tag)
+lock_is_held(const LOCKTAG *tag)
 {
 	return lock_held_by_me(tag, ExclusiveLock) || lock_held_by_me(tag, ShareLock);
 }
@@ -112,7 +112,7 @@ make_mine(void)
 }
 
 static void
-forget(int64 key)
+lock_forget(int64 key)
 {
 	LockKey shared_one = locktable_key_of(key, false);
 
@@ -123,7 +123,7 @@ forget(int64 key)
 
 /* Corrects what is noted of a lock by what the lock manager knows; true: nothing is left. */
 static bool
-correct(Mine *entry)
+lock_correct(Mine *entry)
 {
 	LOCKTAG tag;
 
@@ -131,7 +131,7 @@ correct(Mine *entry)
 	for (int mode = 0; mode < NMODES; mode++)
 		if (!lock_held_by_me(&tag, lock_modes[mode]))
 			entry->count[mode] = 0;
-	return !is_held(&tag);
+	return !lock_is_held(&tag);
 }
 
 /* After the end of a transaction: its locks are gone. */
@@ -150,8 +150,8 @@ sweep(bool all)
 		if (!entry->transactional && !all)
 			continue;
 		entry->transactional = false;
-		if (correct(entry))
-			forget(entry->key);
+		if (lock_correct(entry))
+			lock_forget(entry->key);
 	}
 }
 
@@ -173,7 +173,7 @@ enter_mine(int64 key)
 }
 
 static void
-transaction_ended(XactEvent event, void *arg pg_attribute_unused())
+lock_transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		transaction_over = true;
@@ -183,7 +183,7 @@ transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 void
 lock_init(void)
 {
-	RegisterXactCallback(transaction_ended, NULL);
+	RegisterXactCallback(lock_transaction_ended, NULL);
 }
 
 /* ---- acquiring ---- */
@@ -198,7 +198,7 @@ refuse_for_room(void)
 
 /* Gives a token to the lock that has just been acquired, and notes who has it. */
 static int64
-note(const Request *r, Oid sequence, bool fresh)
+lock_note(const Request *r, Oid sequence, bool fresh)
 {
 	LockKey key = locktable_key_of(r->key, false);
 	int64 token = 0;
@@ -237,7 +237,7 @@ wait_for(const Request *r, const LOCKTAG *tag)
 
 /* Takes a lock and returns its token; 0: the time is over.  After an error the lock is not held. */
 static int64
-acquire(const Request *r)
+lock_acquire(const Request *r)
 {
 	volatile bool acquired = false;
 	volatile int64 token = 0;
@@ -249,28 +249,28 @@ acquire(const Request *r)
 	sweep(false);
 	lock_tag_of_name(&tag, r->key);
 	entry = enter_mine(r->key);
-	(void) correct(entry);
+	(void) lock_correct(entry);
 	fresh = !lock_held_by_me(&tag, ExclusiveLock) &&
 			(r->mode == EXCLUSIVE || !lock_held_by_me(&tag, ShareLock));
 	PG_TRY();
 	{
 		acquired = wait_for(r, &tag);
 		if (acquired)
-			token = note(r, sequence, fresh);
+			token = lock_note(r, sequence, fresh);
 	}
 	PG_CATCH();
 	{
 		if (acquired && r->session)
 			(void) LockRelease(&tag, lock_modes[r->mode], true);
-		if (!is_held(&tag))
-			forget(r->key);
+		if (!lock_is_held(&tag))
+			lock_forget(r->key);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	if (!acquired)
 	{
-		if (!is_held(&tag))
-			forget(r->key);
+		if (!lock_is_held(&tag))
+			lock_forget(r->key);
 		return 0;
 	}
 	if (r->session)
@@ -301,7 +301,7 @@ acquire_one(FunctionCallInfo fcinfo, bool session)
 	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
 	r.key = lock_key_of(r.resource);
 	PreventCommandDuringRecovery("taking a named lock");
-	token = acquire(&r);
+	token = lock_acquire(&r);
 	if (token == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(token);
@@ -360,9 +360,7 @@ read_wanted(FunctionCallInfo fcinfo, int *count)
 	bool *nulls;
 	Wanted *wanted;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("resources must not be null")));
+	arg_require(fcinfo, 0, "resources");
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls,
 					  count);
 	if (*count > RESOURCES_LIMIT)
@@ -392,9 +390,9 @@ release_one(int64 key, int mode)
 	bool done;
 
 	lock_tag_of_name(&tag, key);
-	if (entry && correct(entry))
+	if (entry && lock_correct(entry))
 	{
-		forget(key);
+		lock_forget(key);
 		return false;
 	}
 	if (!lock_held_by_me(&tag, lock_modes[mode]))
@@ -408,14 +406,14 @@ release_one(int64 key, int mode)
 	 */
 	if (entry && entry->count[mode] == 1 && !entry->transactional && entry->count[1 - mode] == 0)
 	{
-		forget(key);
+		lock_forget(key);
 		entry = NULL;
 	}
 	done = LockRelease(&tag, lock_modes[mode], true);
 	if (entry && entry->count[mode] > 0)
 		entry->count[mode]--;
-	if (entry && !is_held(&tag))
-		forget(key);
+	if (entry && !lock_is_held(&tag))
+		lock_forget(key);
 	return done;
 }
 
@@ -443,7 +441,7 @@ acquire_wanted(Wanted *wanted, int count, Request *r)
 			if (done > 0 && wanted[done].key == wanted[done - 1].key)
 				wanted[done].token = wanted[done - 1].token;
 			else
-				wanted[done].token = acquire(r);
+				wanted[done].token = lock_acquire(r);
 			complete = wanted[done].token != 0;
 		}
 	}
@@ -530,8 +528,8 @@ hotswap_release_all_locks(PG_FUNCTION_ARGS)
 				done = LockRelease(&tag, lock_modes[mode], true) || done;
 			}
 		released += done;
-		if (!is_held(&tag))
-			forget(entry->key);
+		if (!lock_is_held(&tag))
+			lock_forget(entry->key);
 	}
 	PG_RETURN_INT32(released);
 }

@@ -1,6 +1,7 @@
 /*
  * finding.h
- *		What a script does that the static rules are about, noted while the script is walked through.
+ *		What a script does that the static rules are about, noted while the script is walked
+ *		through.
  */
 #ifndef HOTSWAP_FINDING_H
 #define HOTSWAP_FINDING_H

@@ -156,13 +156,13 @@ module_publish(const NewVersion *v)
 
 /*
  * publish_version(module text, version text, deploy_sql text, verify_sql text, revert_sql text,
- * signature bytea, signing_key text, tenant uuid) returns text
+ *		signature bytea, signing_key text, tenant uuid) returns text
  *
- * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, and tenant may be
- * NULL.  Out: the version's SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505
- * other content, 53400 a quota is exceeded, P0002 no such tenant or key, 55000 the key does not
- * count, YH003, YH010.  Locks the tenant row; writes module, module_version, version_signature and
- * the audit log, nothing where the same content and signature are there.
+ * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, and tenant may
+ * be NULL.  Out: the version's SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts,
+ * 23505 other content, 53400 a quota is exceeded, P0002 no such tenant or key, 55000 the key does
+ * not count, YH003, YH010.  Locks the tenant row; writes module, module_version, version_signature
+ * and the audit log, nothing where the same content and signature are there.
  */
 Datum
 hotswap_publish_version(PG_FUNCTION_ARGS)

@@ -1,6 +1,7 @@
 /*
  * rule_do.c
- *		The body of a DO block in PL/pgSQL: does it run text as SQL, and which statements does it hold?
+ *		The body of a DO block in PL/pgSQL: does it run text as SQL, and which statements does it
+ *		hold?
  *
  * PL/pgSQL's own parser is not within reach, but its tokens are those of the server's scanner, so
  * that comments, strings and quoted names cannot be mistaken for words.  A statement begins after a

@@ -19,7 +19,10 @@
 #include "nodes/parsenodes.h"
 #include "utils/memutils.h"
 
-/* DO blocks inside of each other that are looked into: each one is read anew in every one around it. */
+/*
+ * DO blocks inside of each other that are looked into: each one is read anew in every one around
+ * it.
+ */
 #define DO_DEPTH_LIMIT 4
 
 static void walk_statement(RuleWalk *walk, Node *stmt);
@@ -72,7 +75,9 @@ read_set(const VariableSetStmt *set, PathSetting *path)
 		*path = pins(set) ? PATH_PINNED : PATH_OPEN;
 }
 
-/* Reads the options of CREATE or ALTER FUNCTION; the last one of a kind decides, as in the server. */
+/*
+ * Reads the options of CREATE or ALTER FUNCTION; the last one of a kind decides, as in the server.
+ */
 static void
 read_options(List *options, PathSetting *path, const DefElem **security)
 {

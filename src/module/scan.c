@@ -1,7 +1,7 @@
 /*
  * scan.c
- *		The stage scan: are the scripts those that were published, signed where that is asked for, and
- *		do they keep to the static rules?
+ *		The stage scan: are the scripts those that were published, signed where that is asked for,
+ *		and do they keep to the static rules?
  *
  * Every environment on the path is asked, and the strictest one decides, so that nothing is swapped
  * anywhere when it could not go all the way.
@@ -89,7 +89,9 @@ scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
 
 /* ---- what is there ---- */
 
-/* Is the language one that cannot do harm outside of the database?  One that is not there is not. */
+/*
+ * Is the language one that cannot do harm outside of the database?  One that is not there is not.
+ */
 static bool
 is_trusted(const char *language)
 {

@@ -1,7 +1,7 @@
 /*
  * scan.h
- *		The stage scan: are the scripts those that were published, signed where that is asked for, and
- *		do they keep to the static rules?
+ *		The stage scan: are the scripts those that were published, signed where that is asked for,
+ *		and do they keep to the static rules?
  */
 #ifndef HOTSWAP_SCAN_H
 #define HOTSWAP_SCAN_H

@@ -314,7 +314,8 @@ skip_block_comment(const char *p)
 	return p;
 }
 
-/* Where the statement that follows offset begins: a statement's location includes what precedes it.
+/*
+ * Where the statement that follows offset begins: a statement's location includes what precedes it.
  */
 int
 script_statement_offset(const char *sql, int offset)

@@ -44,7 +44,9 @@ signature_fail(SignatureKey *key, const char *otherwise)
 	return false;
 }
 
-/* A public key is not encrypted; without this, libcrypto would ask for a password at the terminal. */
+/*
+ * A public key is not encrypted; without this, libcrypto would ask for a password at the terminal.
+ */
 static int
 no_password(char *buffer, int size, int rwflag, void *arg)
 {

@@ -2,9 +2,10 @@
  * signing_key.c
  *		Signing keys of a tenant, and the signatures of its versions.
  *
- * A key is added, and revoked once; nothing else of it changes.  A version has at most one signature
- * by each key, and they are only added to, so that a version can be signed anew when a key is
- * revoked.  A signature counts while its key is valid and not revoked, whenever it was given.
+ * A key is added, and revoked once; nothing else of it changes.  A version has at most one
+ * signature by each key, and they are only added to, so that a version can be signed anew when a
+ * key is revoked.  A signature counts while its key is valid and not revoked, whenever it was
+ * given.
  *
  * Locks: tenant row, then the key's row.  Whoever adds a signature holds the tenant row too, so a
  * key that is being revoked takes no more of them.
@@ -120,7 +121,9 @@ read_valid(FunctionCallInfo fcinfo, int n, NewKey *k)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("valid must not be empty")));
 }
 
-/* Is the key there already?  Raises 23505 if what is there is not the same, 55000 if it is revoked. */
+/*
+ * Is the key there already?  Raises 23505 if what is there is not the same, 55000 if it is revoked.
+ */
 static bool
 already_added(const NewKey *k)
 {
@@ -176,9 +179,9 @@ add_key(const NewKey *k, const AuditActor *actor)
  * add_signing_key(name text, algorithm text, public_key text, valid tstzrange, tenant uuid)
  *		returns text
  *
- * In: valid and tenant may be NULL.  Out: the key's fingerprint in hex.  Errors: 22023, 23505, 55000
- * it is revoked, P0002 no such tenant, 42501, YH003.  Locks the tenant row; writes the key and the
- * audit log, nothing where the same key is there.
+ * In: valid and tenant may be NULL.  Out: the key's fingerprint in hex.  Errors: 22023, 23505,
+ * 55000 it is revoked, P0002 no such tenant, 42501, YH003.  Locks the tenant row; writes the key
+ * and the audit log, nothing where the same key is there.
  */
 Datum
 hotswap_add_signing_key(PG_FUNCTION_ARGS)
@@ -235,8 +238,8 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 /* ---- what is signed ---- */
 
 /*
- * module_signing_payload(module text, version text, deploy_sql text, verify_sql text, revert_sql text,
- *		tenant uuid) returns text
+ * module_signing_payload(module text, version text, deploy_sql text, verify_sql text, revert_sql
+ *		text, tenant uuid) returns text
  *
  * Out: what signature_payload() makes of them.  Errors: 22023.  Reads nothing.
  */

@@ -2,7 +2,6 @@
  * version.c
  *		A version as it is stored: read, and compared with what was published.
  *
- * Nothing of a version's scripts runs, is linted or counts as signed without version_require_intact().
  * Locks nothing.
  */
 #include "postgres.h"

@@ -33,11 +33,11 @@ static DbStatement read_deployment = DB_STATEMENT(
 	UUIDOID, UUIDOID);
 
 /*
- * Deployments of the same module whose lanes are among those of this one, and which go first.  OFFSET 0
- * keeps the planner to look-ups by key, however small the tables are when it plans.
+ * Deployments of the same module whose lanes are among those of this one, and which go first.
+ * OFFSET 0 keeps the planner to look-ups by key, however small the tables are when it plans.
  */
 static DbStatement lane_holders = DB_STATEMENT(
-	"SELECT o.id, o.status, o.version, o.environment, o.status IN ('running', 'paused', 'rolling_back')"
+	"SELECT o.id, o.status, o.version, o.environment, o.status IN " STARTED_STATUSES ""
 	" FROM hotswap.deployment d"
 	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
 	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
@@ -46,7 +46,7 @@ static DbStatement lane_holders = DB_STATEMENT(
 	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
 	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
-	" OR o.status IN ('running', 'paused', 'rolling_back') AND (oe.rank <= de.rank OR NOT EXISTS ("
+	" OR o.status IN " STARTED_STATUSES " AND (oe.rank <= de.rank OR NOT EXISTS ("
 	"SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
 	" AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
 	" AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
@@ -91,7 +91,7 @@ static DbStatement started_query =
 	DB_STATEMENT("SELECT d.id, pg_catalog.count(*) OVER () FROM hotswap.work_item w"
 				 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
 				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
-				 " WHERE w.tenant_id = $1 AND d.status IN ('running', 'paused', 'rolling_back')"
+				 " WHERE w.tenant_id = $1 AND d.status IN " STARTED_STATUSES ""
 				 " ORDER BY d.id LIMIT 100",
 				 UUIDOID);
 
@@ -219,7 +219,8 @@ explain_tenant(Explanation *e)
 }
 
 /*
- * Nothing of its own holds it back, so it waits for its turn.  Who else waits is other tenants' business.
+ * Nothing of its own holds it back, so it waits for its turn.  Who else waits is other tenants'
+ * business.
  */
 static void
 explain_turn(Explanation *e)

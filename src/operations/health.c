@@ -15,6 +15,7 @@
 #include "commands/dbcommands.h"
 #include "core/access.h"
 #include "core/installation.h"
+#include "core/machine.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -29,7 +30,7 @@ PG_FUNCTION_INFO_V1(hotswap_worker_list);
 /* OFFSET 0 keeps the planner to look-ups by key, however small the tables are when it plans */
 static DbStatement queue_counts = DB_STATEMENT0(
 	"SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE d.status = 'queued'),"
-	" pg_catalog.count(*) FILTER (WHERE d.status IN ('running', 'rolling_back')),"
+	" pg_catalog.count(*) FILTER (WHERE d.status IN " STARTED_STATUSES "),"
 	" pg_catalog.min(d.requested_at) FILTER (WHERE d.status = 'queued'),"
 	" pg_catalog.count(*) FILTER (WHERE d.status = 'paused')"
 	" FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
@@ -102,7 +103,10 @@ list_executors(ReturnSetInfo *result)
 				   list[i].queued > 0 ? &list[i].queue[0].deployment : NULL, list[i].since);
 }
 
-/* May a role see what works for all tenants?  As with the server's own statistics, members of pg_monitor may. */
+/*
+ * May a role see what works for all tenants?  As with the server's own statistics, members of
+ * pg_monitor may.
+ */
 static bool
 may_watch(Oid role)
 {
@@ -216,12 +220,14 @@ static void
 report_queue(ReturnSetInfo *result)
 {
 	int64 paused;
+	int64 started;
 
 	(void) db_run(&queue_counts, NULL, NULL);
 	paused = db_int64(0, 5);
+	started = db_int64(0, 3);
 	health_report(result, "queue", "ok",
 				  psprintf(INT64_FORMAT " waiting or scheduled, " INT64_FORMAT " running%s%s%s",
-						   db_int64(0, 1) - db_int64(0, 3) - paused, db_int64(0, 3),
+						   db_int64(0, 1) - started, started - paused,
 						   paused > 0 ? psprintf(", " INT64_FORMAT " paused", paused) : "",
 						   db_isnull(0, 4) ? "" : ", the oldest queued since ",
 						   db_isnull(0, 4) ? "" : timestamptz_to_str(db_time(0, 4, 0))));

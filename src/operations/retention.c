@@ -43,9 +43,9 @@ static DbStatement old_deployments = DB_STATEMENT(
 	TIMESTAMPTZOID, UUIDOID);
 
 /*
- * The rows of the deployments $1, $2 are found by their keys and deleted by their places: nobody changes
- * them while their deployments are locked.  OFFSET 0 keeps the planner to that, however small the tables
- * are when it plans.
+ * The rows of the deployments $1, $2 are found by their keys and deleted by their places: nobody
+ * changes them while their deployments are locked.  OFFSET 0 keeps the planner to that, however
+ * small the tables are when it plans.
  */
 #define DOOMED_DEPLOYMENT                                                                       \
 	" FROM unnest($1, $2) e (tenant_id, id)"                                                    \
@@ -163,7 +163,10 @@ drop_old_partition(TimestampTz cutoff)
 	return true;
 }
 
-/* Removes one batch of what is too old: keys, deployments, audit events.  True when there may be more. */
+/*
+ * Removes one batch of what is too old: keys, deployments, audit events.  True when there may be
+ * more.
+ */
 static bool
 retention_step(void)
 {
@@ -178,7 +181,10 @@ retention_step(void)
 	return more;
 }
 
-/* Keeps house: one transaction after the other, until nothing is left to do or the worker is to leave. */
+/*
+ * Keeps house: one transaction after the other, until nothing is left to do or the worker is to
+ * leave.
+ */
 void
 retention_run(const DispatchMode *mode)
 {

@@ -65,7 +65,10 @@ gate_next_expiry(const Visit *v)
 	return next;
 }
 
-/* Ends the deployment if an approval on its path was rejected or has expired; nothing of it runs now. */
+/*
+ * Ends the deployment if an approval on its path was rejected or has expired; nothing of it runs
+ * now.
+ */
 bool
 gate_end_refused(Visit *v)
 {
@@ -126,7 +129,9 @@ gate_reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *
 	v->approvals = lappend(list_delete_ptr(v->approvals, unconstify(Approval *, last)), a);
 }
 
-/* Is an approval needed here at all?  One that is pending for an environment without nodes is void. */
+/*
+ * Is an approval needed here at all?  One that is pending for an environment without nodes is void.
+ */
 static bool
 is_gated(Visit *v, Approval *a)
 {

@@ -52,13 +52,7 @@ advance_cancel(Visit *v)
 	t = stage_tasks_tally(v, false);
 	if (t.running == 0)
 	{
-		foreach (cell, v->stages)
-		{
-			Stage *stage = lfirst(cell);
-
-			if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
-				stage_apply(stage, STAGE_CANCEL, NULL);
-		}
+		steps_cancel_unfinished(v->stages, NULL);
 		rollback_or_end(v, DEPLOYMENT_FINISH_CANCEL, v->d.cancel_reason);
 		return;
 	}
@@ -277,7 +271,10 @@ start_deployment(Visit *v)
 		reset_stages(v);
 }
 
-/* Before the start, and while it waits for an approval: ends, is released, is started, or goes on waiting. */
+/*
+ * Before the start, and while it waits for an approval: ends, is released, is started, or goes on
+ * waiting.
+ */
 static void
 advance_waiting(Visit *v)
 {

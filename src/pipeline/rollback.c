@@ -100,8 +100,10 @@ rolled_back_stage(Visit *v)
 {
 	ListCell *cell;
 
-	/* the stage that failed or was cancelled first is the one, or validate, which stands for the
-	 * target */
+	/*
+	 * the stage that failed or was cancelled first is the one, or validate, which stands for the
+	 * target
+	 */
 	v->stage = NULL;
 	foreach (cell, v->stages)
 	{
@@ -118,7 +120,8 @@ rolled_back_stage(Visit *v)
 	return rollback_stage(v);
 }
 
-/* Swaps that could not be reverted stay swapped; returns the last revert that failed, if one did.
+/*
+ * Swaps that could not be reverted stay swapped; returns the last revert that failed, if one did.
  */
 static Task *
 settle_failed_reverts(Visit *v)

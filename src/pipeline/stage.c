@@ -1,7 +1,7 @@
 /*
  * stage.c
- *		What each stage of the pipeline does when it starts: it succeeds, is skipped, fails there and
- * then, or has tasks.
+ *		What each stage of the pipeline does when it starts: it succeeds, is skipped, fails there
+ *		and then, or has tasks.
  *
  * The caller holds the lock on the deployment's row; nothing else is locked.
  */

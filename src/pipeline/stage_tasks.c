@@ -104,9 +104,9 @@ stage_tasks_settle_lost(Visit *v)
 }
 
 /*
- * The status that counts.  A task whose executor is not quite done with it is still running: its commit
- * is visible a moment before other sessions have been told which of their cached definitions are stale,
- * and what starts next must not meet the old ones.
+ * The status that counts.  A task whose executor is not quite done with it is still running: its
+ * commit is visible a moment before other sessions have been told which of their cached definitions
+ * are stale, and what starts next must not meet the old ones.
  */
 static TaskStatus
 settled_status(Visit *v, const Task *task)

@@ -33,15 +33,7 @@ visit_finish(Visit *v, DeploymentEvent event, const char *reason)
 void
 visit_end(Visit *v, DeploymentEvent event, const char *message)
 {
-	ListCell *cell;
-
-	foreach (cell, v->stages)
-	{
-		Stage *stage = lfirst(cell);
-
-		if (machine_allows(&stage_machine, stage->status, STAGE_CANCEL))
-			stage_apply(stage, STAGE_CANCEL, message);
-	}
+	steps_cancel_unfinished(v->stages, message);
 	v->d.message = pstrdup(message);
 	visit_finish(v, event, message);
 }

@@ -1,16 +1,16 @@
 /*
  * record.h
- *		A task while it runs: what task.c, which runs it, and job_record.c, which records it, share.
+ *		A task while it runs: what is read before, and how its end is recorded.
  */
 #ifndef HOTSWAP_RECORD_H
 #define HOTSWAP_RECORD_H
 
-#include "base/digest.h"
+#include "base/db.h"
 #include "core/steps.h"
-#include "run/task.h"
+#include "module/version.h"
 
 /* The task and everything its scripts need; strings live in the caller's context. */
-typedef struct Job
+typedef struct TaskRun
 {
 	TaskKey key;
 	TaskKind kind;
@@ -23,19 +23,13 @@ typedef struct Job
 	char *schema;
 	Oid role;
 	char *module;
-	char *version;
-	char *previous_version;
-	char *deploy;
-	char *verify;
-	char *revert;
-	char *previous_deploy; /* deploy script of the previous version, for a revert */
-	uint8 digest[DIGEST_LENGTH];
-	uint8 previous_digest[DIGEST_LENGTH]; /* where there is a previous version */
+	Version *version;
+	Version *previous; /* of a revert: what ran before, NULL: nothing */
 	/* how far it is, for the report of an error */
 	const char *script;    /* deploy, verify, revert, or NULL */
 	const char *statement; /* the statement that runs */
 	int statement_at;      /* its first character in the script, from 1 */
-} Job;
+} TaskRun;
 
 /* How a task failed. */
 typedef struct Failure
@@ -48,8 +42,8 @@ typedef struct Failure
 	int position; /* 0: unknown */
 } Failure;
 
-extern void job_args(const Job *job, Datum *args);
-extern void job_save_success(Job *job);
-extern void job_save_failure(Job *job, const Failure *failure, bool cancelled);
+extern bool record_load(TaskRun *run);
+extern void record_success(TaskRun *run);
+extern void record_failure(TaskRun *run, const Failure *failure, bool cancelled);
 
 #endif /* HOTSWAP_RECORD_H */

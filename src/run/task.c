@@ -10,427 +10,133 @@
  * recorded in a new one; if even that fails, the dispatcher finds a task that nobody runs.
  *
  * Locks: the task (session), the lane (transaction), whatever the scripts lock, and then what the
- * record locks (job_record.c).
+ * record locks (record.c).
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
-#include "base/label.h"
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/deployment.h"
-#include "environment/task_role.h"
-#include "mb/pg_wchar.h"
-#include "module/version.h"
-#include "nodes/parsenodes.h"
-#include "parser/parse_node.h"
 #include "pgstat.h"
+#include "run/hook.h"
 #include "run/record.h"
+#include "run/script.h"
+#include "run/session_check.h"
+#include "run/task.h"
 #include "shm/advisory.h"
-#include "storage/lmgr.h"
-#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timeout.h"
-
-/*
- * Each row by its whole key, and every part of the key a parameter: a join on tenant_id could be planned
- * as a walk through all versions of the tenant.
- */
-static DbStatement load_task = DB_STATEMENT(
-	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version"
-	" FROM hotswap.task t, hotswap.deployment d"
-	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
-	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
-	UUIDOID, UUIDOID, INT2OID, INT4OID);
-
-static DbStatement load_node =
-	DB_STATEMENT("SELECT name, schema FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
-				 UUIDOID);
 
 static DbStatement latest_swap = DB_STATEMENT(
 	"SELECT deployment_id FROM hotswap.node_module"
 	" WHERE tenant_id = $1 AND node_id = $2 AND module = $3 ORDER BY swap DESC LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
-static DbStatement open_cursor = DB_STATEMENT0(
-	"SELECT name FROM pg_catalog.pg_cursor() WHERE name <> '' AND name !~ '^<unnamed portal' LIMIT 1");
-
-static DbStatement temporary_object =
-	DB_STATEMENT0("SELECT relname::text FROM pg_catalog.pg_class"
-				  " WHERE relnamespace = pg_catalog.pg_my_temp_schema() LIMIT 1");
-
-/* ---- loading ---- */
-
-static void
-read_node(Job *job)
-{
-	Datum args[] = { UUIDPGetDatum(&job->key.tenant), UUIDPGetDatum(&job->node) };
-
-	if (db_run(&load_node, args, NULL) != 1)
-		elog(ERROR, "the node has disappeared");
-}
-
-/* Inside a scope: reads the task, its scripts and its node into a context; false if it is not to be run. */
-static bool
-read_job(Job *job, MemoryContext context)
-{
-	Datum args[4];
-	Version *version;
-
-	job_args(job, args);
-	if (db_run(&load_task, args, NULL) == 0)
-		return false;
-	MemoryContextSwitchTo(context);
-	job->kind = label_parse(db_text(0, 1), task_kind_names, TASK_KIND_COUNT);
-	job->attempt = db_int32(0, 2);
-	job->reverts = db_isnull(0, 3) ? -1 : db_int32(0, 3);
-	job->has_node = !db_isnull(0, 4);
-	if (job->has_node)
-		job->node = db_uuid(0, 4);
-	job->hook = db_text(0, 5);
-	job->previous_version = db_text(0, 6);
-	job->module = db_text(0, 7);
-	job->version = db_text(0, 8);
-	if (job->has_node)
-	{
-		read_node(job);
-		MemoryContextSwitchTo(context);
-		job->node_name = db_text(0, 1);
-		job->schema = db_text(0, 2);
-	}
-	version = version_read_existing(&job->key.tenant, job->module, job->version);
-	version_require_intact(version);
-	job->deploy = version->scripts[SCRIPT_DEPLOY];
-	job->verify = version->scripts[SCRIPT_VERIFY];
-	job->revert = version->scripts[SCRIPT_REVERT];
-	memcpy(job->digest, version->digest, DIGEST_LENGTH);
-	if (job->kind == TASK_REVERT && job->previous_version)
-	{
-		version = version_read_existing(&job->key.tenant, job->module, job->previous_version);
-		job->previous_deploy = version->scripts[SCRIPT_DEPLOY];
-		memcpy(job->previous_digest, version->digest, DIGEST_LENGTH);
-	}
-	return true;
-}
-
-/* Loads the task into the current context and checks its scripts. */
-static bool
-load(Job *job)
-{
-	DbScope scope;
-	bool found;
-
-	db_enter(&scope);
-	found = read_job(job, scope.context);
-	db_leave(&scope);
-	return found;
-}
-
-/* ---- scripts ---- */
-
-/* A verify script fails when a query of it with one boolean column yields false or NULL. */
-static void
-require_true(const Job *job)
-{
-	TupleDesc desc = SPI_tuptable ? SPI_tuptable->tupdesc : NULL;
-
-	if (desc == NULL || desc->natts != 1 || SPI_gettypeid(desc, 1) != BOOLOID)
-		return;
-	for (uint64 i = 0; i < SPI_processed; i++)
-		if (db_isnull(i, 1) || !db_bool(i, 1))
-			ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),
-							errmsg("verification returned %s", db_isnull(i, 1) ? "null" : "false"),
-							errdetail("Statement: %.*s",
-									  pg_mbcliplen(job->statement, strlen(job->statement), 1000),
-									  job->statement)));
-}
-
-/* How far a script has been counted: characters are found by counting, and only once. */
-typedef struct Place
-{
-	int offset;     /* in bytes */
-	int characters; /* before it */
-} Place;
-
-static void
-run_statement(Job *job, const char *sql, const RawStmt *raw, Place *place, bool verify)
-{
-	int start = raw->stmt_location;
-	int length = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(sql + start);
-	int rc;
-
-	while (length > 0 && isspace((unsigned char) sql[start]))
-	{
-		start++;
-		length--;
-	}
-	job->statement = pnstrdup(sql + start, length);
-	place->characters += pg_mbstrlen_with_len(sql + place->offset, start - place->offset);
-	place->offset = start;
-	job->statement_at = place->characters + 1;
-	debug_query_string = job->statement;
-	pgstat_report_activity(STATE_RUNNING, job->statement);
-	rc = SPI_execute(job->statement, false, 0);
-	if (rc < 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("a script may not contain this statement"),
-						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
-	if (verify && (rc == SPI_OK_SELECT || rc == SPI_OK_INSERT_RETURNING))
-		require_true(job);
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* Starts the time limit, unless the session of CALL work() has one of its own running. */
-static bool
-arm_limit(void)
-{
-	if (get_timeout_active(STATEMENT_TIMEOUT))
-		return false;
-	enable_timeout_after(STATEMENT_TIMEOUT, hotswap_statement_timeout);
-	return true;
-}
-
-static void
-disarm_limit(bool armed)
-{
-	if (armed)
-		disable_timeout(STATEMENT_TIMEOUT, false);
-}
-
-/* Runs a script as the role, within its time limit. */
-static void
-run_script(Job *job, const char *name, const char *sql)
-{
-	bool verify = strcmp(name, "verify") == 0;
-	bool armed = arm_limit();
-	Place place = { 0 };
-	ListCell *cell;
-
-	job->script = name;
-	foreach (cell, script_parse(psprintf("%s script", name), sql))
-	{
-		CHECK_FOR_INTERRUPTS();
-		run_statement(job, sql, lfirst_node(RawStmt, cell), &place, verify);
-	}
-	disarm_limit(armed);
-	job->script = job->statement = NULL;
-}
-
-/*
- * The function of a hook and its result type.  Since the role of the task was found, another one may have
- * taken the name: it must still be that role's, and fit.
- */
-static Oid
-find_hook(const Job *job, Oid *type)
-{
-	Oid function = hook_function(job->hook);
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Form_pg_proc form;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-						errmsg("function %s(uuid) does not exist", job->hook)));
-	form = (Form_pg_proc) GETSTRUCT(tuple);
-	*type = form->prorettype;
-	if (form->proowner != GetUserId() || !hook_fits(form))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("function %s(uuid) is not the one that was registered", job->hook)));
-	ReleaseSysCache(tuple);
-	return function;
-}
-
-static void
-run_hook(Job *job)
-{
-	Oid type;
-	Oid function = find_hook(job, &type);
-	Datum id = UUIDPGetDatum(&job->key.deployment);
-	Datum result;
-	bool armed;
-	LOCAL_FCINFO(fcinfo, 1);
-	FmgrInfo flinfo;
-
-	job->script = "hook";
-	pgstat_report_activity(STATE_RUNNING, job->hook);
-	armed = arm_limit();
-	fmgr_info(function, &flinfo);
-	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = id;
-	fcinfo->args[0].isnull = false;
-	result = FunctionCallInvoke(fcinfo);
-	disarm_limit(armed);
-	if (type == BOOLOID && (fcinfo->isnull || !DatumGetBool(result)))
-		ereport(ERROR,
-				(errcode(ERRCODE_ASSERT_FAILURE),
-				 errmsg("hook %s returned %s", job->hook, fcinfo->isnull ? "null" : "false")));
-	job->script = NULL;
-}
-
 /*
  * After retry() of a failed rollback somebody else may have been there.  Under the lock of the lane, so
  * that nobody comes in between.
  */
 static void
-require_latest(const Job *job)
+require_latest(const TaskRun *run)
 {
-	Datum args[] = { UUIDPGetDatum(&job->key.tenant), UUIDPGetDatum(&job->node),
-					 CStringGetTextDatum(job->module) };
+	DbArgs args = db_args(&latest_swap);
 	DbScope scope;
 	pg_uuid_t latest;
 
 	db_enter(&scope);
-	if (db_run(&latest_swap, args, NULL) != 1)
+	db_arg_uuid(&args, &run->key.tenant);
+	db_arg_uuid(&args, &run->node);
+	db_arg_text(&args, run->module);
+	if (db_run_args(&args) != 1)
 		elog(ERROR, "the swap to be reverted is not there");
 	latest = db_uuid(0, 1);
 	db_leave(&scope);
-	if (!uuid_equal(&latest, &job->key.deployment))
+	if (!uuid_equal(&latest, &run->key.deployment))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node \"%s\" runs what another deployment has swapped in since",
-							   job->node_name),
+							   run->node_name),
 						errdetail("It is deployment %s.", uuid_text(&latest))));
 }
 
 static void
-run_revert(Job *job)
+run_revert(TaskRun *run)
 {
-	require_latest(job);
-	if (job->revert)
-		run_script(job, "revert", job->revert);
-	else if (job->previous_deploy)
-		run_script(job, "deploy", job->previous_deploy);
+	require_latest(run);
+	if (run->version->scripts[SCRIPT_REVERT])
+		run_script(run, "revert", run->version->scripts[SCRIPT_REVERT]);
+	else if (run->previous)
+		run_script(run, "deploy", run->previous->scripts[SCRIPT_DEPLOY]);
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("version \"%s\" of module \"%s\" cannot be reverted", job->version,
-						job->module),
+				 errmsg("version \"%s\" of module \"%s\" cannot be reverted", run->version->name,
+						run->module),
 				 errdetail("It has no revert script, and no version ran on the node before it.")));
 }
 
-/*
- * Runs what the scripts have deferred.  Now, since at the commit the trigger functions, which are
- * the role's own code, would run as whoever the effective user is then.
- */
 static void
-fire_deferred(void)
+run_scripts(TaskRun *run)
 {
-	bool armed = arm_limit();
-	int rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
+	char **scripts = run->version->scripts;
 
-	disarm_limit(armed);
-	if (rc < 0)
-		elog(ERROR, "SET CONSTRAINTS failed: %s", SPI_result_code_string(rc));
-}
-
-static void
-run_scripts(Job *job)
-{
-	switch (job->kind)
+	switch (run->kind)
 	{
 		case TASK_SWAP:
-			run_script(job, "deploy", job->deploy);
-			if (job->verify)
-				run_script(job, "verify", job->verify);
+			run_script(run, "deploy", scripts[SCRIPT_DEPLOY]);
+			if (scripts[SCRIPT_VERIFY])
+				run_script(run, "verify", scripts[SCRIPT_VERIFY]);
 			break;
 		case TASK_VERIFY:
-			run_script(job, "verify", job->verify);
+			run_script(run, "verify", scripts[SCRIPT_VERIFY]);
 			break;
 		case TASK_HOOK:
-			run_hook(job);
+			run_hook(run);
 			break;
 		case TASK_REVERT:
-			run_revert(job);
+			run_revert(run);
 			break;
 	}
-}
-
-/* ---- the session afterwards ---- */
-
-static void
-refuse(const char *what, const char *hint)
-{
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("the script %s", what), errhint("%s", hint)));
-}
-
-/* Refuses what a script may not leave behind. */
-static void
-check_session(Job *job, const char *search_path, const LOCKTAG *lock)
-{
-	DbScope scope;
-
-	if (GetUserId() != job->role)
-		refuse("changed the role", "End the script with RESET ROLE.");
-	if (XactIsoLevel != XACT_READ_COMMITTED || XactReadOnly)
-		refuse("changed the characteristics of the transaction", "Leave out SET TRANSACTION.");
-	if (strcmp(GetConfigOption("search_path", false, false), search_path) != 0)
-		refuse("changed search_path",
-			   "Qualify the names, or use SET search_path in the definition of a function.");
-	if (!lock_held_by_me(lock, ExclusiveLock))
-		refuse("released advisory locks that are not its own",
-			   "Use pg_advisory_unlock() in place of pg_advisory_unlock_all().");
-	db_enter(&scope);
-	if (db_run(&open_cursor, NULL, NULL) > 0)
-		refuse(psprintf("left cursor \"%s\" open", db_text(0, 1)),
-			   "Close it at the end of the script.");
-	if ((MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE) &&
-		db_run(&temporary_object, NULL, NULL) > 0)
-		refuse(psprintf("left temporary relation \"%s\" behind", db_text(0, 1)),
-			   "Drop it at the end of the script.");
-	db_leave(&scope);
 }
 
 /* ---- running it ---- */
 
 /* Adds the task to the context of errors. */
 static void
-describe(void *arg)
+describe_task(void *arg)
 {
-	Job *job = arg;
+	TaskRun *run = arg;
 
-	errcontext("%s task of deployment %s%s%s", task_kind_names[job->kind],
-			   uuid_text(&job->key.deployment), job->node_name ? " on node " : "",
-			   job->node_name ? job->node_name : "");
+	errcontext("%s task of deployment %s%s%s", task_kind_names[run->kind],
+			   uuid_text(&run->key.deployment), run->node_name ? " on node " : "",
+			   run->node_name ? run->node_name : "");
 }
 
 /* Where in the script the error is, in characters from 1; 0 if that is not known. */
 static int
-find_position(const Job *job, const ErrorData *error)
+find_position(const TaskRun *run, const ErrorData *error)
 {
-	if (job->statement == NULL)
+	if (run->statement == NULL)
 		/* the script did not parse: the position is in all of it */
-		return job->script && error->internalpos > 0 ? error->internalpos : 0;
+		return run->script && error->internalpos > 0 ? error->internalpos : 0;
 	if (error->internalpos > 0 && error->internalquery &&
-		strcmp(error->internalquery, job->statement) == 0)
-		return job->statement_at + error->internalpos - 1;
-	return job->statement_at;
+		strcmp(error->internalquery, run->statement) == 0)
+		return run->statement_at + error->internalpos - 1;
+	return run->statement_at;
 }
 
+/* Nobody else changes the module on the node until the transaction ends. */
 static void
-set_option(const char *name, const char *value)
+lock_lane(const TaskRun *run)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-							 false);
-}
-
-/* Runs the task in the current transaction, up to and including its record. */
-static void
-run(Job *job)
-{
-	int guc_level = NewGUCNestLevel();
-	LOCKTAG task_lock;
-	LOCKTAG lane_lock;
-	char *search_path;
+	LOCKTAG tag;
 	struct
 	{
 		pg_uuid_t tenant;
@@ -438,53 +144,62 @@ run(Job *job)
 		char module[64 * 4];
 	} lane;
 
-	set_option("lock_timeout", psprintf("%d", hotswap_lock_timeout));
-	if (job->schema)
-		set_option("search_path", quote_identifier(job->schema));
+	memset(&lane, 0, sizeof(lane));
+	lane.tenant = run->key.tenant;
+	lane.node = run->node;
+	strlcpy(lane.module, run->module, sizeof(lane.module));
+	lock_tag(&tag, LOCK_LANE, &lane, sizeof(lane));
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/* Runs the task in the current transaction, up to and including its record. */
+static void
+run_task(TaskRun *run)
+{
+	int guc_level = NewGUCNestLevel();
+	LOCKTAG task_lock;
+	char *search_path;
+
+	guc_push("lock_timeout", psprintf("%d", hotswap_lock_timeout));
+	if (run->schema)
+		guc_push("search_path", quote_identifier(run->schema));
 	search_path = pstrdup(GetConfigOption("search_path", false, false));
 
-	lock_tag(&task_lock, LOCK_TASK, &job->key, sizeof(job->key));
+	lock_tag(&task_lock, LOCK_TASK, &run->key, sizeof(run->key));
 	(void) LockAcquire(&task_lock, ExclusiveLock, true, false);
-	if (job->has_node)
-	{
-		memset(&lane, 0, sizeof(lane));
-		lane.tenant = job->key.tenant;
-		lane.node = job->node;
-		strlcpy(lane.module, job->module, sizeof(lane.module));
-		lock_tag(&lane_lock, LOCK_LANE, &lane, sizeof(lane));
-		(void) LockAcquire(&lane_lock, ExclusiveLock, false, false);
-	}
+	if (run->has_node)
+		lock_lane(run);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
-	run_scripts(job);
-	fire_deferred();
+	run_scripts(run);
+	run_deferred();
 	PopActiveSnapshot();
 	SPI_finish();
-	check_session(job, search_path, &task_lock);
-	job_save_success(job);
+	session_check(run->role, search_path, &task_lock);
+	record_success(run);
 	AtEOXact_GUC(false, guc_level);
 	(void) LockRelease(&task_lock, ExclusiveLock, true);
 }
 
 static Failure
-failure_of(const Job *job, const ErrorData *error)
+failure_of(const TaskRun *run, const ErrorData *error)
 {
 	return (Failure){ .sqlerrcode = error->sqlerrcode,
 					  .message = error->message,
 					  .detail = error->detail,
 					  .hint = error->hint,
 					  .context = error->context,
-					  .position = find_position(job, error) };
+					  .position = find_position(run, error) };
 }
 
 static void
-release_task_lock(const Job *job)
+release_task_lock(const TaskRun *run)
 {
 	LOCKTAG tag;
 
-	lock_tag(&tag, LOCK_TASK, &job->key, sizeof(job->key));
+	lock_tag(&tag, LOCK_TASK, &run->key, sizeof(run->key));
 	if (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
 }
@@ -509,8 +224,9 @@ recover(void)
 {
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
-	AbortCurrentTransaction();
+	/* the statement's memory goes with the transaction */
 	debug_query_string = NULL;
+	AbortCurrentTransaction();
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
@@ -519,13 +235,13 @@ recover(void)
  * task that nobody runs.
  */
 static void
-report_failure(Job *job, Failure *failure, bool cancelled, MemoryContext context)
+report_failure(TaskRun *run, Failure *failure, bool cancelled, MemoryContext context)
 {
 	PG_TRY();
 	{
 		begin_transaction();
 		MemoryContextSwitchTo(context);
-		job_save_failure(job, failure, cancelled);
+		record_failure(run, failure, cancelled);
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -546,44 +262,43 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 	ErrorContextCallback callback;
 	ErrorContextCallback *outer = error_context_stack;
 	Failure failure = { 0 };
-	Job *job = MemoryContextAllocZero(context, sizeof(Job));
+	TaskRun *run = MemoryContextAllocZero(context, sizeof(TaskRun));
 	volatile bool failed = false;
 
-	job->key = *key;
-	job->role = GetAuthenticatedUserId();
+	run->key = *key;
+	run->role = GetAuthenticatedUserId();
 	PG_TRY();
 	{
 		bool wanted;
 
 		begin_transaction();
 		MemoryContextSwitchTo(context);
-		wanted = load(job);
-		callback.callback = describe;
-		callback.arg = job;
+		wanted = record_load(run);
+		callback.callback = describe_task;
+		callback.arg = run;
 		callback.previous = error_context_stack;
 		error_context_stack = &callback;
 		if (wanted && control->cancelled())
 			ereport(ERROR,
 					(errcode(ERRCODE_QUERY_CANCELED), errmsg("the deployment was cancelled")));
 		if (wanted)
-			run(job);
+			run_task(run);
 		error_context_stack = callback.previous;
-		debug_query_string = NULL;
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
 		error_context_stack = outer;
-		failure = failure_of(job, CopyErrorData());
+		failure = failure_of(run, CopyErrorData());
 		FlushErrorState();
 		recover();
 		failed = true;
 	}
 	PG_END_TRY();
-	release_task_lock(job);
+	release_task_lock(run);
 	if (failed)
-		report_failure(job, &failure, control->hold_cancel(), context);
+		report_failure(run, &failure, control->hold_cancel(), context);
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(context);
 }
@@ -602,8 +317,9 @@ session_was_cancelled(int sqlerrcode, bool limited)
 /* A task that runs in the session of CALL work(). */
 typedef struct SessionTask
 {
-	Job *job;
+	TaskRun *run;
 	MemoryContext context; /* of the caller */
+	const char *query;     /* that the session runs */
 	Failure failure;
 	bool limited;   /* the session has a time limit of its own */
 	bool cancelled; /* it is to stop */
@@ -616,16 +332,18 @@ run_in_session(void *arg)
 
 	PG_TRY();
 	{
-		if (load(t->job))
-			run(t->job);
+		if (record_load(t->run))
+			run_task(t->run);
 	}
 	PG_CATCH();
 	{
-		disarm_limit(!t->limited);
+		/* the memory of the script's statement goes with the subtransaction */
+		debug_query_string = t->query;
+		run_limit_end(!t->limited);
 		t->cancelled = session_was_cancelled(geterrcode(), t->limited);
 		/* now, since the statement that failed goes with the subtransaction */
 		MemoryContextSwitchTo(t->context);
-		t->failure = failure_of(t->job, CopyErrorData());
+		t->failure = failure_of(t->run, CopyErrorData());
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -638,17 +356,18 @@ run_in_session(void *arg)
 bool
 task_run_in_session(const TaskKey *key)
 {
-	Job *job = palloc0(sizeof(Job));
-	SessionTask t = { .job = job,
+	TaskRun *run = palloc0(sizeof(TaskRun));
+	SessionTask t = { .run = run,
 					  .context = CurrentMemoryContext,
+					  .query = debug_query_string,
 					  .limited = get_timeout_active(STATEMENT_TIMEOUT) };
 	ErrorData *error;
 
-	job->key = *key;
-	job->role = GetSessionUserId();
+	run->key = *key;
+	run->role = GetSessionUserId();
 	error = subxact_run(run_in_session, &t);
-	release_task_lock(job);
+	release_task_lock(run);
 	if (error)
-		job_save_failure(job, &t.failure, false);
+		record_failure(run, &t.failure, false);
 	return !t.cancelled;
 }

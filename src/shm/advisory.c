@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "base/digest.h"
+#include "base/guc.h"
 #include "base/subxact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -75,14 +76,13 @@ typedef struct Wait
 } Wait;
 
 static void
-acquire(void *arg)
+advisory_acquire(void *arg)
 {
 	Wait *w = arg;
 	int level = NewGUCNestLevel();
 
 	if (w->limit > 0)
-		(void) set_config_option("lock_timeout", psprintf("%d", w->limit), PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		guc_push("lock_timeout", psprintf("%d", w->limit));
 	(void) LockAcquire(w->tag, w->mode, w->session, false);
 	w->acquired = true;
 	/* a time limit that ran out in the very moment in which the lock came */
@@ -96,7 +96,7 @@ wait_limited(const LOCKTAG *tag, LOCKMODE mode, bool session, int ms)
 {
 	bool limit_is_ours = LockTimeout <= 0 || ms <= LockTimeout;
 	Wait w = { .tag = tag, .mode = mode, .session = session, .limit = limit_is_ours ? ms : 0 };
-	ErrorData *error = subxact_run(acquire, &w);
+	ErrorData *error = subxact_run(advisory_acquire, &w);
 
 	if (error == NULL)
 		return true;

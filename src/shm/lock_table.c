@@ -93,7 +93,7 @@ locktable_key_of(int64 key, bool lease)
 
 /* Forgets the locks that no session has. */
 static void
-make_room(void)
+forget_unheld(void)
 {
 	HASH_SEQ_STATUS scan;
 	NameEntry *entry;
@@ -117,7 +117,7 @@ enter_name(const LockKey *key, const char *resource)
 	entry = hash_search(names, key, HASH_ENTER_NULL, &found);
 	if (entry == NULL)
 	{
-		make_room();
+		forget_unheld();
 		entry = hash_search(names, key, HASH_ENTER_NULL, &found);
 	}
 	if (entry == NULL)

@@ -16,6 +16,7 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "base/db.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "commands/sequence.h"
@@ -72,9 +73,7 @@ token_sequence(void)
 	Oid sequence = OidIsValid(schema) ? get_relname_relid("token_seq", schema) : InvalidOid;
 
 	if (!OidIsValid(sequence))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("extension \"hotswap\" is not installed in this database"),
-						errhint("Run CREATE EXTENSION hotswap.")));
+		db_refuse_missing_extension();
 	return sequence;
 }
 

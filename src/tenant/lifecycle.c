@@ -2,10 +2,10 @@
  * lifecycle.c
  *		The life of a tenant: create_tenant() and the transitions of tenant_machine.
  *
- * A transition locks the tenant's row, goes through the machine, writes the row and its audit event,
- * and has the dispatcher load everything anew at commit.  A tenant that is deprovisioned is closed
- * as well (tenant_close()): from that commit on nothing can be requested of it that was not there to
- * be cancelled.
+ * A transition locks the tenant's row, goes through the machine, writes the row and its audit
+ * event, and has the dispatcher load everything anew at commit.  A tenant that is deprovisioned is
+ * closed as well (tenant_close()): from that commit on nothing can be requested of it that was not
+ * there to be cancelled.
  *
  * Locks: tenant row, then the tenant's activity, then the deployments in the order of their ids.
  */
@@ -77,7 +77,9 @@ is_host_name(const char *host)
 	return dotted && before != '.' && before != '-';
 }
 
-/* Whether somebody reads what is sent there, nobody can tell; what cannot be an address is refused. */
+/*
+ * Whether somebody reads what is sent there, nobody can tell; what cannot be an address is refused.
+ */
 static char *
 arg_email(FunctionCallInfo fcinfo, int n, const char *word)
 {
@@ -126,12 +128,13 @@ lifecycle_insert(const TenantRequest *r)
 }
 
 /*
- * create_tenant(name text, subdomain text, contact_email text, tier text, metadata jsonb) returns uuid
+ * create_tenant(name text, subdomain text, contact_email text, tier text, metadata jsonb) returns
+ *		uuid
  *
  * Out: the id of the new tenant, which is provisioning.  The audit log does not tell name and
  * address: it outlives the tenant.  Errors: 22023 bad argument or reserved subdomain, P0002 no such
- * tier, 23505 subdomain taken, 42501.  Waits for a concurrent request for the same subdomain; writes
- * tenant, environment and the audit log.
+ * tier, 23505 subdomain taken, 42501.  Waits for a concurrent request for the same subdomain;
+ * writes tenant, environment and the audit log.
  */
 Datum
 hotswap_create_tenant(PG_FUNCTION_ARGS)
@@ -263,7 +266,8 @@ hotswap_resume_tenant(PG_FUNCTION_ARGS)
 /*
  * deprovision_tenant(tenant uuid, reason text, cancel_running boolean) returns the status
  *
- * Waits for the transactions that have just requested something of the tenant, and cancels that too.
+ * Waits for the transactions that have just requested something of the tenant, and cancels that
+ * too.
  *
  * Errors: 22023; 42501; P0002 no such tenant; 55000 neither active nor suspended, or the tenant
  * "default"; 40001 REPEATABLE READ and something changed after the snapshot. Locks the tenant row

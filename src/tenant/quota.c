@@ -3,8 +3,8 @@
  *		Quotas of tenants: set_quota(), clear_quota(), consume_quota(), release_quota().
  *
  * Which quota holds is looked up with the newest snapshot, under the lock that keeps others from
- * using more: the row of what was used, or the tenant's row.  So no number of sessions together uses
- * more than there is, whatever their isolation level.
+ * using more: the row of what was used, or the tenant's row.  So no number of sessions together
+ * uses more than there is, whatever their isolation level.
  *
  * Locks: tenant row, then the tenant's rows of quota_usage; who consumes or releases locks only the
  * one row of quota_usage, until its transaction ends.

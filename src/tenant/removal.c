@@ -1,6 +1,7 @@
 /*
  * removal.c
- *		What ends with a tenant: its deployments when it is deprovisioned, the rest when it is deleted.
+ *		What ends with a tenant: its deployments when it is deprovisioned, the rest when it is
+ *		deleted.
  *
  * Of a deleted tenant the audit log and, until retention removes them, its deployments remain, with
  * their stages, tasks, approvals and votes; and a row that says no more than that it was there.

@@ -1,7 +1,7 @@
 /*
  * subdomain.c
  *		Subdomains of tenants, and those that none can have: reserve_subdomain(),
- * unreserve_subdomain(), find_tenant().
+ *		unreserve_subdomain(), find_tenant().
  *
  * A reservation concerns tenants that are made later; one that has the name keeps it.
  *

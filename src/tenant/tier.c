@@ -6,7 +6,8 @@
  * recorded as events of the tenant "default".
  *
  * Locks: installation row, then the tier's row; or the tenant's row, then what it has used, in the
- * order of the resources' names: whoever consumes at the same time is counted, or sees the new tier.
+ * order of the resources' names: whoever consumes at the same time is counted, or sees the new
+ * tier.
  */
 #include "postgres.h"
 
@@ -273,8 +274,8 @@ hotswap_upgrade_tier(PG_FUNCTION_ARGS)
  * downgrade_tier(tenant uuid, tier text)
  *
  * Errors: 22023, 42501, P0002 no such tenant or tier, 55000 not a lower rank, 53400 it uses more
- * than that tier gives, YH003.  Locks the tenant row and what the tenant has used; writes the tenant
- * and the audit log; wakes the dispatcher.
+ * than that tier gives, YH003.  Locks the tenant row and what the tenant has used; writes the
+ * tenant and the audit log; wakes the dispatcher.
  */
 Datum
 hotswap_downgrade_tier(PG_FUNCTION_ARGS)

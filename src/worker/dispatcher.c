@@ -83,7 +83,7 @@ static const DispatchMode background_mode = { true, begin, commit };
 /* ---- shared memory ---- */
 
 static void
-detach(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+dispatcher_detach(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	if (slot->dispatcher_pid == MyProcPid)
@@ -97,7 +97,7 @@ detach(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 
 /* Takes the database's slot; what was announced before is in the tables that are loaded next. */
 static void
-attach(Oid database)
+dispatcher_attach(Oid database)
 {
 	slot = shmem_claim_database(database);
 	if (slot == NULL)
@@ -109,7 +109,7 @@ attach(Oid database)
 					MAX_DATABASES, database)));
 		proc_exit(0);
 	}
-	before_shmem_exit(detach, (Datum) 0);
+	before_shmem_exit(dispatcher_detach, (Datum) 0);
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	slot->dispatcher_pid = MyProcPid;
 	slot->dispatcher_proc = my_proc_number();
@@ -449,7 +449,7 @@ hotswap_dispatcher_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
-	attach(DatumGetObjectId(arg));
+	dispatcher_attach(DatumGetObjectId(arg));
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	pgstat_report_appname("hotswap dispatcher");
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);

@@ -66,7 +66,7 @@ dispatcher_lives(void)
 
 /* At exit, after everything else has been released: the tasks are the dispatcher's again. */
 static void
-leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+executor_leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	my_slot->pid = 0;
@@ -79,7 +79,7 @@ leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 
 /* Takes the slot that the dispatcher has prepared; false when it is not ours any more. */
 static bool
-attach(int index)
+executor_attach(int index)
 {
 	uint32 generation;
 	bool mine;
@@ -95,7 +95,7 @@ attach(int index)
 	}
 	LWLockRelease(shared->lock);
 	if (mine)
-		before_shmem_exit(leave, (Datum) 0);
+		before_shmem_exit(executor_leave, (Datum) 0);
 	return mine;
 }
 
@@ -218,7 +218,7 @@ hotswap_executor_main(Datum arg)
 	pqsignal(SIGTERM, terminate);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
-	if (!attach(DatumGetInt32(arg)))
+	if (!executor_attach(DatumGetInt32(arg)))
 		return;
 	BackgroundWorkerInitializeConnectionByOid(my_slot->database, my_slot->role, 0);
 	pgstat_report_appname("hotswap executor");

@@ -27,14 +27,14 @@ PG_FUNCTION_INFO_V1(hotswap_work);
 
 /* SPI has begun a transaction already. */
 static void
-begin(void)
+foreground_begin(void)
 {
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = false;
 	CHECK_FOR_INTERRUPTS();
 }
 
-static const DispatchMode foreground_mode = { false, begin, SPI_commit };
+static const DispatchMode foreground_mode = { false, foreground_begin, SPI_commit };
 
 static void
 unlock(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
@@ -122,7 +122,7 @@ hotswap_work(PG_FUNCTION_ARGS)
 		DispatchState state = work_off(d);
 
 		name_left_roles(d);
-		begin();
+		foreground_begin();
 		(void) lease_expire();
 		SPI_commit();
 		/* a database that is still empty may be about to get its partitions from a dump */

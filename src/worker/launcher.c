@@ -68,7 +68,7 @@ launcher_register(void)
 }
 
 static void
-leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
+launcher_leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	if (shared->launcher_pid == MyProcPid)
@@ -191,7 +191,7 @@ take_evicted(Oid database)
 }
 
 static bool
-is_held(Oid database)
+database_is_held(Oid database)
 {
 	bool held;
 
@@ -279,7 +279,7 @@ tend(Supervised *entry, TimestampTz now)
 		if (!has_slot && !entry->wanted)
 			return false;
 	}
-	if (is_held(entry->database) || now < entry->next_start)
+	if (database_is_held(entry->database) || now < entry->next_start)
 		return true;
 	if (!scan_databases(entry->database))
 	{
@@ -320,9 +320,9 @@ tend_all(void)
 }
 
 static void
-attach(void)
+launcher_attach(void)
 {
-	before_shmem_exit(leave, (Datum) 0);
+	before_shmem_exit(launcher_leave, (Datum) 0);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->launcher_pid = MyProcPid;
 	shared->launcher_proc = my_proc_number();
@@ -338,7 +338,7 @@ hotswap_launcher_main(Datum arg pg_attribute_unused())
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
-	attach();
+	launcher_attach();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("hotswap launcher");
 

@@ -156,9 +156,9 @@ run_utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilit
 }
 
 static void
-utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityContext context,
-		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
-		QueryCompletion *qc)
+make_way_utility(PlannedStmt *pstmt, const char *query, bool read_only,
+				 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+				 DestReceiver *dest, QueryCompletion *qc)
 {
 	Oid database = database_needed(pstmt->utilityStmt);
 
@@ -183,5 +183,5 @@ void
 make_way_init(void)
 {
 	previous_utility = ProcessUtility_hook;
-	ProcessUtility_hook = utility;
+	ProcessUtility_hook = make_way_utility;
 }

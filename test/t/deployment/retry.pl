@@ -238,7 +238,7 @@ is(task($id, 'status'), 'cancelled', 'as it should');
 # ---- a visit of which not even the failure can be recorded: the log says whose it is ----
 
 sql(q(SELECT hotswap.stop_dispatching('while a row is spoilt')));
-$id = deploy('SELECT 1');
+$id = sql(q(SELECT hotswap.deploy('cold', '2', 'qa')));
 my $head = sql("SELECT audit_hash FROM hotswap.deployment WHERE id = '$id'");
 sql(qq(UPDATE hotswap.deployment SET audit_hash = '\\x00' WHERE id = '$id'));
 sql('SELECT hotswap.start_dispatching()');
