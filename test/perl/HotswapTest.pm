@@ -10,7 +10,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Exporter 'import';
-our @EXPORT = qw(hotswap_cluster wait_for check_invariants);
+our @EXPORT = qw(hotswap_cluster wait_for wait_for_idle_dispatcher wait_at_gate status_of
+  dispatcher_pid refusal check_invariants);
 
 # The same superuser whoever runs the tests.
 $ENV{PGUSER} = 'postgres';
@@ -65,6 +66,60 @@ sub wait_for
 	diag($node->safe_psql($db, 'SELECT * FROM hotswap.deployments ORDER BY requested_at DESC
 		LIMIT 20'));
 	return 0;
+}
+
+# wait_for_idle_dispatcher(NODE): all that can be done in database "postgres" has been done; its
+# dispatcher runs and sleeps.
+sub wait_for_idle_dispatcher
+{
+	my ($node) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity a
+		JOIN hotswap.workers w USING (pid)
+		WHERE w.kind = 'dispatcher' AND a.state = 'idle' AND a.wait_event_type = 'Extension'));
+}
+
+# wait_at_gate(NODE, GATE, COUNT): until that many executors wait for an advisory lock.
+sub wait_at_gate
+{
+	my ($node, $gate, $count) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for($node, 'postgres',
+		qq(SELECT count(*) = $count FROM pg_locks JOIN pg_stat_activity USING (pid)
+		WHERE locktype = 'advisory' AND objid = $gate AND NOT granted
+			AND backend_type = 'hotswap executor'));
+}
+
+# status_of(NODE, DEPLOYMENT [, DATABASE])
+sub status_of
+{
+	my ($node, $id, $db) = @_;
+
+	return $node->safe_psql($db // 'postgres',
+		"SELECT status FROM hotswap.deployment WHERE id = '$id'");
+}
+
+# dispatcher_pid(NODE, DATABASE)
+sub dispatcher_pid
+{
+	my ($node, $db) = @_;
+
+	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
+		WHERE backend_type = 'hotswap dispatcher' AND datname = '$db'");
+}
+
+# refusal(NODE, SQL [, db => ..., on_error_stop => ..., options => [...]]): what psql has to say of
+# SQL that is to be refused; the SQLSTATE is in it.
+sub refusal
+{
+	my ($node, $sql, %param) = @_;
+	my ($rc, $out, $err) = $node->psql($param{db} // 'postgres', $sql,
+		on_error_stop => $param{on_error_stop} // 1,
+		extra_params => [ '-v', 'VERBOSITY=verbose', @{ $param{options} // [] } ]);
+
+	return $err;
 }
 
 # check_invariants(NODE, DATABASE [, statuses => [...]]): once the work is done, whatever happened

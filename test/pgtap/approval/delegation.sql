@@ -1,5 +1,5 @@
 -- Lending a vote (src/approval/delegation.c).
-SELECT no_plan();
+SELECT plan(21);
 \ir ../include/approval.sql
 
 -- a second account of bob's

@@ -1,5 +1,5 @@
 -- The outbox of approvals (src/approval/notification.c).
-SELECT no_plan();
+SELECT plan(10);
 \ir ../include/approval.sql
 
 -- Something of every kind happens.

@@ -1,5 +1,5 @@
 -- Approval policies: what they say, and who sets them (src/approval/policy.c).
-SELECT no_plan();
+SELECT plan(21);
 \ir ../include/approval.sql
 
 -- The defaults.

@@ -1,6 +1,6 @@
 -- What an approval holds back and lets go: the gate of an environment (src/approval/release.c,
 -- src/pipeline/gate.c).
-SELECT no_plan();
+SELECT plan(42);
 \ir ../include/approval.sql
 
 SELECT hotswap.grant_access('approval_release_leads', 'approver'),
@@ -43,7 +43,8 @@ SELECT results_eq(format('SELECT round, status::text, reason FROM hotswap.approv
 	WHERE deployment_id = %L ORDER BY round', :'d'),
 	$$VALUES (1, 'void', 'what will run is not what the approval is about'), (2, 'pending', NULL)$$,
 	'another path is not what was approved');
--- membership that was lost, and a policy that was tightened and loosened
+
+-- Membership that was lost, and a policy that was tightened and loosened.
 SELECT hotswap.set_approval_policy('production', 2, '{approval_release_leads}') \g /dev/null
 SELECT is(vote('bob', 'approve', :'d'), 'pending', 'a vote of two');
 SELECT hotswap.set_approval_policy('production', 3, '{approval_release_leads}') \g /dev/null
@@ -68,7 +69,8 @@ SELECT is(vote('bob', 'approve', :'d'), '55000', 'and cannot be decided any more
 SELECT hotswap.stop_dispatching('so that the gate is not reached') \g /dev/null
 SELECT request() AS d \gset
 BEGIN;
--- the dispatcher passes over a row that somebody has
+
+-- The dispatcher passes over a row that somebody has.
 SELECT FROM hotswap.deployment WHERE id = :'d' FOR UPDATE;
 UPDATE hotswap.approval SET expires_at = clock_timestamp() WHERE deployment_id = :'d';
 SELECT is((refusal(format('SELECT hotswap.approve(%L)', :'d'))).message
@@ -98,7 +100,8 @@ SELECT is(vote('app', 'approve', :'d', $$, on_behalf_of => 'Zoe'$$), 'approved',
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'then it goes on');
 SELECT is((SELECT count(*) FROM hotswap.approvals WHERE environment = 'staging'), 0::bigint,
 	'an environment without nodes needs no approval');
--- asked for where there are no nodes yet
+
+-- Asked for where there are no nodes yet.
 SELECT hotswap.stop_dispatching('x') \g /dev/null
 SELECT request('qa', ', require_approval => ''{qa}''') AS d \gset
 SELECT hotswap.register_node('qa', 'q', run_as => 'approval_release_boss') AS q,
@@ -109,7 +112,8 @@ SELECT is(status_of(:'d'), 'pending_approval',
 SELECT is(vote('bob', 'approve', :'d'), 'approved', 'it is voted on');
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'as the others');
 SELECT hotswap.remove_node(:'q') \g /dev/null
--- protected after the request
+
+-- Protected after the request.
 SELECT hotswap.stop_dispatching('x') \g /dev/null
 SELECT request('development') AS d \gset
 SELECT hotswap.set_approval_policy('development', 1), hotswap.start_dispatching() \g /dev/null

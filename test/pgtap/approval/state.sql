@@ -1,5 +1,5 @@
 -- Looking at approvals and waiting for them (src/approval/state.c).
-SELECT no_plan();
+SELECT plan(6);
 \ir ../include/approval.sql
 
 SELECT hotswap.set_approval_policy('production', 1, '{approval_state_leads}') \g /dev/null

@@ -1,6 +1,6 @@
 -- Votes: whose count, and what they make of an approval (src/approval/vote.c). Two at once are
 -- tested in test/specs/approval/vote.spec.
-SELECT no_plan();
+SELECT plan(53);
 \ir ../include/approval.sql
 
 SELECT hotswap.set_approval_policy('production', 2, '{approval_vote_leads}') \g /dev/null
@@ -65,7 +65,8 @@ SELECT is_empty(format($$SELECT FROM hotswap.stages
 SELECT is(vote('carol', 'approve', :'d'), '55000', 'nothing leaves an end');
 SELECT is((refusal(format('SELECT hotswap.approve(%L)', :'d'))).message,
 	'cannot approve an approval that is rejected', 'and it says so');
--- before it has started
+
+-- Before it has started.
 SELECT request(more => $$, run_at => '2100-01-01'$$) AS d \gset
 SELECT is((SELECT expires_at FROM hotswap.approvals WHERE deployment_id = :'d'),
 	'2100-01-02 00:00:00'::timestamptz, 'it stays open from the time on at which it may run');

@@ -1,6 +1,6 @@
 -- Access: capabilities, what each of them lets a role do and see, and that it ends when it is taken
 -- back (src/core/access.c).
-SELECT no_plan();
+SELECT plan(104);
 
 \set other 00000000-0000-7000-8000-0000000000bb
 \set first 00000000-0000-7000-8000-000000000001

@@ -1,5 +1,5 @@
 -- The audit log: what is written, and that it is only added to (src/core/audit.c).
-SELECT no_plan();
+SELECT plan(9);
 
 SELECT hotswap.publish_version('m', v, 'SELECT ' || v) FROM unnest('{1,2,3}'::text[]) v \g /dev/null
 SELECT hotswap.deploy('m', '1', 'qa', run_at => '2100-01-01') AS d \gset

@@ -61,6 +61,7 @@ SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	'provisioning activate active', 'active suspend suspended', 'active deprovision deprovisioning',
 	'suspended resume active',
 	'suspended deprovision deprovisioning', 'deprovisioning delete deleted'], 'of a tenant');
+
 -- Every status of the types is a state of the machine, can be reached, and no other.
 SELECT set_eq(format($$SELECT after FROM transition WHERE machine = %L UNION SELECT substr(line, 9)
 	FROM line WHERE machine = %L AND line LIKE '[*] -->%%'$$, m, m),

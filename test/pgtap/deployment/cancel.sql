@@ -1,6 +1,6 @@
 -- cancel() of what has not started, and of what has ended (src/deployment/cancel.c). What runs is
 -- cancelled in test/specs/deployment/cancel.spec and test/t/deployment/retry.pl.
-SELECT no_plan();
+SELECT plan(14);
 
 SELECT hotswap.publish_version('plain', '1', 'SELECT 1'),
 	hotswap.stop_dispatching('so that nothing starts') \g /dev/null

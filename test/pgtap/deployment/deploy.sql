@@ -1,6 +1,6 @@
 -- Requests of deployments: deploy() (src/deployment/deploy.c). The same request twice at once is
 -- tested in test/specs/deployment/deploy.spec.
-SELECT no_plan();
+SELECT plan(51);
 
 SELECT hotswap.publish_version('billing', v, 'SELECT 1') FROM unnest('{1,2}'::text[]) v,
 	hotswap.publish_version('plain', '1', 'SELECT 1') \g /dev/null

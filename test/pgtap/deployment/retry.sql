@@ -1,6 +1,6 @@
 -- retry() of what has failed (src/deployment/retry.c). Which errors are tried again by themselves
 -- is tested in test/t/deployment/retry.pl.
-SELECT no_plan();
+SELECT plan(13);
 
 SELECT hotswap.publish_version('plain', '1', 'SELECT 1'),
 	hotswap.stop_dispatching('so that nothing starts') \g /dev/null

@@ -1,5 +1,5 @@
 -- wait(): for the end of a deployment (src/deployment/wait.c).
-SELECT no_plan();
+SELECT plan(11);
 
 CREATE ROLE deployment_wait_node LOGIN;
 CREATE SCHEMA w AUTHORIZATION deployment_wait_node;

@@ -22,7 +22,8 @@ SELECT hotswap.deploy('missing', '1', 'development') AS missing,
 	hotswap.deploy('other', '1', 'development') AS other \gset
 DELETE FROM hotswap.module_version WHERE module = 'missing';
 UPDATE hotswap.module_version SET deploy_sql = 'DROP TABLE sound' WHERE module = 'altered';
--- the head of an audit chain that is no hash: neither success nor failure can be recorded
+
+-- The head of an audit chain that is no hash: neither success nor failure can be recorded.
 CREATE TEMP TABLE head AS SELECT id, audit_hash FROM hotswap.deployment WHERE id = :'broken';
 UPDATE hotswap.deployment SET audit_hash = '\x00' WHERE id = :'broken';
 INSERT INTO hotswap.work_item VALUES ('00000000-0000-7000-8000-000000000001',

@@ -1,7 +1,7 @@
 -- Whose turn it is (src/dispatch/fair_share.c).
 -- CALL work() admits as the background dispatcher does, and at most eight tasks at a time, so what
 -- is first is not a matter of luck.
-SELECT no_plan();
+SELECT plan(23);
 \ir ../include/admission.sql
 
 -- Two without limits.
@@ -39,7 +39,8 @@ SELECT hotswap.deploy('m' || i, '2', 'one', tenant => :'f', priority => 1)
 	FROM generate_series(1, 6) i \g /dev/null
 SELECT hotswap.deploy('m' || i, '2', 'one', tenant => :'g', priority => 1)
 	FROM generate_series(1, 6) i \g /dev/null
--- what it had at a higher priority does not count at this one
+
+-- What it had at a higher priority does not count at this one.
 SELECT hotswap.deploy('m' || i, '2', 'one', tenant => :'g')
 	FROM generate_series(7, 12) i \g /dev/null
 CALL hotswap.work();

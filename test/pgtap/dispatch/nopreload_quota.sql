@@ -1,7 +1,7 @@
 -- How many deployments of a tenant run at a time (src/dispatch/due_set.c).
 -- CALL work() admits as the background dispatcher does, and at most eight tasks at a time, so what
 -- is first is not a matter of luck.
-SELECT no_plan();
+SELECT plan(14);
 \ir ../include/admission.sql
 
 -- A tenant with one at a time, and another one.
@@ -43,6 +43,7 @@ SELECT results_eq(format('SELECT reason, detail, unblocked_by FROM hotswap.expla
 	WHERE reason <> ''no dispatcher is running''', :'d'),
 	$$VALUES ('the tenant has 0 of 0 deployments running', NULL,
 		'a higher quota of concurrent_deployments')$$, 'explain() says so');
+
 -- What has started is not counted out by a lower quota, and goes on.
 UPDATE hotswap.quota SET amount = 1 WHERE tenant_id = :'t';
 SELECT hotswap.publish_version('lower', '1',
@@ -69,7 +70,8 @@ SELECT hotswap.set_approval_policy('two', 0) \g /dev/null
 CREATE SCHEMA paused;
 CREATE SEQUENCE paused.verified;
 CREATE TABLE paused.sound ();
--- sound when it is swapped in, and not any more when it is validated
+
+-- Sound when it is swapped in, and not any more when it is validated.
 SELECT hotswap.publish_version('undone', '1', 'SELECT 1',
 	'SELECT 1 / (nextval(''paused.verified'') < 2)::integer',
 	'SELECT 1 / count(*) FROM paused.sound; UPDATE hotswap.quota SET amount = 1

@@ -2,7 +2,7 @@
 -- src/pipeline/gate.c).
 -- CALL work() admits as the background dispatcher does, and at most eight tasks at a time, so what
 -- is first is not a matter of luck.
-SELECT no_plan();
+SELECT plan(42);
 \ir ../include/admission.sql
 
 -- A tenant with one at a time, and another one.
@@ -105,7 +105,8 @@ SELECT results_eq(format('SELECT reason, detail, unblocked_by FROM hotswap.expla
 	WHERE reason LIKE ''another%%''', :'next'),
 	format('VALUES (''another deployment is in the lane'', ''Version "2" to two is paused.'',
 		''the end of deployment %s'')', :'d'), 'explain() names it as the one in the lane');
--- cancelled there, nothing of this environment has to be taken back
+
+-- Cancelled there, nothing of this environment has to be taken back.
 SELECT is(hotswap.cancel(:'d', 'enough'), 'running', 'cancel() of a paused one');
 SELECT throws_ok(format('SELECT hotswap.cancel(%L, ''again'')', :'d'), '55000',
 	'deployment ' || :'d' || ' is already being cancelled', 'a second time');
@@ -168,6 +169,7 @@ CREATE FUNCTION pg_temp.tasks(d uuid) RETURNS text LANGUAGE sql AS $$
 		SELECT t.wave, t.status, count(*) AS n FROM hotswap.tasks t
 		WHERE t.deployment_id = d AND t.environment = 'wide' GROUP BY 1, 2) s
 $$;
+
 -- The earlier environments run it already, so that nothing is done before.
 DELETE FROM hotswap.node WHERE tenant_id = :'t' AND environment IN ('one', 'two');
 SELECT hotswap.deploy('waves', '1', 'wide') AS d \gset
@@ -178,6 +180,7 @@ SELECT is(pg_temp.tasks(:'d'), '10 of wave 1 succeeded', 'after all of the wave'
 SELECT set_status(:'t', 'active') \g /dev/null
 CALL hotswap.work();
 SELECT is((SELECT status::text FROM hotswap.deployment WHERE id = :'d'), 'succeeded', 'then done');
+
 -- What has no executor at first becomes a second wave.
 CREATE FUNCTION pg_temp.make_wave() RETURNS trigger
 	LANGUAGE plpgsql AS $$BEGIN NEW.status := 'pending'; NEW.wave := 2; RETURN NEW; END$$;

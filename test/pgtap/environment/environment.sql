@@ -1,7 +1,6 @@
 -- Environments: configure_environment() (src/environment.c).
 SELECT plan(36);
 
-
 CREATE FUNCTION pg_temp.environment(e text) RETURNS text LANGUAGE sql AS
 	$$SELECT concat_ws(' ', rank, strategy, revert_on_failure) FROM hotswap.environment
 		WHERE name = e$$;

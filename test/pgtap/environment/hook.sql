@@ -1,8 +1,6 @@
 -- Hooks: register_hook(), remove_hook() (src/hook.c).
 SELECT plan(57);
 
-
-
 CREATE ROLE hotswap_test_hook LOGIN;
 CREATE ROLE hotswap_test_hook_other LOGIN;
 CREATE ROLE hotswap_test_hook_nologin;

@@ -1,7 +1,6 @@
 -- Nodes: register_node(), remove_node() (src/node.c).
 SELECT plan(59);
 
-
 CREATE TEMP TABLE node (name text, id uuid);
 
 CREATE ROLE hotswap_test_node_a LOGIN;

@@ -1,7 +1,8 @@
 -- Keys and signatures, made with the openssl command as the manual says. The test ends with
 -- SELECT shell('rm -rf ' || :'dir').
 CREATE TABLE output (line text);
--- what a command of the shell prints
+
+-- What a command of the shell prints.
 CREATE FUNCTION shell(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
@@ -27,7 +28,8 @@ UPDATE key
 		'openssl pkey -in %2$s.pem -pubout', options, name));
 CREATE FUNCTION pem(n text) RETURNS text
 	LANGUAGE sql AS 'SELECT pem || E''\n'' FROM key WHERE name = n';
--- the signature of a payload, made as the manual says
+
+-- The signature of a payload, made as the manual says.
 CREATE FUNCTION sign(n text, payload text, options text DEFAULT '') RETURNS bytea LANGUAGE sql AS $$
 SELECT decode(in_dir(format('printf %%s %s | base64 -d > payload && '
 	'openssl %s %s.pem %s | od -An -v -tx1 | tr -d '' \n''',

@@ -1,5 +1,5 @@
 -- Fencing: tokens of locks, and who has or awaits which (src/lock/fence.c).
-SELECT no_plan();
+SELECT plan(13);
 
 -- Arguments.
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),

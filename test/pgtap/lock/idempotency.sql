@@ -2,7 +2,6 @@
 -- test/specs/claim.spec.
 SELECT plan(25);
 
-
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
 	('SELECT hotswap.claim_idempotency_key(NULL, ''k'', ''1'')', 'scope must not be null'),

@@ -1,7 +1,6 @@
 -- Leases in one session: src/lease.c. Waiting is tested in test/t/locks.pl.
 SELECT plan(23);
 
-
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
 	('SELECT hotswap.lease_lock(NULL, ''1 s'')', 'resource must not be null'),

@@ -1,6 +1,6 @@
 -- Named locks in one session (src/lock/lock.c). Between sessions: test/specs/lock/lock.spec,
 -- test/t/lock/lock.pl.
-SELECT no_plan();
+SELECT plan(54);
 
 -- Keys.
 SELECT is(hotswap.lock_key(n), ('x'
@@ -36,8 +36,8 @@ SELECT is((SELECT count(*) FROM hotswap.locks), 0::bigint,
 	'after all these errors nothing is held');
 
 -- Once, twice, and as often back.
-SELECT hotswap.acquire_lock('a') IS NOT NULL AND hotswap.acquire_lock('a', '0') IS
-	NOT NULL AS taken \gset
+SELECT hotswap.acquire_lock('a') IS NOT NULL AND hotswap.acquire_lock('a', '0')
+	IS NOT NULL AS taken \gset
 SELECT is(ARRAY[hotswap.release_lock('a'), hotswap.release_lock('a'), hotswap.release_lock('a')],
 	'{t,t,f}', 'as often as it was taken');
 SELECT is(hotswap.release_lock('never'), false, 'what one does not have');

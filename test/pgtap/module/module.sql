@@ -1,8 +1,6 @@
 -- Modules and versions: publish_version() (src/module.c).
 SELECT plan(67);
 
-
-
 -- The digest: SHA-256 over the scripts, each behind its length in eight bytes (-1 for NULL).
 CREATE FUNCTION pg_temp.digest(VARIADIC scripts text[]) RETURNS text LANGUAGE sql AS $$
 	SELECT encode(sha256(string_agg(
@@ -186,7 +184,8 @@ SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1')$$, '4250
 RESET ROLE;
 SELECT hotswap.grant_access('hotswap_test_module', 'deployer') \g /dev/null
 SET ROLE hotswap_test_module;
--- an operator of the caller's must not be used by hotswap's own queries
+
+-- An operator of the caller's must not be used by hotswap's own queries.
 CREATE FUNCTION pg_temp.evil(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS
 	$$BEGIN RAISE 'the search_path of the caller was used'; END$$;
 CREATE OPERATOR pg_temp.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = pg_temp.evil);

@@ -1,6 +1,6 @@
 -- Static rules: what environments do about them (src/module/rule.c). What they find is tested in
 -- test/pgtap/module/scan.sql.
-SELECT no_plan();
+SELECT plan(23);
 
 SELECT hotswap.publish_version('three', '1', 'DROP TABLE a', 'TRUNCATE b',
 	'TRUNCATE c') \g /dev/null

@@ -1,13 +1,14 @@
 -- Static rules: what is found in scripts, and what comes of it when they are deployed
 -- (src/module/scan.c, src/module/rule_walk.c, src/module/rule_do.c).
-SELECT no_plan();
+SELECT plan(131);
 
 SELECT hotswap.publish_version('first', '1', 'SELECT 1') \g /dev/null
 
 -- ---- what is found ----
 
 CREATE TABLE found (deploy text, expected text, revert text, n serial);
--- rule:line of each finding; nothing means nothing
+
+-- Rule:line of each finding; nothing means nothing.
 INSERT INTO found VALUES
 -- SECURITY DEFINER
 ('CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS ''SELECT 1''',
@@ -167,7 +168,8 @@ SELECT results_eq($$SELECT rule::text, action::text, strictest, script, line, me
 	'all three scripts');
 SELECT is(message, expected, expected) FROM hotswap.lint_version('found', '1', 'development'),
 	(VALUES ('function f is SECURITY DEFINER without a pinned search_path')) e (expected);
--- publish_version() refuses it at the top of a script; it is found all the same
+
+-- publish_version() refuses it at the top of a script; it is found all the same.
 INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by, deploy_sql)
 	VALUES ('00000000-0000-7000-8000-000000000001', 'found', 'alter_system',
 	sha256(int8send(30) || 'ALTER SYSTEM SET work_mem = 1 ' || int8send(-1) || int8send(-1)), 'x',
@@ -175,7 +177,8 @@ INSERT INTO hotswap.module_version (tenant_id, module, version, digest, publishe
 SELECT results_eq($$SELECT rule::text, action::text
 	FROM hotswap.lint_version('found', 'alter_system', 'development')$$,
 	$$VALUES ('alter_system', 'deny')$$, 'ALTER SYSTEM');
--- 100,000 findings take no time worth mentioning
+
+-- 100,000 findings take no time worth mentioning.
 SELECT hotswap.publish_version('many', '1', repeat(E'DROP TABLE t;\n', 100000)) \g /dev/null
 SET statement_timeout = '30 s';
 SELECT results_eq($$SELECT count(*), max(line)
@@ -242,12 +245,14 @@ SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'with another action it is re
 SELECT is(scanned(:'d'),
 	'sha256; warning: DROP TABLE in line 2 of the deploy script (rule drop_table of development)',
 	'the strictest of the path counts');
--- many: ten are named
+
+-- Many: ten are named.
 SELECT hotswap.publish_version('m', '4', repeat('DROP TABLE IF EXISTS e;', 12)) \g /dev/null
 SELECT hotswap.deploy('m', '4', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'many warnings');
 SELECT matches(scanned(:'d'), '(DROP TABLE[^;]*; ){10}and 2 more$', 'ten are named');
--- a retry of what was queued before the rule obeys the rule
+
+-- A retry of what was queued before the rule obeys the rule.
 SELECT hotswap.stop_dispatching('while the rule is set'),
 	hotswap.publish_version('m', '5', 'TRUNCATE b') \g /dev/null
 SELECT hotswap.deploy('m', '5', 'development') AS d \gset

@@ -1,5 +1,5 @@
 -- Signatures of versions (src/module/signature.c). They are made with the openssl command.
-SELECT no_plan();
+SELECT plan(34);
 \ir ../include/openssl.sql
 
 SELECT is(octet_length(sign('ed', 'x')) || ' ' || octet_length(sign('rsa', 'x')), '64 256',
@@ -78,7 +78,8 @@ SELECT matches((refusal(format('SELECT publish(%L, ''w'', ''1'')', k))).code || 
 FROM (VALUES ('ed_3', '^55000 signing key "ed_3" is valid in \["?2999-01-01.* only$'),
 	('ed_4', '^55000 signing key "ed_4" is valid in \(,"?2020-01-01.* only$')) a (k, message);
 SELECT is_empty($$SELECT FROM hotswap.module WHERE name = 'w'$$, 'nothing of it is published');
--- RSA with the old padding is something else
+
+-- RSA with the old padding is something else.
 SELECT throws_ok(format('SELECT hotswap.publish_version(''w'', ''1'', ''SELECT 1'', signature => %L,
 	signing_key => ''rsa'')',
 	sign('rsa', hotswap.module_signing_payload('w', '1', 'SELECT 1'),

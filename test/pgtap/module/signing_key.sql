@@ -1,5 +1,5 @@
 -- Signing keys (src/module/signing_key.c). Keys are made with the openssl command.
-SELECT no_plan();
+SELECT plan(42);
 \ir ../include/openssl.sql
 
 -- Adding.

@@ -1,6 +1,6 @@
 -- verify_audit(): what somebody who alters the audit log cannot hide
 -- (src/operations/audit_verify.c).
-SELECT no_plan();
+SELECT plan(26);
 
 CREATE FUNCTION pg_temp.problems() RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT seq || ': ' || problem FROM hotswap.verify_audit() ORDER BY 1$$;

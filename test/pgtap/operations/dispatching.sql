@@ -1,6 +1,6 @@
 -- Stopping and starting the line: adopt(), stop_dispatching(), start_dispatching()
 -- (src/operations/dispatching.c).
-SELECT no_plan();
+SELECT plan(10);
 
 -- Before the first use.
 SELECT is((SELECT status || ': ' || detail FROM hotswap.health() WHERE component = 'dispatching'),

@@ -1,5 +1,5 @@
 -- explain(): why a deployment is where it is, and what would help (src/operations/explain.c).
-SELECT no_plan();
+SELECT plan(10);
 
 CREATE FUNCTION pg_temp.why(d uuid) RETURNS text
 	LANGUAGE sql AS $$SELECT string_agg(reason, '; ') FROM hotswap.explain(d)$$;

@@ -1,5 +1,5 @@
 -- health(): what an operator looks at first, and the queue (src/operations/health.c).
-SELECT no_plan();
+SELECT plan(4);
 
 CREATE ROLE operations_health_node LOGIN;
 CREATE SCHEMA w AUTHORIZATION operations_health_node;

@@ -1,6 +1,6 @@
 -- Retention: what is too old goes as a whole, and is not missed afterwards
 -- (src/operations/retention.c).
-SELECT no_plan();
+SELECT plan(11);
 
 CREATE FUNCTION pg_temp.problems() RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT seq || ': ' || problem FROM hotswap.verify_audit() ORDER BY 1$$;
@@ -10,9 +10,10 @@ SELECT hotswap.cancel(:'d', 'Grund mit ä') \g /dev/null
 
 -- A month of long ago, and what there was in it.
 CREATE TABLE hotswap.audit_event_202001 (LIKE hotswap.audit_event INCLUDING ALL);
-ALTER TABLE hotswap.audit_event ATTACH PARTITION hotswap.audit_event_202001 FOR VALUES
-	FROM ('2020-01-01 00:00:00+00') TO ('2020-02-01 00:00:00+00');
--- the tenant's first event becomes one of January 2020, its second one of a month without a
+ALTER TABLE hotswap.audit_event ATTACH PARTITION hotswap.audit_event_202001
+	FOR VALUES FROM ('2020-01-01 00:00:00+00') TO ('2020-02-01 00:00:00+00');
+
+-- The tenant's first event becomes one of January 2020, its second one of a month without a
 -- partition; a deployment and a key of then
 SET session_replication_role = replica;
 UPDATE hotswap.audit_event SET at = '2020-01-15' WHERE subject = 'tenant' AND seq = 1;
@@ -43,7 +44,8 @@ INSERT INTO hotswap.idempotency_key VALUES
 		'016f0000-0000-7000-8000-000000000002', now() - interval '1 s'),
 	('00000000-0000-7000-8000-000000000001', 'deploy', 'old', '',
 		'016f0000-0000-7000-8000-000000000001', now() + interval '1 day');
--- more of an application than one batch removes, and one that lives
+
+-- More of an application than one batch removes, and one that lives.
 INSERT INTO hotswap.idempotency_key SELECT '00000000-0000-7000-8000-000000000001', 'orders',
 	'expired ' || n, '', NULL, now() - interval '1 s', '{}'
 	FROM generate_series(1, 2500) n;
@@ -59,6 +61,7 @@ INSERT INTO hotswap.approval_vote (tenant_id, deployment_id, environment, round,
 INSERT INTO hotswap.notification (tenant_id, deployment_id, id, event, at, environment, concerns)
 	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001',
 		'016f0000-0000-7000-8000-000000000001', 'approved', '2020-01-01', 'qa', '{x}');
+
 -- A dispatcher keeps house when it starts; the partition goes last.
 SELECT pg_terminate_backend(pid) FROM hotswap.workers
 	WHERE kind = 'dispatcher' AND database = current_database() \g /dev/null

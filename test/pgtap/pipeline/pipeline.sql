@@ -1,5 +1,5 @@
 -- The pipeline, from the request to the nodes (src/pipeline/pipeline.c, src/pipeline/stage.c).
-SELECT no_plan();
+SELECT plan(22);
 
 CREATE ROLE pipeline_pipeline_a LOGIN;
 CREATE ROLE pipeline_pipeline_b LOGIN;

@@ -9,7 +9,8 @@ SELECT hotswap.register_node('development', 'a', run_as => 'hotswap_test_rollbac
 	schema => 'a'),
 	hotswap.register_node('development', 'b', run_as => 'hotswap_test_rollback_b',
 		schema => 'b') \g /dev/null
--- the deploy script of version v makes release(); b can be told to refuse it, or the way back
+
+-- The deploy script of version v makes release(); b can be told to refuse it, or the way back.
 CREATE TABLE public.refused (what text, node text);
 GRANT SELECT ON public.refused TO PUBLIC;
 CREATE FUNCTION pg_temp.script(what text, v text) RETURNS text LANGUAGE sql AS

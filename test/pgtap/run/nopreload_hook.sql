@@ -5,7 +5,8 @@ SELECT plan(4);
 CREATE ROLE hotswap_test_nohook LOGIN;
 CREATE TABLE called (what text);
 GRANT INSERT ON called TO PUBLIC;
--- hooks are called in the order of their names
+
+-- Hooks are called in the order of their names.
 CREATE FUNCTION a_first(uuid) RETURNS void LANGUAGE sql AS 'INSERT INTO called VALUES (''first'');';
 CREATE FUNCTION b_second(uuid) RETURNS void
 	LANGUAGE sql AS 'INSERT INTO called VALUES (''second'')';

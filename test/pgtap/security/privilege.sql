@@ -68,7 +68,8 @@ RESET SESSION AUTHORIZATION;
 SELECT hotswap.grant_access('hotswap_test_privilege', 'operator') \g /dev/null
 GRANT CREATE ON SCHEMA public TO hotswap_test_privilege;
 SET SESSION AUTHORIZATION hotswap_test_privilege;
--- operators and functions that would run as the owner, if search_path were the caller's
+
+-- Operators and functions that would run as the owner, if search_path were the caller's.
 CREATE TABLE trap.caught (who name);
 GRANT INSERT ON trap.caught TO PUBLIC;
 CREATE FUNCTION trap.spring(text, text) RETURNS boolean

@@ -1,6 +1,6 @@
 -- Granting and revoking access: arguments, and what is recorded (src/tenant/access_grant.c). What a
 -- capability allows is tested in test/pgtap/core/access.sql.
-SELECT no_plan();
+SELECT plan(15);
 
 \set other 00000000-0000-7000-8000-0000000000bb
 SELECT hotswap.configure_environment('production') \g /dev/null

@@ -1,6 +1,6 @@
 -- The life of a tenant (src/tenant/lifecycle.c). Suspending while the dispatcher works is tested
 -- in test/specs/tenant/lifecycle.spec.
-SELECT no_plan();
+SELECT plan(85);
 
 -- Creation, as the first thing that is done in a fresh database.
 SELECT hotswap.create_tenant('Acme, Inc.', 'Acme-1', 'ops@acme.example',

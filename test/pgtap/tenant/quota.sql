@@ -1,6 +1,6 @@
 -- Quotas: what a tenant may have of what (src/tenant/quota.c). Many who consume at once:
 -- test/specs/tenant/quota.spec, test/t/tenant/quota.pl.
-SELECT no_plan();
+SELECT plan(91);
 
 SELECT hotswap.create_tenant('a', 'a', 'a@b.c') AS a \gset
 SELECT hotswap.activate_tenant(:'a') \g /dev/null

@@ -1,6 +1,6 @@
 -- A tenant leaves: what is cancelled, what is removed and what stays (src/tenant/removal.c).
 -- Deprovisioning against concurrent requests is tested in test/specs/tenant/removal.spec.
-SELECT no_plan();
+SELECT plan(35);
 
 SELECT hotswap.create_tenant('Acme, Inc.', 'acme-1', 'ops@acme.example',
 	metadata => '{"crm": 7}') AS t \gset
@@ -51,6 +51,7 @@ SELECT hotswap.set_rule('qa', 'drop_table', 'deny') \g /dev/null
 INSERT INTO hotswap.signing_key VALUES (:'t', 'k', 'ed25519', 'pem',
 	decode(repeat('00', 32), 'hex'), '(,)', now(), 'x');
 INSERT INTO hotswap.version_signature VALUES (:'t', 'm', '1', 'k', '', now(), 'x');
+
 -- Whatever belongs to a tenant is either removed with it or left to retention: who makes a new
 -- table has to think of it.
 CREATE FUNCTION pg_temp.rows_of(tenant uuid, OUT name text, OUT n bigint) RETURNS SETOF record
@@ -69,8 +70,8 @@ SELECT results_eq(format($$SELECT name COLLATE "C" FROM pg_temp.rows_of(%L) WHER
 SELECT is(hotswap.deprovision_tenant(:'t', 'contract ended'), 'deprovisioning', 'deprovisioned');
 SELECT results_eq(format($$SELECT d.status::text, d.cancel_reason, d.finished_at IS NOT NULL,
 	a.person, a.reason FROM unnest(%L::uuid[]) WITH ORDINALITY u (id, n)
-	JOIN hotswap.deployment d USING (id) LEFT
-	JOIN hotswap.audit_log a ON a.subject_id = d.id AND a.event = 'cancel' ORDER BY n$$,
+	JOIN hotswap.deployment d USING (id)
+	LEFT JOIN hotswap.audit_log a ON a.subject_id = d.id AND a.event = 'cancel' ORDER BY n$$,
 	ARRAY[:'done', :'running', :'waiting', :'scheduled', :'gated', :'own']),
 	$$VALUES ('succeeded', NULL::text, true, NULL::text, NULL::text),
 		('running', NULL, false, NULL, NULL),

@@ -1,5 +1,5 @@
 -- Subdomains: reserved ones, and finding a tenant by its own (src/tenant/subdomain.c).
-SELECT no_plan();
+SELECT plan(12);
 
 -- Reserved subdomains.
 SELECT lives_ok($$SELECT hotswap.reserve_subdomain('Foo')$$, 'reserved in lower case');

@@ -1,5 +1,5 @@
 -- Tiers, and moving between them (src/tenant/tier.c).
-SELECT no_plan();
+SELECT plan(36);
 
 SELECT hotswap.adopt() \g /dev/null
 \set nobody 00000000-0000-7000-8000-00000000dead

@@ -1,5 +1,5 @@
 -- The processes of this database, as everybody can see them (src/worker/launcher.c).
-SELECT no_plan();
+SELECT plan(3);
 
 CREATE ROLE worker_launcher_node LOGIN;
 CREATE SCHEMA w AUTHORIZATION worker_launcher_node;

@@ -15,7 +15,6 @@ my $node = hotswap_cluster('approval', max_connections => 150,
 sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
 sub deploy { return sql("SELECT hotswap.deploy('m', '1', 'production',
 	on_behalf_of => 'requester')", $_[0]); }
-sub status { return sql("SELECT status FROM hotswap.deployment WHERE id = '$_[0]'", $_[1]); }
 sub pending { return wait_for($node, $_[1] // 'postgres',
 	"SELECT status FROM hotswap.deployment WHERE id = '$_[0]'", 'pending_approval'); }
 sub ended { return sql("SELECT hotswap.wait('$_[0]', '60 s')", $_[1]); }
@@ -32,7 +31,7 @@ sql(q(
 my $id = deploy();
 pending($id);
 $node->restart;
-is(status($id), 'pending_approval', 'after a restart it still waits');
+is(status_of($node, $id), 'pending_approval', 'after a restart it still waits');
 is(sql("SELECT hotswap.approve('$id', on_behalf_of => 'approver')"), 'approved',
 	'somebody else approves');
 is(ended($id), 'succeeded', 'and it goes on');
@@ -45,7 +44,7 @@ is(sql("SELECT hotswap.approve('$id', on_behalf_of => 'approver')"), 'approved',
 	'approved while nothing is dispatched');
 $node->stop('immediate');
 $node->start;
-is(status($id), 'queued', 'after a crash the decision is there');
+is(status_of($node, $id), 'queued', 'after a crash the decision is there');
 sql('SELECT hotswap.start_dispatching()');
 is(ended($id), 'succeeded', 'and is acted on');
 
@@ -64,8 +63,7 @@ is(sql("SELECT string_agg(event, ' ' ORDER BY seq) FROM hotswap.audit_log
 	'approval.request approval.expire expire', 'expired once, never approved');
 policy(1);
 
-# ---- whoever waits is woken: by the decision, for nothing else happens while the line is stopped
-# ----
+# ---- whoever waits is woken: by the decision, while the line is stopped ----
 
 $id = deploy();
 pending($id);
@@ -157,13 +155,13 @@ is(sql($all, 'copy'), $before, 'approvals, votes and notices are the same');
 # as if its time had come meanwhile
 sql("UPDATE hotswap.approval SET expires_at = clock_timestamp() WHERE deployment_id = '$late'",
 	'copy');
-is(status($late, 'copy'), 'pending_approval', 'the copy waits to be adopted');
+is(status_of($node, $late, 'copy'), 'pending_approval', 'the copy waits to be adopted');
 sql('SELECT hotswap.adopt()', 'copy');
 is(ended($late, 'copy'), 'expired', 'then its timer fires');
 is(sql("SELECT hotswap.approve('$id', on_behalf_of => 'second')", 'copy'), 'approved',
 	'the vote of the original counts');
 is(ended($id, 'copy'), 'succeeded', 'and the deployment goes on there');
-is(status($id), 'pending_approval', 'the original still waits');
+is(status_of($node, $id), 'pending_approval', 'the original still waits');
 check_invariants($node, 'copy');
 sql("SELECT hotswap.cancel('$_', 'x')") for ($id, $late);
 check_invariants($node, 'postgres');

@@ -47,14 +47,6 @@ sub workers
 		ORDER BY deployment_id IS NULL, pid");
 }
 
-sub wait_for_held_tasks
-{
-	return wait_for($node, 'postgres', q(SELECT count(*) = 2 FROM pg_locks l
-		JOIN pg_stat_activity USING (pid)
-		WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
-			AND backend_type = 'hotswap executor'));
-}
-
 # A deployment in the middle of its scripts on both nodes, and one that waits for its lane.
 sub deploy_and_hold
 {
@@ -68,7 +60,7 @@ sub deploy_and_hold
 		publish('m', $version);
 		push @ids, deploy('m', $version);
 	}
-	wait_for_held_tasks();
+	wait_at_gate($node, 4711, 2);
 	# A transaction that is flushed takes with it what the dispatcher has committed so far.
 	sql(q(SELECT pg_logical_emit_message(true, 'test', 'flush')));
 	return @ids;
@@ -193,7 +185,7 @@ my ($executor_a) = workers('executor', 'role_a');
 my ($executor_b) = workers('executor', 'role_b');
 sql("SELECT pg_terminate_backend($executor_a)");
 wait_for($node, 'postgres', "SELECT count(*) = 0 FROM hotswap.workers WHERE pid = $executor_a");
-wait_for_held_tasks();
+wait_at_gate($node, 4711, 2);
 is(tasks($ids[0]), 'a swap running 2, b swap running 1',
 	'only the task of the terminated executor is tried again');
 is(sql("SELECT count(*) FROM hotswap.workers WHERE pid IN ($launcher, $dispatcher, $executor_b)"),
@@ -203,7 +195,7 @@ is(sql("SELECT count(*) FROM hotswap.workers WHERE pid IN ($launcher, $dispatche
 sql("SELECT pg_terminate_backend($dispatcher)");
 wait_for($node, 'postgres', "SELECT count(*) = 1 FROM hotswap.workers
 	WHERE kind = 'dispatcher' AND pid <> $dispatcher");
-wait_for_held_tasks();
+wait_at_gate($node, 4711, 2);
 is(tasks($ids[0]), 'a swap running 2, b swap running 1',
 	'the attempts that the dispatcher broke off do not count');
 is(join(' ', workers('launcher')), $launcher, 'the launcher has not ended');
@@ -292,10 +284,10 @@ for my $attempt (1 .. 2)
 	my ($pid) = workers('executor', 'role_a');
 	wait_for($node, 'postgres', qq(SELECT count(*) = 1 FROM hotswap.tasks
 		WHERE deployment_id = '$ids[0]' AND node = 'a' AND attempt = $attempt));
-	wait_for_held_tasks();
+	wait_at_gate($node, 4711, 2);
 	sql("SELECT pg_terminate_backend($pid)");
 	wait_for($node, 'postgres', "SELECT count(*) = 0 FROM hotswap.workers WHERE pid = $pid");
-	wait_for_held_tasks() if $attempt == 1;
+	wait_at_gate($node, 4711, 2) if $attempt == 1;
 }
 wait_for($node, 'postgres', qq(SELECT count(*) = 1 FROM hotswap.tasks
 	WHERE deployment_id = '$ids[0]' AND node = 'a' AND status = 'failed'));

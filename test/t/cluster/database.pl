@@ -23,13 +23,6 @@ sub dispatcher
 	return "backend_type = 'hotswap dispatcher' AND datname = '$db'";
 }
 
-sub dispatcher_pid
-{
-	my ($db) = @_;
-	return $node->safe_psql('postgres',
-		'SELECT pid FROM pg_stat_activity WHERE ' . dispatcher($db));
-}
-
 sub wait_for_dispatchers
 {
 	my ($db, $count) = @_;
@@ -99,7 +92,7 @@ sub deploy_and_run
 # Work in a database of its own, through all of what follows.
 make_database('bystander');
 wait_for_dispatchers('bystander', 1);
-my $bystander_pid = dispatcher_pid('bystander');
+my $bystander_pid = dispatcher_pid($node, 'bystander');
 my $bystander_id = deploy_and_run('bystander', 'gated');
 
 # CREATE EXTENSION that is rolled back, while the launcher is made to look into the database. When
@@ -118,7 +111,8 @@ ok(wait_for_dispatchers('ghost', 0), 'CREATE EXTENSION rolled back leaves no dis
 # Several databases at once: all are requested before any result is looked at.
 my %ids = map { $_ => deploy($_, '1') } qw(one two);
 ends_well($_, $ids{$_}, "database $_ deploys") for sort keys %ids;
-isnt(dispatcher_pid('one'), dispatcher_pid('two'), 'each with a dispatcher of its own');
+isnt(dispatcher_pid($node, 'one'), dispatcher_pid($node, 'two'),
+	'each with a dispatcher of its own');
 is($node->safe_psql($_, 'SELECT version FROM done'), '1', "once, in database $_") for qw(one two);
 
 # DROP EXTENSION that is rolled back: the dispatcher runs into its locks meanwhile, and forgets it.
@@ -166,14 +160,14 @@ is(attempt_running('kept', $id), 1, 'the task runs again, and the attempt has no
 
 # Somebody who may not drop the database cannot send its workers away.
 $node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN CREATEDB');
-my $pid = dispatcher_pid('kept');
+my $pid = dispatcher_pid($node, 'kept');
 for my $command ('DROP DATABASE kept', 'ALTER DATABASE kept RENAME TO stolen',
 	'CREATE DATABASE loot TEMPLATE kept')
 {
 	($rc, $out, $err) = $node->psql('postgres', $command, extra_params => [ '-U', 'stranger' ]);
 	like($err, qr/must be owner|permission denied/, "refused: $command");
 }
-is(dispatcher_pid('kept'), $pid, 'and the workers have not been disturbed');
+is(dispatcher_pid($node, 'kept'), $pid, 'and the workers have not been disturbed');
 
 # RENAME with a task running: it is repeated under the new name. Being sent away is no failure, so
 # the dispatcher does not come back later each time.
@@ -189,7 +183,7 @@ cmp_ok(time - $began, '<', 60, 'seven times within a minute');
 
 # Whoever sends a dispatcher away signals it more than once (these commands until it has gone, and a
 # stopping server twice); that must not keep it from giving the attempt back.
-$pid = dispatcher_pid('renamed');
+$pid = dispatcher_pid($node, 'renamed');
 $node->safe_psql('postgres', "SET log_min_messages = error; SET client_min_messages = error;
 	SELECT count(pg_terminate_backend($pid)) FROM generate_series(1, 20000)");
 wait_for($node, 'postgres', 'SELECT count(*) FROM pg_stat_activity WHERE ' . dispatcher('renamed')
@@ -256,8 +250,8 @@ ends_well('bystander', $bystander_id, 'another database was not disturbed: its t
 is($node->safe_psql('bystander', "SELECT attempt FROM hotswap.task
 	WHERE deployment_id = '$bystander_id' AND kind = 'swap'"),
 	'1', 'at its first attempt');
-is(dispatcher_pid('bystander'), $bystander_pid, 'with its first dispatcher');
-is(dispatcher_pid('ghost'), '', 'and the database without extension still has none');
+is(dispatcher_pid($node, 'bystander'), $bystander_pid, 'with its first dispatcher');
+is(dispatcher_pid($node, 'ghost'), '', 'and the database without extension still has none');
 check_invariants($node, $_) for qw(bystander one two);
 
 done_testing();

@@ -151,8 +151,8 @@ for my $copy (qw(restored restored_at_once))
 	is($node->safe_psql($copy, q{SELECT hotswap.consume_quota(hotswap.find_tenant('acme'),
 		'websites', 2)}), '3',
 		'a tenant goes on with what it had left');
-	is($node->safe_psql($copy, q{SELECT hotswap.create_tenant('Shop', 'shop', 'a@b.c') IS
-		NOT NULL}), 't',
+	is($node->safe_psql($copy, q{SELECT hotswap.create_tenant('Shop', 'shop', 'a@b.c')
+		IS NOT NULL}), 't',
 		'a subdomain that was given free is free');
 	is($node->safe_psql($copy, q{SELECT weight, quotas->>'moons' FROM hotswap.tiers
 		WHERE name = 'starter'}), '3|2',

@@ -49,13 +49,6 @@ sub health
 	return "SELECT status FROM hotswap.health() WHERE component = '$component'";
 }
 
-sub dispatcher_pid
-{
-	my ($db) = @_;
-	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
-		WHERE backend_type = 'hotswap dispatcher' AND datname = '$db'");
-}
-
 # How often the server has logged something, from the beginning.
 sub logged
 {
@@ -127,7 +120,7 @@ check_invariants($node, $_) for qw(third fourth fifth);
 # ---- roles that cannot log in ----
 
 furnish('postgres');
-my $dispatcher = dispatcher_pid('postgres');
+my $dispatcher = dispatcher_pid($node, 'postgres');
 
 # Nodes of roles, each in an environment of its own; "only" leaves one of them on the way.
 sub only
@@ -167,7 +160,7 @@ $node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
 is($node->safe_psql('postgres', "SELECT hotswap.retry('$id')"), 'queued',
 	'when the role may connect again');
 ends('postgres', $id, 'succeeded', 'a retry succeeds');
-is(dispatcher_pid('postgres'), $dispatcher, 'the dispatcher has lived through all of it');
+is(dispatcher_pid($node, 'postgres'), $dispatcher, 'the dispatcher has lived through all of it');
 
 # ---- settings of roles ----
 

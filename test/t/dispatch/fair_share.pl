@@ -100,24 +100,6 @@ sub count_of
 		WHERE tenant_id = '$tenant' AND status = '$status'");
 }
 
-sub wait_at_gate
-{
-	my ($count) = @_;
-
-	return wait_for($node, 'postgres',
-		qq(SELECT count(*) = $count FROM pg_locks JOIN pg_stat_activity USING (pid)
-		WHERE locktype = 'advisory' AND objid = $gate AND NOT granted
-			AND backend_type = 'hotswap executor'));
-}
-
-# All it can do has been done: the dispatcher that runs sleeps.
-sub wait_for_idle_dispatcher
-{
-	return wait_for($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity a
-		JOIN hotswap.workers w USING (pid)
-		WHERE w.kind = 'dispatcher' AND a.state = 'idle' AND a.wait_event_type = 'Extension'));
-}
-
 sub worker_pid
 {
 	my ($kind) = @_;
@@ -160,11 +142,11 @@ publish($single, 60, 2, 'SELECT 1');
 publish($many, 10, 'gate', $wait);
 close_gate();
 deploy($many, 1, 4, 'gate');
-wait_at_gate(4);
+wait_at_gate($node, $gate, 4);
 deploy($many, 5, 8, 'gate');
 deploy($many, 11, 50, 2);
 deploy($single, 11, 50, 2);
-wait_for_idle_dispatcher();
+wait_for_idle_dispatcher($node);
 is_deeply([ starts(2) ], [], 'no executor is free');
 like(sql("SET hotswap.tenant = '$single'; SELECT reason || ': ' || detail || ' ' || unblocked_by
 	FROM hotswap.explain("
@@ -247,8 +229,8 @@ sub round
 	}
 	close_gate();
 	deploy($_, 1, 6, "r$version") for $one, $three;
-	wait_at_gate(4);
-	wait_for_idle_dispatcher();
+	wait_at_gate($node, $gate, 4);
+	wait_for_idle_dispatcher($node);
 	subtest "$what: at the quota" => sub {
 		plan tests => 6;
 		for my $tenant ($one, $three)
@@ -277,8 +259,8 @@ sub round
 				SELECT started_at AS at, 1 AS delta FROM hotswap.deployment
 				WHERE tenant_id = '$tenant' AND version = 'r$version' AND started_at IS NOT NULL
 				UNION ALL SELECT finished_at, -1 FROM hotswap.deployment
-				WHERE tenant_id = '$tenant' AND version = 'r$version' AND started_at IS
-					NOT NULL) e) s)),
+				WHERE tenant_id = '$tenant' AND version = 'r$version' AND started_at
+					IS NOT NULL) e) s)),
 			$quota{$tenant},
 			"$what: never more than $quota{$tenant} at a time");
 	}
@@ -317,7 +299,7 @@ round('cancel', sub {
 	# what waited is let in, up to the quota again
 	wait_for($node, 'postgres', "SELECT count(*) = 4 FROM hotswap.deployment
 		WHERE version = 'r$version' AND status = 'cancelled'");
-	wait_at_gate(4);
+	wait_at_gate($node, $gate, 4);
 	});
 is(sql("SELECT count(*) FROM hotswap.deployment
 	WHERE version = 'r$version' AND status = 'cancelled'"), '4', 'four were cancelled');
@@ -330,7 +312,7 @@ round('terminated executors', sub {
 round('reload', sub {
 	# everything is loaded anew, what runs as well
 	call($one, q(hotswap.configure_environment('three', 3)));
-	wait_for_idle_dispatcher();
+	wait_for_idle_dispatcher($node);
 	is(count_of($_, 'running'), $quota{$_}, 'none is counted twice, and none is forgotten')
 		for $one, $three;
 	});
@@ -340,16 +322,16 @@ round('undisturbed again', sub { });
 publish($one, 6, 'h', $wait);
 close_gate();
 deploy($one, 1, 4, 'h');
-wait_at_gate(1);
+wait_at_gate($node, $gate, 1);
 sql("SELECT hotswap.set_quota('$one', 'concurrent_deployments', 2)");
-wait_at_gate(2);
-wait_for_idle_dispatcher();
+wait_at_gate($node, $gate, 2);
+wait_for_idle_dispatcher($node);
 is(count_of($one, 'running'), '2', 'a higher quota lets another one in');
 sql("SELECT hotswap.set_quota('$one', 'concurrent_deployments', 0)");
 open_gate();
 wait_for($node, 'postgres', "SELECT count(*) = 0 FROM hotswap.deployment
 	WHERE tenant_id = '$one' AND status = 'running'");
-wait_for_idle_dispatcher();
+wait_for_idle_dispatcher($node);
 is(count_of($one, 'queued'), '2', 'a quota of zero lets nobody in');
 sql("SELECT hotswap.clear_quota('$one', 'concurrent_deployments')");
 wait_for_end();
@@ -358,18 +340,16 @@ is(sql(q(SELECT count(*) FROM hotswap.deployment WHERE version = 'h' AND status 
 
 # ---- suspended in the middle ----
 
-sub status { return sql("SELECT status FROM hotswap.deployment WHERE id = '$_[0]'"); }
-
 sub deploy_to_two { return call($_[0], "hotswap.deploy('m1', '$_[1]', 'two')"); }
 
 publish($three, 2, 's', $wait);
 close_gate();
 $id = deploy_to_two($three, 's');
-wait_at_gate(1);
+wait_at_gate($node, $gate, 1);
 is(sql("SELECT hotswap.suspend_tenant('$three', 'unpaid bills')"), 'suspended',
 	'suspended while one is in the middle of its script');
-wait_for_idle_dispatcher();
-is(status($id), 'running', 'it goes on');
+wait_for_idle_dispatcher($node);
+is(status_of($node, $id), 'running', 'it goes on');
 open_gate();
 wait_for($node, 'postgres', "SELECT status = 'paused' FROM hotswap.deployment WHERE id = '$id'");
 is(sql("SELECT string_agg(status::text, ' ' ORDER BY ordinal) FROM hotswap.stage
@@ -383,8 +363,8 @@ for my $how ('fast', 'immediate')
 {
 	$node->stop($how);
 	$node->start;
-	wait_for_idle_dispatcher();
-	is(status($id), 'paused', "it is paused after a restart ($how)");
+	wait_for_idle_dispatcher($node);
+	is(status_of($node, $id), 'paused', "it is paused after a restart ($how)");
 }
 $holder = $node->background_psql('postgres');
 $holder->query_until(qr/waiting/,
@@ -401,7 +381,7 @@ is(sql("SELECT string_agg(event, ' ' ORDER BY seq) FROM hotswap.audit_log
 publish($three, 1, 't', $wait);
 close_gate();
 $id = deploy_to_two($three, 't');
-wait_at_gate(1);
+wait_at_gate($node, $gate, 1);
 sql("SELECT hotswap.suspend_tenant('$three', 'unpaid bills')");
 open_gate();
 wait_for($node, 'postgres', "SELECT status = 'paused' FROM hotswap.deployment WHERE id = '$id'");
@@ -413,32 +393,32 @@ sql("SELECT hotswap.resume_tenant('$three')");
 publish($three, 1, 'u', $wait);
 close_gate();
 $id = deploy_to_two($three, 'u');
-wait_at_gate(1);
+wait_at_gate($node, $gate, 1);
 sql("SELECT hotswap.suspend_tenant('$three', 'unpaid bills')");
 sql(q(SELECT pg_terminate_backend(pid) FROM hotswap.workers
 	WHERE kind = 'executor' AND deployment_id IS NOT NULL));
 wait_for($node, 'postgres', "SELECT max(attempt) = 2 FROM hotswap.task
 	WHERE deployment_id = '$id'");
-wait_at_gate(1);
+wait_at_gate($node, $gate, 1);
 open_gate();
 wait_for($node, 'postgres', "SELECT status = 'paused' FROM hotswap.deployment WHERE id = '$id'");
 is(sql("SELECT string_agg(status || ' ' || attempt, ' ') FROM hotswap.task
 	WHERE deployment_id = '$id'"), 'succeeded 2', 'a wave that was begun is finished');
 sql("SELECT hotswap.resume_tenant('$three')");
 wait_for_end();
-is(status($id), 'succeeded', 'then it goes on');
+is(status_of($node, $id), 'succeeded', 'then it goes on');
 
 # ---- leaving ----
 
 publish($three, 4, 'v', $wait);
 close_gate();
 my @ids = deploy($three, 1, 4, 'v');
-wait_at_gate(3);
+wait_at_gate($node, $gate, 3);
 is(sql("SELECT hotswap.deprovision_tenant('$three', 'gone elsewhere')"), 'deprovisioning',
 	'a tenant leaves');
-wait_for_idle_dispatcher();
-is(status($ids[3]), 'cancelled', 'what waited is cancelled');
-is(status($ids[0]), 'running', 'what runs goes on');
+wait_for_idle_dispatcher($node);
+is(status_of($node, $ids[3]), 'cancelled', 'what waited is cancelled');
+is(status_of($node, $ids[0]), 'running', 'what runs goes on');
 open_gate();
 wait_for_end();
 is(sql(q(SELECT status, count(*) FROM hotswap.deployment WHERE version = 'v' GROUP BY 1

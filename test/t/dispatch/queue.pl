@@ -18,16 +18,6 @@ my $node = hotswap_cluster(
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-sub status { return sql("SELECT status FROM hotswap.deployments WHERE id = '$_[0]'"); }
-
-# All it can do has been done: the dispatcher that runs sleeps.
-sub wait_for_idle_dispatcher
-{
-	return wait_for($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity a
-		JOIN hotswap.workers w USING (pid)
-		WHERE w.kind = 'dispatcher' AND a.state = 'idle' AND a.wait_event_type = 'Extension'));
-}
-
 # Waits for a deployment's line in the log: nobody is connected meanwhile.
 sub wait_for_end_in_log
 {
@@ -75,7 +65,7 @@ for my $how ('fast', 'immediate')
 {
 	$node->stop($how);
 	$node->start;
-	wait_for_idle_dispatcher();
+	wait_for_idle_dispatcher($node);
 	is(sql(q(SELECT status, count(*) FROM hotswap.deployments GROUP BY 1)),
 		'queued|200', "all are queued after a restart ($how)");
 	is(sql(q(SELECT count(*) FROM hotswap.queue)), '200', 'and in the queue');
@@ -111,20 +101,20 @@ sub prepare
 }
 
 my $id = prepare('p1', 2);
-wait_for_idle_dispatcher();
-is(status($id), '', 'a prepared request is not there yet');
+wait_for_idle_dispatcher($node);
+is(status_of($node, $id), '', 'a prepared request is not there yet');
 sql(q(COMMIT PREPARED 'p1'));
 wait_for($node, 'postgres', "SELECT status = 'succeeded' FROM hotswap.deployments
 	WHERE id = '$id'");
-is(status($id), 'succeeded', 'one that another session has committed is found');
+is(status_of($node, $id), 'succeeded', 'one that another session has committed is found');
 
 $id = prepare('p2', 3);
 $node->restart;
-wait_for_idle_dispatcher();
+wait_for_idle_dispatcher($node);
 sql(q(COMMIT PREPARED 'p2'));
 wait_for($node, 'postgres', "SELECT status = 'succeeded' FROM hotswap.deployments
 	WHERE id = '$id'");
-is(status($id), 'succeeded', 'also when it was prepared before a restart');
+is(status_of($node, $id), 'succeeded', 'also when it was prepared before a restart');
 
 # Whoever comes with its key waits for it.
 $id = prepare('p3', 4);
@@ -148,7 +138,7 @@ unlike($other->query_until(qr/answered/, ''), qr/$id/,
 	'unless that is rolled back: then it is the first');
 $other->quit;
 wait_for($node, 'postgres', 'SELECT count(*) = 0 FROM hotswap.work_item');
-is(status($id), '', 'what was rolled back is not there');
+is(status_of($node, $id), '', 'what was rolled back is not there');
 is( sql(q(SELECT string_agg(version, ' ' ORDER BY swap) FROM hotswap.node_module
 	WHERE module = 'm1')),
 	'1 2 3 4 5', 'each was swapped in once');
@@ -218,12 +208,12 @@ check_time($expires, 'expired', $expires_at,
 	'so it does after a restart that slept through the deadline');
 like(sql("SELECT message FROM hotswap.deployments WHERE id = '$expires'"), qr/^not started by /,
 	'and says so');
-wait_for_idle_dispatcher();
-is(status($scheduled), 'queued', 'what has become due meanwhile waits for the line');
+wait_for_idle_dispatcher($node);
+is(status_of($node, $scheduled), 'queued', 'what has become due meanwhile waits for the line');
 sql('SELECT hotswap.start_dispatching()');
 wait_for($node, 'postgres', "SELECT status = 'succeeded' FROM hotswap.deployments
 	WHERE id = '$scheduled'");
-is(status($scheduled), 'succeeded', 'and goes with it');
+is(status_of($node, $scheduled), 'succeeded', 'and goes with it');
 is(sql(q(SELECT count(*) FROM a.swapped WHERE module IN ('m5', 'm6') AND version = '2')), '0',
 	'what expired was never swapped in');
 check_invariants($node, 'postgres');

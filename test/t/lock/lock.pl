@@ -22,15 +22,6 @@ my $node = hotswap_cluster(
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# SQLSTATE and message of what is refused, and everything else that psql had to say.
-sub refusal
-{
-	my ($sql, $on) = @_;
-	my ($rc, $out, $err) = ($on // $node)->psql('postgres', $sql, on_error_stop => 0,
-		extra_params => [ '-v', 'VERBOSITY=verbose' ]);
-	return $err;
-}
-
 # A session that stays; ask() waits for the answer, start() does not.
 sub session
 {
@@ -170,7 +161,7 @@ for my $what ('acquire_lock', 'acquire_xact_lock')
 	$node->start;
 	$last = sql(q(SELECT hotswap.acquire_lock('t')));
 	cmp_ok($last, '>', $seen, "also beyond one that $what() gave before a crash");
-	like(refusal("SELECT hotswap.check_token('t', $seen)"), qr/YH002/,
+	like(refusal($node, "SELECT hotswap.check_token('t', $seen)"), qr/YH002/,
 		'whose lock is lost: it is stale');
 	$one = session('a');
 }
@@ -207,8 +198,10 @@ cmp_ok(time - $released, '<', 5, 'the release wakes who waits');
 cmp_ok($second, '>', $token, 'who waits is woken, and has a larger token');
 is(ask($one, "SELECT hotswap.release_lease('l', $token)"), 'f',
 	'it is not the first one\'s any more');
-like(refusal("SELECT hotswap.renew_lease('l', $token, '1 s')"), qr/YH002/, 'nor can it be renewed');
-like(refusal("SELECT hotswap.check_token('l', $token)"), qr/YH002/, 'and the token is stale');
+like(refusal($node, "SELECT hotswap.renew_lease('l', $token, '1 s')"), qr/YH002/,
+	'nor can it be renewed');
+like(refusal($node, "SELECT hotswap.check_token('l', $token)"), qr/YH002/,
+	'and the token is stale');
 
 # Whoever has checked the token is not overtaken before the end of the transaction.
 ask($one, "BEGIN; SELECT hotswap.check_token('l', $second)");
@@ -274,9 +267,9 @@ is(sql(q(SELECT pg_relation_size('dead'))), '0', 'and holds back no vacuum');
 sql("SELECT hotswap.cancel('$deployment', 'enough')");
 is(finish($one), 'cancelled', 'it is woken, and returns the status');
 is(ask($one, "CALL hotswap.await('$deployment')"), 'cancelled', 'of what has ended, at once');
-like(refusal("BEGIN; CALL hotswap.await('$deployment')"), qr/2D000/,
+like(refusal($node, "BEGIN; CALL hotswap.await('$deployment')"), qr/2D000/,
 	'not inside a transaction block');
-like(refusal("CALL hotswap.await('00000000-0000-7000-8000-00000000dead')"), qr/P0002/,
+like(refusal($node, "CALL hotswap.await('00000000-0000-7000-8000-00000000dead')"), qr/P0002/,
 	'nor for what is not there');
 
 # ---- a copy ----
@@ -382,15 +375,16 @@ is(sql(q(SELECT count(*) FROM hotswap.locks WHERE resource LIKE 'name %')), '0',
 
 my $small = hotswap_cluster('small', max_connections => 10, max_locks_per_transaction => 10,
 	max_worker_processes => 10, max_prepared_transactions => 0);
-like(refusal(q(SELECT count(hotswap.acquire_lock('flood ' || i)) FROM generate_series(1, 100000) i;
+like(refusal($small, q(SELECT count(hotswap.acquire_lock('flood ' || i))
+	FROM generate_series(1, 100000) i;
 	SELECT hotswap.release_all_locks() > 500 AS released, hotswap.acquire_lock('another', '0') > 0),
-	$small),
+	on_error_stop => 0),
 	qr/53200.*HINT: .*max_locks_per_transaction/s,
 	'when there is no room the server says so as ever');
 my $stale = $small->safe_psql('postgres', q(SELECT hotswap.acquire_lock('s')));
 $small->safe_psql('postgres', qq(SELECT count(hotswap.acquire_lock('other ' || i)),
 	count(hotswap.release_lock('other ' || i)) FROM generate_series(1, 5000) i));
-like(refusal("SELECT hotswap.check_token('s', $stale)", $small), qr/YH002/,
+like(refusal($small, "SELECT hotswap.check_token('s', $stale)"), qr/YH002/,
 	'of locks that nobody has, the tokens are forgotten when the room is needed');
 
 $small->append_conf('postgresql.conf', "shared_preload_libraries = ''");
@@ -404,12 +398,12 @@ is($small->safe_psql('postgres', q(SELECT hotswap.acquire_lock('s') < hotswap.ac
 is($small->safe_psql('postgres', q(SELECT hotswap.acquire_lock('s') > 0; SELECT resource IS NULL,
 	key = hotswap.lock_key('s'), state FROM hotswap.locks)),
 	"t\nt|t|held", 'the view has no names');
-like(refusal("SELECT hotswap.check_token('s', $without)", $small),
+like(refusal($small, "SELECT hotswap.check_token('s', $without)"),
 	qr/55000.*HINT: .*restart the server, or use a lease/s, 'a token cannot be checked');
 is($small->safe_psql('postgres', q(SELECT hotswap.lease_lock('l', '1 hour') AS t \gset
 SELECT hotswap.check_token('l', :t), hotswap.renew_lease('l', :t, '1 hour') > now(),
 	hotswap.lease_lock('l', '1 hour', '0') IS NULL)), 't|t|t', 'leases work');
-like(refusal(q(SELECT hotswap.lease_lock('l', '1 hour')), $small),
+like(refusal($small, q(SELECT hotswap.lease_lock('l', '1 hour'))),
 	qr/55000.*shared_preload_libraries/s, 'but cannot be waited for');
 is($small->safe_psql('postgres', q(UPDATE hotswap.lease SET expires_at = now(); CALL hotswap.work();
 	SELECT count(*) FROM hotswap.lease)), '0', 'work() removes what is over');

@@ -13,16 +13,15 @@ my $node = hotswap_cluster('hostile_install');
 my $include = slurp_file("$ENV{TESTDIR}/test/dependencies.sql");
 
 sub sql { return $node->safe_psql($_[1] // 'victim', $_[0]); }
-sub log_size { return -s $node->logfile; }
-# Runs SQL as somebody and returns what goes wrong.
-sub refusal
+
+# what goes wrong when somebody runs SQL
+sub refused
 {
 	my ($role, $sql, $db) = @_;
-	my ($rc, $out, $err) = $node->psql($db // 'victim', $sql,
-		extra_params => [ '-U', $role, '-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=1' ],
-		on_error_die => 0);
-	return $err;
+	return refusal($node, $sql, db => $db // 'victim', options => [ '-U', $role ]);
 }
+
+sub log_size { return -s $node->logfile; }
 
 # Everything in the schema whose meaning was settled when it was made.
 my $definitions = q(SET search_path = pg_catalog; SET quote_all_identifiers = on;
@@ -32,8 +31,8 @@ my $definitions = q(SET search_path = pg_catalog; SET quote_all_identifiers = on
 		UNION ALL SELECT c.relname || '.' || a.attname || ': '
 			|| format_type(a.atttypid, a.atttypmod)
 				|| coalesce(' ' || pg_get_expr(d.adbin, d.adrelid), '')
-			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 LEFT
-			JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+			LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 			WHERE c.relnamespace = 'hotswap'::regnamespace AND c.relname !~ '^audit_event_\d'
 		UNION ALL SELECT conname || ': ' || pg_get_constraintdef(oid) FROM pg_constraint
 		WHERE connamespace = 'hotswap'::regnamespace
@@ -51,9 +50,9 @@ sql('CREATE ROLE mallory LOGIN; CREATE ROLE m1 LOGIN; CREATE ROLE m2 LOGIN;
 	CREATE DATABASE victim TEMPLATE template0', 'postgres');
 set_traps($node, 'victim', 'mallory');
 my $start = log_size();
-like(refusal('postgres', q(SET search_path = mallory, pg_catalog; SELECT now())), qr/sprung/,
+like(refused('postgres', q(SET search_path = mallory, pg_catalog; SELECT now())), qr/sprung/,
 	'a function is a trap that works');
-like(refusal('postgres', q(SET search_path = mallory, pg_catalog;
+like(refused('postgres', q(SET search_path = mallory, pg_catalog;
 	SELECT 'a'::pg_catalog.text = 'b'::pg_catalog.text)), qr/sprung/, 'an operator, too');
 like(sprung($node, $start), qr/sprung: now\(\) as postgres.*sprung: operator 98 as postgres/s,
 	'and it is seen');
@@ -65,24 +64,24 @@ $start = log_size();
 
 # ---- who must not install, and where it must not be installed ----
 
-like(refusal('mallory', 'CREATE EXTENSION hotswap'),
+like(refused('mallory', 'CREATE EXTENSION hotswap'),
 	qr/42501: permission denied to create extension/, 'not for everybody');
-like(refusal('postgres', 'CREATE EXTENSION hotswap SCHEMA mallory'),
+like(refused('postgres', 'CREATE EXTENSION hotswap SCHEMA mallory'),
 	qr/0A000: .*must be installed in schema "pg_catalog"/, 'not into another schema');
-is(refusal('mallory', q(CREATE SCHEMA hotswap; CREATE TABLE hotswap.tenant (id uuid);
+is(refused('mallory', q(CREATE SCHEMA hotswap; CREATE TABLE hotswap.tenant (id uuid);
 	CREATE FUNCTION hotswap.deploy(text, text, text) RETURNS uuid
 	LANGUAGE plpgsql AS $$BEGIN PERFORM mallory.spring('deploy'); RETURN NULL; END$$)),
 	'', 'somebody makes a schema of our name');
-like(refusal('postgres', 'CREATE EXTENSION hotswap'), qr/42P06: schema "hotswap" already exists/,
+like(refused('postgres', 'CREATE EXTENSION hotswap'), qr/42P06: schema "hotswap" already exists/,
 	'then the installation fails');
 is(sql(q(SELECT count(*) FROM pg_extension WHERE extname = 'hotswap')), '0', 'and leaves nothing');
-like(refusal('mallory', q(CREATE FUNCTION hotswap.adopt() RETURNS void
+like(refused('mallory', q(CREATE FUNCTION hotswap.adopt() RETURNS void
 	LANGUAGE c AS '$libdir/hotswap', 'hotswap_adopt')), qr/42501/,
 	'nobody else binds our C functions');
 is(sql(q(SELECT count(*) FROM pg_stat_activity
 	WHERE datname = 'victim' AND backend_type ~ 'hotswap')), '0',
 	'no worker comes for that schema');
-is(refusal('mallory', 'SET client_min_messages = warning; DROP SCHEMA hotswap CASCADE'), '',
+is(refused('mallory', 'SET client_min_messages = warning; DROP SCHEMA hotswap CASCADE'), '',
 	'it goes away again');
 
 # ---- installation ----
@@ -100,7 +99,7 @@ is(sql("SET search_path = pg_catalog; $include SELECT * FROM foreign_dependency"
 is(sql($definitions), sql($definitions, 'postgres'), 'everything means what it means elsewhere');
 is(sql(q(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) 'mallory'),
 	'postgres'), 'f', 'nobody has risen');
-like(refusal('mallory', $_), qr/42501/, "not for everybody: $_")
+like(refused('mallory', $_), qr/42501/, "not for everybody: $_")
 	foreach q(CREATE FUNCTION hotswap.deploy(text, text, text) RETURNS uuid
 		LANGUAGE sql AS 'SELECT NULL::uuid'), 'CREATE TABLE hotswap.x ()',
 	'ALTER SCHEMA hotswap RENAME TO x', 'DROP EXTENSION hotswap',
@@ -172,11 +171,11 @@ sub use_all
 		CREATE DOMAIN pg_temp.uuid AS pg_catalog.uuid CHECK (mallory.spring('temp type'));
 		CREATE DOMAIN pg_temp.regrole AS pg_catalog.oid CHECK (mallory.spring('temp type')););
 
-	is(refusal($role, qq(\\set ON_ERROR_STOP 0\n\\set VERBOSITY sqlstate\n$temp) . join '',
+	is(refused($role, qq(\\set ON_ERROR_STOP 0\n\\set VERBOSITY sqlstate\n$temp) . join '',
 		map { "$_;\n" } @calls)
 		=~ s/^.*ERROR:  (22023|P0002|42501|55000|23505|2D000|YH...|42704)$//gmr =~ s/\s//gr, '',
 		"$role calls everything");
-	is(refusal($role, qq($temp
+	is(refused($role, qq($temp
 		SELECT hotswap.publish_version('$module', '1', 'INSERT INTO done VALUES (1)',
 			'SELECT 1', 'DELETE FROM done');
 		SELECT hotswap.register_node('production', '$module', run_as => '$module',
@@ -215,7 +214,7 @@ is(sql('SELECT * FROM hotswap.verify_audit()'), '', 'the audit chain is whole, w
 # ---- the extension goes, and somebody takes its place at once ----
 
 sql('DROP EXTENSION hotswap');
-is(refusal('mallory', q(CREATE SCHEMA hotswap;
+is(refused('mallory', q(CREATE SCHEMA hotswap;
 	CREATE TABLE hotswap.installation (a pg_catalog.int4); CREATE VIEW hotswap.work_item AS
 	SELECT mallory.spring('work_item') AS tenant_id)), '', 'after it');
 wait_for($node, 'postgres', q(SELECT count(*) FROM pg_stat_activity

@@ -10,21 +10,6 @@ use Test::More;
 
 my $node = hotswap_cluster('nopreload', shared_preload_libraries => '');
 
-# Runs SQL that is to be refused, and returns what psql has to say: the SQLSTATE is in it.
-sub refusal
-{
-	my ($sql, @options) = @_;
-	my ($rc, $out, $err) = $node->psql('postgres', $sql,
-		extra_params => [ '-v', 'VERBOSITY=verbose', @options ]);
-	return $err;
-}
-
-sub status
-{
-	my ($id) = @_;
-	return $node->safe_psql('postgres', "SELECT status FROM hotswap.deployments WHERE id = '$id'");
-}
-
 # Two nodes, one of the superuser who will call work(), and one of a role of its own.
 $node->safe_psql('postgres', q{
 	CREATE ROLE app_owner LOGIN;
@@ -40,12 +25,12 @@ $node->safe_psql('postgres', q{
 
 # What can be known and what cannot be done.
 my $id = $node->safe_psql('postgres', q{SELECT hotswap.deploy('app', '1', 'development')});
-is(status($id), 'queued', 'a request is accepted');
+is(status_of($node, $id), 'queued', 'a request is accepted');
 is($node->safe_psql('postgres', "SELECT hotswap.wait('$id', '0')"), 'queued',
 	'wait() that need not wait says how it is');
 for my $timeout ('', ", '1 s'")
 {
-	my $err = refusal("SELECT hotswap.wait('$id'$timeout)");
+	my $err = refusal($node, "SELECT hotswap.wait('$id'$timeout)");
 	like($err, qr/^psql:<stdin>:1: ERROR:  55000: .*shared_preload_libraries/,
 		'wait() that would have to wait is refused');
 	like($err, qr/HINT: .*hotswap\.work\(\)/, 'with what to do instead');
@@ -61,15 +46,15 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM hotswap.workers'), '0',
 for my $call ('BEGIN; CALL hotswap.work()', 'SELECT 1; BEGIN; SAVEPOINT s; CALL hotswap.work()',
 	"BEGIN; DO 'BEGIN CALL hotswap.work(); END'")
 {
-	like(refusal($call), qr/ERROR:  2D000: /, "refused: $call");
+	like(refusal($node, $call), qr/ERROR:  2D000: /, "refused: $call");
 }
-is(status($id), 'queued', 'and nothing has been done');
+is(status_of($node, $id), 'queued', 'and nothing has been done');
 
 # As the node's role.
 my ($rc, $out, $err) = $node->psql('postgres', 'CALL hotswap.work()');
 is($rc, 0, 'CALL work()');
 is($err, '', 'leaves nothing');
-is(status($id), 'succeeded', 'the deployment has succeeded');
+is(status_of($node, $id), 'succeeded', 'the deployment has succeeded');
 is($node->safe_psql('postgres', "SELECT hotswap.wait('$id')"), 'succeeded',
 	'wait() of one that has ended returns');
 is($node->safe_psql('postgres', 'SELECT version, who FROM done'), '1|postgres',
@@ -83,20 +68,20 @@ $node->safe_psql('postgres', 'CALL hotswap.work()');
 is($node->safe_psql('postgres', "SELECT status, sqlstate FROM hotswap.deployments
 	WHERE id = '$bad'"),
 	'failed|22012', 'one that fails says why');
-is(status($id), 'succeeded', 'the next one succeeds');
+is(status_of($node, $id), 'succeeded', 'the next one succeeds');
 
 # In DO, outside of a block, it may commit.
 $id = $node->safe_psql('postgres', q{SELECT hotswap.deploy('app', '3', 'development')});
 ($rc, $out, $err) = $node->psql('postgres', "DO 'BEGIN CALL hotswap.work(); END'");
 is($err, '', 'CALL in DO');
-is(status($id), 'succeeded', 'does the same');
+is(status_of($node, $id), 'succeeded', 'does the same');
 
 # The task of another role is left, and named.
 $id = $node->safe_psql('postgres', q{SELECT hotswap.deploy('app', '4', 'qa')});
 ($rc, $out, $err) = $node->psql('postgres', 'CALL hotswap.work()');
 like($err, qr/NOTICE:  tasks of role "app_owner" were left/,
 	'a notice names the role whose tasks were left');
-is(status($id), 'running', 'the deployment is not finished');
+is(status_of($node, $id), 'running', 'the deployment is not finished');
 is($node->safe_psql('postgres', q{SELECT string_agg(version || who, ',' ORDER BY version)
 	FROM done}),
 	'1postgres,2postgres,3postgres,4postgres', 'only what is ours has been done');
@@ -108,7 +93,7 @@ $node->safe_psql('postgres', q{SELECT hotswap.grant_access('app_owner', 'operato
 ($rc, $out, $err) = $node->psql('postgres', 'CALL hotswap.work()',
 	extra_params => [ '-U', 'app_owner' ]);
 is($err, '', 'in its own session nothing is left');
-is(status($id), 'succeeded', 'and the deployment succeeds');
+is(status_of($node, $id), 'succeeded', 'and the deployment succeeds');
 is($node->safe_psql('postgres', q{SELECT string_agg(who, ',') FROM done WHERE version = '4'}),
 	'postgres,app_owner',
 	'each node by its own role');
@@ -125,13 +110,13 @@ $node->safe_psql('postgres', q{SELECT hotswap.remove_node(id) FROM hotswap.nodes
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_roles WHERE rolname = 'risen'}), '0',
 	'a script does not become superuser through SET SESSION AUTHORIZATION');
 $node->psql('postgres', 'CALL hotswap.work()', extra_params => [ '-U', 'app_owner' ]);
-is(status($id), 'failed', 'nor in a session of its own role');
+is(status_of($node, $id), 'failed', 'nor in a session of its own role');
 $node->safe_psql('postgres', q{SELECT hotswap.register_node('development', 'mine')});
 $id = $node->safe_psql('postgres', q{SELECT hotswap.deploy('app', '1', 'development')});
 $node->psql('postgres', 'SET ROLE app_owner; CALL hotswap.work()');
-isnt(status($id), 'failed', 'nor is SET ROLE in the session blamed on the script');
+isnt(status_of($node, $id), 'failed', 'nor is SET ROLE in the session blamed on the script');
 $node->safe_psql('postgres', 'CALL hotswap.work()');
-is(status($id), 'succeeded', 'it succeeds');
+is(status_of($node, $id), 'succeeded', 'it succeeds');
 check_invariants($node, 'postgres');
 
 # A cancel is for the session: the task has failed, and the call ends. So it is with the session's
@@ -160,18 +145,18 @@ is($node->safe_psql('postgres', "SELECT attempt, status FROM hotswap.tasks
 	WHERE deployment_id = '$quick'"), '0|ready',
 	'and it has not gone on');
 $node->safe_psql('postgres', 'CALL hotswap.work()');
-is(status($quick), 'succeeded', 'the next call does');
+is(status_of($node, $quick), 'succeeded', 'the next call does');
 ($slow, $quick) = request('2');
-like(refusal("SET statement_timeout = '3s'; CALL hotswap.work()"), qr/ERROR:  57014/,
+like(refusal($node, "SET statement_timeout = '3s'; CALL hotswap.work()"), qr/ERROR:  57014/,
 	'statement_timeout of the session ends the call');
 is(outcome($slow), 'failed|57014', 'the task has failed');
 $node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM SET hotswap.statement_timeout = '2s'});
 $node->reload;
 $node->safe_psql('postgres', 'CALL hotswap.work()');
 ($slow, $quick) = request('3');
-is(refusal('CALL hotswap.work()'), '', 'hotswap.statement_timeout does not end it');
+is(refusal($node, 'CALL hotswap.work()'), '', 'hotswap.statement_timeout does not end it');
 is(outcome($slow), 'failed|57014', 'but the task');
-is(status($quick), 'succeeded', 'and the next one is done');
+is(status_of($node, $quick), 'succeeded', 'and the next one is done');
 $node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM RESET hotswap.statement_timeout});
 check_invariants($node, 'postgres');
 
@@ -183,7 +168,7 @@ is($node->safe_psql('postgres', "SELECT hotswap.wait('$id', '60 s')"), 'succeede
 	'with the preload the queue is worked off');
 my $pid = $node->safe_psql('postgres',
 	q{SELECT pid FROM hotswap.workers WHERE kind = 'dispatcher'});
-$err = refusal('CALL hotswap.work()');
+$err = refusal($node, 'CALL hotswap.work()');
 like($err, qr/ERROR:  55000: another session dispatches in this database/,
 	'work() beside the dispatcher is refused');
 like($err, qr/DETAIL:  It is the background dispatcher, process $pid\./, 'naming it');
