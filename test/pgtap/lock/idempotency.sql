@@ -1,5 +1,5 @@
--- Idempotency keys of applications in one session: src/idempotency.c. Concurrency:
--- test/specs/claim.spec.
+-- Idempotency keys of applications in one session: src/lock/idempotency.c. Concurrency:
+-- test/specs/lock/idempotency.spec.
 SELECT plan(25);
 
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),

@@ -1,4 +1,4 @@
--- Leases in one session: src/lease.c. Waiting is tested in test/t/locks.pl.
+-- Leases in one session: src/lock/lease.c. Waiting is tested in test/t/lock/lock.pl.
 SELECT plan(23);
 
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),

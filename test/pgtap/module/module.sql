@@ -1,4 +1,4 @@
--- Modules and versions: publish_version() (src/module.c).
+-- Modules and versions: publish_version() (src/module/module.c).
 SELECT plan(67);
 
 -- The digest: SHA-256 over the scripts, each behind its length in eight bytes (-1 for NULL).

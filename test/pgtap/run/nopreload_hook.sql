@@ -1,5 +1,5 @@
 -- Between the start of a hook's task and its call, the name may come to mean another function:
--- src/task.c.
+-- src/run/task.c.
 SELECT plan(4);
 
 CREATE ROLE hotswap_test_nohook LOGIN;
