@@ -19,6 +19,8 @@ SELECT is(vote('dave', 'bypass_approval', :'d', $$, 'production', ' ', 'INC-1'$$
 	'it needs a reason');
 SELECT is(vote('dave', 'bypass_approval', :'d', $$, 'production', 'on fire', NULL$$), '22023',
 	'and a ticket');
+
+-- With a reason and a ticket it is not waited for.
 SELECT is(vote('dave', 'bypass_approval', :'d', $$, 'production', 'on fire', 'INC-1'$$), 'bypassed',
 	'bypassed');
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'it goes on');
@@ -27,6 +29,8 @@ SELECT results_eq('SELECT bypassed_by, reason, ticket FROM hotswap.bypass_review
 SELECT results_eq(format($$SELECT person, reason, detail->>'ticket' FROM hotswap.audit_log
 	WHERE subject_id = %L AND event = 'approval.bypass'$$, :'d'),
 	$$VALUES ('approval_bypass_dave', 'on fire', 'INC-1')$$, 'an event of its own');
+
+-- No more of them than the policy allows, until they are reviewed.
 CALL await(:'d2', 'pending_approval');
 SELECT is((SELECT status || ': ' || detail FROM hotswap.health() WHERE component = 'approvals'),
 	'warning: 1 pending, 1 bypasses await their review', 'health() says so');
@@ -39,6 +43,8 @@ SELECT is(vote('app', 'close_bypass_review', :'d', $$, 'production', 'fine'$$), 
 	'nor by who is no approver there');
 SELECT is(vote('bob', 'close_bypass_review', :'d2', $$, 'production', 'fine'$$), 'P0002',
 	'no review there');
+
+-- Somebody else has looked at it.
 SELECT is(vote('bob', 'close_bypass_review', :'d', $$, 'production', 'fine'$$), '',
 	'but somebody else closes the review');
 SELECT is_empty('SELECT FROM hotswap.bypass_reviews', 'gone from the list');

@@ -19,6 +19,8 @@ FROM (VALUES ('99999999', 'tomorrow', 'x', 'P0002'), (NULL, 'tomorrow', 'x', '22
 	('approval_delegation_dave', 'yesterday', 'x', '22023'),
 	('approval_delegation_dave', NULL, 'x', '22023'),
 	('approval_delegation_dave', 'tomorrow', ' ', '22023')) a (role, until, reason, code);
+
+-- Bob lends to two, carol to who requests.
 SELECT as_role('approval_delegation_bob',
 	$$SELECT hotswap.delegate_approval('approval_delegation_dave', now() + interval '1 h',
 		'on holiday')$$) AS lent \gset
@@ -34,6 +36,8 @@ SELECT results_eq('SELECT delegator::text COLLATE "default", delegate::text COLL
 		('approval_delegation_bob', 'approval_delegation_boss', true),
 		('approval_delegation_carol', 'approval_delegation_alice', true)$$, 'visible');
 SELECT hotswap.set_approval_policy('production', 2, '{approval_delegation_leads}') \g /dev/null
+
+-- A vote that was lent is used once.
 SELECT request(more => $$, run_at => '2100-01-01'$$) AS d \gset
 SELECT is((SELECT may_vote FROM hotswap.approvals WHERE deployment_id = :'d'),
 	'{approval_delegation_bob,approval_delegation_bob2,approval_delegation_boss,'
@@ -46,6 +50,8 @@ SELECT is(vote('boss', 'approve', :'d'), '42501', 'and by one of those to whom i
 SELECT is((SELECT may_vote FROM hotswap.approvals WHERE deployment_id = :'d'),
 	'{approval_delegation_carol}', 'the view knows that too');
 SELECT is(vote('carol', 'approve', :'d'), 'approved', 'whose own was not used');
+
+-- Taken back.
 SELECT is(as_role('approval_delegation_carol',
 	format('SELECT hotswap.revoke_delegation(%L)', :'lent')),
 	'42501', 'not that of another one');
@@ -57,6 +63,8 @@ SELECT is(as_role('approval_delegation_bob',
 	'P0002', 'once');
 SELECT request(more => $$, run_at => '2100-01-01'$$) AS d \gset
 SELECT is(vote('dave', 'approve', :'d'), '42501', 'no more votes with it');
+
+-- The vote of the requester lends nothing.
 GRANT approval_delegation_leads TO approval_delegation_alice;
 SELECT as_role('approval_delegation_alice',
 	$$SELECT hotswap.delegate_approval('approval_delegation_dave', now() + interval '1 h',

@@ -19,9 +19,13 @@ SELECT results_eq(format('SELECT environment, status::text, message, started_at,
 	FROM hotswap.stages WHERE deployment_id = %L AND status = ''waiting_approval''', :'d'),
 	$$VALUES ('production', 'waiting_approval', 'waits for the approval of production',
 		NULL::timestamptz, NULL::timestamptz)$$, 'the stage waits');
+
+-- Who has no vote.
 SELECT is(vote('alice', 'approve', :'d'), '42501', 'the requester has no vote');
 SELECT is(vote('dave', 'approve', :'d'), '42501', 'nor has who is no approver');
 SELECT is(vote('bob', 'retract_vote', :'d'), 'P0002', 'no vote to take back');
+
+-- One vote a person, which can be taken back.
 SELECT is(vote('bob', 'approve', :'d', ', comment => ''fine'''), 'pending', 'the first of two');
 SELECT is(vote('bob', 'approve', :'d'), '23505', 'one vote a person');
 SELECT is(vote('bob', 'reject', :'d', ', comment => ''no'''), '23505', 'whatever it is');
@@ -29,11 +33,15 @@ SELECT is(vote('bob', 'retract_vote', :'d'), 'pending', 'it can be taken back');
 SELECT is(vote('bob', 'approve', :'d', ', ''production'''), 'pending', 'and cast again');
 SELECT is((SELECT voters FROM hotswap.approvals WHERE deployment_id = :'d'),
 	'{approval_vote_bob}', 'the view shows it');
+
+-- What is refused.
 SELECT is(vote('bob', 'approve', :'d', ', ''qa'''), 'P0002', 'no approval there');
 SELECT is(vote('bob', 'approve', '00000000-0000-7000-8000-000000000abc'), 'P0002',
 	'no such deployment');
 SELECT is(vote('carol', 'reject', :'d'), '22023', 'a rejection says why');
 SELECT is(vote('carol', 'approve', :'d', ', comment => '' '''), '22023', 'a blank comment');
+
+-- The second vote decides.
 SELECT is(vote('carol', 'approve', :'d'), 'approved', 'the second of two');
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'the deployment goes on');
 SELECT is(hotswap.wait_for_approval(:'d'), 'approved', 'decided');
@@ -111,6 +119,8 @@ SELECT results_eq(format($$SELECT detail->>'login', person FROM hotswap.audit_lo
 	WHERE subject_id = %L AND event = 'approval.vote_approve' ORDER BY seq$$, :'d'),
 	$$VALUES ('approval_vote_app', 'Zoe'), ('approval_vote_app', 'approval_vote_bob')$$,
 	'both are recorded');
+
+-- Requested for somebody else.
 SELECT request(more => $$, run_at => '2100-01-01', on_behalf_of => 'approval_vote_bob'$$,
 	role => 'app') AS d \gset
 SELECT is(vote('bob', 'approve', :'d'), '42501', 'the person for whom it was requested');
@@ -121,16 +131,22 @@ SELECT hotswap.grant_access('approval_vote_alice', 'impersonator') \g /dev/null
 SELECT request(more => $$, run_at => '2100-01-01'$$) AS d \gset
 SELECT is(vote('alice', 'approve', :'d', $$, on_behalf_of => 'Zoe'$$), '42501',
 	'who requested it does not speak for others about it');
+
+-- Two accounts of one person.
 CREATE ROLE approval_vote_bob2 LOGIN;
 GRANT approval_vote_bob TO approval_vote_bob2;
 SELECT is(vote('bob2', 'approve', :'d'), 'pending', 'a second account may vote');
 SELECT is(vote('bob', 'approve', :'d'), '23505', 'but is the same person');
+
+-- A function of somebody else's.
 CREATE FUNCTION trick(d uuid) RETURNS text
 	LANGUAGE sql SECURITY DEFINER AS $$SELECT hotswap.approve(d, 'production')::text$$;
 ALTER FUNCTION trick OWNER TO approval_vote_dave;
 SELECT request(more => $$, run_at => '2100-01-01'$$) AS d \gset
 SELECT is(as_role('approval_vote_bob', format('SELECT trick(%L)', :'d')), '42501',
 	'a SECURITY DEFINER function of somebody else does not vote for who calls it');
+
+-- What a policy may allow and ask for.
 SELECT hotswap.set_approval_policy('production', 1, allow_self_approval => true,
 	require_comment => true) \g /dev/null
 SELECT is(vote('alice', 'approve', :'d'), '22023', 'a comment is required');

@@ -243,6 +243,8 @@ SELECT dblink_exec('open',
 		FROM hotswap.deployments'),
 	dblink_exec('open',
 		'PREPARE act AS SELECT hotswap.deploy(''none'', ''1'', ''production'')') \g /dev/null
+
+-- A grant is seen at once.
 SELECT is(open_asks('EXECUTE look'), NULL, 'nothing yet');
 SELECT hotswap.grant_access(named('all')::regrole, 'viewer', all_tenants => true) \g /dev/null
 SELECT is(open_asks('EXECUTE look'), '01,bb', 'for all tenants');
@@ -255,6 +257,8 @@ SELECT is(open_asks('EXECUTE look'), '01,bb,cc', 'those that come later too');
 SELECT is(open_asks('EXECUTE act'), '42501', 'a viewer only looks');
 SELECT hotswap.grant_access(named('all')::regrole, 'deployer') \g /dev/null
 SELECT is(open_asks('EXECUTE act'), 'P0002', 'a grant is seen at once');
+
+-- A revocation when it commits, whatever the snapshot.
 BEGIN;
 SELECT hotswap.revoke_access(named('all')::regrole, 'deployer') \g /dev/null
 SELECT is(open_asks('EXECUTE act'), 'P0002', 'not before the revocation commits');
@@ -269,6 +273,8 @@ SELECT is(open_asks('EXECUTE look'), NULL,
 SELECT is(open_asks('EXECUTE act'), '42501', 'too');
 SELECT dblink_exec('open', 'ROLLBACK') \g /dev/null
 SELECT is(open_asks('EXECUTE look'), NULL, 'and after it');
+
+-- What else gives and takes access.
 SELECT hotswap.grant_access(named('all')::regrole, 'viewer', :'other') \g /dev/null
 SELECT is(open_asks('EXECUTE look'), 'bb', 'one tenant');
 DELETE FROM hotswap.access WHERE role = named('all')::regrole;
@@ -281,6 +287,8 @@ SELECT format('ALTER ROLE %I SUPERUSER', named('all')) \gexec
 SELECT is(open_asks('EXECUTE look'), '01,bb,cc', 'a superuser sees all');
 SELECT format('ALTER ROLE %I NOSUPERUSER', named('all')) \gexec
 SELECT is(open_asks('EXECUTE look'), NULL, 'as long as it is one');
+
+-- And time.
 INSERT INTO hotswap.approval_delegation
 	VALUES (:'other', gen_random_uuid(), named('policy')::regrole, named('all')::regrole, now(),
 		clock_timestamp() + interval '3 s', NULL, 'short');

@@ -2,6 +2,7 @@
 SELECT plan(20);
 \ir ../../dependencies.sql
 
+-- Documented.
 SELECT is_empty($$SELECT objid::regprocedure FROM member
 	WHERE classid = 'pg_proc'::regclass AND obj_description(objid, 'pg_proc') IS NULL$$,
 	'every function has a comment');
@@ -12,6 +13,8 @@ SELECT is_empty($$SELECT objid::regclass FROM member m
 SELECT is_empty($$SELECT objid::regtype FROM member m
 	JOIN pg_type t ON t.oid = objid AND classid = 'pg_type'::regclass
 	WHERE t.typtype = 'e' AND obj_description(objid, 'pg_type') IS NULL$$, 'every enum has one');
+
+-- Functions.
 SELECT is_empty($$SELECT objid::regprocedure FROM member
 	JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
 	WHERE p.pronamespace <> 'hotswap'::regnamespace$$, 'every function is in the schema');
@@ -27,6 +30,8 @@ SELECT set_eq($$SELECT p.proname FROM member
 	WHERE NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0)$$,
 	'{audit_guard,access_changed,visible_tenants_support}'::name[],
 	'everybody may call what looks for a capability itself: all but what is not to be called');
+
+-- Tables and views.
 SELECT is_empty($$SELECT objid::regclass FROM member
 	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	CROSS JOIN LATERAL aclexplode(c.relacl) a
@@ -44,6 +49,8 @@ SELECT is_empty($$SELECT objid::regclass FROM member
 	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	WHERE c.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)$$,
 	'every view is a security barrier');
+
+-- Keys, and what a dump carries.
 SELECT is_empty($$SELECT c.oid::regclass FROM member
 	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	WHERE c.relkind = 'r' AND c.relname
@@ -58,6 +65,8 @@ SELECT set_eq($$SELECT c.oid::regclass::text FROM member
 	WHERE c.relkind IN ('r', 'S')$$,
 	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'hotswap'$$,
 	'pg_dump carries every table and sequence');
+
+-- Nothing of others is used.
 SELECT cmp_ok((SELECT count(*) FROM inner_member
 	WHERE classid IN ('pg_rewrite'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)),
 	'>', 50::bigint, 'expressions are among them');
@@ -75,6 +84,8 @@ SELECT is_empty($$SELECT objid::regclass FROM member
 	SELECT objid::regtype::oid::regclass FROM member
 	JOIN pg_type t ON t.oid = objid AND classid = 'pg_type'::regclass
 	WHERE t.typnamespace <> 'hotswap'::regnamespace$$, 'every table and type is in the schema');
+
+-- A fresh installation.
 SELECT is((SELECT count(*) FROM hotswap.installation), 0::bigint,
 	'nothing is in the tables before the first use: a restore brings it');
 SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'hotswap'),

@@ -91,11 +91,15 @@ FROM (VALUES ($$'billing', '2', 'qa', 'key', 7,
 SELECT matches((refusal($$SELECT hotswap.deploy('plain', '1', 'qa', 'key')$$)).detail,
 	:'id', 'the detail names the deployment');
 SELECT is((SELECT count(*) FROM hotswap.deployment), 1::bigint, 'there is one deployment');
+
+-- What counts as the same.
 SELECT hotswap.deploy('plain', '1', 'qa', repeat('ä', 255),
 	metadata => '{"b": 1, "a": {"d": 1.0, "c": null}}') AS id2 \gset
 SELECT is(hotswap.deploy('plain', '1', 'qa', repeat('ä', 255),
 	metadata => '{"a": {"c": null, "d": 1.0}, "b": 1}'), :'id2',
 	'neither the order of keys nor the length in bytes matters');
+
+-- Another tenant.
 INSERT INTO hotswap.tenant (id, name, status)
 	VALUES ('00000000-0000-7000-8000-0000000000aa', 'second', 'active'),
 	('00000000-0000-7000-8000-0000000000bb', 'third', 'suspended');
@@ -116,6 +120,8 @@ RESET hotswap.tenant;
 SELECT throws_ok($$SELECT hotswap.deploy('billing', '1', 'qa',
 	tenant => '00000000-0000-7000-8000-0000000000bb')$$, 'YH003',
 	'tenant 00000000-0000-7000-8000-0000000000bb is not active', 'a tenant that is not active');
+
+-- Its time is over.
 UPDATE hotswap.idempotency_key SET expires_at = now() WHERE key = 'key';
 SELECT hotswap.deploy('plain', '1', 'qa', 'key') AS id3 \gset
 SELECT isnt(:'id3'::uuid, :'id', 'a key whose time is over is free');

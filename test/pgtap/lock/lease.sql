@@ -1,6 +1,7 @@
 -- Leases in one session: src/lock/lease.c. Waiting is tested in test/t/lock/lock.pl.
 SELECT plan(23);
 
+-- Arguments.
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
 	('SELECT hotswap.lease_lock(NULL, ''1 s'')', 'resource must not be null'),
@@ -13,6 +14,8 @@ SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	('SELECT hotswap.renew_lease(''l'', 1, ''0'')', 'ttl must be positive'),
 	('SELECT hotswap.release_lease(NULL, 1)', 'resource must not be null'),
 	('SELECT hotswap.release_lease(''l'', NULL)', 'token must not be null')) v (q, m);
+
+-- Taken, and not to be had a second time.
 SELECT hotswap.lease_lock('l', '1 hour') AS t \gset
 SELECT results_eq('SELECT resource, key, kind, state, pid, token, expires_at - since, blocked_by
 	FROM hotswap.locks',
@@ -24,17 +27,25 @@ SELECT ok(hotswap.acquire_lock('l', '0') > :t,
 SELECT is((SELECT code FROM refusal(format('SELECT hotswap.check_token(''l'', %s)', :t))),
 	'YH002', 'who uses one name for both is told by the newest of either');
 SELECT is(hotswap.release_all_locks(), 1, 'locks are released, leases are not');
+
+-- Renewed, by its token only.
 SELECT is((SELECT code FROM refusal('SELECT hotswap.renew_lease(''l'', 1, ''1 s'')')),
 	'YH002', 'with the token of somebody else');
 SELECT ok(hotswap.renew_lease('l', :t, '2 hours') > now() + interval '110 minutes', 'renewed');
+
+-- Another tenant.
 SET hotswap.tenant = '01900000-0000-7000-8000-000000000001';
 SELECT ok(hotswap.lease_lock('l', '1 hour', '0') > :t,
 	'the lease of another tenant is another one');
 RESET hotswap.tenant;
+
+-- Over.
 UPDATE hotswap.lease SET expires_at = clock_timestamp();
 SELECT is((SELECT code FROM refusal(format('SELECT hotswap.check_token(''l'', %s)', :t))),
 	'YH002', 'what is over is over, before it is removed as well');
 SELECT is(hotswap.release_lease('l', :t), false, 'it is too late to release it');
+
+-- In which transactions.
 BEGIN READ ONLY;
 SELECT throws_ok('SELECT hotswap.lease_lock(''l'', ''1 s'')', '25006', NULL,
 	'a lease in a read-only transaction');

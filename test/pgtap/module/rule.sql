@@ -5,6 +5,7 @@ SELECT plan(23);
 SELECT hotswap.publish_version('three', '1', 'DROP TABLE a', 'TRUNCATE b',
 	'TRUNCATE c') \g /dev/null
 
+-- What holds from the start.
 SELECT results_eq('SELECT l.rule, l.action::text FROM hotswap.rule_list() l ORDER BY 1',
 	$$SELECT r, CASE WHEN r IN ('alter_system', 'copy_program') THEN 'deny' ELSE 'warn' END
 		FROM unnest(enum_range(NULL::hotswap.static_rule)) r$$, 'the usual actions');
@@ -12,6 +13,8 @@ SELECT results_eq('SELECT environment, count(*), bool_or(is_set) FROM hotswap.ru
 	ORDER BY 1',
 	$$VALUES ('development', 9::bigint, false), ('production', 9, false), ('qa', 9, false),
 		('staging', 9, false)$$, 'hold everywhere');
+
+-- Set.
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', 'deny')$$, 'set');
 SELECT lives_ok($$SELECT hotswap.set_rule('development', 'drop_table', 'off')$$,
 	'elsewhere to something else');
@@ -25,6 +28,8 @@ SELECT results_eq($$SELECT rule::text, action::text, strictest
 	FROM hotswap.lint_version('three', '1', 'production')$$,
 	$$VALUES ('drop_table', 'deny', 'production'), ('truncate', 'warn', 'development'),
 		('truncate', 'warn', 'development')$$, 'on the way to production the strictest decides');
+
+-- Changed, and as usual again.
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', 'warn')$$, 'changed');
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', 'warn')$$, 'the same again');
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', NULL)$$, 'as usual');
@@ -37,6 +42,8 @@ SELECT results_eq($$SELECT before, after, detail, person FROM hotswap.audit_log
 	'audited with before and after, when something changed');
 SELECT is((SELECT count(*) FROM hotswap.environment_rule WHERE environment = 'production'),
 	0::bigint, 'no row is left');
+
+-- Arguments.
 SELECT throws_ok('SELECT hotswap.set_rule(' || args || ')', code, message, message)
 FROM (VALUES ($$NULL, 'truncate', 'off'$$, '22023', 'environment must not be null'),
 	($$'qa', NULL, 'off'$$, '22023', 'rule must not be null'),
@@ -47,6 +54,8 @@ FROM (VALUES ($$NULL, 'truncate', 'off'$$, '22023', 'environment must not be nul
 		'no such tenant: 00000000-0000-7000-8000-00000000dead')) a (args, code, message);
 SELECT is((refusal($$SELECT hotswap.set_rule('qa', 'truncate', 'forbid')$$)).detail,
 	'It must be one of: off, warn, deny.', 'the detail lists the legal ones');
+
+-- Rights.
 CREATE ROLE module_rule_admin;
 SET ROLE module_rule_admin;
 SELECT throws_ok($$SELECT hotswap.set_rule('qa', 'truncate', 'off')$$, '42501',

@@ -210,6 +210,7 @@ CREATE FUNCTION scanned(d uuid) RETURNS text
 	LANGUAGE sql AS $$SELECT regexp_replace(message, 'sha256 \w+', 'sha256') FROM hotswap.stages
 		WHERE deployment_id = d AND kind = 'scan'$$;
 
+-- Off, warn and deny.
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'off, it passes');
 SELECT is(scanned(:'d'), 'sha256', 'silently');
@@ -224,6 +225,8 @@ SELECT is(scanned(:'d'),
 SELECT is((SELECT count(*) FROM hotswap.audit_log
 	WHERE subject_id = :'d' AND event = 'stage.succeed' AND reason LIKE '%warning: DROP TABLE%'),
 	1::bigint, 'the audit log has it');
+
+-- Denied.
 SELECT hotswap.publish_version('m', '3', E'CREATE TABLE e ();\nDROP TABLE e') \g /dev/null
 SELECT hotswap.deploy('m', '3', 'production') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'denied by the last environment of the path');
@@ -237,6 +240,8 @@ SELECT results_eq(format('SELECT kind::text, environment, status::text FROM hots
 	$$SELECT 'scan', NULL::text, 'failed'$$, 'in the stage scan');
 SELECT results_eq($$SELECT node.version FROM hotswap.nodes node WHERE name = 'd'$$, ARRAY['2'],
 	'nothing was swapped, in development neither');
+
+-- Another action.
 SELECT hotswap.set_rule('production', 'drop_table', 'off'),
 	hotswap.set_rule('staging', 'drop_table', 'off'),
 	hotswap.set_rule('qa', 'drop_table', 'off') \g /dev/null

@@ -20,6 +20,8 @@ SELECT is(hotswap.wait(:'id2', '60 s'), 'failed', 'the target has no nodes: fail
 SELECT is(hotswap.wait(:'id3', '60 s'), 'failed', 'so does the other one');
 SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'id2'),
 	'environment "qa" has no nodes', 'and says so');
+
+-- Two nodes, in two environments.
 SELECT hotswap.register_node('development', 'dev', run_as => 'pipeline_pipeline_a', schema => 'a'),
 	hotswap.set_approval_policy('staging', 0),
 	hotswap.register_node('staging', 'stage', run_as => 'pipeline_pipeline_b',
@@ -42,6 +44,8 @@ SELECT is((SELECT pg_get_userbyid(proowner)::text FROM pg_proc WHERE oid = 'b.re
 	'pipeline_pipeline_b', 'made by the role of the node');
 SELECT results_eq('SELECT name, module, version FROM hotswap.nodes ORDER BY name',
 	$$VALUES ('dev', 'billing', '1'), ('stage', 'billing', '1')$$, 'the nodes say so');
+
+-- To the first environment, then to the next.
 SELECT hotswap.deploy('billing', '2', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'another version to the first environment only');
 SELECT is(a.release() || b.release(), '21', 'the other one is not touched');

@@ -144,12 +144,16 @@ SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'d'),
 	'hook public.never returned false', 'which one');
 SELECT is(pg_temp.releases(), '3, reverted 3', 'what this deployment has swapped is reverted');
 SELECT hotswap.remove_hook('validate', 'never(uuid)', 'm') \g /dev/null
+
+-- A test hook comes before anything is swapped.
 SELECT hotswap.register_hook('test', 'never(uuid)', 'm') \g /dev/null
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'a test hook says no');
 SELECT is((SELECT count(*) FROM hotswap.tasks WHERE deployment_id = :'d' AND kind = 'swap'),
 	0::bigint, 'before anything is swapped');
 SELECT hotswap.remove_hook('test', 'never(uuid)', 'm') \g /dev/null
+
+-- A hook is called as its owner.
 CREATE FUNCTION public.seen(deployment uuid) RETURNS void
 	LANGUAGE sql AS $$INSERT INTO public.refused VALUES (deployment::text, session_user)$$;
 SELECT hotswap.register_hook('test', 'seen(uuid)') \g /dev/null
@@ -160,6 +164,8 @@ SELECT results_eq('SELECT what, node FROM public.refused',
 		(SELECT rolname FROM pg_roles r JOIN pg_proc p ON p.proowner = r.oid
 			WHERE p.oid = 'public.seen'::regproc)),
 	'was called with the deployment, as its owner');
+
+-- A hook that is gone.
 DROP FUNCTION public.seen(uuid);
 SELECT hotswap.deploy('m', '2', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed',

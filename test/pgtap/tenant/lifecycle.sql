@@ -142,6 +142,8 @@ SELECT throws_ok($$SELECT hotswap.find_tenant('acme-1')$$, 'P0002',
 SELECT is_empty('SELECT FROM hotswap.' || v, 'nor sees anything in ' || v)
 	FROM unnest('{tenants,tiers,quotas}'::text[]) v;
 RESET SESSION AUTHORIZATION;
+
+-- A viewer of one tenant.
 SELECT hotswap.find_tenant('foo') AS foo, hotswap.find_tenant('7') AS seven \gset
 SELECT hotswap.activate_tenant(:'foo'),
 	hotswap.grant_access('tenant_lifecycle_user', 'viewer', :'foo') \g /dev/null
@@ -155,11 +157,15 @@ SELECT is((SELECT count(*) FROM hotswap.tiers), 5::bigint, 'the tiers are the sa
 SELECT throws_ok(format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'foo'), '42501',
 	'permission denied to suspend a tenant', 'looking is not changing');
 RESET SESSION AUTHORIZATION;
+
+-- Its admin.
 SELECT hotswap.grant_access('tenant_lifecycle_user', 'admin', :'foo') \g /dev/null
 SET SESSION AUTHORIZATION tenant_lifecycle_user;
 SELECT throws_ok(format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'foo'), '42501',
 	'permission denied to suspend a tenant', 'who is admin in a tenant does not decide about it');
 RESET SESSION AUTHORIZATION;
+
+-- The admin of all.
 SELECT hotswap.grant_access('tenant_lifecycle_user', 'admin', all_tenants => true) \g /dev/null
 SET SESSION AUTHORIZATION tenant_lifecycle_user;
 SELECT is(hotswap.suspend_tenant(:'foo', 'x'), 'suspended', 'who is admin everywhere does');

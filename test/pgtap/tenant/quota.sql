@@ -37,6 +37,8 @@ SELECT throws_ok(format('SELECT hotswap.release_quota(%L, ''websites'', 1)', :'a
 SELECT throws_ok(format('SELECT hotswap.consume_quota(%L, ''custom_domains'', 1)', :'a'), '53400',
 	'quota of custom_domains exceeded', 'a quota of zero');
 SELECT is(hotswap.release_quota(:'a', 'bandwidth_gb', 7), 10::bigint, 'all of it');
+
+-- Rolled back, and unlimited.
 BEGIN;
 SELECT hotswap.consume_quota(:'a', 'websites', 1) \g /dev/null
 ROLLBACK;
@@ -47,6 +49,8 @@ SELECT is(hotswap.consume_quota(:'default', 'websites', 9223372036854775807), NU
 SELECT throws_ok(format('SELECT hotswap.consume_quota(%L, ''websites'', 1)', :'default'), '22003',
 	'bigint out of range', 'more than a bigint holds');
 SELECT is(hotswap.release_quota(:'default', 'websites', 9223372036854775807), NULL, 'released');
+
+-- Arguments.
 SELECT throws_ok(format('SELECT hotswap.%s_quota(%s)', f, args), code, message,
 	f || '_quota ' || args)
 FROM unnest('{consume,release}'::text[]) f,
@@ -62,6 +66,8 @@ FROM unnest('{consume,release}'::text[]) f,
 		'resource "concurrent_deployments" is not consumed by hand'),
 	(quote_literal(:'nobody') || ', ''websites'', 1', 'P0002',
 		'no such tenant: ' || :'nobody')) v (args, code, message);
+
+-- In which transactions.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT is(hotswap.consume_quota(:'a', 'websites', 1), 0::bigint,
 	'REPEATABLE READ consumes what nobody else touches');
@@ -84,6 +90,8 @@ SELECT results_eq(format('SELECT quota, used, "left" FROM hotswap.quotas
 SELECT throws_ok(format('SELECT hotswap.consume_quota(%L, ''bandwidth_gb'', 1)', :'a'), '53400',
 	NULL, 'and no more is given');
 SELECT is(hotswap.release_quota(:'a', 'bandwidth_gb', 1), 0::bigint, 'though it can be released');
+
+-- Unlimited, and that of the tier again.
 SELECT hotswap.set_quota(:'a', 'bandwidth_gb', NULL) \g /dev/null
 SELECT is(hotswap.consume_quota(:'a', 'bandwidth_gb', 1000), NULL,
 	'NULL is unlimited, whatever the tier says');
@@ -101,6 +109,8 @@ SELECT results_eq($$SELECT event, before, after, detail FROM hotswap.audit_log
 		('set_quota', '12', 'unlimited', '{"resource": "bandwidth_gb"}'),
 		('clear_quota', 'unlimited', NULL, '{"resource": "bandwidth_gb"}')$$,
 	'audited with before and after');
+
+-- Arguments.
 SELECT throws_ok('SELECT hotswap.' || call, code, message, call) FROM (VALUES
 	('set_quota(NULL, ''websites'', 1)', '22023', 'tenant must not be null'),
 	(format('set_quota(%L, NULL, 1)', :'a'), '22023', 'resource must not be null'),
@@ -133,6 +143,8 @@ SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 		'The quota is 40; with this it would be 48.')$$, 'but takes space');
 SELECT lives_ok(format($$SELECT hotswap.publish_version('m', '2', 'SELECT 1', tenant => %L)$$,
 	:'a'), 'the same again does not');
+
+-- Nodes.
 CREATE SCHEMA n1;
 CREATE SCHEMA n2;
 SELECT hotswap.register_node('qa', 'n1', schema => 'n1', tenant => :'a') AS n \gset
@@ -150,6 +162,8 @@ SELECT hotswap.remove_node(:'n') \g /dev/null
 RESET hotswap.tenant;
 SELECT lives_ok(format($$SELECT hotswap.register_node('qa', 'n2', schema => 'n2', tenant => %L)$$,
 	:'a'), 'a removed node does not count');
+
+-- Another tenant has its own.
 SELECT lives_ok($$SELECT hotswap.publish_version('big', '1', rpad('SELECT 1 --', 1000000, 'x'))$$,
 	'another tenant has its own');
 SELECT is((SELECT used FROM hotswap.quotas

@@ -67,6 +67,8 @@ $$;
 SELECT results_eq(format($$SELECT name COLLATE "C" FROM pg_temp.rows_of(%L) WHERE n = 0
 	ORDER BY 1$$, :'t'), $$VALUES ('approval_vote' COLLATE "C")$$,
 	'there is something in every table');
+
+-- It is leaving: what has not started is cancelled.
 SELECT is(hotswap.deprovision_tenant(:'t', 'contract ended'), 'deprovisioning', 'deprovisioned');
 SELECT results_eq(format($$SELECT d.status::text, d.cancel_reason, d.finished_at IS NOT NULL,
 	a.person, a.reason FROM unnest(%L::uuid[]) WITH ORDINALITY u (id, n)
@@ -88,6 +90,8 @@ SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.delete_tenant(%L)', :'t')),
 	format($$VALUES ('55000', 'tenant %s has deployments that have not ended',
 		'Deployment %s is running.')$$, :'t', :'running'), 'not deleted while something runs');
+
+-- It is deleted, when nothing runs any more.
 SELECT pg_advisory_unlock(1) \g /dev/null
 SELECT is(hotswap.wait(:'running', '60 s'), 'succeeded', 'what was running goes on to its end');
 SELECT is(hotswap.delete_tenant(:'t'), 'deleted', 'deleted');

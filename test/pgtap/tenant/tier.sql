@@ -61,6 +61,8 @@ SELECT throws_ok(format('SELECT hotswap.%s_tier(%s)', f, args), code, message, f
 	(quote_literal(:'b') || ', ''silver''', 'P0002', 'no such tier: "silver"'),
 	(quote_literal(:'nobody') || ', ''gold''', 'P0002', 'no such tenant: ' || :'nobody')) v (args,
 	code, message);
+
+-- Down only when what is used fits.
 SELECT lives_ok(format('SELECT hotswap.upgrade_tier(%L, ''gold'')', :'b'), 'up');
 SELECT is(hotswap.consume_quota(:'b', 'websites', 6), NULL, 'with what that tier gives');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
@@ -81,6 +83,8 @@ SELECT throws_ok(format('SELECT hotswap.downgrade_tier(%L, ''free'')', :'b'), '5
 SELECT hotswap.set_tier_quota('free', 'modules', 1) \g /dev/null
 SELECT lives_ok(format('SELECT hotswap.downgrade_tier(%L, ''free'')', :'b'),
 	'down, with as much as that tier gives');
+
+-- Audited.
 SELECT results_eq(format($$SELECT event, before, after FROM hotswap.audit_log
 	WHERE subject_id = %L AND event LIKE '%%grade_tier' ORDER BY seq$$, :'b'),
 	$$VALUES ('upgrade_tier', 'starter', 'gold'), ('downgrade_tier', 'gold', 'starter'),
