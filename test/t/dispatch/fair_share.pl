@@ -152,8 +152,8 @@ like(sql("SET hotswap.tenant = '$single'; SELECT reason || ': ' || detail || ' '
 	FROM hotswap.explain("
 		. "(SELECT id FROM hotswap.deployment WHERE tenant_id = '$single' AND status = 'queued'
 			LIMIT 1))"),
-	qr/^it waits
-		for its turn: 4 of at most 4 executors are busy\. an executor that has finished its task$/,
+	qr/^it\ waits\ for\ its\ turn:\ 4\ of\ at\ most\ 4\ executors\ are\ busy\.
+		\ an\ executor\ that\ has\ finished\ its\ task$/x,
 	'explain() says no more than that');
 open_gate();
 wait_for_end();
