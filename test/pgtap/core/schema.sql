@@ -53,9 +53,8 @@ SELECT is_empty($$SELECT objid::regclass FROM member
 -- Keys, and what a dump carries.
 SELECT is_empty($$SELECT c.oid::regclass FROM member
 	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
-	WHERE c.relkind = 'r' AND c.relname
-		NOT IN ('tenant', 'installation', 'tier', 'resource', 'tier_quota', 'reserved_subdomain')
-			AND
+	WHERE c.relkind = 'r' AND c.relname NOT IN ('tenant', 'installation', 'tier', 'resource',
+		'tier_quota', 'reserved_subdomain') AND
 	(SELECT a.attname FROM pg_index i
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = c.oid AND i.indisprimary) <> 'tenant_id'$$,

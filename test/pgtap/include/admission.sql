@@ -14,13 +14,12 @@ DECLARE
 BEGIN
 	INSERT INTO hotswap.tenant (id, name, status, tier) VALUES (t, name, 'active', tier);
 	PERFORM hotswap.configure_environment('one', 1, tenant => t),
-	hotswap.configure_environment('two', 2, tenant => t),
+		hotswap.configure_environment('two', 2, tenant => t),
 		add_node('one', name, t);
 	RETURN t;
 END $$;
 
 -- How many of a tenant's deployments ran at once, at most; parts of a deployment that ran apart are
-
 -- no matter here.
 CREATE FUNCTION most_at_once(tenant uuid) RETURNS bigint LANGUAGE sql AS $$
 	SELECT max((SELECT count(*) FROM hotswap.deployment o WHERE o.tenant_id = tenant

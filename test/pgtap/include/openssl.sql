@@ -40,7 +40,7 @@ SELECT decode(in_dir(format('printf %%s %s | base64 -d > payload && '
 	'hex') FROM key WHERE name = n
 $$;
 
--- publish(signer, key's name, ...): publishes what was signed as other_* says
+-- publish(signer, ...): publishes a version; what was signed is another one where signed_* says so
 CREATE FUNCTION publish(signer text, module text, version text, deploy text DEFAULT 'SELECT 1',
 	key text DEFAULT NULL, options text DEFAULT '',
 		signed_module text DEFAULT NULL, signed_version text DEFAULT NULL,

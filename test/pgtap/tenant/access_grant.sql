@@ -20,8 +20,8 @@ FROM (VALUES ($$grant_access('tenant_access_grant_bob', 'king')$$, '22023',
 	($$grant_access(99999999, 'approver')$$, 'P0002', 'no such role: OID 99999999'),
 	($$grant_access('tenant_access_grant_bob', NULL)$$, '22023', 'capability must not be null'),
 	($$revoke_access('tenant_access_grant_bob', 'approver')$$, 'P0002',
-		'role tenant_access_grant_bob was not granted the capability approver')) a (call, code,
-	message),
+		'role tenant_access_grant_bob was not granted the capability approver'))
+	a (call, code, message),
 	refusal('SELECT hotswap.' || call) r;
 SELECT hotswap.grant_access('tenant_access_grant_boss', 'admin') \g /dev/null
 SELECT is((SELECT count(*) FROM hotswap.audit_log
@@ -38,8 +38,7 @@ FROM (VALUES (format($$grant_access('tenant_access_grant_all', 'viewer', %L, tru
 		'all_tenants must not be null'),
 	($$revoke_access('tenant_access_grant_all', 'viewer', all_tenants => true)$$, 'P0002',
 		'role tenant_access_grant_all was not granted the capability viewer for all tenants'))
-	a (call,
-	code, message),
+	a (call, code, message),
 	refusal('SELECT hotswap.' || call) r;
 SELECT results_eq($$SELECT event, person, detail FROM hotswap.audit_log
 	WHERE detail->>'tenants' = 'all' ORDER BY seq$$,
@@ -47,7 +46,7 @@ SELECT results_eq($$SELECT event, person, detail FROM hotswap.audit_log
 		jsonb_build_object('role', named('all'), 'tenants', 'all', 'capability', 'viewer')
 		FROM unnest('{grant_access,revoke_access}'::text[]) e$$, 'audited');
 
--- A role that is dropped takes nothing with it but itself
+-- A role that is dropped takes nothing with it but itself.
 CREATE ROLE tenant_access_grant_gone;
 SELECT hotswap.grant_access('tenant_access_grant_gone', 'viewer', all_tenants => true) \g /dev/null
 DROP ROLE tenant_access_grant_gone;

@@ -173,8 +173,8 @@ INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requ
 	audit_hash, module, version, environment, requested_by, run_by_role, login, metadata)
 SELECT :'a', ('01a00000-0000-7000-8000-00000000000' || n)::uuid, s, 0, 1, now(),
 	decode(repeat('00', 32), 'hex'), 'm', '1', 'qa', 'x', 'x', 'x', '{}'
-FROM unnest(enum_range('scheduled'::hotswap.deployment_status, 'succeeded')) WITH ORDINALITY u (s,
-	n);
+FROM unnest(enum_range('scheduled'::hotswap.deployment_status, 'succeeded')) WITH ORDINALITY
+	u (s, n);
 INSERT INTO hotswap.work_item SELECT tenant_id, id, 'infinity', 0 FROM hotswap.deployment
 	WHERE tenant_id = :'a' AND status <> 'succeeded';
 SELECT results_eq(format('SELECT used FROM hotswap.quotas
@@ -208,8 +208,8 @@ SELECT throws_ok('SELECT hotswap.' || call, code, message, call) FROM (VALUES
 	('set_tier_quota(''free'', NULL, 1)', '22023', 'resource must not be null'),
 	('set_tier_quota(''free'', ''moons'', -1)', '22023', 'amount must not be negative: -1'),
 	('set_tier_quota(''gold'', ''moons'', 1)', 'P0002', 'no such tier: "gold"'),
-	('set_tier_quota(''free'', ''suns'', 1)', 'P0002', 'no such resource: "suns"')) v (call, code,
-	message);
+	('set_tier_quota(''free'', ''suns'', 1)', 'P0002', 'no such resource: "suns"'))
+	v (call, code, message);
 
 -- Somebody who may not: refused before anything is looked up.
 CREATE ROLE tenant_quota_user LOGIN;

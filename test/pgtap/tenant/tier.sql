@@ -59,8 +59,8 @@ SELECT throws_ok(format('SELECT hotswap.%s_tier(%s)', f, args), code, message, f
 	(VALUES ('NULL, ''gold''', '22023', 'tenant must not be null'),
 	(quote_literal(:'b') || ', NULL', '22023', 'tier must not be null'),
 	(quote_literal(:'b') || ', ''silver''', 'P0002', 'no such tier: "silver"'),
-	(quote_literal(:'nobody') || ', ''gold''', 'P0002', 'no such tenant: ' || :'nobody')) v (args,
-	code, message);
+	(quote_literal(:'nobody') || ', ''gold''', 'P0002', 'no such tenant: ' || :'nobody'))
+	v (args, code, message);
 
 -- Down only when what is used fits.
 SELECT lives_ok(format('SELECT hotswap.upgrade_tier(%L, ''gold'')', :'b'), 'up');
