@@ -72,6 +72,16 @@ ballot_require(const Ballot *b, ApprovalEvent event)
 						b->approval->environment, timestamptz_to_str(b->approval->expires_at))));
 }
 
+/* Leaves the scope, and with it the memory of the approval; returns the approval's status. */
+Datum
+ballot_close(const Ballot *b, DbScope *scope, FunctionCallInfo fcinfo)
+{
+	ApprovalStatus status = b->approval->status;
+
+	db_leave(scope);
+	return approval_status_datum(fcinfo, status);
+}
+
 static void
 refuse_self(const Ballot *b)
 {
@@ -241,8 +251,7 @@ hotswap_approve(PG_FUNCTION_ARGS)
 		approval_release(&b.d, b.approval);
 	}
 	deployment_save(&b.d);
-	db_leave(&scope);
-	return approval_status_datum(fcinfo, b.approval->status);
+	return ballot_close(&b, &scope, fcinfo);
 }
 
 /* reject(deployment uuid, environment text, comment text, on_behalf_of text): the same */
@@ -262,8 +271,7 @@ hotswap_reject(PG_FUNCTION_ARGS)
 	approval_apply(&b.d, b.approval, APPROVAL_REJECT, b.person.name, b.comment, NULL);
 	reject_deployment(&b);
 	deployment_save(&b.d);
-	db_leave(&scope);
-	return approval_status_datum(fcinfo, b.approval->status);
+	return ballot_close(&b, &scope, fcinfo);
 }
 
 static void
@@ -318,6 +326,5 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	deployment_save(&b.d);
 	if (b.approval->status == APPROVAL_PENDING)
 		deployment_due(&b.d, GetCurrentTimestamp());
-	db_leave(&scope);
-	return approval_status_datum(fcinfo, b.approval->status);
+	return ballot_close(&b, &scope, fcinfo);
 }

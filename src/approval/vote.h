@@ -5,7 +5,9 @@
 #ifndef HOTSWAP_VOTE_H
 #define HOTSWAP_VOTE_H
 
+#include "base/db.h"
 #include "core/approval.h"
+#include "fmgr.h"
 
 typedef struct Ballot
 {
@@ -22,6 +24,7 @@ typedef struct Ballot
 
 extern void ballot_open(Ballot *b, const AuditActor *actor, Oid caller);
 extern void ballot_require(const Ballot *b, ApprovalEvent event);
+extern Datum ballot_close(const Ballot *b, DbScope *scope, FunctionCallInfo fcinfo);
 extern void ballot_audit(Ballot *b, const char *event, const char *reason, const char *delegator);
 
 #endif /* HOTSWAP_VOTE_H */
