@@ -254,6 +254,7 @@ static void
 run_script(Job *job, const char *name, const char *sql)
 {
 	bool verify = strcmp(name, "verify") == 0;
+	const char *query = debug_query_string;
 	bool armed = arm_limit();
 	Place place = { 0 };
 	ListCell *cell;
@@ -266,6 +267,7 @@ run_script(Job *job, const char *name, const char *sql)
 	}
 	disarm_limit(armed);
 	job->script = job->statement = NULL;
+	debug_query_string = query;
 }
 
 /*
@@ -553,8 +555,9 @@ recover(void)
 {
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
-	AbortCurrentTransaction();
+	/* the statement's memory goes with the transaction */
 	debug_query_string = NULL;
+	AbortCurrentTransaction();
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
@@ -612,7 +615,6 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		if (wanted)
 			run(job);
 		error_context_stack = callback.previous;
-		debug_query_string = NULL;
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -653,6 +655,7 @@ task_run_in_session(const TaskKey *key)
 	ResourceOwner owner = CurrentResourceOwner;
 	Failure failure = { 0 };
 	Job *job = palloc0(sizeof(Job));
+	const char *query = debug_query_string;
 	bool limited = get_timeout_active(STATEMENT_TIMEOUT);
 	volatile bool failed = false;
 	volatile bool cancelled = false;
@@ -670,6 +673,8 @@ task_run_in_session(const TaskKey *key)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
+		/* the memory of the script's statement goes with the subtransaction */
+		debug_query_string = query;
 		disarm_limit(!limited);
 		keep_failure(job, &failure);
 		cancelled = session_was_cancelled(failure.sqlerrcode, limited);
