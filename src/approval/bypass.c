@@ -90,8 +90,7 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 	approval_apply(&b.d, b.approval, APPROVAL_BYPASS, b.person.name, reason, ticket);
 	approval_release(&b.d, b.approval);
 	deployment_save(&b.d);
-	call_end(&b.call);
-	return approval_status_datum(fcinfo, b.approval->status);
+	return ballot_close(&b, fcinfo);
 }
 
 /* Whoever looks at a bypass must have a say in the environment and be somebody else. */

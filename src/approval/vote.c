@@ -76,6 +76,16 @@ ballot_require(const Ballot *b, ApprovalEvent event)
 						b->approval->environment, timestamptz_to_str(b->approval->expires_at))));
 }
 
+/* Ends the call, and with it the memory of the approval; returns the approval's status. */
+Datum
+ballot_close(Ballot *b, FunctionCallInfo fcinfo)
+{
+	ApprovalStatus status = b->approval->status;
+
+	call_end(&b->call);
+	return approval_status_datum(fcinfo, status);
+}
+
 static void
 refuse_self(const Ballot *b)
 {
@@ -243,8 +253,7 @@ hotswap_approve(PG_FUNCTION_ARGS)
 		approval_release(&b.d, b.approval);
 	}
 	deployment_save(&b.d);
-	call_end(&b.call);
-	return approval_status_datum(fcinfo, b.approval->status);
+	return ballot_close(&b, fcinfo);
 }
 
 /* reject(deployment uuid, environment text, comment text, on_behalf_of text): the same */
@@ -262,8 +271,7 @@ hotswap_reject(PG_FUNCTION_ARGS)
 	approval_apply(&b.d, b.approval, APPROVAL_REJECT, b.person.name, b.comment, NULL);
 	reject_deployment(&b);
 	deployment_save(&b.d);
-	call_end(&b.call);
-	return approval_status_datum(fcinfo, b.approval->status);
+	return ballot_close(&b, fcinfo);
 }
 
 static void
@@ -326,6 +334,5 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	deployment_save(&b.d);
 	if (b.approval->status == APPROVAL_PENDING)
 		deployment_due(&b.d, GetCurrentTimestamp());
-	call_end(&b.call);
-	return approval_status_datum(fcinfo, b.approval->status);
+	return ballot_close(&b, fcinfo);
 }

@@ -7,6 +7,7 @@
 
 #include "core/approval.h"
 #include "core/call.h"
+#include "fmgr.h"
 
 typedef struct Ballot
 {
@@ -25,6 +26,7 @@ typedef struct Ballot
 extern void ballot_begin(Ballot *b, Capability capability, const char *action);
 extern void ballot_open(Ballot *b);
 extern void ballot_require(const Ballot *b, ApprovalEvent event);
+extern Datum ballot_close(Ballot *b, FunctionCallInfo fcinfo);
 extern void ballot_audit(Ballot *b, const char *event, const char *reason, const char *delegator);
 
 #endif /* HOTSWAP_VOTE_H */
