@@ -1,4 +1,4 @@
--- The audit log: append-only, chained, verified, and cut by retention only (src/audit*.c, src/retention.c).
+-- The audit log: append-only, chained, verified, and cut by retention only (src/core/audit*.c, src/operations/retention.c).
 SELECT plan(46);
 
 CREATE FUNCTION pg_temp.problems() RETURNS SETOF text LANGUAGE sql AS

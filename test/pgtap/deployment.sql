@@ -1,4 +1,4 @@
--- Deployments: deploy(), cancel(), retry() (src/deployment.c) and the pipeline (src/pipeline/pipeline.c).
+-- Deployments: deploy(), cancel(), retry() (src/deployment/*.c) and the pipeline (src/pipeline/pipeline.c).
 SELECT plan(98);
 
 \ir include/refusal.psql

@@ -1,4 +1,4 @@
--- Environments: configure_environment() (src/environment.c).
+-- Environments: configure_environment() (src/environment/environment.c).
 SELECT plan(36);
 
 \ir include/refusal.psql

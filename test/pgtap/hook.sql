@@ -1,4 +1,4 @@
--- Hooks: register_hook(), remove_hook() (src/hook.c).
+-- Hooks: register_hook(), remove_hook() (src/environment/hook.c).
 SELECT plan(57);
 
 \ir include/refusal.psql

@@ -1,4 +1,4 @@
--- Idempotency keys of applications in one session: src/idempotency.c. Concurrency: test/specs/claim.spec.
+-- Idempotency keys of applications in one session: src/lock/idempotency.c. Concurrency: test/specs/claim.spec.
 SELECT plan(25);
 \ir include/refusal.psql
 

@@ -1,4 +1,4 @@
--- Leases in one session: src/lease.c. Waiting is tested in test/t/locks.pl.
+-- Leases in one session: src/lock/lease.c. Waiting is tested in test/t/locks.pl.
 SELECT plan(23);
 \ir include/refusal.psql
 

@@ -1,4 +1,4 @@
--- Named locks and tokens in one session: src/lock.c, token.c.
+-- Named locks and tokens in one session: src/lock/lock.c, token.c.
 SELECT plan(67);
 \ir include/refusal.psql
 

@@ -1,4 +1,4 @@
--- Modules and versions: publish_version() (src/module.c).
+-- Modules and versions: publish_version() (src/module/module.c).
 SELECT plan(67);
 
 \ir include/refusal.psql

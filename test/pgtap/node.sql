@@ -1,4 +1,4 @@
--- Nodes: register_node(), remove_node() (src/node.c).
+-- Nodes: register_node(), remove_node() (src/environment/node.c).
 SELECT plan(59);
 
 \ir include/refusal.psql

@@ -1,5 +1,5 @@
 -- Loading the queue takes a look-up by key for each deployment, even if the plan dates from the time
--- when the tables were known to be empty (src/worker/load.c).
+-- when the tables were known to be empty (src/dispatch/load.c).
 SELECT plan(2);
 
 SELECT hotswap.register_node('development', 'load', run_as => session_user::text::regrole);

@@ -1,4 +1,4 @@
--- Tiers and quotas: src/tier.c, src/quota.c. Many who consume at once: test/specs/quota.spec, test/t/tenant.pl.
+-- Tiers and quotas: src/tenant/tier.c, src/tenant/quota.c. Many who consume at once: test/specs/quota.spec, test/t/tenant.pl.
 SELECT plan(127);
 \ir include/refusal.psql
 

@@ -1,4 +1,4 @@
--- Cancelling what runs, and taking back what was swapped (src/pipeline.c).
+-- Cancelling what runs, and taking back what was swapped (src/pipeline/pipeline.c).
 SELECT plan(59);
 
 CREATE ROLE hotswap_test_rollback_a LOGIN;

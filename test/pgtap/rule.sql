@@ -1,5 +1,5 @@
--- Static rules: what they find in scripts, and what environments do about it (src/rule.c,
--- src/rule_walk.c, src/rule_do.c, src/scan.c).
+-- Static rules: what they find in scripts, and what environments do about it (src/module/rule.c,
+-- src/module/rule_walk.c, src/module/rule_do.c, src/module/scan.c).
 SELECT plan(154);
 \ir include/refusal.psql
 

@@ -1,4 +1,4 @@
--- Scripts: what parses, what is refused, and where an error is said to be (src/script.c).
+-- Scripts: what parses, what is refused, and where an error is said to be (src/module/script.c).
 SELECT plan(99);
 
 -- Runs a script through publish_version() and returns what it raised, or NULL.

@@ -1,5 +1,5 @@
--- Signatures: signing keys, signed versions, environments that require them (src/signing_key.c,
--- src/signature.c, src/scan.c). Keys and signatures are made with the openssl command.
+-- Signatures: signing keys, signed versions, environments that require them (src/module/signing_key.c,
+-- src/module/signature.c, src/module/scan.c). Keys and signatures are made with the openssl command.
 SELECT plan(108);
 \ir include/refusal.psql
 

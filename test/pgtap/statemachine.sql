@@ -1,5 +1,5 @@
 -- State machines: state_diagram(), and that every state and event of the diagrams is lived through or
--- refused (src/statemachine.c). Each transition itself is tested beside its function.
+-- refused (src/core/machine.c). Each transition itself is tested beside its function.
 SELECT plan(16);
 
 SELECT throws_ok($$SELECT hotswap.state_diagram('moon')$$, '22023', 'unknown state machine: "moon"', 'an unknown machine');

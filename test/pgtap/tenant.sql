@@ -1,4 +1,4 @@
--- The life of a tenant: src/tenant_lifecycle.c, src/tenant_removal.c, src/subdomain.c.
+-- The life of a tenant: src/tenant/lifecycle.c, src/tenant/removal.c, src/tenant/subdomain.c.
 -- Deprovisioning against concurrent requests is tested in test/specs/tenant.spec.
 SELECT plan(132);
 \ir include/refusal.psql

@@ -1,4 +1,4 @@
--- Waiting and being told why: wait(), explain(), health(), stop_dispatching() (src/wait.c, explain.c, health.c, tenant.c).
+-- Waiting and being told why: wait(), explain(), health(), stop_dispatching() (src/deployment/wait.c, explain.c, health.c, tenant.c).
 SELECT plan(33);
 
 CREATE ROLE hotswap_test_wait LOGIN;
