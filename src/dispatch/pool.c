@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "base/bgworker.h"
-#include "base/compat.h"
 #include "base/guc.h"
 #include "dispatch/pool.h"
 #include "miscadmin.h"

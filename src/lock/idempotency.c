@@ -16,7 +16,6 @@
 
 #include "access/htup_details.h"
 #include "base/args.h"
-#include "base/compat.h"
 #include "base/db.h"
 #include "base/digest.h"
 #include "base/errors.h"

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "base/backoff.h"
-#include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
 #include "base/label.h"

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "base/compat.h"
 #include "miscadmin.h"
 #include "shm/shmem.h"
 #include "storage/ipc.h"

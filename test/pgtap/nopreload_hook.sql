@@ -1,4 +1,4 @@
--- Between the start of a hook's task and its call, the name may come to mean another function: src/run/task.c.
+-- Between the start of a hook's task and its call, the name may come to mean another function: src/run/hook.c.
 SELECT plan(4);
 
 CREATE ROLE hotswap_test_nohook LOGIN;

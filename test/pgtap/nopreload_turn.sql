@@ -1,5 +1,6 @@
 -- Admission: whose turn it is, how many of a tenant run at a time, and what a suspended or leaving tenant
--- starts (src/dispatch/fair_share.c, src/dispatch/batch.c, src/pipeline/pipeline.c, src/operations/explain.c).
+-- starts (src/dispatch/fair_share.c, src/dispatch/batch.c, src/pipeline/pipeline.c,
+-- src/operations/explain.c).
 --
 -- CALL work() admits as the background dispatcher does, and at most eight tasks at a time, so what is
 -- first is not a matter of luck.

@@ -1,4 +1,4 @@
--- Tasks: what scripts may do and what they may not, and what becomes of it (src/run/task.c).
+-- Tasks: what scripts may do and what they may not, and what becomes of it (src/run/).
 SELECT plan(55);
 
 CREATE ROLE hotswap_test_task LOGIN;
