@@ -141,7 +141,8 @@ wait_for($node, 'postgres', q{SELECT count(pg_cancel_backend(pid)) = 1 FROM pg_s
 	WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'});
 like($session->query_until(qr/ended/, ''), qr/^ended 57014$/m, 'CALL work() can be cancelled');
 $session->quit;
-like(slurp_file($node->logfile, $log_offset), qr/ERROR:  work\(\) was cancelled [^\n]*\n[^\n]* STATEMENT:  CALL hotswap\.work\(\)/,
+like(slurp_file($node->logfile, $log_offset),
+	qr/ERROR:  work\(\) was cancelled [^\n]*\n[^\n]* STATEMENT:  CALL hotswap\.work\(\)/,
 	'the server log names the call, not a statement of the script');
 is(outcome($slow), 'failed|57014', 'the task that it ran has failed');
 is($node->safe_psql('postgres', "SELECT attempt, status FROM hotswap.tasks
