@@ -9,6 +9,7 @@
 #include "lock/lock.h"
 #include "miscadmin.h"
 #include "shm/init.h"
+#include "shm/prepared.h"
 #include "shm/wakeup.h"
 #include "worker/process.h"
 
@@ -29,6 +30,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shm_init();
+	prepared_init();
 	make_way_init();
 	if (!IsBinaryUpgrade)
 		launcher_register();

@@ -10,6 +10,7 @@
 #include "shm/executors.h"
 #include "shm/init.h"
 #include "shm/lock_table.h"
+#include "shm/prepared.h"
 #include "shm/shmem.h"
 #include "shm/waiter.h"
 #include "storage/ipc.h"
@@ -24,6 +25,7 @@ static const struct
 	{ executors_size, executors_startup },
 	{ waiter_size, waiter_startup },
 	{ locktable_size, locktable_startup },
+	{ prepared_size, prepared_startup },
 };
 
 static shmem_request_hook_type previous_request = NULL;

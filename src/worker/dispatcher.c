@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/twophase.h"
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/db.h"
@@ -42,11 +41,7 @@
 static DatabaseSlot *slot;
 static Dispatch *dispatch;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
-static TimestampTz next_rescan = DT_NOEND;
 static TimestampTz next_lease = DT_NOEND;
-
-static DbStatement prepared_transactions = DB_STATEMENT0(
-	"SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() LIMIT 1");
 
 /* SIGTERM: leave, and do not finish waiting for a lock first.  Only the first one breaks anything off. */
 static void
@@ -118,8 +113,6 @@ attach(Oid database)
 	slot->overflow = slot->check_extension = slot->no_workers = false;
 	slot->reload = slot->leases = true;
 	slot->next_lease = DT_NOEND;
-	/* before a restart somebody may have prepared a transaction */
-	slot->prepared = max_prepared_xacts > 0;
 	LWLockRelease(slot->lock);
 }
 
@@ -178,7 +171,6 @@ typedef struct Announced
 {
 	bool reload;
 	bool check_extension;
-	bool prepared;
 	bool notify;
 	bool leases;
 	int count;
@@ -191,7 +183,6 @@ take_announced(Announced *a)
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	a->reload = slot->reload || slot->overflow;
 	a->check_extension = slot->check_extension;
-	a->prepared = slot->prepared;
 	/* whatever made a reload necessary may have kept the wake-up from us */
 	a->notify = slot->notify || a->reload;
 	a->leases = slot->leases;
@@ -212,41 +203,6 @@ notify_listeners(void)
 	begin();
 	Async_Notify(hotswap_notify_channel, "");
 	commit();
-}
-
-static bool
-has_prepared_transactions(void)
-{
-	DbScope scope;
-	bool result;
-
-	begin();
-	db_enter(&scope);
-	result = db_run(&prepared_transactions, NULL, NULL) > 0;
-	db_leave(&scope);
-	commit();
-	return result;
-}
-
-/* While there are prepared transactions, what they may have committed is looked for. */
-static void
-rescan(void)
-{
-	/* the flag goes first: a transaction prepared after the look sets it again */
-	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-	slot->prepared = false;
-	slot->leases = true;
-	LWLockRelease(slot->lock);
-	if (has_prepared_transactions())
-	{
-		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-		slot->prepared = true;
-		LWLockRelease(slot->lock);
-		next_rescan = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), hotswap_rescan_interval);
-	}
-	else
-		next_rescan = DT_NOEND;
-	(void) dispatch_load(dispatch);
 }
 
 /* ---- leases ---- */
@@ -321,8 +277,6 @@ one_round(Announced *a, DispatchState *state)
 	take_announced(a);
 	if (a->check_extension && !extension_fits())
 		leave_for_good();
-	if (a->prepared && next_rescan == DT_NOEND)
-		next_rescan = GetCurrentTimestamp();
 	if (a->reload)
 	{
 		*state = dispatch_load(dispatch);
@@ -348,11 +302,6 @@ one_round(Announced *a, DispatchState *state)
 	placement_reap(dispatch, false);
 	if (*state == DISPATCH_ALLOWED || *state == DISPATCH_STOPPED)
 		worked = dispatch_step(dispatch) || worked;
-	if (!worked && next_rescan <= GetCurrentTimestamp())
-	{
-		rescan();
-		worked = true;
-	}
 	return worked;
 }
 
@@ -399,7 +348,6 @@ time_to_sleep(void)
 {
 	TimestampTz next = Min(dispatch_next(dispatch), pool_shrink());
 
-	next = Min(next, next_rescan);
 	next = Min(next, next_lease);
 	if (next_housekeeping != DT_NOBEGIN)
 		next = Min(next, next_housekeeping);
