@@ -3,12 +3,14 @@
  *		The background dispatcher: one a database, started by the launcher.
  *
  * It sleeps until a commit announces something (wakeup.c), an executor has ended, or a time has
- * come.  When it is idle it runs no query.  It commits asynchronously what can be done again after a
+ * come.  A sleep is measured by another clock than the times are, so it looks once a second whether
+ * somebody has set the clock; if so, everything is loaded anew.  When it is idle it runs no query.  It commits asynchronously what can be done again after a
  * crash; the start of a task it does not (batch.c), and wait() returns no end that is not on disk.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/clock.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
@@ -34,6 +36,8 @@
 #define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */
 #define DISMISS_LIMIT_MS 5000 /* how long to wait for executors at the end */
 #define HOUSEKEEPING_MS (60 * 60 * 1000)
+#define CLOCK_LOOK_MS 1000 /* the longest sleep without a look at the clock */
+#define CLOCK_LEAP_USECS (500 * 1000)
 #define LOCK_TIMEOUT "1s" /* of the dispatcher's own statements */
 #define DEADLOCK_TIMEOUT \
 	"100ms" /* short: of two that deadlock, say with DROP EXTENSION, it gives way */
@@ -343,6 +347,27 @@ try_round(Announced *a, DispatchState *state, MemoryContext context)
 	return worked;
 }
 
+/* Has somebody set the clock since the last look, or was the machine suspended? */
+static bool
+clock_was_set(void)
+{
+	static int64 offset = 0;
+	int64 old = offset;
+
+	offset = GetCurrentTimestamp() - clock_steady();
+	return old != 0 && Abs(offset - old) > CLOCK_LEAP_USECS;
+}
+
+/* Times that were counted from a clock that is no more are forgotten. */
+static void
+start_times_anew(void)
+{
+	next_housekeeping = GetCurrentTimestamp();
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->reload = slot->leases = true;
+	LWLockRelease(slot->lock);
+}
+
 static long
 time_to_sleep(void)
 {
@@ -353,7 +378,7 @@ time_to_sleep(void)
 		next = Min(next, next_housekeeping);
 	if (next == DT_NOEND)
 		return -1;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1;
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
 }
 
 static void
@@ -364,8 +389,18 @@ sleep_until_something_happens(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/* counters that were too young to be sent; idle has to show what was done */
 	pgstat_report_stat(true);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0), ms,
-					 wait_event_new("HotswapDispatcherMain"));
+	do
+	{
+		long nap = ms < 0 ? CLOCK_LOOK_MS : Min(Max(ms, 1), CLOCK_LOOK_MS);
+
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+					  wait_event_new("HotswapDispatcherMain")) &
+			WL_LATCH_SET)
+			break;
+		if (clock_was_set())
+			start_times_anew();
+		ms = time_to_sleep();
+	} while (ms != 0);
 }
 
 /* Breaks off what the executors do and gives their attempts back. */
