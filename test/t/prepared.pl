@@ -10,7 +10,7 @@ use Time::HiRes qw(time);
 my $node = hotswap_cluster('prepared');
 
 # Woken at once; whatever looks from time to time, or when its own time is over, takes longer.
-my $at_once = 10;
+my $at_once = 5;
 
 sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
 
