@@ -26,11 +26,11 @@ _PG_init(void)
 {
 	guc_init();
 	wakeup_init();
+	prepared_init();
 	lock_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shm_init();
-	prepared_init();
 	make_way_init();
 	if (!IsBinaryUpgrade)
 		launcher_register();

@@ -17,6 +17,7 @@
 
 #include "access/twophase.h"
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "shm/prepared.h"
 #include "shm/shmem.h"
@@ -27,7 +28,8 @@
 typedef struct Prepared
 {
 	char gid[GIDSIZE]; /* empty: free */
-	int news;          /* of PreparedNews */
+	bool news;         /* for the dispatcher, the waiters or the launcher */
+	bool databases;    /* databases made or changed */
 } Prepared;
 
 static Prepared *entries; /* max_prepared_xacts of them */
@@ -60,12 +62,9 @@ find(const char *name)
 	return NULL;
 }
 
-/*
- * The session's transaction has just been prepared.  Nobody can commit it yet.  Cannot fail: called by the
- * transaction callback.
- */
-void
-prepared_note(int news)
+/* The session's transaction has just been prepared, and nobody can commit it yet.  Cannot fail. */
+static void
+enter(bool news, bool databases)
 {
 	Prepared *entry;
 
@@ -77,6 +76,7 @@ prepared_note(int news)
 	{
 		strlcpy(entry->gid, gid, sizeof(entry->gid));
 		entry->news = news;
+		entry->databases = databases;
 	}
 	LWLockRelease(shared->prepared_lock);
 	gid[0] = '\0';
@@ -86,21 +86,34 @@ prepared_note(int news)
  * What the transaction that is about to end has to announce.  Forgets it before that happens, since then the
  * name may be used again; if it does not happen, the name is one that is not here.
  */
-static int
+static Prepared
 take(const char *name)
 {
-	int news = PREPARED_NEWS | PREPARED_DATABASES;
+	Prepared result = { .news = true, .databases = true };
 	Prepared *entry;
 
 	LWLockAcquire(shared->prepared_lock, LW_EXCLUSIVE);
 	entry = find(name);
 	if (entry)
 	{
-		news = entry->news;
+		result = *entry;
 		entry->gid[0] = '\0';
 	}
 	LWLockRelease(shared->prepared_lock);
-	return news;
+	return result;
+}
+
+static void
+transaction_ended(XactEvent event, void *arg pg_attribute_unused())
+{
+	bool news;
+	bool databases;
+
+	if (event != XACT_EVENT_PREPARE)
+		return;
+	news = wake_put_off(&databases);
+	if (shared)
+		enter(news, databases);
 }
 
 static void
@@ -109,7 +122,7 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 		QueryCompletion *qc)
 {
 	TransactionStmt *statement = NULL;
-	int news = PREPARED_NOTHING;
+	Prepared ended = { .news = false };
 
 	if (IsA(pstmt->utilityStmt, TransactionStmt))
 		statement = (TransactionStmt *) pstmt->utilityStmt;
@@ -117,19 +130,23 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only, ProcessUtilityCon
 		strlcpy(gid, statement->gid, sizeof(gid));
 	else if (statement && (statement->kind == TRANS_STMT_COMMIT_PREPARED ||
 						   statement->kind == TRANS_STMT_ROLLBACK_PREPARED))
-		news = take(statement->gid);
+		ended = take(statement->gid);
 	if (previous_utility)
 		previous_utility(pstmt, query, read_only, context, params, environment, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query, read_only, context, params, environment, dest, qc);
-	if (news != PREPARED_NOTHING && statement->kind == TRANS_STMT_COMMIT_PREPARED)
-		wake_all((news & PREPARED_DATABASES) != 0);
+	if (ended.news && statement->kind == TRANS_STMT_COMMIT_PREPARED)
+		wake_all(ended.databases);
 }
 
-/* Called by _PG_init in the postmaster. */
+/* Called by _PG_init; the hook only where there are workers to tell. */
 void
 prepared_init(void)
 {
-	previous_utility = ProcessUtility_hook;
-	ProcessUtility_hook = utility;
+	RegisterXactCallback(transaction_ended, NULL);
+	if (process_shared_preload_libraries_in_progress)
+	{
+		previous_utility = ProcessUtility_hook;
+		ProcessUtility_hook = utility;
+	}
 }

@@ -18,7 +18,6 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
-#include "shm/prepared.h"
 #include "shm/shmem.h"
 #include "shm/waiter.h"
 #include "shm/wakeup.h"
@@ -211,6 +210,17 @@ wake_announce(void)
 	forget();
 }
 
+/* The transaction has been prepared: is there anything to be announced when it is committed?  Forgets it. */
+bool
+wake_put_off(bool *databases)
+{
+	bool news = has_news() || noted_databases;
+
+	*databases = noted_databases;
+	forget();
+	return news;
+}
+
 /*
  * Announces all that a transaction of this database can have done.  databases: it may have made or changed
  * some.
@@ -231,10 +241,7 @@ transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 		return;
 	if (event == XACT_EVENT_COMMIT && shared)
 		announce();
-	else if (event == XACT_EVENT_PREPARE && shared)
-		prepared_note((has_news() ? PREPARED_NEWS : PREPARED_NOTHING) |
-					  (noted_databases ? PREPARED_DATABASES : PREPARED_NOTHING));
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 		forget();
 }
 

@@ -37,7 +37,7 @@ append_to_file("$dir/pgxs/src/Makefile.global", $global);
 my $other = write_program('pg_config', qq([ "\$*" = --pgxs ] && exec echo $dir/pgxs/src/makefiles/pgxs.mk; exec $pg_config "\$@"\n));
 
 system_or_bail('mkdir', "$dir/tree");
-system_or_bail('cp', '-R', qw(Makefile hotswap.control src sql), "$dir/tree");
+system_or_bail('cp', '-R', qw(Makefile hotswap.control src sql scripts), "$dir/tree");
 system_or_bail('sh', '-c', "rm -f $dir/tree/src/*.o $dir/tree/src/*/*.o");
 my $sources = () = glob("$dir/tree/src/*.c $dir/tree/src/*/*.c");
 
