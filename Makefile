@@ -67,7 +67,7 @@ endif
 UPDATE_SCRIPTS = $(foreach step,$(SQL_UPDATES),\
 	sql/$(EXTENSION)--$(firstword $(subst --, ,$(notdir $(step))))--$(EXTVERSION).sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql $(UPDATE_SCRIPTS)
-EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--*) tmp_check $(wildcard src/*.gc?? src/*/*.gc??)
+EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--*) tmp_check .built-for $(wildcard src/*.gc?? src/*/*.gc??)
 
 # Server headers count as system headers: they are not clean under -Wextra, our code is.
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server) -DHOTSWAP_VERSION='"$(EXTVERSION)"'
@@ -95,7 +95,13 @@ $(error No PGXS found by "$(PG_CONFIG) --pgxs". Run scripts/setup, or set PG_CON
 endif
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control
+# Objects made for another server, or with other flags, are made again.
+BUILT_FOR = $(VERSION) $(includedir_server) $(COVERAGE) $(CI_STRICT)
+.built-for: FORCE
+	@echo '$(BUILT_FOR)' | cmp -s - $@ || echo '$(BUILT_FOR)' > $@
+.PHONY: FORCE
+
+$(OBJS): $(wildcard src/*.h src/*/*.h) $(EXTENSION).control .built-for
 
 $(DATA_built): $(SQL_TABLES) $(SQL_FUNCTIONS) $(SQL_UPDATES) sql/closed.sql scripts/make-sql \
 		$(EXTENSION).control Makefile

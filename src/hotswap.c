@@ -9,6 +9,7 @@
 #include "lock/lock.h"
 #include "miscadmin.h"
 #include "shm/init.h"
+#include "shm/prepared.h"
 #include "shm/wakeup.h"
 #include "worker/process.h"
 
@@ -25,6 +26,7 @@ _PG_init(void)
 {
 	guc_init();
 	wakeup_init();
+	prepared_init();
 	lock_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;

@@ -16,12 +16,15 @@ GRANT SELECT ON hotswap.audit_log TO PUBLIC;
 
 CREATE TRIGGER audit_guard BEFORE UPDATE OR DELETE ON hotswap.audit_event
 	FOR EACH ROW EXECUTE FUNCTION hotswap.audit_guard();
+ALTER TABLE hotswap.audit_event ENABLE ALWAYS TRIGGER audit_guard;
 COMMENT ON TRIGGER audit_guard ON hotswap.audit_event IS 'the log is append-only';
 
 CREATE TRIGGER audit_guard_truncate BEFORE TRUNCATE ON hotswap.audit_event
 	FOR EACH STATEMENT EXECUTE FUNCTION hotswap.audit_guard();
+ALTER TABLE hotswap.audit_event ENABLE ALWAYS TRIGGER audit_guard_truncate;
 COMMENT ON TRIGGER audit_guard_truncate ON hotswap.audit_event IS 'the log is append-only';
 
 CREATE TRIGGER audit_guard_truncate BEFORE TRUNCATE ON hotswap.audit_event_default
 	FOR EACH STATEMENT EXECUTE FUNCTION hotswap.audit_guard();
+ALTER TABLE hotswap.audit_event_default ENABLE ALWAYS TRIGGER audit_guard_truncate;
 COMMENT ON TRIGGER audit_guard_truncate ON hotswap.audit_event_default IS 'the log is append-only';

@@ -6,7 +6,7 @@ COMMENT ON TYPE hotswap.capability IS
 'what a role may do in a tenant, each with what it includes: see grant_access()';
 
 CREATE TABLE hotswap.access (
-	tenant_id uuid REFERENCES hotswap.tenant,
+	tenant_id uuid,
 	role regrole NOT NULL,
 	capability hotswap.capability NOT NULL,
 	UNIQUE NULLS NOT DISTINCT (tenant_id, capability, role)

@@ -1,6 +1,6 @@
 -- Approvals: what has to be agreed before a deployment goes to a protected environment.
 --
--- The policy is part of the environment. No foreign keys, as in deployment.sql.
+-- The policy is part of the environment.
 
 CREATE TYPE hotswap.approval_status AS ENUM
 	('pending', 'approved', 'rejected', 'expired', 'void', 'bypassed');
@@ -70,7 +70,7 @@ COMMENT ON COLUMN hotswap.approval_vote.login IS 'who was logged in';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_vote', '');
 
 CREATE TABLE hotswap.approval_delegation (
-	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	tenant_id uuid NOT NULL,
 	id uuid NOT NULL,
 	delegator regrole NOT NULL,
 	delegate regrole NOT NULL,

@@ -1,8 +1,4 @@
--- Deployments, their stages and tasks, and the queue.
---
--- No foreign keys point at or from these tables: on the way of every request they would lock and
--- look up rows that hotswap's functions have just checked. Versions and environments are never
--- deleted; the rows of a deployment are purged together.
+-- Deployments, their stages and tasks, and the queue. The rows of a deployment are purged together.
 
 CREATE TYPE hotswap.deployment_status AS ENUM
 	('scheduled', 'pending_approval', 'queued', 'running', 'paused', 'rolling_back',

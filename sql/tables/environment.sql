@@ -4,7 +4,7 @@ CREATE TYPE hotswap.strategy AS ENUM ('direct');
 COMMENT ON TYPE hotswap.strategy IS 'how the nodes of an environment are taken: direct = all at once';
 
 CREATE TABLE hotswap.environment (
-	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	tenant_id uuid NOT NULL,
 	name text NOT NULL,
 	rank integer NOT NULL CHECK (rank BETWEEN 1 AND 1000),
 	strategy hotswap.strategy NOT NULL,
@@ -41,8 +41,7 @@ CREATE TABLE hotswap.node (
 	labels jsonb NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	removed_at timestamptz,
-	PRIMARY KEY (tenant_id, id),
-	FOREIGN KEY (tenant_id, environment) REFERENCES hotswap.environment
+	PRIMARY KEY (tenant_id, id)
 );
 CREATE UNIQUE INDEX node_name_key ON hotswap.node (tenant_id, environment, name)
 	WHERE removed_at IS NULL;
@@ -71,7 +70,7 @@ COMMENT ON COLUMN hotswap.node_module.version IS 'NULL: the module was reverted 
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node_module', '');
 
 CREATE TABLE hotswap.hook (
-	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	tenant_id uuid NOT NULL,
 	stage text NOT NULL CHECK (stage IN ('test', 'validate')),
 	module text NOT NULL,
 	function text NOT NULL,

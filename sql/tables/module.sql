@@ -1,7 +1,7 @@
 -- Modules and versions, signing keys and signatures, and the rules for scripts.
 
 CREATE TABLE hotswap.module (
-	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	tenant_id uuid NOT NULL,
 	name text NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	PRIMARY KEY (tenant_id, name)
@@ -19,8 +19,7 @@ CREATE TABLE hotswap.module_version (
 	deploy_sql text NOT NULL,
 	verify_sql text,
 	revert_sql text,
-	PRIMARY KEY (tenant_id, module, version),
-	FOREIGN KEY (tenant_id, module) REFERENCES hotswap.module
+	PRIMARY KEY (tenant_id, module, version)
 );
 COMMENT ON TABLE hotswap.module_version IS 'what can be deployed: scripts and their digest, never changed once published';
 COMMENT ON COLUMN hotswap.module_version.digest IS 'SHA-256 over the three scripts, each with its length in front';
@@ -31,7 +30,7 @@ COMMENT ON TYPE hotswap.signature_algorithm IS
 'how a key signs: ed25519 = Ed25519 (RFC 8032); rsa-pss-sha256 = RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of any length';
 
 CREATE TABLE hotswap.signing_key (
-	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
+	tenant_id uuid NOT NULL,
 	name text NOT NULL,
 	algorithm hotswap.signature_algorithm NOT NULL,
 	public_key text NOT NULL,
@@ -59,9 +58,7 @@ CREATE TABLE hotswap.version_signature (
 	signature bytea NOT NULL,
 	signed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	signed_by text NOT NULL,
-	PRIMARY KEY (tenant_id, module, version, signing_key),
-	FOREIGN KEY (tenant_id, module, version) REFERENCES hotswap.module_version,
-	FOREIGN KEY (tenant_id, signing_key) REFERENCES hotswap.signing_key
+	PRIMARY KEY (tenant_id, module, version, signing_key)
 );
 COMMENT ON TABLE hotswap.version_signature IS 'signatures of versions, at most one by each key; only added to';
 COMMENT ON COLUMN hotswap.version_signature.signed_at IS 'when publish_version() took it';
@@ -80,8 +77,7 @@ CREATE TABLE hotswap.environment_rule (
 	environment text NOT NULL,
 	rule hotswap.static_rule NOT NULL,
 	action hotswap.rule_action NOT NULL,
-	PRIMARY KEY (tenant_id, environment, rule),
-	FOREIGN KEY (tenant_id, environment) REFERENCES hotswap.environment
+	PRIMARY KEY (tenant_id, environment, rule)
 );
 COMMENT ON TABLE hotswap.environment_rule IS 'actions that were set; where there is none, the rule has its usual action';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment_rule', '');

@@ -19,8 +19,8 @@ COMMENT ON COLUMN hotswap.resource.counted IS 'hotswap counts it itself; otherwi
 SELECT pg_catalog.pg_extension_config_dump('hotswap.resource', '');
 
 CREATE TABLE hotswap.tier_quota (
-	tier text NOT NULL REFERENCES hotswap.tier,
-	resource text NOT NULL REFERENCES hotswap.resource,
+	tier text NOT NULL,
+	resource text NOT NULL,
 	amount bigint NOT NULL CHECK (amount >= 0),
 	PRIMARY KEY (tier, resource)
 );
@@ -44,7 +44,7 @@ CREATE TABLE hotswap.tenant (
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	audit_seq integer NOT NULL DEFAULT 0,
 	audit_hash bytea,
-	tier text NOT NULL DEFAULT 'free' REFERENCES hotswap.tier,
+	tier text NOT NULL DEFAULT 'free',
 	subdomain text UNIQUE,
 	contact_email text,
 	metadata jsonb NOT NULL DEFAULT '{}',
@@ -59,8 +59,8 @@ COMMENT ON COLUMN hotswap.tenant.audit_hash IS 'hash of that event: the head of 
 SELECT pg_catalog.pg_extension_config_dump('hotswap.tenant', '');
 
 CREATE TABLE hotswap.quota (
-	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
-	resource text NOT NULL REFERENCES hotswap.resource,
+	tenant_id uuid NOT NULL,
+	resource text NOT NULL,
 	amount bigint CHECK (amount >= 0),
 	PRIMARY KEY (tenant_id, resource)
 );
@@ -69,8 +69,8 @@ COMMENT ON COLUMN hotswap.quota.amount IS 'NULL: unlimited';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.quota', '');
 
 CREATE TABLE hotswap.quota_usage (
-	tenant_id uuid NOT NULL REFERENCES hotswap.tenant,
-	resource text NOT NULL REFERENCES hotswap.resource,
+	tenant_id uuid NOT NULL,
+	resource text NOT NULL,
 	used bigint NOT NULL CHECK (used >= 0),
 	PRIMARY KEY (tenant_id, resource)
 ) WITH (fillfactor = 50);

@@ -15,7 +15,6 @@ extern int hotswap_retry_base;            /* ms */
 extern int hotswap_retry_max_delay;       /* ms */
 extern int hotswap_retry_limit;           /* attempts */
 extern int hotswap_batch_size;            /* deployments a dispatcher transaction */
-extern int hotswap_rescan_interval;       /* ms */
 extern int hotswap_audit_retention;       /* minutes */
 extern int hotswap_deployment_retention;  /* minutes */
 extern int hotswap_idempotency_ttl;       /* s */

@@ -51,8 +51,9 @@ make_partition(const char *name, const char *from, const char *until)
 		"CREATE TABLE hotswap.%s (LIKE hotswap.audit_event_default INCLUDING DEFAULTS INCLUDING INDEXES);"
 		"CREATE TRIGGER audit_guard_truncate BEFORE TRUNCATE ON hotswap.%s"
 		" FOR EACH STATEMENT EXECUTE FUNCTION hotswap.audit_guard();"
+		"ALTER TABLE hotswap.%s ENABLE ALWAYS TRIGGER audit_guard_truncate;"
 		"ALTER TABLE hotswap.audit_event ATTACH PARTITION hotswap.%s FOR VALUES FROM ('%s') TO ('%s');",
-		name, name, name, from, until);
+		name, name, name, name, from, until);
 	db_utility(sql.data);
 }
 

@@ -17,6 +17,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/audit_partition.h"
+#include "core/completeness.h"
 #include "core/installation.h"
 #include "core/tenant.h"
 #include "miscadmin.h"
@@ -87,6 +88,7 @@ installation_ensure(void)
 
 	if (db_run(&read_installation, NULL, NULL) > 0)
 		return;
+	completeness_require();
 	if (db_run(&insert_installation, here, NULL) == 0)
 		return; /* somebody else did */
 	make_rows();

@@ -113,6 +113,7 @@ dispatch_load(Dispatch *d)
 	dispatch_begin_transaction(d);
 	MemoryContextReset(d->batch_context);
 	starvation_forget(d);
+	d->no_worker_until = DT_NOBEGIN;
 	state = read_state();
 	d->may_start = state == DISPATCH_ALLOWED;
 	if (d->may_start || state == DISPATCH_STOPPED)

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "base/args.h"
 #include "base/errors.h"
 #include "core/access.h"
@@ -49,6 +50,14 @@ hotswap_check_token(PG_FUNCTION_ARGS)
 	TokenState lock;
 
 	(void) lock_require_agent();
+	if (RecoveryInProgress())
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot check a token on a standby"),
+			 errdetail(
+				 "It does not know the locks of the primary, and learns of leases with a delay."),
+			 errhint("Check it on the primary.")));
 	lease = lease_check(resource, token, &lease_token);
 	lock = shared ? locktable_check(&key, token, &lock_token) : TOKEN_UNKNOWN;
 	/* who uses a name for both is told by the newest of either kind */

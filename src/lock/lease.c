@@ -236,7 +236,7 @@ wait_for_lease(Lease *l)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("cannot wait for the lease of \"%s\", which this transaction has taken",
 							l->resource)));
-		/* there may be no dispatcher, or a prepared transaction may have released it */
+		/* there may be no dispatcher to end it */
 		if (late != DT_NOEND)
 			until = Min(until, TimestampTzPlusMilliseconds(late, LATE_MS));
 		if (wait_until(&l->waiters, try_to_take, l, until))

@@ -11,6 +11,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/completeness.h"
 #include "core/installation.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -43,6 +44,7 @@ hotswap_adopt(PG_FUNCTION_ARGS)
 	call_begin_installation(&c, CAPABILITY_ADMIN, "adopt the deployments of this database");
 	if (installation_dispatch_state() == DISPATCH_FOREIGN)
 	{
+		completeness_require();
 		(void) db_run(&update_owner, here, NULL);
 		installation_audit(&c.actor, "adopt", NULL, NULL, NULL, NULL);
 		wake_reload();

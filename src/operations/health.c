@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "core/access.h"
+#include "core/completeness.h"
 #include "core/installation.h"
 #include "core/machine.h"
 #include "fmgr.h"
@@ -194,7 +195,16 @@ report_processes(ReturnSetInfo *result)
 static void
 report_dispatching(ReturnSetInfo *result)
 {
-	switch (installation_dispatch_state())
+	DispatchState state = installation_dispatch_state();
+	char *gap = state == DISPATCH_FOREIGN || state == DISPATCH_NOTHING ? completeness_gap() : NULL;
+
+	if (gap)
+	{
+		health_report(result, "dispatching", "critical",
+					  psprintf("this database was not restored completely: %s", gap));
+		return;
+	}
+	switch (state)
 	{
 		case DISPATCH_ALLOWED:
 			health_report(result, "dispatching", "ok", "allowed");

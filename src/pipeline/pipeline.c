@@ -44,6 +44,7 @@ fail_stage(Visit *v, const char *sqlstate, const char *message)
 static void
 advance_cancel(Visit *v)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz grace = TimestampTzPlusMilliseconds(v->d.cancel_requested_at, hotswap_cancel_grace);
 	ListCell *cell;
 	Tally t;
@@ -64,7 +65,8 @@ advance_cancel(Visit *v)
 		if (task->status == TASK_RUNNING)
 			visit_report(v, &v->result->cancelled, &key, sizeof(key));
 	}
-	v->result->end_executors = GetCurrentTimestamp() >= grace;
+	/* a request of a time to come is from before the clock was set back */
+	v->result->end_executors = now >= grace || now < v->d.cancel_requested_at;
 	if (!v->result->end_executors)
 		v->result->next_due = grace;
 }

@@ -178,6 +178,14 @@ stage_tasks_cancel_unfinished(List *tasks)
 	}
 }
 
+/* Has a retry to wait?  One that is further away than any delay was counted before the clock was set back. */
+static bool
+retry_waits(const Task *task, TimestampTz now)
+{
+	return task->status == TASK_RETRY_WAIT && task->due_at > now &&
+		   task->due_at <= TimestampTzPlusMilliseconds(now, hotswap_retry_max_delay);
+}
+
 /* Starts what is due in the current wave, and notes when the next retry is. */
 void
 stage_tasks_start_due(Visit *v, bool reverts, int wave)
@@ -193,7 +201,7 @@ stage_tasks_start_due(Visit *v, bool reverts, int wave)
 			continue;
 		if (task->status == TASK_PENDING)
 			task_apply(task, TASK_ADMIT);
-		if (task->status == TASK_RETRY_WAIT && task->due_at > now)
+		if (retry_waits(task, now))
 			v->result->next_due = Min(v->result->next_due, task->due_at);
 		else if ((task->status == TASK_READY || task->status == TASK_RETRY_WAIT) &&
 				 v->request->may_start)

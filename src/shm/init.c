@@ -10,6 +10,7 @@
 #include "shm/executors.h"
 #include "shm/init.h"
 #include "shm/lock_table.h"
+#include "shm/prepared.h"
 #include "shm/shmem.h"
 #include "shm/waiter.h"
 #include "storage/ipc.h"
@@ -21,9 +22,8 @@ static const struct
 	void (*startup)(void);
 } parts[] = {
 	{ shmem_size, shmem_startup }, /* first: it has the locks of the others */
-	{ executors_size, executors_startup },
-	{ waiter_size, waiter_startup },
-	{ locktable_size, locktable_startup },
+	{ executors_size, executors_startup }, { waiter_size, waiter_startup },
+	{ locktable_size, locktable_startup }, { prepared_size, prepared_startup },
 };
 
 static shmem_request_hook_type previous_request = NULL;

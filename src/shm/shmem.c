@@ -27,9 +27,10 @@ initialize(void)
 	shared->lock = &locks[0].lock;
 	shared->waiter_lock = &locks[1].lock;
 	shared->lock_table_lock = &locks[2].lock;
+	shared->prepared_lock = &locks[3].lock;
 	shared->look_everywhere = true;
 	for (int i = 0; i < MAX_DATABASES; i++)
-		shared->databases[i].lock = &locks[3 + i].lock;
+		shared->databases[i].lock = &locks[4 + i].lock;
 }
 
 /* Makes the shared state or attaches to it. */

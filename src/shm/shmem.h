@@ -6,7 +6,8 @@
  * a crash and is rebuilt from them.  Only values are kept here: no pointers, handles or
  * descriptors.
  *
- * Lock order: shared->lock before a database's lock.  waiter_lock and lock_table_lock are taken alone.
+ * Lock order: shared->lock before a database's lock.  waiter_lock, lock_table_lock and prepared_lock
+ * are taken alone.
  */
 #ifndef HOTSWAP_SHMEM_H
 #define HOTSWAP_SHMEM_H
@@ -40,7 +41,6 @@ typedef struct DatabaseSlot
 	bool leases;            /* it has to look earlier */
 	bool reload;            /* load everything anew */
 	bool check_extension;   /* it was dropped or updated */
-	bool prepared;          /* a prepared transaction may announce nothing when it commits */
 	bool overflow;          /* the ring was full: load everything anew */
 	bool notify;            /* there is something new in the outbox */
 	bool evicted;           /* the dispatcher has been sent away: that is no failure */
@@ -70,6 +70,7 @@ typedef struct SharedState
 	LWLock *lock;            /* protects the launcher's fields, holds and the slots of executors */
 	LWLock *waiter_lock;     /* protects what waiter.c keeps */
 	LWLock *lock_table_lock; /* protects stocks and what lock_table.c keeps */
+	LWLock *prepared_lock;   /* protects what prepared.c keeps */
 
 	int launcher_pid; /* 0: none */
 	int launcher_proc;
@@ -94,7 +95,7 @@ typedef struct DispatcherInfo
 extern SharedState *shared; /* NULL without the preload */
 
 #define SHMEM_TRANCHE "hotswap"
-#define SHMEM_NLOCKS (3 + MAX_DATABASES)
+#define SHMEM_NLOCKS (4 + MAX_DATABASES)
 
 extern Size shmem_size(void);
 extern void shmem_startup(void);

@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "base/clock.h"
 #include "base/compat.h"
 #include "base/time.h"
 #include "shm/shmem.h"
@@ -77,13 +78,20 @@ stop_waiting(int code pg_attribute_unused(), Datum arg)
 	waiter_remove((pg_uuid_t *) DatumGetPointer(arg));
 }
 
+/* By the steady clock: whoever sets the server's makes no wait longer.  PG_INT64_MAX: without limit. */
+static int64
+steady_deadline(TimestampTz end)
+{
+	return end == DT_NOEND ? PG_INT64_MAX : clock_steady() + (end - GetCurrentTimestamp());
+}
+
 /* Sleeps until the latch is set or the deadline has passed; false: it has. */
 static bool
-snooze(TimestampTz end)
+snooze(int64 end)
 {
-	long left = end == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	int64 left = end == PG_INT64_MAX ? -1 : (end - clock_steady() + 999) / 1000;
 
-	if (left == 0 && end <= GetCurrentTimestamp())
+	if (end <= clock_steady())
 		return false;
 	/* what catalog look-ups left behind must not hold back vacuum meanwhile */
 	InvalidateCatalogSnapshot();
@@ -104,12 +112,13 @@ wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 {
 	volatile bool done = false;
 	volatile int wakeups = 0;
+	volatile int64 deadline = steady_deadline(end);
 	pg_uuid_t copy = *key;
 
 	waiter_add(&copy);
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
 	{
-		while (!(done = check(arg)) && snooze(end))
+		while (!(done = check(arg)) && snooze(deadline))
 			wakeups++;
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));

@@ -8,8 +8,7 @@
  * error. What a subtransaction noted before it was rolled back is announced all the same: the
  * dispatcher finds nothing new there.
  *
- * The announcement of a prepared transaction is lost with the session that prepared it, so the
- * dispatcher is told to look by itself for as long as there are any.
+ * A prepared transaction announces when it is committed: see prepared.c.
  */
 #include "postgres.h"
 
@@ -170,11 +169,18 @@ tell_launcher(void)
 	LWLockRelease(shared->lock);
 }
 
+/* Is there anything for the dispatcher or a waiter? */
+static bool
+has_news(void)
+{
+	return nnoted > 0 || noted_overflow || noted_reload || noted_extension || noted_outbox ||
+		   noted_lease != DT_NOEND;
+}
+
 static void
 announce(void)
 {
-	if (nnoted > 0 || noted_overflow || noted_reload || noted_extension || noted_outbox ||
-		noted_lease != DT_NOEND)
+	if (has_news())
 		tell_dispatcher();
 	if (noted_overflow)
 		waiter_wake_all();
@@ -204,18 +210,28 @@ wake_announce(void)
 	forget();
 }
 
-/* PREPARE TRANSACTION: the dispatcher has to look by itself from now on. */
-static void
-note_prepared(void)
+/* The transaction has been prepared: is there anything to be announced when it is committed?  Forgets it. */
+bool
+wake_put_off(bool *databases)
 {
-	DatabaseSlot *slot = shmem_my_database();
+	bool news = has_news() || noted_databases;
 
-	if (slot == NULL)
-		return;
-	slot->prepared = true;
-	if (slot->dispatcher_pid != 0)
-		shmem_wake_proc(slot->dispatcher_proc);
-	LWLockRelease(slot->lock);
+	*databases = noted_databases;
+	forget();
+	return news;
+}
+
+/*
+ * Announces all that a transaction of this database can have done.  databases: it may have made or changed
+ * some.
+ */
+void
+wake_all(bool databases)
+{
+	noted_overflow = noted_outbox = noted_extension = true;
+	noted_lease = DT_NOBEGIN;
+	noted_databases = databases;
+	wake_announce();
 }
 
 static void
@@ -225,10 +241,7 @@ transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 		return;
 	if (event == XACT_EVENT_COMMIT && shared)
 		announce();
-	else if (event == XACT_EVENT_PREPARE &&
-			 (nnoted > 0 || noted_overflow || noted_reload || noted_lease != DT_NOEND))
-		note_prepared();
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 		forget();
 }
 

@@ -29,6 +29,12 @@ extern void wake_lease(TimestampTz end);
 extern void wake_defer(void);
 extern void wake_announce(void);
 
+/* For prepared.c. */
+extern bool wake_put_off(bool *databases);
+
+/* The dispatcher, the waiters and the launcher have to look at everything, now. */
+extern void wake_all(bool databases);
+
 extern void wakeup_init(void);
 
 #endif /* HOTSWAP_WAKEUP_H */

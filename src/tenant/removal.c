@@ -40,7 +40,6 @@ static DbStatement anonymise = DB_STATEMENT(
 #define DELETE_FROM(table) \
 	DB_STATEMENT("DELETE FROM hotswap." table " WHERE tenant_id = $1", UUIDOID)
 
-/* In an order that the foreign keys allow. */
 static DbStatement deletions[] = { DELETE_FROM("version_signature"),
 								   DELETE_FROM("signing_key"),
 								   DELETE_FROM("environment_rule"),

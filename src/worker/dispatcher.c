@@ -3,13 +3,14 @@
  *		The background dispatcher: one a database, started by the launcher.
  *
  * It sleeps until a commit announces something (wakeup.c), an executor has ended, or a time has
- * come.  When it is idle it runs no query.  It commits asynchronously what can be done again after a
+ * come.  A sleep is measured by another clock than the times are, so it looks once a second whether
+ * somebody has set the clock; if so, everything is loaded anew.  When it is idle it runs no query.  It commits asynchronously what can be done again after a
  * crash; the start of a task it does not (batch.c), and wait() returns no end that is not on disk.
  */
 #include "postgres.h"
 
-#include "access/twophase.h"
 #include "access/xact.h"
+#include "base/clock.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
@@ -35,6 +36,8 @@
 #define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */
 #define DISMISS_LIMIT_MS 5000 /* how long to wait for executors at the end */
 #define HOUSEKEEPING_MS (60 * 60 * 1000)
+#define CLOCK_LOOK_MS 1000 /* the longest sleep without a look at the clock */
+#define CLOCK_LEAP_USECS (500 * 1000)
 #define LOCK_TIMEOUT "1s" /* of the dispatcher's own statements */
 #define DEADLOCK_TIMEOUT \
 	"100ms" /* short: of two that deadlock, say with DROP EXTENSION, it gives way */
@@ -42,11 +45,7 @@
 static DatabaseSlot *slot;
 static Dispatch *dispatch;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
-static TimestampTz next_rescan = DT_NOEND;
 static TimestampTz next_lease = DT_NOEND;
-
-static DbStatement prepared_transactions = DB_STATEMENT0(
-	"SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() LIMIT 1");
 
 /* SIGTERM: leave, and do not finish waiting for a lock first.  Only the first one breaks anything off. */
 static void
@@ -118,8 +117,6 @@ dispatcher_attach(Oid database)
 	slot->overflow = slot->check_extension = slot->no_workers = false;
 	slot->reload = slot->leases = true;
 	slot->next_lease = DT_NOEND;
-	/* before a restart somebody may have prepared a transaction */
-	slot->prepared = max_prepared_xacts > 0;
 	LWLockRelease(slot->lock);
 }
 
@@ -178,7 +175,6 @@ typedef struct Announced
 {
 	bool reload;
 	bool check_extension;
-	bool prepared;
 	bool notify;
 	bool leases;
 	int count;
@@ -191,7 +187,6 @@ take_announced(Announced *a)
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	a->reload = slot->reload || slot->overflow;
 	a->check_extension = slot->check_extension;
-	a->prepared = slot->prepared;
 	/* whatever made a reload necessary may have kept the wake-up from us */
 	a->notify = slot->notify || a->reload;
 	a->leases = slot->leases;
@@ -212,41 +207,6 @@ notify_listeners(void)
 	begin();
 	Async_Notify(hotswap_notify_channel, "");
 	commit();
-}
-
-static bool
-has_prepared_transactions(void)
-{
-	DbScope scope;
-	bool result;
-
-	begin();
-	db_enter(&scope);
-	result = db_run(&prepared_transactions, NULL, NULL) > 0;
-	db_leave(&scope);
-	commit();
-	return result;
-}
-
-/* While there are prepared transactions, what they may have committed is looked for. */
-static void
-rescan(void)
-{
-	/* the flag goes first: a transaction prepared after the look sets it again */
-	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-	slot->prepared = false;
-	slot->leases = true;
-	LWLockRelease(slot->lock);
-	if (has_prepared_transactions())
-	{
-		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-		slot->prepared = true;
-		LWLockRelease(slot->lock);
-		next_rescan = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), hotswap_rescan_interval);
-	}
-	else
-		next_rescan = DT_NOEND;
-	(void) dispatch_load(dispatch);
 }
 
 /* ---- leases ---- */
@@ -321,8 +281,6 @@ one_round(Announced *a, DispatchState *state)
 	take_announced(a);
 	if (a->check_extension && !extension_fits())
 		leave_for_good();
-	if (a->prepared && next_rescan == DT_NOEND)
-		next_rescan = GetCurrentTimestamp();
 	if (a->reload)
 	{
 		*state = dispatch_load(dispatch);
@@ -348,11 +306,6 @@ one_round(Announced *a, DispatchState *state)
 	placement_reap(dispatch, false);
 	if (*state == DISPATCH_ALLOWED || *state == DISPATCH_STOPPED)
 		worked = dispatch_step(dispatch) || worked;
-	if (!worked && next_rescan <= GetCurrentTimestamp())
-	{
-		rescan();
-		worked = true;
-	}
 	return worked;
 }
 
@@ -394,18 +347,38 @@ try_round(Announced *a, DispatchState *state, MemoryContext context)
 	return worked;
 }
 
+/* Has somebody set the clock since the last look, or was the machine suspended? */
+static bool
+clock_was_set(void)
+{
+	static int64 offset = 0;
+	int64 old = offset;
+
+	offset = GetCurrentTimestamp() - clock_steady();
+	return old != 0 && Abs(offset - old) > CLOCK_LEAP_USECS;
+}
+
+/* Times that were counted from a clock that is no more are forgotten. */
+static void
+start_times_anew(void)
+{
+	next_housekeeping = GetCurrentTimestamp();
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->reload = slot->leases = true;
+	LWLockRelease(slot->lock);
+}
+
 static long
 time_to_sleep(void)
 {
 	TimestampTz next = Min(dispatch_next(dispatch), pool_shrink());
 
-	next = Min(next, next_rescan);
 	next = Min(next, next_lease);
 	if (next_housekeeping != DT_NOBEGIN)
 		next = Min(next, next_housekeeping);
 	if (next == DT_NOEND)
 		return -1;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next) + 1;
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
 }
 
 static void
@@ -416,8 +389,18 @@ sleep_until_something_happens(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/* counters that were too young to be sent; idle has to show what was done */
 	pgstat_report_stat(true);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0), ms,
-					 wait_event_new("HotswapDispatcherMain"));
+	do
+	{
+		long nap = ms < 0 ? CLOCK_LOOK_MS : Min(Max(ms, 1), CLOCK_LOOK_MS);
+
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
+					  wait_event_new("HotswapDispatcherMain")) &
+			WL_LATCH_SET)
+			break;
+		if (clock_was_set())
+			start_times_anew();
+		ms = time_to_sleep();
+	} while (ms != 0);
 }
 
 /* Breaks off what the executors do and gives their attempts back. */

@@ -252,6 +252,14 @@ note_end(Supervised *entry, TimestampTz now)
 	entry->next_start = entry->failures == 1 ? now : TimestampTzPlusMilliseconds(now, delay);
 }
 
+/* Has the next start to wait?  One that is further away than any delay was counted before the clock was set back. */
+static bool
+start_waits(const Supervised *entry, TimestampTz now)
+{
+	return now < entry->next_start &&
+		   entry->next_start <= TimestampTzPlusMilliseconds(now, RESTART_DELAY_MAX_MS);
+}
+
 /* Looks after one database; false when there is nothing to look after any more. */
 static bool
 tend(Supervised *entry, TimestampTz now)
@@ -279,7 +287,7 @@ tend(Supervised *entry, TimestampTz now)
 		if (!has_slot && !entry->wanted)
 			return false;
 	}
-	if (database_is_held(entry->database) || now < entry->next_start)
+	if (database_is_held(entry->database) || start_waits(entry, now))
 		return true;
 	if (!scan_databases(entry->database))
 	{
@@ -308,7 +316,7 @@ tend_all(void)
 			*entry = supervised[--nsupervised];
 			continue;
 		}
-		if (!entry->launched && entry->next_start > now)
+		if (!entry->launched && start_waits(entry, now))
 		{
 			long left = TimestampDifferenceMilliseconds(now, entry->next_start) + 1;
 

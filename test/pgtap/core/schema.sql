@@ -1,5 +1,5 @@
 -- What the install script makes: documented, closed, and proof against the objects of others.
-SELECT plan(23);
+SELECT plan(25);
 \ir ../../dependencies.sql
 
 -- Documented.
@@ -66,6 +66,12 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
 	WHERE c.relnamespace = 'hotswap'::regnamespace AND c.relkind = 'r' AND c.relreplident <> 'f'
 	AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)$$,
 	'every table has a key, or is its own replica identity');
+SELECT is_empty($$SELECT conrelid::regclass, conname FROM pg_constraint
+	WHERE connamespace = 'hotswap'::regnamespace AND contype = 'f'$$,
+	'no foreign keys: pg_restore may load the tables in any order');
+SELECT is_empty($$SELECT tgrelid::regclass, tgname FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+	WHERE c.relnamespace = 'hotswap'::regnamespace AND tgenabled <> 'A'$$,
+	'no setting of a session keeps a trigger from firing');
 SELECT set_eq($$SELECT c.oid::regclass::text FROM member
 	JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass
 	WHERE c.relkind IN ('r', 'S')$$,

@@ -17,8 +17,8 @@ CREATE FUNCTION pg_temp.tampered(change text) RETURNS text LANGUAGE plpgsql AS $
 DECLARE
 	result text;
 BEGIN
-	SET LOCAL session_replication_role = replica;
 	BEGIN
+		ALTER TABLE hotswap.audit_event DISABLE TRIGGER audit_guard;
 		EXECUTE change;
 		result := (SELECT string_agg(p, '; ') FROM pg_temp.problems() p);
 		RAISE no_data_found;

@@ -29,6 +29,10 @@ my $first = on_primary(q(SELECT hotswap.deploy('m', '1', 'development')));
 my $second = on_primary(q(SELECT hotswap.deploy('m', '2', 'development')));
 wait_for($primary, 'postgres', q(SELECT count(*) = 1 FROM pg_locks
 	WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted));
+$holder->query_safe(q(SELECT set_config('test.token', hotswap.acquire_lock('lock')::text, false)));
+my %token = (
+	lock => $holder->query_safe(q(SELECT current_setting('test.token'))),
+	lease => on_primary(q(SELECT hotswap.lease_lock('lease', '1 hour'))));
 $primary->wait_for_catchup($standby);
 
 is($standby->safe_psql('postgres', q(SELECT count(*) FROM hotswap.workers)), '0',
@@ -43,6 +47,11 @@ like($err, qr/cannot wait on a standby/, 'but not wait');
 ($ret, $out, $err) = $standby->psql('postgres', q(\set VERBOSITY verbose
 SELECT hotswap.acquire_lock('x')));
 like($err, qr/25006/, 'nor take a lock by its name: there are no tokens');
+for my $kind (sort keys %token)
+{
+	($ret, $out, $err) = $standby->psql('postgres', "SELECT hotswap.check_token('$kind', $token{$kind})");
+	like($err, qr/cannot check a token on a standby/, "nor be told whether the token of a $kind is good");
+}
 ($ret, $out, $err) = $standby->psql('postgres', 'CALL hotswap.work()');
 like($err, qr/cannot execute CALL hotswap.work\(\) during recovery/, 'nor work');
 ($ret, $out, $err) = $standby->psql('postgres', q(SELECT hotswap.deploy('m', '1', 'development')));

@@ -12,7 +12,6 @@ use Time::HiRes qw(time usleep);
 my $node = hotswap_cluster(
 	'queue',
 	max_connections => 200,
-	'hotswap.rescan_interval' => '200ms',
 	# A line in the server log for each end, so that a test can wait without a session.
 	'hotswap.log_level' => 'log');
 

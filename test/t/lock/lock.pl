@@ -14,7 +14,6 @@ use Time::HiRes qw(time);
 my $node = hotswap_cluster(
 	'locks',
 	max_connections => 250,
-	'hotswap.rescan_interval' => '200ms',
 	# Nothing is flushed by itself: what has to survive a crash must be flushed by whoever says so.
 	synchronous_commit => 'off',
 	wal_writer_delay => '10s',
