@@ -16,13 +16,6 @@ my $file = "$PostgreSQL::Test::Utils::tmp_check/rows";
 
 sub sql { return $node->safe_psql($_[1], $_[0]); }
 
-sub refusal
-{
-	my ($sql, $db) = @_;
-	my ($rc, $out, $err) = $node->psql($db, $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
-	return $err;
-}
-
 sub health
 {
 	my ($db) = @_;
@@ -216,7 +209,8 @@ foreach my $old (@releases)
 		q{SELECT hotswap.explain('00000000-0000-7000-8000-000000000001')},
 		'SELECT hotswap.visible_tenants()', q{SELECT hotswap.lease_lock('x', '1 s')})
 	{
-		like(refusal($call, $db), qr/ERROR:  55000: $differ.*HINT:  Run ALTER EXTENSION/s,
+		like(refusal($node, $call, db => $db),
+			qr/ERROR:  55000: $differ.*HINT:  Run ALTER EXTENSION/s,
 			"refused: $call");
 	}
 	dispatchers_are($db, 0, 'no dispatcher works');
