@@ -368,39 +368,41 @@ start_times_anew(void)
 	LWLockRelease(slot->lock);
 }
 
-static long
-time_to_sleep(void)
+/* When there is something to do without any event; DT_NOEND: never. */
+static TimestampTz
+next_time(void)
 {
 	TimestampTz next = Min(dispatch_next(dispatch), pool_shrink());
 
 	next = Min(next, next_lease);
 	if (next_housekeeping != DT_NOBEGIN)
 		next = Min(next, next_housekeeping);
-	if (next == DT_NOEND)
-		return -1;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+	return next;
 }
 
 static void
 sleep_until_something_happens(void)
 {
-	long ms = time_to_sleep();
+	TimestampTz next = next_time();
+	long ms;
 
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/* counters that were too young to be sent; idle has to show what was done */
 	pgstat_report_stat(true);
-	do
+	while ((ms = next == DT_NOEND ?
+					 CLOCK_LOOK_MS :
+					 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next)) > 0)
 	{
-		long nap = ms < 0 ? CLOCK_LOOK_MS : Min(Max(ms, 1), CLOCK_LOOK_MS);
-
-		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap,
-					  wait_event_new("HotswapDispatcherMain")) &
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					  Min(ms, CLOCK_LOOK_MS), wait_event_new("HotswapDispatcherMain")) &
 			WL_LATCH_SET)
 			break;
 		if (clock_was_set())
+		{
 			start_times_anew();
-		ms = time_to_sleep();
-	} while (ms != 0);
+			break;
+		}
+	}
 }
 
 /* Breaks off what the executors do and gives their attempts back. */
