@@ -4,8 +4,8 @@
  *
  * A transaction that is prepared is committed by another command, mostly of another session, which
  * knows nothing of what it did.  So every transaction that is prepared enters its name here, with
- * whether it has anything to announce, and COMMIT PREPARED announces.  What exactly is not kept: the
- * dispatcher loads everything anew, and all waiters look.
+ * whether it has anything to announce, and COMMIT PREPARED announces.  What exactly is not kept:
+ * the dispatcher loads everything anew, and all waiters look.
  *
  * A name that is not here was prepared before the shared memory was made, on a server that has
  * crashed or been restarted or on the primary of which this was a standby, or found no room; then
@@ -83,8 +83,8 @@ enter(bool news, bool databases)
 }
 
 /*
- * What the transaction that is about to end has to announce.  Forgets it before that happens, since then the
- * name may be used again; if it does not happen, the name is one that is not here.
+ * What the transaction that is about to end has to announce.  Forgets it before that happens, since
+ * then the name may be used again; if it does not happen, the name is one that is not here.
  */
 static Prepared
 take(const char *name)

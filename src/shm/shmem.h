@@ -6,8 +6,8 @@
  * a crash and is rebuilt from them.  Only values are kept here: no pointers, handles or
  * descriptors.
  *
- * Lock order: shared->lock before a database's lock.  waiter_lock, lock_table_lock and prepared_lock
- * are taken alone.
+ * Lock order: shared->lock before a database's lock.  waiter_lock, lock_table_lock and
+ * prepared_lock are taken alone.
  */
 #ifndef HOTSWAP_SHMEM_H
 #define HOTSWAP_SHMEM_H

@@ -210,7 +210,10 @@ wake_announce(void)
 	forget();
 }
 
-/* The transaction has been prepared: is there anything to be announced when it is committed?  Forgets it. */
+/*
+ * The transaction has been prepared: is there anything to be announced when it is committed?
+ * Forgets it.
+ */
 bool
 wake_put_off(bool *databases)
 {
@@ -222,8 +225,8 @@ wake_put_off(bool *databases)
 }
 
 /*
- * Announces all that a transaction of this database can have done.  databases: it may have made or changed
- * some.
+ * Announces all that a transaction of this database can have done.  databases: it may have made or
+ * changed some.
  */
 void
 wake_all(bool databases)
