@@ -6,10 +6,8 @@
  * longer than a connection lives.  It belongs to who knows the token.  The dispatcher removes it
  * when its time is over and wakes those who wait for it; until then it counts as over all the same.
  *
- * Locks, of hotswap's own key space, until the end of the transaction: exclusive on the lease by
- * who takes it, shared by who renews, releases or checks it.  So nobody takes a lease over while a
- * transaction that has checked its token is still going on, and waiting is the lock manager's, with
- * its time limits and its deadlock detection: no row is ever waited for.  Writes hotswap.lease.
+ * Locks: LOCK_LEASE until the end of the transaction, exclusive to take a lease, shared to renew,
+ * release or check it (README.md); no row is ever waited for.  Writes hotswap.lease.
  */
 #include "postgres.h"
 

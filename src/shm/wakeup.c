@@ -1,14 +1,13 @@
 /*
  * wakeup.c
- *		Wake-ups at commit.
+ *		Wake-ups at commit: README.md has the protocol.
  *
  * A transaction notes what it changed; one transaction callback, registered once a process, tells
  * the dispatcher and the waiters when it has committed and forgets it when it has not.  It runs
  * after the transaction has become visible, and it cannot fail: no allocation, no catalog, no
- * error. What a subtransaction noted before it was rolled back is announced all the same: the
- * dispatcher finds nothing new there.
+ * error.
  *
- * A prepared transaction announces when it is committed: see prepared.c.
+ * Locks: the database's slot, then waiter_lock, then shared->lock, one after the other.
  */
 #include "postgres.h"
 
