@@ -10,14 +10,6 @@ my $node = hotswap_cluster('replication', streaming => 'logical');
 
 sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
 
-sub refusal
-{
-	my ($statement, $db) = @_;
-	my ($rc, $out, $err) = $node->psql($db // 'postgres', $statement,
-		extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
-	return $err;
-}
-
 # A session of joe's that keeps what it has been told: may it publish?
 my $version = 0;
 sub session
@@ -53,7 +45,7 @@ for my $way (q(SELECT hotswap.revoke_access('joe', 'deployer')), 'DELETE FROM ho
 	is(may($joe), 'no', "after $way it may not");
 }
 $joe->quit;
-like(refusal("SET session_replication_role = replica; $_"), qr/55000/, "$_ is refused")
+like(refusal($node, "SET session_replication_role = replica; $_"), qr/55000/, "$_ is refused")
   for 'DELETE FROM hotswap.audit_event', q(UPDATE hotswap.audit_event SET reason = 'x'),
   'TRUNCATE hotswap.audit_event', 'TRUNCATE hotswap.audit_event_default',
   map { "TRUNCATE hotswap.$_" } split /\n/, sql(q(SELECT relname FROM pg_class
