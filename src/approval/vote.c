@@ -225,7 +225,7 @@ reject_deployment(Ballot *b)
 
 /*
  * approve(deployment uuid, environment text, comment text, on_behalf_of text) returns the
- * approval's status
+ *		approval's status
  *
  * In: environment NULL: the next on the path; comment of 1 to 10,000 characters, NULL where the
  * policy does not require one; on_behalf_of: the person for whom the caller speaks, 1 to 200

@@ -42,8 +42,8 @@ backoff_is_transient(int sqlerrcode)
 }
 
 /*
- * Errors that say nothing about whose work met them: it was broken off, or the server has not got what
- * it needs.  Whoever makes decisions tries again, without counting.
+ * Errors that say nothing about whose work met them: it was broken off, or the server has not got
+ * what it needs.  Whoever makes decisions tries again, without counting.
  */
 bool
 backoff_is_outside(int sqlerrcode)

@@ -11,8 +11,9 @@
  * still empty, so sequential scans are discouraged for them: a generic plan made then would keep
  * scanning when the tables have grown.
  *
- * Between the start of a server with a new library and ALTER EXTENSION hotswap UPDATE, and the other
- * way round, the library does not know the tables that are there: db_enter() refuses to work then.
+ * Between the start of a server with a new library and ALTER EXTENSION hotswap UPDATE, and the
+ * other way round, the library does not know the tables that are there: db_enter() refuses to work
+ * then.
  */
 #include "postgres.h"
 
@@ -67,7 +68,9 @@ db_owner(void)
 	return owner;
 }
 
-/* In a transaction: the version of the extension in this database; NULL or 0A000 if there is none. */
+/*
+ * In a transaction: the version of the extension in this database; NULL or 0A000 if there is none.
+ */
 char *
 db_extension_version(bool missing_ok)
 {
@@ -458,7 +461,9 @@ db_uuid(uint64 row, int column)
 	return *DatumGetUUIDP(not_null(row, column));
 }
 
-/* A column of type bytea that is a digest; false, and zeros, if it is NULL or has another length. */
+/*
+ * A column of type bytea that is a digest; false, and zeros, if it is NULL or has another length.
+ */
 bool
 db_digest(uint64 row, int column, uint8 *digest)
 {

@@ -40,8 +40,8 @@ typedef struct DbStatement
  *		db_arg_text(&args, name);
  *		db_run_args(&args);
  *
- * Each must have the type that the statement has at its place, and all must be there.  A pointer that is
- * NULL, and TIME_NULL, is SQL's NULL.
+ * Each must have the type that the statement has at its place, and all must be there.  A pointer
+ * that is NULL, and TIME_NULL, is SQL's NULL.
  */
 #define DB_ARGS_LIMIT 24
 

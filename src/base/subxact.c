@@ -10,8 +10,8 @@
 #include "utils/resowner.h"
 
 /*
- * Runs body(arg), in the caller's memory context; returns the error that it has raised, which is the
- * caller's to report, or NULL.
+ * Runs body(arg), in the caller's memory context; returns the error that it has raised, which is
+ * the caller's to report, or NULL.
  */
 ErrorData *
 subxact_run(void (*body)(void *), void *arg)

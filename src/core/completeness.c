@@ -2,10 +2,10 @@
  * completeness.c
  *		Are the rows there to which others refer?
  *
- * There are no foreign keys (see sql/tables/schema.sql).  The functions keep what those would: they look
- * for what they refer to, and nothing of it is ever deleted, except with the tenant whose row they
- * have locked.  A copy of which a part was not restored is found out here, before it is used.  Reads
- * all tables but the audit log, which has verify_audit(); locks nothing.
+ * There are no foreign keys (see sql/tables/schema.sql).  The functions keep what those would: they
+ * look for what they refer to, and nothing of it is ever deleted, except with the tenant whose row
+ * they have locked.  A copy of which a part was not restored is found out here, before it is used.
+ * Reads all tables but the audit log, which has verify_audit(); locks nothing.
  */
 #include "postgres.h"
 

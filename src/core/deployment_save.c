@@ -75,10 +75,13 @@ deployment_save(Deployment *d)
 void
 deployment_enqueue(const Deployment *d, TimestampTz due)
 {
-	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), TimestampTzGetDatum(due),
-					 Int32GetDatum(d->priority) };
+	DbArgs args = db_args(&insert_work);
 
-	(void) db_run(&insert_work, args, NULL);
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_time(&args, due);
+	db_arg_int32(&args, d->priority);
+	(void) db_run_args(&args);
 }
 
 /* Sets when the dispatcher has to look at the deployment, whatever happens or does not happen. */

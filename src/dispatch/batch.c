@@ -34,6 +34,7 @@
 #define LOCKED_RETRY_MS 20   /* a row that somebody else has; doubles */
 #define FAILED_RETRY_MS 1000 /* a visit whose failure could not be recorded */
 #define RETRY_DOUBLINGS 6
+
 /* Begins to dispatch, with an empty due set; what was known before is forgotten. */
 Dispatch *
 dispatch_begin(const DispatchMode *mode)
@@ -234,8 +235,8 @@ attempt(void *arg)
 }
 
 /*
- * Visits a deployment in a subtransaction, or (failed) records that its visit has failed; returns the
- * error, or NULL.
+ * Visits a deployment in a subtransaction, or (failed) records that its visit has failed; returns
+ * the error, or NULL.
  */
 static ErrorData *
 try_visit(VisitRequest *request, VisitResult *v, ErrorData *failed)
@@ -322,8 +323,8 @@ apply(Dispatch *d, const VisitResult *v)
 }
 
 /*
- * A deployment that has been released stands in its lanes from now on; one that waits for an approval
- * leaves them to others.
+ * A deployment that has been released stands in its lanes from now on; one that waits for an
+ * approval leaves them to others.
  */
 static void
 change_lanes(Dispatch *d, const VisitResult *v)
@@ -341,8 +342,8 @@ change_lanes(Dispatch *d, const VisitResult *v)
 }
 
 /*
- * Must the batch be on disk before anybody acts on it?  The start of a task must: one that brings the
- * server down has to count as an attempt.
+ * Must the batch be on disk before anybody acts on it?  The start of a task must: one that brings
+ * the server down has to count as an attempt.
  */
 static bool
 must_be_durable(const VisitResult *visits, int count)

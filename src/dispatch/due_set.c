@@ -2,12 +2,12 @@
  * due_set.c
  *		Which deployments are due now, which later, and which wait for a lane.
  *
- * Process-local.  An item is touched (to be visited: by priority, then by request, since the ids are
- * ordered by time), or has a timer, or waits for an event.  One that has not started also stands in
- * the waiting list of each of its lanes; it may start when it is the best of all of them and none is
- * held, and then it waits for its turn (fair_share.c).  A lane belongs to one tenant, and its lists all have
- * the same order, so the best of all that a tenant has waiting is the best of each of its lanes, and
- * somebody can always go.
+ * Process-local.  An item is touched (to be visited: by priority, then by request, since the ids
+ * are ordered by time), or has a timer, or waits for an event.  One that has not started also
+ * stands in the waiting list of each of its lanes; it may start when it is the best of all of them
+ * and none is held, and then it waits for its turn (fair_share.c).  A lane belongs to one tenant,
+ * and its lists all have the same order, so the best of all that a tenant has waiting is the best
+ * of each of its lanes, and somebody can always go.
  */
 #include "postgres.h"
 
@@ -89,7 +89,10 @@ dueset_find(const pg_uuid_t *id)
 	return hash_search(items, id, HASH_FIND, NULL);
 }
 
-/* The only place where the flag changes, so that the count of the tenant is always that of its items. */
+/*
+ * The only place where the flag changes, so that the count of the tenant is always that of its
+ * items.
+ */
 static void
 set_started(DueItem *item, bool started)
 {

@@ -1,10 +1,10 @@
 /*
  * load.c
- *		Brings deployments from the tables into the due set, with the lanes that they need, and what
- * their tenants may do.
+ *		Brings deployments from the tables into the due set, with the lanes that they need, and
+ *		what their tenants may do.
  *
- * The caller has begun a transaction; what has been read is kept in the current context.  The path to
- * an environment is remembered until everything is loaded anew, which is announced whenever an
+ * The caller has begun a transaction; what has been read is kept in the current context.  The path
+ * to an environment is remembered until everything is loaded anew, which is announced whenever an
  * environment changes.  Locks nothing.
  */
 #include "postgres.h"
@@ -30,7 +30,9 @@ typedef struct PathEntry
 	List *environments;
 } PathEntry;
 
-/* what those that have been started are through with, and when the first pending approval expires */
+/*
+ * what those that have been started are through with, and when the first pending approval expires
+ */
 #define LOADED_COLUMNS                                                                                    \
 	"d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at,"                         \
 	" CASE WHEN d.started_at IS NULL THEN d.start_by END,"                                                \
@@ -54,7 +56,10 @@ enum
 	LOADED_APPROVAL_DUE
 };
 
-/* OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it plans */
+/*
+ * OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it
+ * plans
+ */
 static DbStatement all_deployments =
 	DB_STATEMENT0("SELECT " LOADED_COLUMNS
 				  " FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
@@ -68,7 +73,9 @@ static DbStatement some_deployments =
 				 " WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d",
 				 UUIDARRAYOID, UUIDARRAYOID);
 
-/* The limit by key: a view that is a security barrier would else be made for all tenants at once. */
+/*
+ * The limit by key: a view that is a security barrier would else be made for all tenants at once.
+ */
 static DbStatement tenants_query = DB_STATEMENT(
 	"SELECT t.id, t.status = 'active', t.status = 'suspended', t.status IN ('deprovisioning', 'deleted'),"
 	" t.weight, l.amount FROM unnest($1) e (id) CROSS JOIN LATERAL (SELECT t.id, t.status, i.weight"
@@ -297,7 +304,9 @@ load_nothing(void)
 	forget_paths();
 }
 
-/* Some deployments, as far as they have not ended and are not in the due set yet; arrays of uuid. */
+/*
+ * Some deployments, as far as they have not ended and are not in the due set yet; arrays of uuid.
+ */
 void
 load_some(Datum *tenants, Datum *ids, int count)
 {

@@ -3,8 +3,8 @@
  *		Hands started tasks to executors, or runs them in the session of CALL work().
  *
  * The start of a task has been committed before it comes here.  A task for which no executor can be
- * started, or whose executor has died before it began, is given back: its deployment is visited, and the
- * attempt does not count.  Locks what pool.c does, briefly.
+ * started, or whose executor has died before it began, is given back: its deployment is visited,
+ * and the attempt does not count.  Locks what pool.c does, briefly.
  */
 #include "postgres.h"
 

@@ -228,7 +228,9 @@ reap(int index, PoolLost lost, void *arg)
 		pfree(handles[index]);
 		handles[index] = NULL;
 	}
-	/* one that never got as far as its first task is a failed attempt too, or we would try for ever */
+	/*
+	 * one that never got as far as its first task is a failed attempt too, or we would try for ever
+	 */
 	for (int q = 0; q < copy.queued; q++)
 		lost(arg, &copy.queue[q], q == 0);
 }
@@ -237,9 +239,9 @@ reap(int index, PoolLost lost, void *arg)
  * Frees the slots of executors that have died, tells what they had, and returns when to look again,
  * DT_NOEND: never.
  *
- * At a shutdown of the server the executors may be terminated a moment before the dispatcher is.  So
- * unless the dispatcher is leaving itself, it waits that moment before a terminated executor is a
- * failed attempt.
+ * At a shutdown of the server the executors may be terminated a moment before the dispatcher is.
+ * So unless the dispatcher is leaving itself, it waits that moment before a terminated executor is
+ * a failed attempt.
  */
 TimestampTz
 pool_reap(PoolLost lost, void *arg, bool leaving)
@@ -299,9 +301,9 @@ pool_rebalance(void)
 }
 
 /*
- * Takes a task that has not begun from an executor that is busy with a long one, if there can be another
- * executor for it; where one of another role is idle, that is asked to leave first.  next: when to look
- * again, DT_NOEND: not before something happens.
+ * Takes a task that has not begun from an executor that is busy with a long one, if there can be
+ * another executor for it; where one of another role is idle, that is asked to leave first.  next:
+ * when to look again, DT_NOEND: not before something happens.
  */
 bool
 pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)

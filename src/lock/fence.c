@@ -78,8 +78,8 @@ hotswap_check_token(PG_FUNCTION_ARGS)
 /* ---- the view ---- */
 
 /*
- * lock_list() returns (key, resource, lease, pid, token, since) of the sessions that act for a tenant which
- * the current role sees: see the view locks
+ * lock_list() returns (key, resource, lease, pid, token, since) of the sessions that act for a
+ *		tenant which the current role sees: see the view locks
  */
 Datum
 hotswap_lock_list(PG_FUNCTION_ARGS)

@@ -7,8 +7,8 @@
  * inserts and the others wait for its transaction.  If it commits they find its result; if it rolls
  * back, one of them inserts.  A key whose time is over is taken over in the same statement.
  *
- * An application's claim holds an advisory lock of hotswap's own key space as well, until its transaction
- * ends: so that another one can tell without waiting that it is going on.
+ * An application's claim holds an advisory lock of hotswap's own key space as well, until its
+ * transaction ends: so that another one can tell without waiting that it is going on.
  *
  * In REPEATABLE READ and above a key that somebody else committed after the snapshot raises 40001.
  */
@@ -270,7 +270,8 @@ claim_for(Claim *c)
 }
 
 /*
- * claim_idempotency_key(scope, key, request, ttl, wait, tenant) returns (is_new, response, in_progress)
+ * claim_idempotency_key(scope, key, request, ttl, wait, tenant) returns (is_new, response,
+ *		in_progress)
  *
  * In: scope and key of 1 to 255 characters, the scope deploy is hotswap's own; request: whatever
  * makes two requests the same one; ttl: how long the key is remembered, NULL:

@@ -2,14 +2,12 @@
  * lease.c
  *		Leases: lease_lock(), renew_lease(), release_lease().
  *
- * A lease is a row with a token and an end, for whoever cannot keep a session: behind a pooler, or longer
- * than a connection lives.  It belongs to who knows the token.  The dispatcher removes it when its time
- * is over and wakes those who wait for it; until then it counts as over all the same.
+ * A lease is a row with a token and an end, for whoever cannot keep a session: behind a pooler, or
+ * longer than a connection lives.  It belongs to who knows the token.  The dispatcher removes it
+ * when its time is over and wakes those who wait for it; until then it counts as over all the same.
  *
- * Locks, of hotswap's own key space, until the end of the transaction: exclusive on the lease by who
- * takes it, shared by who renews, releases or checks it.  So nobody takes a lease over while a transaction
- * that has checked its token is still going on, and waiting is the lock manager's, with its time limits
- * and its deadlock detection: no row is ever waited for.  Writes hotswap.lease.
+ * Locks: LOCK_LEASE until the end of the transaction, exclusive to take a lease, shared to renew,
+ * release or check it (README.md); no row is ever waited for.  Writes hotswap.lease.
  */
 #include "postgres.h"
 
@@ -67,7 +65,9 @@ static DbStatement delete_lease =
 				 " RETURNING expires_at > $4",
 				 UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID);
 
-/* one that is just being taken over or renewed is locked, and is announced when that has committed */
+/*
+ * one that is just being taken over or renewed is locked, and is announced when that has committed
+ */
 static DbStatement delete_expired = DB_STATEMENT(
 	"DELETE FROM hotswap.lease WHERE expires_at <= $1 AND ctid = ANY(ARRAY("
 	"SELECT ctid FROM hotswap.lease WHERE expires_at <= $1 LIMIT 1000 FOR UPDATE SKIP LOCKED))"
@@ -266,7 +266,8 @@ wait_visibly(Lease *l)
 }
 
 /*
- * lease_lock(resource text, ttl interval, timeout interval) returns a token, or NULL when the time is over
+ * lease_lock(resource text, ttl interval, timeout interval) returns a token, or NULL when the time
+ *		is over
  *
  * In: resource of 1 to 255 characters, in the tenant of hotswap.tenant; ttl positive; timeout
  * NULL: no limit, zero: tries once. Counts when the transaction commits; cannot be taken twice,
@@ -402,8 +403,8 @@ lease_check(const char *resource, int64 token, int64 *newest)
 }
 
 /*
- * Removes the leases that are over and wakes those who wait for them, when the transaction commits.  Returns
- * when the next one ends, DT_NOEND: there is none.
+ * Removes the leases that are over and wakes those who wait for them, when the transaction
+ * commits.  Returns when the next one ends, DT_NOEND: there is none.
  */
 TimestampTz
 lease_expire(void)

@@ -7,9 +7,10 @@
  * pg_advisory_lock(bigint): the lock manager queues, wakes, detects deadlocks and frees it when the
  * session ends.
  *
- * What this file adds lives in shared memory (lock_table.c), and in a table of the session: how often it
- * has which lock, since the server does not tell.  That count may be too large, after DISCARD ALL or
- * pg_advisory_unlock_all(), and is corrected whenever the lock manager says that the lock is not held.
+ * What this file adds lives in shared memory (lock_table.c), and in a table of the session: how
+ * often it has which lock, since the server does not tell.  That count may be too large, after
+ * DISCARD ALL or pg_advisory_unlock_all(), and is corrected whenever the lock manager says that the
+ * lock is not held.
  *
  * Without the preload there are no names, all the rest works.
  */
@@ -308,8 +309,8 @@ acquire_one(FunctionCallInfo fcinfo, bool session)
 }
 
 /*
- * acquire_lock(resource text, timeout interval, shared boolean) returns a token, or NULL when the time is
- * over
+ * acquire_lock(resource text, timeout interval, shared boolean) returns a token, or NULL when the
+ *		time is over
  *
  * In: resource of 1 to 255 characters; timeout NULL: no limit, zero: tries once. The lock is an
  * ordinary session-level advisory lock: it outlives transactions and rollbacks, and is released as
@@ -324,7 +325,7 @@ hotswap_acquire_lock(PG_FUNCTION_ARGS)
 
 /*
  * acquire_xact_lock(resource text, timeout interval, shared boolean): the same until the
- * transaction ends
+ *		transaction ends
  *
  * Rolled back to a savepoint before the call, it is freed too. Errors: as acquire_lock().
  */
@@ -397,12 +398,14 @@ release_one(int64 key, int mode)
 	}
 	if (!lock_held_by_me(&tag, lock_modes[mode]))
 		return false;
-	/* the transaction has it, not the session; asking the server to release it would be a warning */
+	/*
+	 * the transaction has it, not the session; asking the server to release it would be a warning
+	 */
 	if (entry && entry->transactional && entry->count[mode] == 0)
 		return false;
 	/*
-	 * As far as is known it is the last time: the shared table is told first, so that whoever is woken
-	 * does not meet us there.
+	 * As far as is known it is the last time: the shared table is told first, so that whoever is
+	 * woken does not meet us there.
 	 */
 	if (entry && entry->count[mode] == 1 && !entry->transactional && entry->count[1 - mode] == 0)
 	{
@@ -425,7 +428,10 @@ release_wanted(const Wanted *wanted, int count, int mode)
 			(void) release_one(wanted[i].key, mode);
 }
 
-/* Takes the locks in the order of their keys; false: none is taken.  A lock that is named twice is taken once. */
+/*
+ * Takes the locks in the order of their keys; false: none is taken.  A lock that is named twice is
+ * taken once.
+ */
 static bool
 acquire_wanted(Wanted *wanted, int count, Request *r)
 {
@@ -457,8 +463,8 @@ acquire_wanted(Wanted *wanted, int count, Request *r)
 }
 
 /*
- * acquire_locks(resources text[], timeout interval, shared boolean) returns their tokens in the order in
- * which they were named, or NULL when the time was over before all were free.
+ * acquire_locks(resources text[], timeout interval, shared boolean) returns their tokens in the
+ *		order in which they were named, or NULL when the time was over before all were free.
  *
  * In: at most 10,000 names, one that occurs twice is taken once; timeout: for all together.
  * Errors: as acquire_lock(); none of the locks is kept then. Writes no table.
@@ -502,7 +508,7 @@ hotswap_release_lock(PG_FUNCTION_ARGS)
 
 /*
  * release_all_locks() returns how many locks were released: those of the session that were taken by
- * name, however often, and no others.
+ *		name, however often, and no others.
  */
 Datum
 hotswap_release_all_locks(PG_FUNCTION_ARGS)

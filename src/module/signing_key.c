@@ -238,8 +238,8 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 /* ---- what is signed ---- */
 
 /*
- * module_signing_payload(module text, version text, deploy_sql text, verify_sql text, revert_sql
- *		text, tenant uuid) returns text
+ * module_signing_payload(module text, version text, deploy_sql text, verify_sql text,
+ *		revert_sql text, tenant uuid) returns text
  *
  * Out: what signature_payload() makes of them.  Errors: 22023.  Reads nothing.
  */

@@ -241,11 +241,13 @@ check_events(Verification *v, const pg_uuid_t *tenant)
 static void
 check_silent(Verification *v, const pg_uuid_t *tenant, TimestampTz horizon)
 {
-	Datum args[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(&v->horizon_id),
-					 TimestampTzGetDatum(horizon) };
-	bool nulls[] = { tenant == NULL, false, false };
-	uint64 count = db_run(&silent_subjects, args, nulls);
+	DbArgs args = db_args(&silent_subjects);
+	uint64 count;
 
+	db_arg_uuid(&args, tenant);
+	db_arg_uuid(&args, &v->horizon_id);
+	db_arg_datum(&args, TIMESTAMPTZOID, TimestampTzGetDatum(horizon), false);
+	count = db_run_args(&args);
 	for (uint64 row = 0; row < count; row++)
 	{
 		pg_uuid_t owner = db_uuid(row, 1);

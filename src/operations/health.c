@@ -144,7 +144,9 @@ health_report(ReturnSetInfo *result, const char *component, const char *status, 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* Does the library speak the version of the extension?  If not, the tables had better not be read. */
+/*
+ * Does the library speak the version of the extension?  If not, the tables had better not be read.
+ */
 static bool
 report_version(ReturnSetInfo *result)
 {

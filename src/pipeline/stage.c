@@ -96,10 +96,13 @@ start_test(Visit *v)
 static uint64
 query_nodes(Visit *v, const char *environment)
 {
-	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(environment),
-					 CStringGetTextDatum(v->d.module), CStringGetTextDatum(v->d.version) };
+	DbArgs args = db_args(&nodes_query);
 
-	return db_run(&nodes_query, args, NULL);
+	db_arg_uuid(&args, &v->d.tenant);
+	db_arg_text(&args, environment);
+	db_arg_text(&args, v->d.module);
+	db_arg_text(&args, v->d.version);
+	return db_run_args(&args);
 }
 
 /* deploy: a swap for each node that does not run the version already */

@@ -178,7 +178,10 @@ stage_tasks_cancel_unfinished(List *tasks)
 	}
 }
 
-/* Has a retry to wait?  One that is further away than any delay was counted before the clock was set back. */
+/*
+ * Has a retry to wait?  One that is further away than any delay was counted before the clock was
+ * set back.
+ */
 static bool
 retry_waits(const Task *task, TimestampTz now)
 {

@@ -17,8 +17,8 @@
 #include "utils/syscache.h"
 
 /*
- * The function of a hook and its result type.  Since the role of the task was found, another one may have
- * taken the name: it must still be that role's, and fit.
+ * The function of a hook and its result type.  Since the role of the task was found, another one
+ * may have taken the name: it must still be that role's, and fit.
  */
 static Oid
 find_hook(const TaskRun *run, Oid *type)

@@ -2,8 +2,8 @@
  * record.c
  *		Reads a task and records how it has ended, as the owner of the extension.
  *
- * Success is recorded in the transaction of the scripts, failure in a new one.  The record locks the
- * deployment's row, and so does cancel(): whoever comes first wins, and the other one sees it.
+ * Success is recorded in the transaction of the scripts, failure in a new one.  The record locks
+ * the deployment's row, and so does cancel(): whoever comes first wins, and the other one sees it.
  */
 #include "postgres.h"
 
@@ -18,8 +18,8 @@
 #include "utils/builtins.h"
 
 /*
- * Each row by its whole key, and every part of the key a parameter: a join on tenant_id could be planned
- * as a walk through all versions of the tenant.
+ * Each row by its whole key, and every part of the key a parameter: a join on tenant_id could be
+ * planned as a walk through all versions of the tenant.
  */
 static DbStatement load_task = DB_STATEMENT(
 	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version"
@@ -92,7 +92,10 @@ read_node(TaskRun *run)
 		elog(ERROR, "the node has disappeared");
 }
 
-/* Inside a scope: reads the task, its version and its node into a context; false if it is not to be run. */
+/*
+ * Inside a scope: reads the task, its version and its node into a context; false if it is not to be
+ * run.
+ */
 static bool
 read_task(TaskRun *run, MemoryContext context)
 {
@@ -181,8 +184,8 @@ audit_run(const TaskRun *run)
 }
 
 /*
- * Locks the deployment, whatever the script has made of lock_timeout; raises an error when the result
- * is not wanted any more.
+ * Locks the deployment, whatever the script has made of lock_timeout; raises an error when the
+ * result is not wanted any more.
  */
 static void
 lock_deployment(TaskRun *run, Deployment *d, const AuditActor *actor)

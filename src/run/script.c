@@ -2,8 +2,8 @@
  * script.c
  *		Runs the statements of a script, one after the other, as whoever the session is.
  *
- * The caller has connected SPI and pushed a snapshot.  A script has hotswap.statement_timeout for all
- * of it.  Locks whatever the script locks.
+ * The caller has connected SPI and pushed a snapshot.  A script has hotswap.statement_timeout for
+ * all of it.  Locks whatever the script locks.
  */
 #include "postgres.h"
 

@@ -2,7 +2,8 @@
  * session_check.c
  *		Has a script left anything behind in the session?  Then it has failed.
  *
- * The transaction goes on after it with the record, and the session with the next task.  Locks nothing.
+ * The transaction goes on after it with the record, and the session with the next task.  Locks
+ * nothing.
  */
 #include "postgres.h"
 

@@ -41,8 +41,8 @@ static DbStatement latest_swap = DB_STATEMENT(
 	UUIDOID, UUIDOID, TEXTOID);
 
 /*
- * After retry() of a failed rollback somebody else may have been there.  Under the lock of the lane, so
- * that nobody comes in between.
+ * After retry() of a failed rollback somebody else may have been there.  Under the lock of the
+ * lane, so that nobody comes in between.
  */
 static void
 require_latest(const TaskRun *run)
@@ -231,8 +231,8 @@ recover(void)
 }
 
 /*
- * Records a failure in a transaction of its own; gives up with a log line, and the dispatcher finds a
- * task that nobody runs.
+ * Records a failure in a transaction of its own; gives up with a log line, and the dispatcher finds
+ * a task that nobody runs.
  */
 static void
 report_failure(TaskRun *run, Failure *failure, bool cancelled, MemoryContext context)
@@ -304,8 +304,8 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 }
 
 /*
- * Was the session told to stop, by a cancel or its own statement_timeout?  Else a script was, by the limit
- * that we have set for it.
+ * Was the session told to stop, by a cancel or its own statement_timeout?  Else a script was, by
+ * the limit that we have set for it.
  */
 static bool
 session_was_cancelled(int sqlerrcode, bool limited)

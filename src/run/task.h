@@ -18,8 +18,8 @@ typedef struct TaskControl
 extern void task_run_in_executor(const TaskKey *key, const TaskControl *control);
 
 /*
- * In the session of CALL work(), inside a transaction: the same in a subtransaction of it.  False: the
- * session itself has been cancelled.
+ * In the session of CALL work(), inside a transaction: the same in a subtransaction of it.  False:
+ * the session itself has been cancelled.
  */
 extern bool task_run_in_session(const TaskKey *key);
 

@@ -2,8 +2,8 @@
  * advisory.c
  *		Keys of advisory locks, and waiting for one with a time limit.
  *
- * The time limit is a lock_timeout that is set inside an internal subtransaction, which takes setting,
- * error and half-made request away with it; it is only begun where the lock is not free.
+ * The time limit is a lock_timeout that is set inside an internal subtransaction, which takes
+ * setting, error and half-made request away with it; it is only begun where the lock is not free.
  */
 #include "postgres.h"
 
@@ -40,8 +40,8 @@ lock_tag_of_name(LOCKTAG *tag, int64 key)
 }
 
 /*
- * The first eight bytes of the SHA-256, least significant first, as a signed number.  The last name is
- * remembered: the one that is released is usually the one that was taken.
+ * The first eight bytes of the SHA-256, least significant first, as a signed number.  The last name
+ * is remembered: the one that is released is usually the one that was taken.
  */
 int64
 lock_key_of(const char *resource)
@@ -90,7 +90,9 @@ advisory_acquire(void *arg)
 	AtEOXact_GUC(false, level);
 }
 
-/* Waits at most so long; false: the time is over.  The session's own lock_timeout stays an error. */
+/*
+ * Waits at most so long; false: the time is over.  The session's own lock_timeout stays an error.
+ */
 static bool
 wait_limited(const LOCKTAG *tag, LOCKMODE mode, bool session, int ms)
 {
@@ -110,8 +112,9 @@ wait_limited(const LOCKTAG *tag, LOCKMODE mode, bool session, int ms)
 }
 
 /*
- * Takes an advisory lock, waiting until end (DT_NOEND: as long as it takes); false: the time is over.
- * Raises what waiting for a lock raises: 40P01, 57014, 55P03 for the session's own lock_timeout.
+ * Takes an advisory lock, waiting until end (DT_NOEND: as long as it takes); false: the time is
+ * over. Raises what waiting for a lock raises: 40P01, 57014, 55P03 for the session's own
+ * lock_timeout.
  */
 bool
 lock_wait_until(const LOCKTAG *tag, LOCKMODE mode, bool session, TimestampTz end)

@@ -3,8 +3,8 @@
  *		Advisory locks: hotswap's own, and those of the applications' names.
  *
  * hotswap's own are ordinary advisory locks, to be seen in pg_locks, in a key space of their own
- * (objsubid): pg_advisory_lock() cannot meet them, though pg_advisory_unlock_all() releases those of a
- * session.
+ * (objsubid): pg_advisory_lock() cannot meet them, though pg_advisory_unlock_all() releases those
+ * of a session.
  */
 #ifndef HOTSWAP_ADVISORY_H
 #define HOTSWAP_ADVISORY_H
@@ -20,7 +20,7 @@ typedef enum LockSpace
 	LOCK_TASK,           /* session: who runs a task; lets a script's unlock_all be noticed */
 	LOCK_LEASE,          /* transaction: who takes (exclusive) or relies on (shared) a lease */
 	LOCK_KEY,            /* transaction: who claims an idempotency key of an application */
-	LOCK_TENANT /* transaction: who relies on a tenant being active (shared) or ends that (exclusive) */
+	LOCK_TENANT /* transaction: who needs a tenant active (shared), or ends that (exclusive) */
 } LockSpace;
 
 extern void lock_tag(LOCKTAG *tag, LockSpace space, const void *key, int length);

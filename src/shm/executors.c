@@ -69,7 +69,9 @@ executor_next(ExecutorSlot *slot, Oid database, bool dead)
 	return NULL;
 }
 
-/* Takes a slot for an executor of this database that is about to be started; NULL: all are in use. */
+/*
+ * Takes a slot for an executor of this database that is about to be started; NULL: all are in use.
+ */
 ExecutorSlot *
 executor_claim(Oid role)
 {

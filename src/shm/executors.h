@@ -2,8 +2,8 @@
  * executors.h
  *		The slots of the executors: what each one does, and what is to be done next.
  *
- * The dispatcher of a database fills the slots of its executors and frees them (dispatch/pool.c); an
- * executor says in its own slot how far it is (worker/executor.c).  Everybody else asks here.
+ * The dispatcher of a database fills the slots of its executors and frees them (dispatch/pool.c);
+ * an executor says in its own slot how far it is (worker/executor.c).  Everybody else asks here.
  */
 #ifndef HOTSWAP_EXECUTORS_H
 #define HOTSWAP_EXECUTORS_H
@@ -59,8 +59,8 @@ extern int executor_index(const ExecutorSlot *slot);
 extern void executor_read(int index, ExecutorSlot *copy);
 
 /*
- * Walks through the executors of a database that have not died, dead ones too in the second.  The caller
- * holds shared->lock.
+ * Walks through the executors of a database that have not died, dead ones too in the second.  The
+ * caller holds shared->lock.
  */
 #define foreach_executor(slot, database) \
 	for (ExecutorSlot * (slot) = NULL; ((slot) = executor_next(slot, database, false)) != NULL;)

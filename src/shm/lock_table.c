@@ -4,14 +4,15 @@
  *
  * Two hash tables: what is known of a lock (its name, the tokens that count), and which session has
  * or awaits it, since when and with which token.  The second is only told the truth when a session
- * comes back to it: one whose transaction ended, or that called pg_advisory_unlock_all(), leaves its
- * entry until its next call or its end.  Readers therefore compare it with pg_locks.
+ * comes back to it: one whose transaction ended, or that called pg_advisory_unlock_all(), leaves
+ * its entry until its next call or its end.  Readers therefore compare it with pg_locks.
  *
- * Both have room for as many locks as the server's own lock table nominally has.  What is known of a
- * lock that no session has is thrown away when the room is needed; its tokens then count as stale.
+ * Both have room for as many locks as the server's own lock table nominally has.  What is known of
+ * a lock that no session has is thrown away when the room is needed; its tokens then count as
+ * stale.
  *
- * Everything is protected by shared->lock_table_lock, which is taken alone; none of the functions can
- * fail while it is held.
+ * Everything is protected by shared->lock_table_lock, which is taken alone; none of the functions
+ * can fail while it is held.
  */
 #include "postgres.h"
 
@@ -225,7 +226,8 @@ take_token(Oid sequence)
 
 /*
  * Adds a batch that starts with first and that no crash can bring back.  Of two sessions that come
- * with one each, the larger one stays: the other's tokens are never given.  False: there is no stock.
+ * with one each, the larger one stays: the other's tokens are never given.  False: there is no
+ * stock.
  */
 bool
 locktable_add_tokens(Oid sequence, int64 first)
@@ -256,9 +258,9 @@ locktable_token(Oid sequence)
 }
 
 /*
- * This session has got a lock: gives it a token and notes who has it.  fresh: it did not have the lock in
- * this mode before.  *token is what locktable_token() would give unless it is set already; it stays 0 when the
- * stock is empty, and nothing is noted.  False: there is no room for the lock.
+ * This session has got a lock: gives it a token and notes who has it.  fresh: it did not have the
+ * lock in this mode before.  *token is what locktable_token() would give unless it is set already;
+ * it stays 0 when the stock is empty, and nothing is noted.  False: there is no room for the lock.
  */
 bool
 locktable_hold(const LockKey *key, const char *resource, const pg_uuid_t *tenant, Oid sequence,

@@ -1,17 +1,12 @@
 /*
  * prepared.c
- *		Wake-ups of prepared transactions.
+ *		Wake-ups of prepared transactions: README.md has the protocol.
  *
- * A transaction that is prepared is committed by another command, mostly of another session, which
- * knows nothing of what it did.  So every transaction that is prepared enters its name here, with
- * whether it has anything to announce, and COMMIT PREPARED announces.  What exactly is not kept: the
- * dispatcher loads everything anew, and all waiters look.
+ * Every transaction that is prepared enters its name here, with whether it has anything to
+ * announce; COMMIT PREPARED takes it out and announces.  There is room for as many as can be
+ * prepared at a time.
  *
- * A name that is not here was prepared before the shared memory was made, on a server that has
- * crashed or been restarted or on the primary of which this was a standby, or found no room; then
- * there may be something to announce.  There is room for as many as can be prepared at a time.
- *
- * Takes shared->prepared_lock, alone.
+ * Locks: shared->prepared_lock, alone.
  */
 #include "postgres.h"
 
@@ -83,8 +78,8 @@ enter(bool news, bool databases)
 }
 
 /*
- * What the transaction that is about to end has to announce.  Forgets it before that happens, since then the
- * name may be used again; if it does not happen, the name is one that is not here.
+ * What the transaction that is about to end has to announce.  Forgets it before that happens, since
+ * then the name may be used again; if it does not happen, the name is one that is not here.
  */
 static Prepared
 take(const char *name)

@@ -44,7 +44,10 @@ shmem_startup(void)
 		initialize();
 }
 
-/* Sets the latch of a process.  If the number is somebody else's by now, that one wakes for nothing. */
+/*
+ * Sets the latch of a process.  If the number is somebody else's by now, that one wakes for
+ * nothing.
+ */
 void
 shmem_wake_proc(int proc)
 {
@@ -52,8 +55,8 @@ shmem_wake_proc(int proc)
 }
 
 /*
- * The slot of a database, locked exclusively, or NULL where there is none.  Starts at the one that is
- * likely; slots do not move while they are in use.
+ * The slot of a database, locked exclusively, or NULL where there is none.  Starts at the one that
+ * is likely; slots do not move while they are in use.
  */
 static DatabaseSlot *
 lock_database(Oid database, int *likely)

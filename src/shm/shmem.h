@@ -4,10 +4,7 @@
  *
  * Nothing here is the truth about a deployment: that is in the tables.  Everything may be lost with
  * a crash and is rebuilt from them.  Only values are kept here: no pointers, handles or
- * descriptors.
- *
- * Lock order: shared->lock before a database's lock.  waiter_lock, lock_table_lock and prepared_lock
- * are taken alone.
+ * descriptors.  README.md has the locks, their order, and who writes what.
  */
 #ifndef HOTSWAP_SHMEM_H
 #define HOTSWAP_SHMEM_H

@@ -2,12 +2,8 @@
  * token.c
  *		Tokens of locks and leases: each is larger than any given before in the database.
  *
- * A value of the sequence hotswap.token_seq stands for a batch of TOKEN_BATCH tokens.  The batch is kept
- * in shared memory and given out from there in order; without the preload each token uses up a
- * batch.  The sequence says in WAL how far it may have gone before it gives a value, but only a commit
- * would make sure that this record is on disk, and only the commit of the session that wrote it.  So
- * before a batch is used, WAL is flushed up to the last record about the sequence's page: after a
- * crash it continues behind every token that anybody can have seen.
+ * A value of the sequence hotswap.token_seq stands for a batch of TOKEN_BATCH tokens, which goes to
+ * the stock in shared memory when it is on disk; README.md says why that is enough.
  *
  * Locks: the sequence (row exclusive) until the end of the transaction, once a batch.
  */

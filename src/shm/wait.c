@@ -25,8 +25,8 @@
 #include "utils/snapmgr.h"
 
 /*
- * When the time of the argument "timeout" is over: DT_NOEND where it is NULL.  Raises 22023 when it is
- * negative.
+ * When the time of the argument "timeout" is over: DT_NOEND where it is NULL.  Raises 22023 when it
+ * is negative.
  */
 TimestampTz
 wait_deadline(FunctionCallInfo fcinfo, int n)
@@ -78,7 +78,10 @@ stop_waiting(int code pg_attribute_unused(), Datum arg)
 	waiter_remove((pg_uuid_t *) DatumGetPointer(arg));
 }
 
-/* By the steady clock: whoever sets the server's makes no wait longer.  PG_INT64_MAX: without limit. */
+/*
+ * By the steady clock: whoever sets the server's makes no wait longer.  PG_INT64_MAX: without
+ * limit.
+ */
 static int64
 steady_deadline(TimestampTz end)
 {
@@ -103,9 +106,9 @@ snooze(int64 end)
 }
 
 /*
- * Waits until check(arg) returns true, or until end (DT_NOEND: without limit): then false.  The check
- * is made at the start, whenever somebody wakes the waiters of this key, and once more at the end.  The
- * caller has made sure by wait_require() that it can come true.
+ * Waits until check(arg) returns true, or until end (DT_NOEND: without limit): then false.  The
+ * check is made at the start, whenever somebody wakes the waiters of this key, and once more at the
+ * end.  The caller has made sure by wait_require() that it can come true.
  */
 bool
 wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
@@ -129,8 +132,8 @@ wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 
 /*
  * Puts on disk what has been committed so far, since the dispatcher commits asynchronously: what is
- * reported shall survive a crash.  The position may be behind the header of a page that has no record
- * yet; then there is nothing on that page to be flushed.
+ * reported shall survive a crash.  The position may be behind the header of a page that has no
+ * record yet; then there is nothing on that page to be flushed.
  */
 void
 wait_flush(void)

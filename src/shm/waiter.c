@@ -2,10 +2,10 @@
  * waiter.c
  *		Who waits for what: a hash table of lists in shared memory.
  *
- * The key is the id of a deployment, or any other 16 bytes that nobody else uses.  A waiter's latch is
- * set only for the key it waits for, so a thousand waiters on a thousand deployments do not wake each
- * other.  A session waits for one thing at a time, so the list's links live in an array by number of
- * PGPROC.  None of these functions can fail.
+ * The key is the id of a deployment, or any other 16 bytes that nobody else uses.  A waiter's latch
+ * is set only for the key it waits for, so a thousand waiters on a thousand deployments do not wake
+ * each other.  A session waits for one thing at a time, so the list's links live in an array by
+ * number of PGPROC.  None of these functions can fail.
  */
 #include "postgres.h"
 

@@ -1,14 +1,13 @@
 /*
  * wakeup.c
- *		Wake-ups at commit.
+ *		Wake-ups at commit: README.md has the protocol.
  *
  * A transaction notes what it changed; one transaction callback, registered once a process, tells
  * the dispatcher and the waiters when it has committed and forgets it when it has not.  It runs
  * after the transaction has become visible, and it cannot fail: no allocation, no catalog, no
- * error. What a subtransaction noted before it was rolled back is announced all the same: the
- * dispatcher finds nothing new there.
+ * error.
  *
- * A prepared transaction announces when it is committed: see prepared.c.
+ * Locks: the database's slot, then waiter_lock, then shared->lock, one after the other.
  */
 #include "postgres.h"
 
@@ -210,7 +209,10 @@ wake_announce(void)
 	forget();
 }
 
-/* The transaction has been prepared: is there anything to be announced when it is committed?  Forgets it. */
+/*
+ * The transaction has been prepared: is there anything to be announced when it is committed?
+ * Forgets it.
+ */
 bool
 wake_put_off(bool *databases)
 {
@@ -222,8 +224,8 @@ wake_put_off(bool *databases)
 }
 
 /*
- * Announces all that a transaction of this database can have done.  databases: it may have made or changed
- * some.
+ * Announces all that a transaction of this database can have done.  databases: it may have made or
+ * changed some.
  */
 void
 wake_all(bool databases)

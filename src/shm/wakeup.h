@@ -13,7 +13,7 @@
 /* The dispatcher of this database has to look at a deployment; if it ended, its waiters too. */
 extern void wake_deployment(const pg_uuid_t *tenant, const pg_uuid_t *deployment, bool ended);
 
-/* The dispatcher has to load everything anew: environments, nodes' rank, stop or adopt changed. */
+/* The dispatcher has to load everything anew: what it remembers of all deployments has changed. */
 extern void wake_reload(void);
 
 /* There is something new in the outbox: the dispatcher sends its NOTIFY. */

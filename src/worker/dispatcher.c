@@ -4,8 +4,9 @@
  *
  * It sleeps until a commit announces something (wakeup.c), an executor has ended, or a time has
  * come.  A sleep is measured by another clock than the times are, so it looks once a second whether
- * somebody has set the clock; if so, everything is loaded anew.  When it is idle it runs no query.  It commits asynchronously what can be done again after a
- * crash; the start of a task it does not (batch.c), and wait() returns no end that is not on disk.
+ * somebody has set the clock; if so, everything is loaded anew.  When it is idle it runs no query.
+ * It commits asynchronously what can be done again after a crash; the start of a task it does not
+ * (batch.c), and wait() returns no end that is not on disk.
  */
 #include "postgres.h"
 
@@ -47,7 +48,10 @@ static Dispatch *dispatch;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
 static TimestampTz next_lease = DT_NOEND;
 
-/* SIGTERM: leave, and do not finish waiting for a lock first.  Only the first one breaks anything off. */
+/*
+ * SIGTERM: leave, and do not finish waiting for a lock first.  Only the first one breaks anything
+ * off.
+ */
 static void
 request_shutdown(SIGNAL_ARGS)
 {
@@ -198,7 +202,10 @@ take_announced(Announced *a)
 	LWLockRelease(slot->lock);
 }
 
-/* Tells those who listen that there is something in the outbox: one NOTIFY for whatever came together. */
+/*
+ * Tells those who listen that there is something in the outbox: one NOTIFY for whatever came
+ * together.
+ */
 static void
 notify_listeners(void)
 {

@@ -143,7 +143,10 @@ cancel_requested(void)
 	return result;
 }
 
-/* The task is over and only has to be recorded: a cancel would take the reason of the failure with it. */
+/*
+ * The task is over and only has to be recorded: a cancel would take the reason of the failure with
+ * it.
+ */
 static bool
 hold_cancel(void)
 {

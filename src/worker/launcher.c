@@ -8,8 +8,8 @@
  * no table of hotswap's, so no row can end it.
  *
  * A dispatcher that leaves with its slot kept has failed or was sent away: it is started again,
- * with a delay that grows while it does not stay up.  While somebody holds the database (make_way.c)
- * none is started there.
+ * with a delay that grows while it does not stay up.  While somebody holds the database
+ * (make_way.c) none is started there.
  */
 #include "postgres.h"
 
@@ -97,7 +97,9 @@ supervise(Oid database)
 	return entry;
 }
 
-/* Reads pg_database: adds every database one can work in, or tells whether a certain one is there. */
+/*
+ * Reads pg_database: adds every database one can work in, or tells whether a certain one is there.
+ */
 static bool
 scan_databases(Oid wanted)
 {
@@ -252,7 +254,10 @@ note_end(Supervised *entry, TimestampTz now)
 	entry->next_start = entry->failures == 1 ? now : TimestampTzPlusMilliseconds(now, delay);
 }
 
-/* Has the next start to wait?  One that is further away than any delay was counted before the clock was set back. */
+/*
+ * Has the next start to wait?  One that is further away than any delay was counted before the clock
+ * was set back.
+ */
 static bool
 start_waits(const Supervised *entry, TimestampTz now)
 {
@@ -341,7 +346,9 @@ launcher_attach(void)
 void
 hotswap_launcher_main(Datum arg pg_attribute_unused())
 {
-	/* die: whatever it is doing may be broken off; the postmaster restarts it unless it shuts down */
+	/*
+	 * die: whatever it is doing may be broken off; the postmaster restarts it unless it shuts down
+	 */
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, SIG_IGN);

@@ -69,7 +69,8 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
 SELECT is_empty($$SELECT conrelid::regclass, conname FROM pg_constraint
 	WHERE connamespace = 'hotswap'::regnamespace AND contype = 'f'$$,
 	'no foreign keys: pg_restore may load the tables in any order');
-SELECT is_empty($$SELECT tgrelid::regclass, tgname FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+SELECT is_empty($$SELECT tgrelid::regclass, tgname FROM pg_trigger t
+	JOIN pg_class c ON c.oid = tgrelid
 	WHERE c.relnamespace = 'hotswap'::regnamespace AND tgenabled <> 'A'$$,
 	'no setting of a session keeps a trigger from firing');
 SELECT set_eq($$SELECT c.oid::regclass::text FROM member

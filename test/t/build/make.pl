@@ -34,7 +34,10 @@ my $global = slurp_file("$dir/pgxs/src/Makefile.global");
 $global =~ s/^VERSION = .*/VERSION = 99.9/m or die 'no version';
 unlink "$dir/pgxs/src/Makefile.global";
 append_to_file("$dir/pgxs/src/Makefile.global", $global);
-my $other = write_program('pg_config', qq([ "\$*" = --pgxs ] && exec echo $dir/pgxs/src/makefiles/pgxs.mk; exec $pg_config "\$@"\n));
+my $other = write_program('pg_config', <<"SH");
+[ "\$*" = --pgxs ] && exec echo $dir/pgxs/src/makefiles/pgxs.mk
+exec $pg_config "\$@"
+SH
 
 system_or_bail('mkdir', "$dir/tree");
 system_or_bail('cp', '-R', qw(Makefile hotswap.control src sql scripts), "$dir/tree");

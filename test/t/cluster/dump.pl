@@ -174,40 +174,52 @@ for my $copy (qw(restored restored_at_once))
 	check_invariants($node, $copy);
 }
 
-# In any order and at once; every row comes along.  Not every partition is there when a row of its month comes.
+# In any order and at once; every row comes along.  Not every partition is there when a row of its
+# month comes.
 for my $format (qw(c d))
 {
 	my $archive = "$PostgreSQL::Test::Utils::tmp_check/dump.$format";
 	my $copy = "parallel_$format";
 
-	$node->command_ok([ 'pg_dump', "-F$format", '-f', $archive, $node->connstr('original') ], "pg_dump -F$format");
+	$node->command_ok([ 'pg_dump', "-F$format", '-f', $archive, $node->connstr('original') ],
+		"pg_dump -F$format");
 	for my $round (1 .. 3)
 	{
 		$node->safe_psql('postgres', "DROP DATABASE IF EXISTS $copy (FORCE)");
 		$node->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE template0");
-		$node->command_ok([ 'pg_restore', '-e', '-j', 4, '-d', $node->connstr($copy), $archive ], "pg_restore -F$format -j4");
+		$node->command_ok([ 'pg_restore', '-e', '-j', 4, '-d', $node->connstr($copy), $archive ],
+			"pg_restore -F$format -j4");
 		is(row_counts($copy), $counts, 'every table has as many rows as in the original');
 	}
 	is(content($copy, $_), $contents{$_}, "$_ is the same") for @tables;
-	is($node->safe_psql($copy, 'SELECT * FROM hotswap.verify_audit()'), '', 'the audit chain is whole');
-	is($node->safe_psql($copy, q{SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
-		WHERE c.relnamespace = 'hotswap'::regnamespace AND tgenabled <> 'A'}), '0', 'every trigger fires always');
+	is($node->safe_psql($copy, 'SELECT * FROM hotswap.verify_audit()'), '',
+		'the audit chain is whole');
+	is($node->safe_psql($copy, q{SELECT count(*) FROM pg_trigger t
+		JOIN pg_class c ON c.oid = tgrelid
+		WHERE c.relnamespace = 'hotswap'::regnamespace AND tgenabled <> 'A'}),
+		'0', 'every trigger fires always');
 	$node->safe_psql($copy, 'SELECT hotswap.adopt()');
 	is(health($copy, 'dispatching'), 'warning', 'adopt() has nothing against it');
 }
 
 # One that lacks a part is told.  The tables are those that others refer to.
-for my $lost (qw(tenant installation tier module module_version node environment signing_key resource deployment work_item))
+for my $lost (qw(tenant installation tier module module_version node environment signing_key
+	resource deployment work_item))
 {
 	$node->safe_psql('postgres', 'DROP DATABASE IF EXISTS lacking (FORCE)');
 	$node->safe_psql('postgres', 'CREATE DATABASE lacking TEMPLATE template0');
-	my ($list) = run_command([ 'pg_restore', '-l', "$PostgreSQL::Test::Utils::tmp_check/dump.c" ]);
+	my $archive = "$PostgreSQL::Test::Utils::tmp_check/dump.c";
+	my ($list) = run_command([ 'pg_restore', '-l', $archive ]);
 	unlink "$file.list";
-	append_to_file("$file.list", join '', map { "$_\n" } grep { !/TABLE DATA hotswap $lost / } split /\n/, $list);
-	$node->command_ok([ 'pg_restore', '-L', "$file.list", '-d', $node->connstr('lacking'), "$PostgreSQL::Test::Utils::tmp_check/dump.c" ],
+	append_to_file("$file.list",
+		join '', map { "$_\n" } grep { !/TABLE DATA hotswap $lost / } split /\n/, $list);
+	$node->command_ok(
+		[ 'pg_restore', '-L', "$file.list", '-d', $node->connstr('lacking'), $archive ],
 		"a restore without $lost");
-	like($node->safe_psql('lacking', q{SELECT status, detail FROM hotswap.health() WHERE component = 'dispatching'}),
-		qr/^critical\|this database was not restored completely: rows of hotswap.$lost that hotswap.\w+ refers to are missing/, 'health() says so');
+	my $missing = "rows of hotswap.$lost that hotswap.\\w+ refers to are missing";
+	like($node->safe_psql('lacking', q{SELECT status, detail FROM hotswap.health()
+		WHERE component = 'dispatching'}),
+		qr/^critical\|this database was not restored completely: $missing/, 'health() says so');
 	my ($rc, $out, $err) = $node->psql('lacking', 'SELECT hotswap.adopt()');
 	like($err, qr/not restored completely/, 'and adopt() refuses');
 }

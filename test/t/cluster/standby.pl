@@ -49,8 +49,10 @@ SELECT hotswap.acquire_lock('x')));
 like($err, qr/25006/, 'nor take a lock by its name: there are no tokens');
 for my $kind (sort keys %token)
 {
-	($ret, $out, $err) = $standby->psql('postgres', "SELECT hotswap.check_token('$kind', $token{$kind})");
-	like($err, qr/cannot check a token on a standby/, "nor be told whether the token of a $kind is good");
+	($ret, $out, $err) =
+	  $standby->psql('postgres', "SELECT hotswap.check_token('$kind', $token{$kind})");
+	like($err, qr/cannot check a token on a standby/,
+		"nor be told whether the token of a $kind is good");
 }
 ($ret, $out, $err) = $standby->psql('postgres', 'CALL hotswap.work()');
 like($err, qr/cannot execute CALL hotswap.work\(\) during recovery/, 'nor work');

@@ -86,12 +86,15 @@ sub set_clock
 	return;
 }
 
-system($ENV{CC} // 'cc', '-shared', '-fPIC', '-o', $shim, "$dir/clockshim.c") == 0 or die 'no compiler';
+system($ENV{CC} // 'cc', '-shared', '-fPIC', '-o', $shim, "$dir/clockshim.c") == 0
+  or die 'no compiler';
 my $node;
 {
 	local $ENV{LD_PRELOAD} = $shim;
 	local $ENV{CLOCK_OFFSET_FILE} = $offset_file;
-	$node = hotswap_cluster('clock', 'hotswap.retry_base' => '500ms', 'hotswap.retry_max_delay' => '1s');
+	$node = hotswap_cluster('clock',
+		'hotswap.retry_base' => '500ms',
+		'hotswap.retry_max_delay' => '1s');
 }
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
@@ -119,28 +122,39 @@ sql(q(CREATE ROLE app LOGIN; CREATE SCHEMA app AUTHORIZATION app;
 	SELECT hotswap.publish_version('m', v, 'SELECT 1') FROM unnest('{1,2,3,4}'::text[]) v;
 	CREATE SEQUENCE app.attempts; ALTER SEQUENCE app.attempts OWNER TO app;
 	SELECT hotswap.publish_version('again', '1',
-		$$DO 'BEGIN IF nextval(''attempts'') < 3 THEN RAISE ''again'' USING ERRCODE = ''40001''; END IF; END'$$)));
+		$$DO 'BEGIN IF nextval(''attempts'') < 3 THEN
+			RAISE ''again'' USING ERRCODE = ''40001''; END IF; END'$$)));
+
+my $asleep = q(SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE backend_type = 'hotswap dispatcher' AND state = 'idle');
+my $end_dispatcher = q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+	WHERE backend_type = 'hotswap dispatcher');
+
 sub wait_for_sleep
 {
-	wait_for($node, 'postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'hotswap dispatcher' AND state = 'idle'));
+	wait_for($node, 'postgres', $asleep);
 	return;
 }
 
 # ---- forward ----
 
-my $hour = sql(q(SELECT hotswap.deploy('m', '1', 'development', run_at => clock_timestamp() + '1 hour')));
+my $hour = sql(q(SELECT hotswap.deploy('m', '1', 'development',
+	run_at => clock_timestamp() + '1 hour')));
 wait_for_sleep();
 set_clock(3600);
 is_soon($hour, 'succeeded', 'one whose time has come by the new clock starts');
 
 # ---- back ----
 
-my $deployment = sql(q(SELECT hotswap.deploy('m', '2', 'development', run_at => clock_timestamp() + '2 s')));
+my $deployment = sql(q(SELECT hotswap.deploy('m', '2', 'development',
+	run_at => clock_timestamp() + '2 s')));
 my $waiter = $node->background_psql('postgres');
 my $start = time;
-$waiter->query_until(qr/begins/, "SELECT 'begins';\nSELECT hotswap.wait('$deployment', '4 s');\n\\echo it is over\n");
+$waiter->query_until(qr/begins/,
+	"SELECT 'begins';\nSELECT hotswap.wait('$deployment', '4 s');\n\\echo it is over\n");
 my $retried = sql(q(SELECT hotswap.deploy('again', '1', 'development')));
-wait_for($node, 'postgres', "SELECT bool_or(status = 'retry_wait') FROM hotswap.task WHERE deployment_id = '$retried'");
+wait_for($node, 'postgres', "SELECT bool_or(status = 'retry_wait') FROM hotswap.task
+	WHERE deployment_id = '$retried'");
 set_clock(0);
 is_soon($retried, 'succeeded', 'a retry does not wait for a time of before');
 like($waiter->query_until(qr/it is over/, ''), qr/scheduled/, 'the time of another has not come');
@@ -152,12 +166,13 @@ is_soon($deployment, 'succeeded', 'a new one is dispatched');
 # ---- back and forth: a start that failed does not keep the next dispatcher off ----
 
 set_clock(7200);
-sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'hotswap dispatcher'));
+sql($end_dispatcher);
 wait_for_sleep();
-sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'hotswap dispatcher'));
-wait_for($node, 'postgres', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'hotswap dispatcher'));
+sql($end_dispatcher);
+wait_for($node, 'postgres', q(SELECT count(*) = 0 FROM pg_stat_activity
+	WHERE backend_type = 'hotswap dispatcher'));
 set_clock(0);
-soon(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'hotswap dispatcher' AND state = 'idle'), 'a dispatcher comes back');
+soon($asleep, 'a dispatcher comes back');
 $deployment = sql(q(SELECT hotswap.deploy('m', '4', 'development')));
 is_soon($deployment, 'succeeded', 'and dispatches');
 
