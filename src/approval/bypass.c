@@ -51,12 +51,14 @@ limit_open_reviews(const Ballot *b)
 
 	(void) db_run(&open_reviews, args, NULL);
 	if (b->policy.max_open_reviews >= 0 && db_int64(0, 1) >= b->policy.max_open_reviews)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("too many bypasses of environment \"%s\" await their review",
-							   b->approval->environment),
-						errdetail("There are " INT64_FORMAT ", and its policy allows %d.",
-								  db_int64(0, 1), b->policy.max_open_reviews),
-						errhint("Close a review by hotswap.close_bypass_review().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many bypasses of environment \"%s\" await their review",
+						b->approval->environment),
+				 errdetail("Its policy allows %d, and the number of open reviews is " INT64_FORMAT
+						   ".",
+						   b->policy.max_open_reviews, db_int64(0, 1)),
+				 errhint("Close a review by hotswap.close_bypass_review().")));
 }
 
 /*
@@ -105,7 +107,7 @@ check_reviewer(const Ballot *b, const char *bypassed_by)
 	if (person_is_requester(&b->person, bypassed_by, bypassed_by))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("\"%s\" may not close the review of a bypass of their own", b->person.name),
+				 errmsg("\"%s\" cannot close the review of a bypass of their own", b->person.name),
 				 errdetail("It was bypassed by \"%s\".", bypassed_by)));
 }
 
@@ -118,7 +120,7 @@ find_open_review(const Ballot *b, char **bypassed_by)
 
 	if (db_run(&find_review, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("deployment %s has no open review for environment \"%s\"",
+						errmsg("deployment \"%s\" has no open review for environment \"%s\"",
 							   uuid_text(&b->id), b->environment)));
 	*bypassed_by = db_text(0, 2);
 	return db_int32(0, 1);

@@ -12,6 +12,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -115,7 +116,7 @@ arg_until(FunctionCallInfo fcinfo, int n)
 	arg_require(fcinfo, n, "until");
 	if (until <= now || until > now + DELEGATION_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("until is out of range: %s", timestamptz_to_str(until)),
+						errmsg("\"until\" is out of range: %s", timestamptz_to_str(until)),
 						errdetail("It must be in the future and at most a year away.")));
 	return until;
 }
@@ -128,7 +129,7 @@ arg_delegate(FunctionCallInfo fcinfo, int n, const Person *delegator)
 	char *name = GetUserNameFromId(delegate, true);
 
 	if (name == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", delegate)));
+		role_refuse_missing(delegate);
 	if (person_may_be(name, delegator->name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -198,7 +199,8 @@ hotswap_revoke_delegation(PG_FUNCTION_ARGS)
 	call_begin_change(&c, &tenant, CAPABILITY_VIEWER, "revoke a delegation");
 	if (db_run(&lock_delegation, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such delegation in force: %s", uuid_text(&id))));
+						errmsg("delegation \"%s\" does not exist or is no longer in force",
+							   uuid_text(&id))));
 	delegator = db_oid(0, 1);
 	delegate = db_text(0, 2);
 	if (c.caller != delegator)

@@ -15,6 +15,7 @@
 #include "core/approval.h"
 #include "core/call.h"
 #include "core/deployment_save.h"
+#include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -70,7 +71,7 @@ arg_expires_after(FunctionCallInfo fcinfo, int n)
 
 	if (end - now < EXPIRY_MIN || end - now > EXPIRY_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expires_after is out of range: %s",
+						errmsg("\"expires_after\" is out of range: %s",
 							   DatumGetCString(
 								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
 						errdetail("It must be between one second and a year.")));
@@ -89,14 +90,13 @@ arg_approvers(FunctionCallInfo fcinfo, int n, bool *isnull)
 	if (*isnull)
 		return (Datum) 0;
 	if (roles == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("approvers must not be empty"),
-				 errhint("Use NULL for all roles with the capability approver.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"approvers\" must not be empty"),
+						errhint("Use NULL for all roles with the capability approver.")));
 	foreach (cell, roles)
 	{
 		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lfirst_oid(cell))))
-			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-							errmsg("no such role: OID %u", lfirst_oid(cell))));
+			role_refuse_missing(lfirst_oid(cell));
 		values[count++] = ObjectIdGetDatum(lfirst_oid(cell));
 	}
 	return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
@@ -189,8 +189,7 @@ hotswap_set_approval_policy(PG_FUNCTION_ARGS)
 	policy_read_request(fcinfo, &r);
 	call_begin_change(&c, &r.tenant, CAPABILITY_ADMIN, "set an approval policy");
 	if (db_run(&lock_policy, r.key, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such environment: \"%s\"", r.environment)));
+		environment_refuse_missing(&r.tenant, r.environment);
 	before = db_text(0, 1);
 	(void) db_run_args(&r.update);
 	after = db_text(0, 1);

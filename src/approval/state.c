@@ -99,11 +99,12 @@ hotswap_wait_for_approval(PG_FUNCTION_ARGS)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot wait for an approval of deployment %s, which this transaction has "
-						"requested or changed",
-						uuid_text(&a.d.id)),
+				 errmsg(
+					 "cannot wait for an approval of deployment \"%s\", which this transaction has "
+					 "requested or changed",
+					 uuid_text(&a.d.id)),
 				 errhint("Nobody can vote before the transaction has committed.")));
-		wait_require("the end of the approval", "look at the view approvals");
+		wait_require("Add it and restart the server, or look at the view hotswap.approvals.");
 		decided = wait_until(&a.d.id, is_decided, &a, end);
 	}
 	if (decided && !RecoveryInProgress())

@@ -60,7 +60,7 @@ ballot_open(Ballot *b)
 	b->approval = approval_choose(&b->d, b->environment);
 	if (!approval_policy_load(&b->d.tenant, b->approval->environment, &b->policy))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such environment: \"%s\"", b->approval->environment),
+						errmsg("environment \"%s\" does not exist", b->approval->environment),
 						errdetail("It was removed with its tenant.")));
 }
 
@@ -72,8 +72,8 @@ ballot_require(const Ballot *b, ApprovalEvent event)
 	if (b->approval->expires_at <= GetCurrentTimestamp())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the approval for environment \"%s\" expired at %s",
-						b->approval->environment, timestamptz_to_str(b->approval->expires_at))));
+				 errmsg("approval for environment \"%s\" expired at %s", b->approval->environment,
+						timestamptz_to_str(b->approval->expires_at))));
 }
 
 /* Ends the call, and with it the memory of the approval; returns the approval's status. */
@@ -90,11 +90,11 @@ static void
 refuse_self(const Ballot *b)
 {
 	if (!b->policy.allow_self && person_is_requester(&b->person, b->d.requested_by, b->d.login))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("\"%s\" may not vote on deployment %s", b->person.name, uuid_text(&b->id)),
-				 errdetail("It was requested by \"%s\", logged in as \"%s\".", b->d.requested_by,
-						   b->d.login)));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("\"%s\" cannot vote on deployment \"%s\"", b->person.name,
+							   uuid_text(&b->id)),
+						errdetail("It was requested by \"%s\", logged in as \"%s\".",
+								  b->d.requested_by, b->d.login)));
 }
 
 static void
@@ -109,7 +109,7 @@ refuse_second_vote(const Ballot *b, List *votes)
 		if (person_may_be(vote->person, b->person.name))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
-					 errmsg("\"%s\" has voted already", b->person.name),
+					 errmsg("\"%s\" has already voted", b->person.name),
 					 strcmp(vote->person, b->person.name) == 0 ?
 						 0 :
 						 errdetail("The vote of \"%s\" is that of the same person.", vote->person),
@@ -124,11 +124,13 @@ find_right(const Ballot *b, List *votes, Oid *delegator)
 	*delegator = InvalidOid;
 	if (!approval_policy_allows(&b->policy, b->call.caller) &&
 		!OidIsValid(delegation_find(&b->d.tenant, &b->policy, b->call.caller, NULL, NIL)))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied to vote on deployments to environment \"%s\"",
-							   b->approval->environment),
-						errdetail("Role \"%s\" is no approver there, and none has lent it a vote.",
-								  GetUserNameFromId(b->call.caller, false))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to vote on deployments to environment \"%s\"",
+					b->approval->environment),
+			 errdetail("Role \"%s\" is not an approver there, and no approver has lent it a vote.",
+					   GetUserNameFromId(b->call.caller, false))));
 	if (approval_policy_allows(&b->policy, b->person.role))
 	{
 		ListCell *cell;
@@ -137,7 +139,8 @@ find_right(const Ballot *b, List *votes, Oid *delegator)
 			if (vote_uses_right_of(lfirst(cell), b->person.name))
 				ereport(ERROR,
 						(errcode(ERRCODE_UNIQUE_VIOLATION),
-						 errmsg("the vote of \"%s\" was lent and has been cast", b->person.name),
+						 errmsg("vote of \"%s\" was lent and has already been cast",
+								b->person.name),
 						 errdetail("\"%s\" has voted with it.", ((Vote *) lfirst(cell))->person)));
 		return b->person.key;
 	}
@@ -146,10 +149,11 @@ find_right(const Ballot *b, List *votes, Oid *delegator)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("\"%s\" may not vote on deployments to environment \"%s\"", b->person.name,
+			 errmsg("\"%s\" cannot vote on deployments to environment \"%s\"", b->person.name,
 					b->approval->environment),
-			 errdetail("Role \"%s\" is no approver there, and no vote that was lent to it is left.",
-					   GetUserNameFromId(b->person.role, false))));
+			 errdetail(
+				 "Role \"%s\" is not an approver there, and no vote that was lent to it is left.",
+				 GetUserNameFromId(b->person.role, false))));
 	return person_key(GetUserNameFromId(*delegator, false));
 }
 
@@ -243,9 +247,9 @@ hotswap_approve(PG_FUNCTION_ARGS)
 	ballot_open(&b);
 	ballot_require(&b, APPROVAL_APPROVE);
 	if (b.policy.require_comment && b.comment == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a vote for environment \"%s\" needs a comment", b.approval->environment)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("vote for environment \"%s\" requires a comment",
+							   b.approval->environment)));
 	cast_vote(&b, true);
 	if (approval_count(&b.d, b.approval, &b.policy) >= approval_quorum(&b.policy, b.approval))
 	{
@@ -285,11 +289,11 @@ remove_vote(Ballot *b)
 	db_arg_int32(&args, b->approval->round);
 	db_arg_text(&args, b->person.key);
 	if (db_run_args(&args) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("\"%s\" has not voted on deployment %s", b->person.name, uuid_text(&b->id)),
-				 errdetail("The approval is the one for environment \"%s\", round %d.",
-						   b->approval->environment, b->approval->round)));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("\"%s\" has not voted on deployment \"%s\"", b->person.name,
+							   uuid_text(&b->id)),
+						errdetail("The approval is the one for environment \"%s\", round %d.",
+								  b->approval->environment, b->approval->round)));
 	ballot_audit(b, "approval.retract_vote", b->comment, NULL);
 }
 
@@ -323,10 +327,9 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	ballot_open(&b);
 	ballot_require(&b, APPROVAL_INVALIDATE);
 	if (!approval_is_live(b.approval) || b.approval->status == APPROVAL_BYPASSED)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the approval for environment \"%s\" does not depend on votes any more",
-						b.approval->environment)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("approval for environment \"%s\" no longer depends on votes",
+							   b.approval->environment)));
 	remove_vote(&b);
 	if (b.approval->status == APPROVAL_APPROVED &&
 		approval_count(&b.d, b.approval, &b.policy) < approval_quorum(&b.policy, b.approval))

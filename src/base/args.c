@@ -24,8 +24,8 @@ void
 arg_require(FunctionCallInfo fcinfo, int n, const char *word)
 {
 	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", word)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" must not be null", word)));
 }
 
 static bool
@@ -43,11 +43,11 @@ arg_text_value(Datum datum, const char *word, int limit)
 	char *value = text_to_cstring(DatumGetTextPP(datum));
 
 	if (is_blank(value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be blank", word)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" must not be blank", word)));
 	if (strlen(value) > (size_t) limit && pg_mbstrlen(value) > limit)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is too long: \"%.*s...\"", word,
+						errmsg("\"%s\" is too long: \"%.*s...\"", word,
 							   pg_mbcliplen(value, strlen(value), SHOWN_BYTES), value),
 						errdetail("It has %d characters; at most %d are allowed.",
 								  pg_mbstrlen(value), limit)));
@@ -75,9 +75,9 @@ arg_label(FunctionCallInfo fcinfo, int n, const char *word, const char *const *k
 	initStringInfo(&list);
 	for (int i = 0; i < count; i++)
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", known[i]);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown %s: \"%s\"", word, value),
-			 errdetail("It must be one of: %s.", list.data)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for \"%s\": \"%s\"", word, value),
+					errdetail("It must be one of %s.", list.data)));
 }
 
 char *
@@ -101,7 +101,7 @@ arg_identifier(FunctionCallInfo fcinfo, int n, const char *word)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid %s: \"%s\"", word, value),
+				 errmsg("invalid value for \"%s\": \"%s\"", word, value),
 				 errdetail(
 					 "It may contain the letters a to z and A to Z, digits, and the characters . _ + - after the first.")));
 	}
@@ -119,7 +119,7 @@ arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required)
 	arg_require(fcinfo, n, word);
 	if (toast_raw_datum_size(PG_GETARG_DATUM(n)) - VARHDRSZ > SCRIPT_LIMIT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is too large: %zu bytes", word,
+						errmsg("\"%s\" is too large: %zu bytes", word,
 							   (size_t) toast_raw_datum_size(PG_GETARG_DATUM(n)) - VARHDRSZ),
 						errdetail("At most %d bytes are allowed.", SCRIPT_LIMIT)));
 	value = PG_GETARG_TEXT_PP(n);
@@ -143,10 +143,10 @@ arg_object(FunctionCallInfo fcinfo, int n, const char *word)
 	value = PG_GETARG_JSONB_P(n);
 	if (!JB_ROOT_IS_OBJECT(value))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be a JSON object", word)));
+						errmsg("\"%s\" must be a JSON object", word)));
 	if (strlen(jsonb_text(value)) > JSON_LIMIT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is too large: %zu bytes", word, strlen(jsonb_text(value))),
+						errmsg("\"%s\" is too large: %zu bytes", word, strlen(jsonb_text(value))),
 						errdetail("At most %d bytes are allowed.", JSON_LIMIT)));
 	return value;
 }
@@ -160,7 +160,7 @@ arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max
 	value = PG_GETARG_INT32(n);
 	if (value < min || value > max)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is out of range: %d", word, value),
+						errmsg("\"%s\" is out of range: %d", word, value),
 						errdetail("It must be between %d and %d.", min, max)));
 	return value;
 }
@@ -170,7 +170,7 @@ refuse_long_array(const char *word, int count)
 {
 	if (count > ARRAY_LIMIT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s has too many elements: %d", word, count),
+						errmsg("\"%s\" has too many elements: %d", word, count),
 						errdetail("At most %d are allowed.", ARRAY_LIMIT)));
 }
 
@@ -179,7 +179,7 @@ refuse_null_element(bool isnull, const char *word)
 {
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("element of %s must not be null", word)));
+						errmsg("element of \"%s\" must not be null", word)));
 }
 
 static int
@@ -207,7 +207,7 @@ arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 	for (int i = 0; i < count; i++)
 	{
 		refuse_null_element(nulls[i], word);
-		names = lappend(names, arg_text_value(values[i], psprintf("element of %s", word), limit));
+		names = lappend(names, arg_text_value(values[i], word, limit));
 	}
 	list_sort(names, compare_names);
 	foreach (cell, names)
@@ -285,6 +285,6 @@ arg_time(FunctionCallInfo fcinfo, int n, const char *word)
 		return ARG_TIME_NULL;
 	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(n)))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be finite", word)));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" must be finite", word)));
 	return PG_GETARG_TIMESTAMPTZ(n);
 }

@@ -27,6 +27,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -50,7 +51,8 @@ void
 db_refuse_missing_extension(void)
 {
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("extension \"hotswap\" is not installed in this database"),
+					errmsg("extension \"hotswap\" is not installed in database \"%s\"",
+						   get_database_name(MyDatabaseId)),
 					errhint("Run CREATE EXTENSION hotswap.")));
 }
 

@@ -14,6 +14,10 @@
  * checks up to date.  They are read with the newest snapshot, or a long transaction would keep what
  * was revoked meanwhile.
  *
+ * The caller's words for what it does complete "permission denied to ...", the one message that is put
+ * together: there are as many of them as functions, while capability, detail and hint are one rule.
+ * The words are an infinitive with its object.
+ *
  * Locks nothing.
  */
 #include "postgres.h"
@@ -378,8 +382,9 @@ static void
 refuse_restricted(const char *action)
 {
 	if (InSecurityRestrictedOperation())
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("cannot %s within a security-restricted operation", action)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to %s", action),
+				 errdetail("It cannot be done within a security-restricted operation.")));
 }
 
 /* Raises 42501; action completes "permission denied to ...". */
@@ -392,10 +397,11 @@ access_require(const pg_uuid_t *tenant, Oid role, Capability capability, const c
 	if (!access_has(tenant, role, capability))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to %s", action),
-				 errdetail("Role \"%s\" has not the capability %s%s.",
-						   GetUserNameFromId(role, false), capability_names[capability],
-						   all ? " for all tenants" : ""),
-				 errhint("It is given by hotswap.grant_access().")));
+				 all ? errdetail("Role \"%s\" does not have the capability \"%s\" for all tenants.",
+								 GetUserNameFromId(role, false), capability_names[capability]) :
+					   errdetail("Role \"%s\" does not have the capability \"%s\".",
+								 GetUserNameFromId(role, false), capability_names[capability]),
+				 errhint("An admin can grant it with hotswap.grant_access().")));
 }
 
 /* The same for what concerns all tenants. */
@@ -443,8 +449,9 @@ Datum
 hotswap_access_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("access_changed() can only be called as a trigger")));
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "access_changed")));
 	CacheInvalidateRelcacheByRelid(find_access_relid());
 	return PointerGetDatum(NULL);
 }

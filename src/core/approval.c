@@ -217,10 +217,11 @@ approval_choose(const Deployment *d, const char *environment)
 			}
 	}
 	if (chosen == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						environment ? errmsg("deployment %s has no approval for environment \"%s\"",
-											 uuid_text(&d->id), environment) :
-									  errmsg("deployment %s has no approval", uuid_text(&d->id))));
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 environment ? errmsg("deployment \"%s\" has no approval for environment \"%s\"",
+									  uuid_text(&d->id), environment) :
+							   errmsg("deployment \"%s\" has no approval", uuid_text(&d->id))));
 	return chosen;
 }
 
@@ -377,7 +378,7 @@ require_on_path(List *extra, List *path)
 	foreach (cell, extra)
 		if (!path_has(path, lfirst(cell)))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("require_approval: environment \"%s\" is not on the path",
+							errmsg("environment \"%s\" of \"require_approval\" is not on the path",
 								   (char *) lfirst(cell)),
 							errdetail("The deployment ends at environment \"%s\".",
 									  (char *) llast(path))));

@@ -10,7 +10,9 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "commands/dbcommands.h"
 #include "core/completeness.h"
+#include "miscadmin.h"
 
 #define REFERENCE_IF(condition, child, columns, parent, key)                                     \
 	{                                                                                            \
@@ -81,8 +83,9 @@ completeness_require(void)
 	char *gap = completeness_gap();
 
 	if (gap)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this database was not restored completely"), errdetail("In it %s.", gap),
-				 errhint("Restore it again, and see that there is no error.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("database \"%s\" was not restored completely",
+							   get_database_name(MyDatabaseId)),
+						errdetail("In it %s.", gap),
+						errhint("Restore it again, and see that there is no error.")));
 }

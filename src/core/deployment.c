@@ -57,8 +57,8 @@ static DbStatement exists_query =
 void
 deployment_refuse_missing(const pg_uuid_t *id)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such deployment: %s", uuid_text(id))));
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+					errmsg("deployment \"%s\" does not exist", uuid_text(id))));
 }
 
 /*

@@ -65,10 +65,13 @@ deployment_save(Deployment *d)
 		(void) db_run(&delete_work, key, NULL);
 	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
-		ereport(hotswap_log_level,
-				(errmsg("deployment %s of %s %s to %s: %s", uuid_text(&d->id), d->module,
-						d->version, d->environment, deployment_machine.statuses[d->status]),
-				 errhidestmt(true)));
+		ereport(
+			hotswap_log_level,
+			(errmsg(
+				 "deployment \"%s\" of version \"%s\" of module \"%s\" to environment \"%s\": %s",
+				 uuid_text(&d->id), d->version, d->module, d->environment,
+				 deployment_machine.statuses[d->status]),
+			 errhidestmt(true)));
 }
 
 /* Puts the deployment in the queue. */

@@ -194,19 +194,20 @@ machine_next(const Machine *machine, int from, int event)
 {
 	const Transition *found = machine_find(machine, from, event);
 	StringInfoData legal;
+	int count = 0;
 
 	if (found)
 		return found->to;
 	initStringInfo(&legal);
 	for (int i = 0; i < machine->ntransitions; i++)
 		if (machine->transitions[i].event == event)
-			appendStringInfo(&legal, "%s%s", legal.len ? ", " : "",
+			appendStringInfo(&legal, "%s\"%s\"", count++ > 0 ? ", " : "",
 							 machine->statuses[machine->transitions[i].from]);
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("cannot %s %s %s that is %s", machine->events[event],
-						   machine == &approval_machine ? "an" : "a", machine->name,
-						   machine->statuses[from]),
-					errdetail("It is legal from: %s.", legal.data)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s in status \"%s\" does not allow event \"%s\"", machine->name,
+					machine->statuses[from], machine->events[event]),
+			 errdetail_plural("Status %s allows it.", "Statuses %s allow it.", count, legal.data)));
 }
 
 /* The number of a status read from a table. */
@@ -276,7 +277,7 @@ hotswap_state_diagram(PG_FUNCTION_ARGS)
 	if (machine == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown state machine: \"%s\"", name),
+				 errmsg("state machine \"%s\" does not exist", name),
 				 errhint("The state machines are deployment, stage, task, approval and tenant.")));
 
 	initStringInfo(&out);

@@ -57,7 +57,7 @@ arg_quota(FunctionCallInfo fcinfo, int n, const char *word)
 	if (!PG_ARGISNULL(n) && PG_GETARG_INT64(n) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative: %lld", word, (long long) PG_GETARG_INT64(n)),
+				 errmsg("\"%s\" must not be negative: %lld", word, (long long) PG_GETARG_INT64(n)),
 				 errhint("NULL is unlimited.")));
 	return fcinfo->args[n];
 }
@@ -83,8 +83,8 @@ resource_require(const char *resource)
 
 	if (db_run(&find_resource, args, NULL) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such resource: \"%s\"", resource),
-				 errhint("Resources are made by hotswap.define_resource().")));
+				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("resource \"%s\" does not exist", resource),
+				 errhint("Make it with hotswap.define_resource().")));
 	return db_bool(0, 1);
 }
 
@@ -97,9 +97,10 @@ quota_lock_used(const pg_uuid_t *tenant, const char *resource)
 	while (db_run(&lock_usage, args, NULL) == 0)
 	{
 		if (resource_require(resource))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("resource \"%s\" is not consumed by hand", resource),
-							errdetail("hotswap counts it itself.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("resource \"%s\" cannot be consumed or released explicitly", resource),
+					 errdetail("The extension counts its use itself.")));
 		if (db_run(&insert_usage, args, NULL) == 0 && IsolationUsesXactSnapshot())
 			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 							errmsg("could not serialize access due to concurrent update")));
@@ -115,7 +116,7 @@ quota_require(const pg_uuid_t *tenant, const char *resource)
 
 	if (db_run(&count_used, args, NULL) > 0)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("quota of %s exceeded", resource),
+						errmsg("quota of \"%s\" exceeded", resource),
 						errdetail("The quota is %lld; with this it would be %lld.",
 								  (long long) db_int64(0, 1), (long long) db_int64(0, 2))));
 }
@@ -138,7 +139,7 @@ quota_require_fit(const pg_uuid_t *tenant, const char *tier)
 
 	if (db_run(&find_excess, args, NULL) > 0)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("tenant %s uses more of %s than tier \"%s\" gives",
+						errmsg("tenant \"%s\" uses more of \"%s\" than tier \"%s\" gives",
 							   uuid_text(tenant), db_text(0, 1), tier),
 						errdetail("It uses %lld; the tier gives %lld.", (long long) db_int64(0, 2),
 								  (long long) db_int64(0, 3))));

@@ -70,8 +70,8 @@ tenant_is_default(const pg_uuid_t *tenant)
 pg_noreturn static void
 refuse_missing(const pg_uuid_t *tenant)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such tenant: %s", uuid_text(tenant))));
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+					errmsg("tenant \"%s\" does not exist", uuid_text(tenant))));
 }
 
 /* Raises P0002 (status NULL: there is no such tenant) or YH003. */
@@ -82,8 +82,8 @@ tenant_require_active(const pg_uuid_t *tenant, const char *status)
 		refuse_missing(tenant);
 	if (strcmp(status, "active") != 0)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_TENANT_NOT_ACTIVE),
-						errmsg("tenant %s is not active", uuid_text(tenant)),
-						errdetail("It is %s.", status)));
+						errmsg("tenant \"%s\" is not active", uuid_text(tenant)),
+						errdetail("It is in status \"%s\".", status)));
 }
 
 /* Looks a tenant up inside a scope, keeps it from being removed, and requires it to be active. */

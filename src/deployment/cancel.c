@@ -54,7 +54,7 @@ hotswap_cancel(PG_FUNCTION_ARGS)
 	deployment_lock_existing(&d, &id, &c.actor);
 	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("deployment %s is already being cancelled", uuid_text(&id))));
+						errmsg("deployment \"%s\" is already being cancelled", uuid_text(&id))));
 	deployment_cancel(&d, reason);
 	call_end(&c);
 	return deployment_status_datum(fcinfo, d.status);

@@ -14,6 +14,7 @@
 #include "core/approval.h"
 #include "core/call.h"
 #include "core/deployment_save.h"
+#include "core/missing.h"
 #include "core/path.h"
 #include "core/person.h"
 #include "core/tenant.h"
@@ -87,7 +88,7 @@ deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 	r->tenant = tenant_argument(fcinfo, 10);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("start_by must be later than run_at")));
+						errmsg("\"start_by\" must be later than \"run_at\"")));
 }
 
 /* All arguments that matter; metadata in its canonical form. */
@@ -135,12 +136,9 @@ check_references(Request *r)
 	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
 	tenant_require_active(&r->tenant, db_text(0, 1));
 	if (db_isnull(0, 2))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such environment: \"%s\"", r->environment)));
+		environment_refuse_missing(&r->tenant, r->environment);
 	if (!db_bool(0, 3))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such version: \"%s\" of module \"%s\"", r->version, r->module),
-						errhint("Versions are made by hotswap.publish_version().")));
+		version_refuse_missing(r->module, r->version);
 	r->is_protected = false;
 	if (db_bool(0, 2))
 		check_demands(r);

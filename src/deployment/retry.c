@@ -45,7 +45,8 @@ require_free_module(const Deployment *d)
 			 errmsg("cannot resume the rollback while another deployment of module \"%s\" is "
 					"running",
 					d->module),
-			 errdetail("It is deployment %s.", uuid_text(&other)), errhint("Wait for its end.")));
+			 errdetail("It is deployment \"%s\".", uuid_text(&other)),
+			 errhint("Wait for its end.")));
 }
 
 /*

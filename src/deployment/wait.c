@@ -64,8 +64,9 @@ refuse_own(const pg_uuid_t *id)
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		 errmsg("cannot wait for deployment %s, which this transaction has requested or changed",
-				uuid_text(id)),
+		 errmsg(
+			 "cannot wait for deployment \"%s\", which this transaction has requested or changed",
+			 uuid_text(id)),
 		 errhint("It cannot move before the transaction has committed.")));
 }
 
@@ -79,7 +80,7 @@ await(Awaited *a, TimestampTz end)
 	{
 		if (a->own)
 			refuse_own(&a->id);
-		wait_require("the end of the deployment", "call hotswap.work()");
+		wait_require("Add it and restart the server, or call hotswap.work().");
 		ended = wait_until(&a->id, has_ended, a, end);
 	}
 	if (ended && !RecoveryInProgress())

@@ -215,7 +215,7 @@ typedef struct Attempt
 static void
 describe_visit(void *arg)
 {
-	errcontext("visit of deployment %s", uuid_text(&((Attempt *) arg)->result->deployment));
+	errcontext("visit of deployment \"%s\"", uuid_text(&((Attempt *) arg)->result->deployment));
 }
 
 static void

@@ -109,8 +109,8 @@ require_strategy(const Request *r)
 	(void) db_run(&check_strategy, args, NULL);
 	if (!db_bool(0, 1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("unknown strategy: \"%s\"", r->strategy),
-						errdetail("It must be one of: %s.", db_text(0, 2))));
+						errmsg("invalid value for \"strategy\": \"%s\"", r->strategy),
+						errdetail("It must be one of %s.", db_text(0, 2))));
 }
 
 static void
@@ -128,9 +128,9 @@ static void
 require_rank(const Request *r)
 {
 	if (r->nulls[ARG_RANK])
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such environment: \"%s\"", r->name),
-				 errhint("Give a rank to make it.")));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("environment \"%s\" does not exist", r->name),
+						errhint("Give a rank to make it.")));
 }
 
 /* Makes or changes the row; returns what it is now, with *before what it was, or NULL. */

@@ -57,8 +57,8 @@ arg_stage(FunctionCallInfo fcinfo, int n)
 
 	if (strcmp(stage, "test") != 0 && strcmp(stage, "validate") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("stage \"%s\" has no hooks", stage),
-						errdetail("It must be test or validate.")));
+						errmsg("stage \"%s\" cannot have hooks", stage),
+						errdetail("It must be \"test\" or \"validate\".")));
 	return stage;
 }
 
@@ -86,8 +86,8 @@ read_function(FunctionCallInfo fcinfo, Hook *h)
 	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such function: OID %u", function)));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("function with OID %u does not exist", function)));
 	h->function = qualified_name((Form_pg_proc) GETSTRUCT(tuple));
 	return tuple;
 }
@@ -120,12 +120,14 @@ check_signature(const Hook *h, Form_pg_proc form)
 	if (!hook_fits(form))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s cannot be a hook", h->function),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("function \"%s\" cannot be a hook", h->function),
 			 errdetail(
 				 "A hook is a function that takes one uuid, the deployment, and returns boolean or void.")));
 	if (isAnyTempNamespace(form->pronamespace))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s cannot be a hook", h->function), errdetail("It is temporary.")));
+						errmsg("function \"%s\" cannot be a hook", h->function),
+						errdetail("It is temporary.")));
 }
 
 /* The caller must have the owner's rights, and an executor must be able to log in as the owner. */
@@ -135,10 +137,9 @@ check_owner(const Hook *h, Oid owner)
 	if (!has_privs_of_role(GetUserId(), owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of function %s", h->function),
+				 errmsg("must be owner of function \"%s\"", h->function),
 				 errdetail("It runs as its owner, role \"%s\".", GetUserNameFromId(owner, false))));
-	role_require_login(owner, h->function,
-					   "A hook runs in a session of its own, logged in as the owner.");
+	role_require_login(owner, h->function);
 }
 
 /* Runs insert_hook or delete_hook with its audit event; false if no row was written. */
@@ -159,12 +160,6 @@ write_hook(const Hook *h, DbStatement *stmt, const char *event)
 								  NULL));
 	call_end(&c);
 	return written;
-}
-
-static const char *
-module_words(const Hook *h)
-{
-	return h->module ? psprintf("module \"%s\"", h->module) : "every module";
 }
 
 /*
@@ -189,10 +184,12 @@ hotswap_register_hook(PG_FUNCTION_ARGS)
 	check_owner(&hook, hook.owner);
 	ReleaseSysCache(tuple);
 	if (!write_hook(&hook, &insert_hook, "register_hook"))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("hook %s is already registered", hook.function),
-				 errdetail("It is called in stage %s of %s.", hook.stage, module_words(&hook))));
+		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+						errmsg("hook \"%s\" is already registered", hook.function),
+						hook.module ? errdetail("It is called in stage \"%s\" of module \"%s\".",
+												hook.stage, hook.module) :
+									  errdetail("It is called in stage \"%s\" of every module.",
+												hook.stage)));
 	PG_RETURN_VOID();
 }
 
@@ -211,8 +208,12 @@ hotswap_remove_hook(PG_FUNCTION_ARGS)
 	read_hook(fcinfo, &hook);
 	hook.function = read_function_name(fcinfo);
 	if (!write_hook(&hook, &delete_hook, "remove_hook"))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such hook: %s", hook.function),
-						errdetail("It is not called in stage %s of %s.", hook.stage,
-								  module_words(&hook))));
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("hook \"%s\" does not exist", hook.function),
+				 hook.module ? errdetail("It is not registered for stage \"%s\" of module \"%s\".",
+										 hook.stage, hook.module) :
+							   errdetail("It is not registered for stage \"%s\" of every module.",
+										 hook.stage)));
 	PG_RETURN_VOID();
 }

@@ -17,6 +17,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/missing.h"
 #include "core/quota.h"
 #include "core/tenant.h"
 #include "environment/task_role.h"
@@ -90,9 +91,9 @@ arg_kind(FunctionCallInfo fcinfo, int n)
 	char *kind = arg_text(fcinfo, n, "kind", NAME_LIMIT);
 
 	if (strcmp(kind, "database") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown kind of node: \"%s\"", kind), errdetail("It must be database.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for \"kind\": \"%s\"", kind),
+						errdetail("It must be \"database\".")));
 	return kind;
 }
 
@@ -102,15 +103,14 @@ check_role(NodeRequest *r)
 {
 	r->role = GetUserNameFromId(r->run_as, true);
 	if (r->role == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", r->run_as)));
+		role_refuse_missing(r->run_as);
 	if (!has_privs_of_role(GetUserId(), r->run_as))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to run scripts as role \"%s\"", r->role),
-						errdetail("Role \"%s\" does not have its privileges.",
+						errdetail("Role \"%s\" does not have the privileges of that role.",
 								  GetUserNameFromId(GetUserId(), false)),
 						errhint("Become a member of that role.")));
-	role_require_login(r->run_as, NULL,
-					   "Scripts run in a session of their own, logged in as the role.");
+	role_require_login(r->run_as, NULL);
 }
 
 static void
@@ -120,8 +120,9 @@ check_schema(NodeRequest *r)
 		return;
 	r->schema_oid = get_namespace_oid(r->schema, true);
 	if (!OidIsValid(r->schema_oid))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such schema: \"%s\"", r->schema),
-						errhint("Give its plain name, without quotation marks.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("schema \"%s\" does not exist", r->schema),
+				 errhint("Give its plain name, without quotation marks.")));
 	if (isAnyTempNamespace(r->schema_oid))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("schema \"%s\" is temporary", r->schema)));
@@ -155,7 +156,8 @@ require_usage(const NodeRequest *r)
 	(void) db_run(&check_usage, args, NULL);
 	if (db_isnull(0, 1) || !db_bool(0, 1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("role \"%s\" may not use schema \"%s\"", r->role, r->schema),
+						errmsg("role \"%s\" does not have USAGE privilege on schema \"%s\"",
+							   r->role, r->schema),
 						errhint("Use GRANT USAGE ON SCHEMA %s TO %s.", quote_identifier(r->schema),
 								quote_identifier(r->role))));
 }
@@ -166,9 +168,7 @@ require_environment(const NodeRequest *r)
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
 
 	if (db_run(&find_environment, args, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such environment: \"%s\"", r->environment),
-						errhint("Make it with hotswap.configure_environment().")));
+		environment_refuse_missing(&r->tenant, r->environment);
 }
 
 static void
@@ -205,9 +205,9 @@ require_free_target(const NodeRequest *r)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 r->schema ? errmsg("there is already a node with role \"%s\" and schema \"%s\"",
-								r->role, r->schema) :
-						 errmsg("there is already a node with role \"%s\" and no schema", r->role),
+			 r->schema ? errmsg("node with role \"%s\" and schema \"%s\" already exists", r->role,
+								r->schema) :
+						 errmsg("node with role \"%s\" and no schema already exists", r->role),
 			 /* another tenant's is nobody else's business */
 			 db_bool(0, 3) ?
 				 errdetail(
@@ -263,7 +263,7 @@ require_no_work(Datum *args, const char *name)
 	deployment = db_uuid(0, 1);
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("node \"%s\" has unfinished work", name),
-					errdetail("Deployment %s is not done with it.", uuid_text(&deployment)),
+					errdetail("Deployment \"%s\" is not done with it.", uuid_text(&deployment)),
 					errhint("Wait for the deployment to end, or cancel it.")));
 }
 
@@ -285,8 +285,8 @@ hotswap_remove_node(PG_FUNCTION_ARGS)
 
 	call_begin_change(&c, &tenant, CAPABILITY_OPERATOR, "remove a node");
 	if (db_run(&lock_node, args, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such node: %s", uuid_text(&node))));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("node \"%s\" does not exist", uuid_text(&node))));
 	environment = db_text(0, 1);
 	name = db_text(0, 2);
 	require_no_work(args, name);

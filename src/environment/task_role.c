@@ -13,6 +13,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "environment/task_role.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
@@ -76,42 +77,45 @@ was_registered(const pg_uuid_t *tenant, const char *hook, Oid owner)
 	return db_run(&registered_hook, args, NULL) > 0;
 }
 
-/* Why no session can be logged in as a role, or NULL; words are what the role is called. */
+/* Why no session can be logged in as a role, or NULL. */
 static char *
-login_problem(Oid role, const char *words, bool *can_login)
+login_problem(Oid role, const char *name, bool *can_login)
 {
 	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
 
 	*can_login = false;
 	if (!HeapTupleIsValid(tuple))
-		return psprintf("%s does not exist", words);
+		return psprintf("role \"%s\" does not exist", name);
 	*can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
 	ReleaseSysCache(tuple);
 	if (!*can_login)
-		return psprintf("%s is not permitted to log in", words);
+		return psprintf("role \"%s\" is not permitted to log in", name);
 	if (!database_can_connect(MyDatabaseId, role))
-		return psprintf("%s may not connect to this database", words);
+		return psprintf("role \"%s\" does not have CONNECT privilege on database \"%s\"", name,
+						get_database_name(MyDatabaseId));
 	return NULL;
 }
 
 void
-role_require_login(Oid role, const char *owner_of, const char *why)
+role_require_login(Oid role, const char *owner_of)
 {
 	char *name = GetUserNameFromId(role, false);
-	char *words = owner_of ? psprintf("role \"%s\", the owner of %s,", name, owner_of) :
-							 psprintf("role \"%s\"", name);
 	bool can_login;
-	char *problem = login_problem(role, words, &can_login);
+	char *problem = login_problem(role, name, &can_login);
 
 	if (problem == NULL)
 		return;
-	if (can_login)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", problem),
-						errhint("Grant it CONNECT on the database.")));
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", problem),
-					errdetail_internal("%s", why),
-					errhint("Use ALTER ROLE %s LOGIN%s.", quote_identifier(name),
-							owner_of ? ", or give the function another owner" : "")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", problem),
+		 owner_of ?
+			 errdetail("It owns function \"%s\"; a hook runs in a session logged in as its owner.",
+					   owner_of) :
+			 errdetail("Scripts run in a session logged in as the role."),
+		 can_login ? errhint("Grant it the CONNECT privilege.") :
+		 owner_of  ? errhint("Use ALTER ROLE %s LOGIN, or give the function another owner.",
+							 quote_identifier(name)) :
+					 errhint("Use ALTER ROLE %s LOGIN.", quote_identifier(name))));
 }
 
 Oid
@@ -125,7 +129,7 @@ task_role(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *hook, char
 	*problem = NULL;
 	*sqlerrcode = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
 	if (name == NULL && node)
-		*problem = psprintf("the role that the node runs as (OID %u) does not exist", role);
+		*problem = psprintf("role with OID %u, which the node runs as, does not exist", role);
 	else if (name == NULL)
 	{
 		*problem = psprintf("function %s(uuid) does not exist", hook);
@@ -139,6 +143,6 @@ task_role(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *hook, char
 		*sqlerrcode = ERRCODE_INSUFFICIENT_PRIVILEGE;
 	}
 	else
-		*problem = login_problem(role, psprintf("role \"%s\"", name), &can_login);
+		*problem = login_problem(role, name, &can_login);
 	return *problem ? InvalidOid : role;
 }

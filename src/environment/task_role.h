@@ -16,10 +16,10 @@ extern Oid task_role(const pg_uuid_t *tenant, const pg_uuid_t *node, const char 
 					 char **problem, int *sqlerrcode);
 
 /*
- * Raises 22023 unless a session can be logged in as the role; why is the detail, owner_of may be
- * NULL.
+ * Raises 22023 unless a session can be logged in as the role.  owner_of: the function that it
+ * owns, NULL where it is a node's.
  */
-extern void role_require_login(Oid role, const char *owner_of, const char *why);
+extern void role_require_login(Oid role, const char *owner_of);
 
 /* The function registered under a name, InvalidOid if it is gone. */
 extern Oid hook_function(const char *hook);

@@ -69,7 +69,7 @@ hotswap_check_token(PG_FUNCTION_ARGS)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot check the token of a lock: hotswap is not in shared_preload_libraries"),
+			 errmsg("cannot check the token of a lock without hotswap in shared_preload_libraries"),
 			 errhint("Add it and restart the server, or use a lease.")));
 	refuse_token(resource, token, Max(lease_token, lock_token));
 	PG_RETURN_NULL();

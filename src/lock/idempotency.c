@@ -82,7 +82,7 @@ idempotency_find(const pg_uuid_t *tenant, const char *scope, const char *key,
 	if (memcmp(stored, fingerprint, DIGEST_LENGTH) != 0)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_KEY_REUSED),
 						errmsg("idempotency key \"%s\" was used with another request", key),
-						errdetail("Its request led to deployment %s.", uuid_text(deployment)),
+						errdetail("Its request led to deployment \"%s\".", uuid_text(deployment)),
 						errhint("Send the same arguments again, or use another key.")));
 	return true;
 }
@@ -161,7 +161,7 @@ arg_scope_and_key(FunctionCallInfo fcinfo, char **scope, char **key)
 	*key = arg_text(fcinfo, 1, "key", KEY_LIMIT);
 	if (strcmp(*scope, "deploy") == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("scope \"deploy\" is that of hotswap.deploy()"),
+						errmsg("scope \"deploy\" is reserved for hotswap.deploy()"),
 						errhint("Use another one.")));
 }
 
@@ -174,7 +174,7 @@ arg_jsonb(FunctionCallInfo fcinfo, int n, const char *word, size_t limit)
 	value = PG_GETARG_JSONB_P(n);
 	if (strlen(jsonb_text(value)) > limit)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is too large: %zu bytes", word, strlen(jsonb_text(value))),
+						errmsg("\"%s\" is too large: %zu bytes", word, strlen(jsonb_text(value))),
 						errdetail("At most %zu bytes are allowed.", limit)));
 	return value;
 }
@@ -190,7 +190,8 @@ arg_expiry(FunctionCallInfo fcinfo, int n)
 		return default_expiry(now);
 	end = time_after(now, PG_GETARG_INTERVAL_P(n));
 	if (end <= now)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must be positive")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"ttl\" must be positive")));
 	return end;
 }
 
@@ -340,11 +341,11 @@ hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
 	{
 		if (!find_response_of(&c))
 			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-							errmsg("no such idempotency key: \"%s\"", c.key),
+							errmsg("idempotency key \"%s\" does not exist", c.key),
 							errhint("Claim it with hotswap.claim_idempotency_key().")));
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the response of idempotency key \"%s\" has been stored already", c.key)));
+				 errmsg("response of idempotency key \"%s\" has already been stored", c.key)));
 	}
 	db_leave(&scope);
 	PG_RETURN_VOID();

@@ -99,9 +99,11 @@ end_of(const Interval *ttl, TimestampTz now)
 	TimestampTz end = time_after(now, ttl);
 
 	if (end <= now)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must be positive")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"ttl\" must be positive")));
 	if (TIMESTAMP_NOT_FINITE(end))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ttl must be finite")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"ttl\" must be finite")));
 	return end;
 }
 
@@ -288,7 +290,7 @@ hotswap_lease_lock(PG_FUNCTION_ARGS)
 	commit_durably();
 	if (!try_to_take(&l) && !wait_deadline_passed(l.deadline))
 	{
-		wait_require("the end of the lease", "call again later");
+		wait_require("Add it and restart the server, or call again later.");
 		wait_visibly(&l);
 	}
 	if (l.token == 0)

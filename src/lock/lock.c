@@ -373,7 +373,7 @@ read_wanted(FunctionCallInfo fcinfo, int *count)
 	{
 		if (nulls[i])
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("resource must not be null")));
+							errmsg("\"resource\" must not be null")));
 		wanted[i].resource = arg_text_value(values[i], "resource", RESOURCE_LIMIT);
 		wanted[i].key = lock_key_of(wanted[i].resource);
 		wanted[i].token = 0;

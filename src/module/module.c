@@ -100,8 +100,8 @@ already_published(const NewVersion *v)
 	if (memcmp(published, v->digest, DIGEST_LENGTH) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("version \"%s\" of module \"%s\" exists with other content", v->version,
-						v->module),
+				 errmsg("version \"%s\" of module \"%s\" already exists with other content",
+						v->version, v->module),
 				 errdetail("The SHA-256 of what was published is %s, that of what was given is %s.",
 						   digest_hex(published), digest_hex(v->digest)),
 				 errhint("A version never changes; publish under a new one.")));

@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/missing.h"
 #include "core/path.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -55,8 +56,7 @@ change_rule(const pg_uuid_t *tenant, const char *environment, const char *rule, 
 	char *before;
 
 	if (db_run(&lock_environment, args, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such environment: \"%s\"", environment)));
+		environment_refuse_missing(tenant, environment);
 	before = db_run(&read_rule, args, NULL) > 0 ? db_text(0, 1) : NULL;
 	if (before == action || (before && action && strcmp(before, action) == 0))
 		return;
@@ -137,13 +137,10 @@ rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, cons
 	Version *v;
 
 	if (path == NIL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such environment: \"%s\"", environment)));
+		environment_refuse_missing(tenant, environment);
 	v = version_read(tenant, module, version);
 	if (v == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such version: \"%s\" of module \"%s\"", version, module),
-						errhint("Versions are made by hotswap.publish_version().")));
+		version_refuse_missing(module, version);
 	version_require_intact(v);
 	scan_policy_load(tenant, path, policy);
 	return scan_findings(v, policy);

@@ -157,6 +157,7 @@ apply_rules(const Version *v, const ScanPolicy *policy)
 	const Finding *first;
 	char *denied = scan_describe(findings, policy, RULE_DENY, &first);
 
+	/* the hint is part of it: of what a stage has raised, only the message is kept */
 	if (denied)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_RULE),
 						errmsg("denied: %s. %s", denied, rule_info[first->rule].hint)));

@@ -342,7 +342,7 @@ script_refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
 
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("the %s may not contain %s", script->label, refusal->what),
+			 errmsg("%s is not allowed in the %s", refusal->what, script->label),
 			 line = show_place(script, script_statement_offset(script->sql, raw->stmt_location),
 							   &column),
 			 errdetail("Line %d, column %d of the %s.", line, column, script->label),

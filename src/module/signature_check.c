@@ -16,10 +16,11 @@
 #include "utils/builtins.h"
 
 /* Why a key does not count now, or NULL; the same words everywhere. */
-#define KEY_PROBLEM                                                                          \
-	" CASE WHEN k.revoked_at IS NOT NULL THEN 'was revoked at ' || k.revoked_at || ': '"     \
-	" || k.revoke_reason WHEN NOT k.valid @> pg_catalog.clock_timestamp() THEN 'is valid in" \
-	" ' || k.valid || ' only' END"
+#define KEY_PROBLEM                                                                               \
+	" CASE WHEN k.revoked_at IS NOT NULL THEN 'signing key \"' || k.name || '\" was revoked at '" \
+	" || k.revoked_at || ': ' || k.revoke_reason"                                                 \
+	" WHEN NOT k.valid @> pg_catalog.clock_timestamp() THEN 'signing key \"' || k.name"           \
+	" || '\" is valid in ' || k.valid || ' only' END"
 
 static DbStatement find_key =
 	DB_STATEMENT("SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
@@ -49,8 +50,9 @@ typedef struct StoredSignature
 void
 signing_key_refuse_missing(const char *name)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such signing key: \"%s\"", name),
-					errhint("Keys are added by hotswap.add_signing_key().")));
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("signing key \"%s\" does not exist", name),
+			 errhint("Add it with hotswap.add_signing_key().")));
 }
 
 static StoredSignature
@@ -86,7 +88,7 @@ signature_require_good(const SignedVersion *v, const GivenSignature *given)
 	s = read_row(0);
 	if (s.problem)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("signing key \"%s\" %s", s.key, s.problem)));
+						errmsg_internal("%s", s.problem)));
 	s.value = given->value;
 	if (!verifies(&s, v))
 		ereport(
@@ -98,16 +100,25 @@ signature_require_good(const SignedVersion *v, const GivenSignature *given)
 			 errhint("What has to be signed is returned by hotswap.module_signing_payload().")));
 }
 
+/* key: of a signature that does not count, problem: why not, NULL where it does not verify. */
 static void
-refuse_unsigned(const SignedVersion *v, const char *environment, const char *why)
+refuse_unsigned(const SignedVersion *v, const char *environment, const char *key,
+				const char *problem)
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_HOTSWAP_SIGNATURE),
-		 errmsg("environment \"%s\" requires a signature, and version \"%s\" of module \"%s\" %s",
-				environment, v->version, v->module, why),
-		 errhint("Sign it with a key that counts: publish the same version again with the"
-				 " signature.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_HOTSWAP_SIGNATURE),
+			 problem ?
+				 errmsg("environment \"%s\" requires a signature, and version \"%s\" of module"
+						" \"%s\" has none that counts: %s",
+						environment, v->version, v->module, problem) :
+			 key ? errmsg("environment \"%s\" requires a signature, and version \"%s\" of module"
+						  " \"%s\" has one by key \"%s\" that does not verify",
+						  environment, v->version, v->module, key) :
+				   errmsg("environment \"%s\" requires a signature, and version \"%s\" of module"
+						  " \"%s\" has none",
+						  environment, v->version, v->module),
+			 errhint("Sign it with a key that counts: publish the same version again with the"
+					 " signature.")));
 }
 
 /*
@@ -120,7 +131,8 @@ version_require_signature(const SignedVersion *v, const char *environment)
 	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
 					 CStringGetTextDatum(v->version) };
 	uint64 count = db_run(&signatures_query, args, NULL);
-	char *why = NULL;
+	char *key = NULL;
+	char *problem = NULL;
 
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -130,10 +142,12 @@ version_require_signature(const SignedVersion *v, const char *environment)
 		s.value = DatumGetByteaPP(db_datum(i, 5, &isnull));
 		if (s.problem == NULL && (v->digest == NULL || verifies(&s, v)))
 			return s.key;
-		if (why == NULL)
-			why = s.problem ? psprintf("has none that counts: key \"%s\" %s", s.key, s.problem) :
-							  psprintf("has one by key \"%s\" that does not verify", s.key);
+		if (key == NULL)
+		{
+			key = s.key;
+			problem = s.problem;
+		}
 	}
-	refuse_unsigned(v, environment, why ? why : "has none");
+	refuse_unsigned(v, environment, key, problem);
 	return NULL;
 }

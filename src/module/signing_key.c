@@ -95,18 +95,19 @@ read_key(FunctionCallInfo fcinfo, int n, NewKey *k)
 
 	if (strstr(pem, "PRIVATE KEY-----") != NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("public_key is a private key"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"public_key\" is a private key"),
 				 errhint("Do not use that key any more, since the statement may have been logged."
 						 " \"openssl pkey -pubout\" writes the public key of another one.")));
 	if (count_blocks(pem) > 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("public_key holds more than one key")));
+						errmsg("\"public_key\" holds more than one key")));
 	if (!signature_read_key(k->algorithm, pem, &k->key))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("public_key is not a key for %s: %s", signature_algorithms[k->algorithm],
-						k->key.problem),
-				 errhint("It is what \"openssl pkey -pubout\" writes: PUBLIC KEY in PEM form.")));
+				 errmsg("\"public_key\" is not a key for algorithm \"%s\": %s",
+						signature_algorithms[k->algorithm], k->key.problem),
+				 errhint("Give what \"openssl pkey -pubout\" writes, a PUBLIC KEY in PEM form.")));
 }
 
 static void
@@ -118,7 +119,7 @@ read_valid(FunctionCallInfo fcinfo, int n, NewKey *k)
 	k->valid = PG_GETARG_DATUM(n);
 	if (RangeIsEmpty(DatumGetRangeTypeP(k->valid)))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("valid must not be empty")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"valid\" must not be empty")));
 }
 
 /*
@@ -140,13 +141,13 @@ already_added(const NewKey *k)
 	name = db_text(0, 1);
 	if (strcmp(name, k->name) != 0)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-						errmsg("the key is there already, as \"%s\"", name)));
+						errmsg("key already exists as signing key \"%s\"", name)));
 	if (!db_bool(0, 2))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("signing key \"%s\" exists and is not the same", name),
-				 errdetail(db_bool(0, 4) ? "It is valid at other times." : "It is another key."),
-				 errhint("A key never changes; add it under a new name.")));
+		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+						errmsg("signing key \"%s\" already exists and differs", name),
+						db_bool(0, 4) ? errdetail("It is valid at other times.") :
+										errdetail("It is another key."),
+						errhint("A key never changes; add it under a new name.")));
 	if (db_bool(0, 3))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("signing key \"%s\" is revoked", name),
@@ -222,7 +223,7 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 		signing_key_refuse_missing(name);
 	if (!db_isnull(0, 1))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("signing key \"%s\" is revoked already", name),
+						errmsg("signing key \"%s\" is already revoked", name),
 						errdetail("It was revoked at %s.", timestamptz_to_str(db_time(0, 1, 0)))));
 	db_arg_uuid(&args, &tenant);
 	db_arg_text(&args, name);
@@ -268,12 +269,12 @@ signature_arguments(FunctionCallInfo fcinfo, int n)
 		return given;
 	if (PG_ARGISNULL(n) || PG_ARGISNULL(n + 1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("signature and signing_key must be given together")));
+						errmsg("\"signature\" and \"signing_key\" must be given together")));
 	given.key = arg_text(fcinfo, n + 1, "signing_key", NAME_LIMIT);
 	given.value = PG_GETARG_BYTEA_PP(n);
 	if (VARSIZE_ANY_EXHDR(given.value) > SIGNATURE_SIZE_LIMIT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("signature is too large: %zu bytes",
+						errmsg("\"signature\" is too large: %zu bytes",
 							   (size_t) VARSIZE_ANY_EXHDR(given.value)),
 						errdetail("At most %d bytes are allowed.", SIGNATURE_SIZE_LIMIT)));
 	return given;

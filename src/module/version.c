@@ -62,8 +62,7 @@ version_require_intact(const Version *v)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg(
-				 "the scripts of version \"%s\" of module \"%s\" are not those that were published",
-				 v->name, v->module),
+			 errmsg("scripts of version \"%s\" of module \"%s\" are not those that were published",
+					v->name, v->module),
 			 errdetail("Their SHA-256 is %s.", digest_hex(digest))));
 }

@@ -10,6 +10,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "core/call.h"
 #include "core/completeness.h"
 #include "core/installation.h"
@@ -90,7 +91,8 @@ hotswap_start_dispatching(PG_FUNCTION_ARGS)
 	call_begin_installation(&c, CAPABILITY_OPERATOR, "start dispatching");
 	if (db_run(&clear_stop, NULL, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("dispatching is not stopped in this database")));
+						errmsg("dispatching is not stopped in database \"%s\"",
+							   get_database_name(MyDatabaseId))));
 	installation_audit(&c.actor, "start_dispatching", NULL, NULL, NULL, NULL);
 	wake_reload();
 	call_end(&c);

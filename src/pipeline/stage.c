@@ -117,7 +117,7 @@ start_deploy(Visit *v)
 	if (n == 0 && is_target)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("environment \"%s\" has no nodes", v->stage->environment),
-						errhint("Nodes are added by hotswap.register_node().")));
+						errhint("Add one with hotswap.register_node().")));
 	if (n == 0)
 	{
 		stage_apply(v->stage, STAGE_SKIP, "the environment has no nodes");

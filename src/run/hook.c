@@ -61,8 +61,8 @@ run_hook(TaskRun *run)
 	result = FunctionCallInvoke(fcinfo);
 	run_limit_end(armed);
 	if (type == BOOLOID && (fcinfo->isnull || !DatumGetBool(result)))
-		ereport(ERROR,
-				(errcode(ERRCODE_ASSERT_FAILURE),
-				 errmsg("hook %s returned %s", run->hook, fcinfo->isnull ? "null" : "false")));
+		ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),
+						fcinfo->isnull ? errmsg("hook \"%s\" returned null", run->hook) :
+										 errmsg("hook \"%s\" returned false", run->hook)));
 	run->script = NULL;
 }

@@ -195,7 +195,7 @@ lock_deployment(TaskRun *run, Deployment *d, const AuditActor *actor)
 			DEPLOYMENT_FOUND ||
 		deployment_is_final(d->status))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the deployment has ended meanwhile")));
+						errmsg("deployment has ended in the meantime")));
 }
 
 static void
@@ -221,13 +221,13 @@ record_success(TaskRun *run)
 	db_enter(&scope);
 	lock_deployment(run, &d, &actor);
 	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
-		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the deployment was cancelled")));
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
 	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
 	db_arg_time(&args, now);
 	if (db_run_args(&args) != 1)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the task is not this executor's any more")));
+						errmsg("task no longer belongs to this executor")));
 	if (run->kind == TASK_SWAP || run->kind == TASK_REVERT)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)

@@ -30,7 +30,8 @@ require_true(const TaskRun *run)
 	for (uint64 i = 0; i < SPI_processed; i++)
 		if (db_isnull(i, 1) || !db_bool(i, 1))
 			ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),
-							errmsg("verification returned %s", db_isnull(i, 1) ? "null" : "false"),
+							db_isnull(i, 1) ? errmsg("verification returned null") :
+											  errmsg("verification returned false"),
 							errdetail("Statement: %.*s",
 									  pg_mbcliplen(run->statement, strlen(run->statement), 1000),
 									  run->statement)));
@@ -64,7 +65,7 @@ run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, b
 	rc = SPI_execute(run->statement, false, 0);
 	if (rc < 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("a script may not contain this statement"),
+						errmsg("statement is not allowed in a script"),
 						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
 	if (verify && (rc == SPI_OK_SELECT || rc == SPI_OK_INSERT_RETURNING))
 		require_true(run);

@@ -23,10 +23,10 @@ static DbStatement temporary_object =
 				  " WHERE relnamespace = pg_catalog.pg_my_temp_schema() LIMIT 1");
 
 static void
-refuse(const char *what, const char *hint)
+refuse(const char *message, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("the script %s", what), errhint("%s", hint)));
+					errmsg_internal("%s", message), errhint("%s", hint)));
 }
 
 /* Refuses what a script may not leave behind; lock: the lock of the task. */
@@ -36,22 +36,23 @@ session_check(Oid role, const char *search_path, const LOCKTAG *lock)
 	DbScope scope;
 
 	if (GetUserId() != role)
-		refuse("changed the role", "End the script with RESET ROLE.");
+		refuse("script changed the role", "End the script with RESET ROLE.");
 	if (XactIsoLevel != XACT_READ_COMMITTED || XactReadOnly)
-		refuse("changed the characteristics of the transaction", "Leave out SET TRANSACTION.");
+		refuse("script changed the characteristics of the transaction",
+			   "Leave out SET TRANSACTION.");
 	if (strcmp(GetConfigOption("search_path", false, false), search_path) != 0)
-		refuse("changed search_path",
+		refuse("script changed search_path",
 			   "Qualify the names, or use SET search_path in the definition of a function.");
 	if (!lock_held_by_me(lock, ExclusiveLock))
-		refuse("released advisory locks that are not its own",
+		refuse("script released advisory locks that are not its own",
 			   "Use pg_advisory_unlock() in place of pg_advisory_unlock_all().");
 	db_enter(&scope);
 	if (db_run(&open_cursor, NULL, NULL) > 0)
-		refuse(psprintf("left cursor \"%s\" open", db_text(0, 1)),
+		refuse(psprintf("script left cursor \"%s\" open", db_text(0, 1)),
 			   "Close it at the end of the script.");
 	if ((MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE) &&
 		db_run(&temporary_object, NULL, NULL) > 0)
-		refuse(psprintf("left temporary relation \"%s\" behind", db_text(0, 1)),
+		refuse(psprintf("script left temporary relation \"%s\" behind", db_text(0, 1)),
 			   "Drop it at the end of the script.");
 	db_leave(&scope);
 }

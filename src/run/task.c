@@ -63,7 +63,7 @@ require_latest(const TaskRun *run)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node \"%s\" runs what another deployment has swapped in since",
 							   run->node_name),
-						errdetail("It is deployment %s.", uuid_text(&latest))));
+						errdetail("It is deployment \"%s\".", uuid_text(&latest))));
 }
 
 static void
@@ -114,9 +114,12 @@ describe_task(void *arg)
 {
 	TaskRun *run = arg;
 
-	errcontext("%s task of deployment %s%s%s", task_kind_names[run->kind],
-			   uuid_text(&run->key.deployment), run->node_name ? " on node " : "",
-			   run->node_name ? run->node_name : "");
+	if (run->node_name)
+		errcontext("%s task of deployment \"%s\" on node \"%s\"", task_kind_names[run->kind],
+				   uuid_text(&run->key.deployment), run->node_name);
+	else
+		errcontext("%s task of deployment \"%s\"", task_kind_names[run->kind],
+				   uuid_text(&run->key.deployment));
 }
 
 /* Where in the script the error is, in characters from 1; 0 if that is not known. */
@@ -279,8 +282,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		callback.previous = error_context_stack;
 		error_context_stack = &callback;
 		if (wanted && control->cancelled())
-			ereport(ERROR,
-					(errcode(ERRCODE_QUERY_CANCELED), errmsg("the deployment was cancelled")));
+			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
 		if (wanted)
 			run_task(run);
 		error_context_stack = callback.previous;

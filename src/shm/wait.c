@@ -38,8 +38,8 @@ wait_deadline(FunctionCallInfo fcinfo, int n)
 		return DT_NOEND;
 	end = time_after(now, PG_GETARG_INTERVAL_P(n));
 	if (end < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout must not be negative")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"timeout\" must not be negative")));
 	return end;
 }
 
@@ -50,26 +50,25 @@ wait_deadline_passed(TimestampTz end)
 }
 
 /*
- * Raises 55000 where waiting could not end.  never_seen: what a snapshot that stays the same would
- * never show; instead: what to do on a server without the preload.
+ * Raises 55000 where waiting could not end.  instead: the hint on a server without the preload.
  */
 void
-wait_require(const char *never_seen, const char *instead)
+wait_require(const char *instead)
 {
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("cannot wait in a transaction of this isolation level"),
-						errdetail("Its snapshot would never show %s.", never_seen),
+						errdetail("Its snapshot would never show the end that is waited for."),
 						errhint("Use READ COMMITTED.")));
 	if (RecoveryInProgress())
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("cannot wait on a standby"),
-						errdetail("Nothing tells it here when there is %s.", never_seen),
-						errhint("Wait on the primary.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait on a standby"), errdetail("Nothing wakes a session there."),
+				 errhint("Wait on the primary.")));
 	if (shared == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("cannot wait: hotswap is not in shared_preload_libraries"),
-						errhint("Add it and restart the server, or %s.", instead)));
+						errmsg("cannot wait without hotswap in shared_preload_libraries"),
+						errhint("%s", instead)));
 }
 
 static void

@@ -14,7 +14,7 @@ typedef bool (*WaitCheck)(void *arg);
 
 extern TimestampTz wait_deadline(FunctionCallInfo fcinfo, int n);
 extern bool wait_deadline_passed(TimestampTz end);
-extern void wait_require(const char *never_seen, const char *instead);
+extern void wait_require(const char *instead);
 extern bool wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern void wait_flush(void);
 

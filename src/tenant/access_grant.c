@@ -10,6 +10,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -44,13 +45,13 @@ change_access(FunctionCallInfo fcinfo, DbStatement *statement, const char *event
 
 	if (all && !PG_ARGISNULL(2))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("tenant must be null where all_tenants is true")));
+						errmsg("\"tenant\" must be null where \"all_tenants\" is true")));
 	if (all)
 		call_begin_everywhere(&c, CAPABILITY_ADMIN, "change access");
 	else
 		call_begin_change_living(&c, &tenant, CAPABILITY_ADMIN, "change access");
 	if (name == NULL && statement == &insert_access)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", role)));
+		role_refuse_missing(role);
 	db_arg_uuid(&args, all ? NULL : &tenant);
 	db_arg_oid(&args, role);
 	db_arg_text(&args, capability);
@@ -87,14 +88,19 @@ hotswap_revoke_access(PG_FUNCTION_ARGS)
 {
 	Oid role;
 	char *name;
+	char *capability;
 
 	if (change_access(fcinfo, &delete_access, "revoke_access"))
 		PG_RETURN_VOID();
 	role = PG_GETARG_OID(0);
 	name = GetUserNameFromId(role, true);
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-					errmsg("role %s was not granted the capability %s%s",
-						   name ? quote_identifier(name) : psprintf("%u", role),
-						   text_to_cstring(PG_GETARG_TEXT_PP(1)),
-						   PG_GETARG_BOOL(3) ? " for all tenants" : "")));
+	if (name == NULL)
+		name = psprintf("%u", role);
+	capability = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 PG_GETARG_BOOL(3) ?
+				 errmsg("role \"%s\" was not granted the capability \"%s\" for all tenants", name,
+						capability) :
+				 errmsg("role \"%s\" was not granted the capability \"%s\"", name, capability)));
 }

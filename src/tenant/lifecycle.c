@@ -92,7 +92,7 @@ arg_email(FunctionCallInfo fcinfo, int n, const char *word)
 		valid = (unsigned char) *p > ' ' && *p != 0x7f && *p != '@';
 	if (!valid)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid %s: \"%s\"", word, value),
+						errmsg("invalid value for \"%s\": \"%s\"", word, value),
 						errdetail("It must look like name@example.com.")));
 	return value;
 }
@@ -177,8 +177,7 @@ begin_change(Change *c, FunctionCallInfo fcinfo, TenantEvent event, const char *
 	c->tenant = arg_uuid(fcinfo, 0, "tenant");
 	c->event = event;
 	c->reason = reason;
-	call_begin_everywhere(&c->call, CAPABILITY_ADMIN,
-						  psprintf("%s a tenant", tenant_machine.events[event]));
+	call_begin_everywhere(&c->call, CAPABILITY_ADMIN, "change the status of a tenant");
 	c->before = machine_parse(&tenant_machine, tenant_lock(&c->tenant));
 	c->after = machine_next(&tenant_machine, c->before, event);
 }
@@ -189,7 +188,7 @@ refuse_default(const Change *c)
 {
 	if (tenant_is_default(&c->tenant))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("cannot %s the tenant \"default\"", tenant_machine.events[c->event]),
+						errmsg("tenant \"default\" cannot be deprovisioned"),
 						errhint("It can be suspended.")));
 }
 

@@ -77,9 +77,9 @@ change_quota(FunctionCallInfo fcinfo, const NullableDatum *amount)
 		(void) db_run_args(&args);
 	}
 	else if (db_run(&delete_quota, key, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("tenant %s has no quota of its own of %s", uuid_text(&tenant), resource)));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("tenant \"%s\" has no quota of its own of \"%s\"",
+							   uuid_text(&tenant), resource)));
 	audit_tenant(&c.actor, &tenant, amount ? "set_quota" : "clear_quota", before,
 				 amount ? quota_text(quota_amount_text(*amount)) : NULL, NULL,
 				 audit_detail("resource", resource, NULL));
@@ -138,7 +138,7 @@ read_consumption(FunctionCallInfo fcinfo, Consumption *c)
 	c->amount = arg_int64(fcinfo, 2, "amount");
 	if (c->amount <= 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("amount must be positive: %lld", (long long) c->amount)));
+						errmsg("\"amount\" must be positive: %lld", (long long) c->amount)));
 }
 
 /* Enters the tenant, which must be active, and locks and reads what there is. */
@@ -152,7 +152,7 @@ begin_consumption(Consumption *c, Oid caller, const char *action)
 	tenant_enter_active(&c->tenant);
 	c->used = quota_lock_used(&c->tenant, c->resource);
 	if (db_run_snapshot(&read_limit, args, GetLatestSnapshot()) != 1)
-		elog(ERROR, "quota of %s was not found", c->resource);
+		elog(ERROR, "quota of \"%s\" was not found", c->resource);
 	tenant_require_active(&c->tenant, db_text(0, 1));
 	c->unlimited = db_isnull(0, 2);
 	c->limit = c->unlimited ? 0 : db_int64(0, 2);
@@ -189,10 +189,11 @@ hotswap_consume_quota(PG_FUNCTION_ARGS)
 	db_enter(&scope);
 	begin_consumption(&c, scope.caller, "consume a quota");
 	if (!c.unlimited && c.amount > c.limit - c.used)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("quota of %s exceeded", c.resource),
-						errdetail("The quota is %lld, %lld are used, and %lld more were asked for.",
-								  (long long) c.limit, (long long) c.used, (long long) c.amount)));
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("quota of \"%s\" exceeded", c.resource),
+				 errdetail("The quota is %lld, the use is %lld, and the request is for %lld.",
+						   (long long) c.limit, (long long) c.used, (long long) c.amount)));
 	if (c.amount > PG_INT64_MAX - c.used)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("bigint out of range")));
@@ -220,8 +221,8 @@ hotswap_release_quota(PG_FUNCTION_ARGS)
 	begin_consumption(&c, scope.caller, "release a quota");
 	if (c.amount > c.used)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("cannot release %lld of %s", (long long) c.amount, c.resource),
-						errdetail("Only %lld are used.", (long long) c.used)));
+						errmsg("cannot release %lld of \"%s\"", (long long) c.amount, c.resource),
+						errdetail("The use is %lld.", (long long) c.used)));
 	c.used -= c.amount;
 	left = end_consumption(&c, fcinfo);
 	db_leave(&scope);

@@ -65,10 +65,11 @@ cancel_one(const pg_uuid_t *tenant, const pg_uuid_t *id, const AuditActor *actor
 
 	/* it was there in the newest snapshot: the transaction's own is older */
 	if (deployment_lock(&d, tenant, id, actor, false) == DEPLOYMENT_MISSING)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to a concurrent request of "
-							   "deployment %s",
-							   uuid_text(id))));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("Deployment \"%s\" was requested after the transaction's snapshot.",
+						   uuid_text(id))));
 	/* meanwhile it may have started, or have ended; what is being cancelled already goes on */
 	if ((deployment_has_started(d.status) && !running) || d.cancel_requested_at != TIME_NULL ||
 		!machine_allows(&deployment_machine, d.status, DEPLOYMENT_CANCEL))
@@ -125,10 +126,11 @@ tenant_require_idle(const pg_uuid_t *tenant)
 	if (db_run_snapshot(&next_deployments, args, GetLatestSnapshot()) == 0)
 		return;
 	id = db_uuid(0, 1);
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("tenant %s has deployments that have not ended", uuid_text(tenant)),
-					errdetail("Deployment %s is %s.", uuid_text(&id), db_text(0, 2)),
-					errhint("Wait for its end, or cancel it.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("tenant \"%s\" has deployments that have not ended", uuid_text(tenant)),
+			 errdetail("Deployment \"%s\" is in status \"%s\".", uuid_text(&id), db_text(0, 2)),
+			 errhint("Wait for its end, or cancel it.")));
 }
 
 /* Removes or anonymises what retention does not keep. */

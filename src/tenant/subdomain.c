@@ -50,10 +50,11 @@ arg_subdomain(FunctionCallInfo fcinfo, int n, const char *word)
 		valid = valid && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '-');
 	}
 	if (!valid)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid %s: \"%s\"", word, value),
-			 errdetail("It may contain the letters a to z, digits, and hyphens between them.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for \"%s\": \"%s\"", word, value),
+				 errdetail(
+					 "It may contain the letters a to z, digits, and hyphens between them.")));
 	return value;
 }
 
@@ -139,7 +140,7 @@ hotswap_find_tenant(PG_FUNCTION_ARGS)
 	}
 	if (!found)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("no such tenant: subdomain \"%s\"", subdomain)));
+						errmsg("tenant with subdomain \"%s\" does not exist", subdomain)));
 	db_leave(&scope);
 	PG_RETURN_UUID_P(result);
 }

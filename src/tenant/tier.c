@@ -90,8 +90,8 @@ tier_require(const char *tier)
 	Datum args[] = { CStringGetTextDatum(tier) };
 
 	if (db_run(&find_tier, args, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such tier: \"%s\"", tier),
-						errhint("Tiers are made by hotswap.configure_tier().")));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("tier \"%s\" does not exist", tier),
+						errhint("Make it with hotswap.configure_tier().")));
 	return db_int32(0, 1);
 }
 
@@ -120,7 +120,7 @@ write_tier(const char *name, Datum *args, const bool *nulls, char **before)
 {
 	*before = db_run(&lock_tier, args, NULL) > 0 ? db_text(0, 1) : NULL;
 	if (*before == NULL && nulls[ARG_RANK])
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such tier: \"%s\"", name),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("tier \"%s\" does not exist", name),
 						errhint("Give a rank to make it.")));
 	if (!nulls[ARG_RANK] && db_run(&find_tier_rank, args, NULL) > 0)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -225,10 +225,10 @@ require_direction(const char *before, const char *after, bool up)
 	if (up ? to > from : to < from)
 		return;
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("cannot %s from tier \"%s\" to \"%s\"", up ? "upgrade" : "downgrade",
-						   before, after),
-					errdetail("Its rank is %d and must be %s than %d.", to, up ? "higher" : "lower",
-							  from)));
+					up ? errmsg("cannot upgrade from tier \"%s\" to tier \"%s\"", before, after) :
+						 errmsg("cannot downgrade from tier \"%s\" to tier \"%s\"", before, after),
+					up ? errdetail("Its rank is %d and must be higher than %d.", to, from) :
+						 errdetail("Its rank is %d and must be lower than %d.", to, from)));
 }
 
 /* Moves a tenant to another tier, in the direction that is meant. */

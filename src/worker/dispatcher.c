@@ -16,6 +16,7 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "commands/async.h"
+#include "commands/dbcommands.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
 #include "dispatch/placement.h"
@@ -105,11 +106,14 @@ dispatcher_attach(Oid database)
 	slot = shmem_claim_database(database);
 	if (slot == NULL)
 	{
-		ereport(
-			LOG,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("more than %d databases use hotswap; there is no dispatcher for database %u",
-					MAX_DATABASES, database)));
+		/* to no database: enough to read its name */
+		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+		begin();
+		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					  errmsg("no dispatcher slot is free for database \"%s\"",
+							 get_database_name(database)),
+					  errdetail("At most %d databases can have a dispatcher.", MAX_DATABASES)));
+		commit();
 		proc_exit(0);
 	}
 	before_shmem_exit(dispatcher_detach, (Datum) 0);

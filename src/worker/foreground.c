@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "core/access.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
@@ -51,7 +52,8 @@ take_lock(void)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("another session dispatches in this database"),
+			 errmsg("another session dispatches in database \"%s\"",
+					get_database_name(MyDatabaseId)),
 			 pid != 0 ? errdetail("It is the background dispatcher, process %d.", pid) : 0,
 			 errhint("Requests are worked off there; use hotswap.wait() to wait for them.")));
 }
@@ -63,7 +65,8 @@ work_off(Dispatch *d)
 
 	if (state == DISPATCH_FOREIGN)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the deployments of this database were made in another one"),
+						errmsg("deployments of database \"%s\" were made in another database",
+							   get_database_name(MyDatabaseId)),
 						errhint("If this copy shall deploy, run SELECT hotswap.adopt().")));
 	while (dispatch_step(d))
 		CHECK_FOR_INTERRUPTS();

@@ -23,6 +23,7 @@
 #include "base/bgworker.h"
 #include "base/compat.h"
 #include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
 #include "common/pg_prng.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -203,6 +204,21 @@ database_is_held(Oid database)
 	return held;
 }
 
+/* The name of a database; its OID where it has been dropped meanwhile. */
+static char *
+database_name(Oid database)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char *name;
+
+	StartTransactionCommand();
+	name = get_database_name(database);
+	name = name ? MemoryContextStrdup(context, name) : NULL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return name ? name : psprintf("%u", database);
+}
+
 static void
 start_dispatcher(Supervised *entry, TimestampTz now)
 {
@@ -217,8 +233,8 @@ start_dispatcher(Supervised *entry, TimestampTz now)
 	MemoryContextSwitchTo(old);
 	if (!started && !shortage_reported)
 		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					  errmsg("no worker slot is free for a hotswap dispatcher in database %u",
-							 entry->database),
+					  errmsg("no worker slot is free for a hotswap dispatcher in database \"%s\"",
+							 database_name(entry->database)),
 					  errhint("Consider increasing max_worker_processes.")));
 	else if (started && shortage_reported)
 		ereport(LOG, (errmsg("worker slots are free again for hotswap dispatchers")));

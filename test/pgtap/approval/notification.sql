@@ -26,7 +26,8 @@ SELECT results_eq(format($$SELECT event::text, concerns FROM hotswap.notificatio
 	WHERE deployment_id = %L ORDER BY id LIMIT 2$$, :'d'),
 	$$VALUES ('requested', '{approval_notification_leads}'::text[]),
 		('approved', '{approval_notification_alice}')$$, 'whom it concerns');
-SELECT throws_ok('SELECT hotswap.take_notifications(0)', '22023', 'max is out of range: 0', 'max');
+SELECT throws_ok('SELECT hotswap.take_notifications(0)', '22023', '"max" is out of range: 0',
+	'max');
 SELECT is((SELECT count(*) FROM hotswap.take_notifications(3)), 3::bigint, 'three of them');
 SELECT is((SELECT count(*) FROM hotswap.notifications WHERE delivered_at IS NULL),
 	(SELECT count(*) - 3 FROM hotswap.notifications), 'are marked');

@@ -74,7 +74,7 @@ BEGIN;
 SELECT FROM hotswap.deployment WHERE id = :'d' FOR UPDATE;
 UPDATE hotswap.approval SET expires_at = clock_timestamp() WHERE deployment_id = :'d';
 SELECT is((refusal(format('SELECT hotswap.approve(%L)', :'d'))).message
-	~ '^the approval for environment "production" expired at', true,
+	~ '^approval for environment "production" expired at', true,
 	'an overdue one cannot be decided, though nobody has noticed yet');
 SELECT is((refusal(format('SELECT hotswap.reject(%L, NULL, ''x'')', :'d'))).code, '55000',
 	'not even against it');

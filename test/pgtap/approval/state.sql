@@ -10,14 +10,14 @@ SELECT results_eq(format('SELECT environment, status::text, round, missing, may_
 		'{approval_state_bob,approval_state_carol}'::text[])$$, 'what is missing, and from whom');
 
 -- Waiting.
-SELECT throws_ok('SELECT hotswap.wait_for_approval(NULL)', '22023', 'deployment must not be null',
+SELECT throws_ok('SELECT hotswap.wait_for_approval(NULL)', '22023', '"deployment" must not be null',
 	'NULL');
 SELECT throws_ok($$SELECT hotswap.wait_for_approval('00000000-0000-7000-8000-000000000abc')$$,
 	'P0002', NULL, 'no such deployment');
 SELECT throws_ok(format('SELECT hotswap.wait_for_approval(%L, ''qa'')', :'d'), 'P0002', NULL,
 	'no such approval');
 SELECT throws_ok(format('SELECT hotswap.wait_for_approval(%L, timeout => ''-1 s'')', :'d'), '22023',
-	'timeout must not be negative', 'negative');
+	'"timeout" must not be negative', 'negative');
 BEGIN;
 SELECT hotswap.deploy('m', '1', 'production') AS own \gset
 SELECT throws_ok(format('SELECT hotswap.wait_for_approval(%L)', :'own'), '55000', NULL,

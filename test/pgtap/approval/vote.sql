@@ -72,7 +72,7 @@ SELECT is_empty(format($$SELECT FROM hotswap.stages
 	'and its stages');
 SELECT is(vote('carol', 'approve', :'d'), '55000', 'nothing leaves an end');
 SELECT is((refusal(format('SELECT hotswap.approve(%L)', :'d'))).message,
-	'cannot approve an approval that is rejected', 'and it says so');
+	'approval in status "rejected" does not allow event "approve"', 'and it says so');
 
 -- Before it has started.
 SELECT request(more => $$, run_at => '2100-01-01'$$) AS d \gset

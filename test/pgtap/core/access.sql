@@ -158,13 +158,13 @@ SELECT is((SELECT array_agg(DISTINCT (r).message || coalesce((r).hint, ''))
 	FROM unnest(ARRAY[:'first', :'other', '00000000-0000-7000-8000-00000000dead']) t,
 	refusal(format('SET LOCAL ROLE core_access_nobody;
 		SELECT hotswap.deploy(''m'', ''1'', ''qa'', tenant => %L)', t)) r),
-	'{"permission denied to deployIt is given by hotswap.grant_access()."}',
+	'{"permission denied to deployAn admin can grant it with hotswap.grant_access()."}',
 	'the refusal is the same whether or not there is such a tenant');
 SELECT is(asks('operator', format('SELECT hotswap.cancel(%L, ''x'')', :'theirs'))
 	|| asks('operator', 'SELECT hotswap.cancel(gen_random_uuid(), ''x'')'), 'P0002P0002',
 	'another tenant''s deployment is as good as none');
 SELECT is((r).message || (r).detail,
-	'there is already a node with role "core_access_node" and schema "one"',
+	'node with role "core_access_node" and schema "one" already exists',
 	'nor what another tenant calls its nodes')
 FROM refusal(format('SELECT hotswap.register_node(''production'', ''x'',
 	run_as => ''core_access_node'', schema => ''one'', tenant => %L)', :'other')) r;

@@ -22,5 +22,5 @@ FROM unnest(ARRAY['UPDATE hotswap.audit_event SET reason = NULL', 'DELETE FROM h
 	format('TRUNCATE hotswap.audit_event_%s', to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')),
 	format('DELETE FROM hotswap.audit_event_%s', to_char(now() AT TIME ZONE 'UTC', 'YYYYMM'))]) q;
 SELECT throws_ok('SELECT hotswap.audit_guard()', '39P01',
-	'audit_guard() must be called as a trigger', 'the guard is a trigger only');
+	'function "audit_guard" was not called by trigger manager', 'the guard is a trigger only');
 SELECT * FROM finish();

@@ -2,7 +2,8 @@
 -- or refused (src/core/machine.c). Each transition itself is tested beside its function.
 SELECT plan(16);
 
-SELECT throws_ok($$SELECT hotswap.state_diagram('moon')$$, '22023', 'unknown state machine: "moon"',
+SELECT throws_ok($$SELECT hotswap.state_diagram('moon')$$, '22023',
+	'state machine "moon" does not exist',
 	'an unknown machine');
 SELECT is(hotswap.state_diagram(NULL), NULL, 'NULL for NULL');
 CREATE TEMP TABLE line AS

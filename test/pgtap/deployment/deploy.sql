@@ -1,6 +1,6 @@
 -- Requests of deployments: deploy() (src/deployment/deploy.c). The same request twice at once is
 -- tested in test/specs/deployment/deploy.spec.
-SELECT plan(51);
+SELECT plan(53);
 
 SELECT hotswap.publish_version('billing', v, 'SELECT 1') FROM unnest('{1,2}'::text[]) v,
 	hotswap.publish_version('plain', '1', 'SELECT 1') \g /dev/null
@@ -8,38 +8,47 @@ SELECT hotswap.publish_version('billing', v, 'SELECT 1') FROM unnest('{1,2}'::te
 -- Bad arguments.
 SELECT throws_ok(format('SELECT hotswap.deploy(%s)', args), code, message, args)
 FROM (VALUES
-	($$NULL, '1', 'qa'$$, '22023', 'module must not be null'),
-	($$'', '1', 'qa'$$, '22023', 'module must not be blank'),
-	($$'a b', '1', 'qa'$$, '22023', 'invalid module: "a b"'),
-	($$repeat('m', 64), '1', 'qa'$$, '22023', 'module is too long: "' || repeat('m', 64) || '..."'),
-	($$'billing', NULL, 'qa'$$, '22023', 'version must not be null'),
-	($$'billing', ' ', 'qa'$$, '22023', 'version must not be blank'),
-	($$'billing', '1', NULL$$, '22023', 'environment must not be null'),
-	($$'billing', '1', ''$$, '22023', 'environment must not be blank'),
-	($$'billing', '1', 'qa', ''$$, '22023', 'idempotency_key must not be blank'),
+	($$NULL, '1', 'qa'$$, '22023', '"module" must not be null'),
+	($$'', '1', 'qa'$$, '22023', '"module" must not be blank'),
+	($$'a b', '1', 'qa'$$, '22023', 'invalid value for "module": "a b"'),
+	($$repeat('m', 64), '1', 'qa'$$, '22023',
+		'"module" is too long: "' || repeat('m', 64) || '..."'),
+	($$'billing', NULL, 'qa'$$, '22023', '"version" must not be null'),
+	($$'billing', ' ', 'qa'$$, '22023', '"version" must not be blank'),
+	($$'billing', '1', NULL$$, '22023', '"environment" must not be null'),
+	($$'billing', '1', ''$$, '22023', '"environment" must not be blank'),
+	($$'billing', '1', 'qa', ''$$, '22023', '"idempotency_key" must not be blank'),
 	($$'billing', '1', 'qa', repeat('k', 256)$$, '22023',
-		'idempotency_key is too long: "' || repeat('k', 100) || '..."'),
-	($$'billing', '1', 'qa', priority => NULL$$, '22023', 'priority must not be null'),
-	($$'billing', '1', 'qa', priority => 1001$$, '22023', 'priority is out of range: 1001'),
-	($$'billing', '1', 'qa', priority => -1001$$, '22023', 'priority is out of range: -1001'),
-	($$'billing', '1', 'qa', run_at => 'infinity'$$, '22023', 'run_at must be finite'),
-	($$'billing', '1', 'qa', start_by => '-infinity'$$, '22023', 'start_by must be finite'),
+		'"idempotency_key" is too long: "' || repeat('k', 100) || '..."'),
+	($$'billing', '1', 'qa', priority => NULL$$, '22023', '"priority" must not be null'),
+	($$'billing', '1', 'qa', priority => 1001$$, '22023', '"priority" is out of range: 1001'),
+	($$'billing', '1', 'qa', priority => -1001$$, '22023', '"priority" is out of range: -1001'),
+	($$'billing', '1', 'qa', run_at => 'infinity'$$, '22023', '"run_at" must be finite'),
+	($$'billing', '1', 'qa', start_by => '-infinity'$$, '22023', '"start_by" must be finite'),
 	($$'billing', '1', 'qa', run_at => '2100-01-02', start_by => '2100-01-02'$$, '22023',
-		'start_by must be later than run_at'),
-	($$'billing', '1', 'qa', metadata => NULL$$, '22023', 'metadata must not be null'),
-	($$'billing', '1', 'qa', metadata => '[1]'$$, '22023', 'metadata must be a JSON object'),
+		'"start_by" must be later than "run_at"'),
+	($$'billing', '1', 'qa', metadata => NULL$$, '22023', '"metadata" must not be null'),
+	($$'billing', '1', 'qa', metadata => '[1]'$$, '22023', '"metadata" must be a JSON object'),
 	($$'billing', '1', 'qa', metadata => jsonb_build_object('a', repeat('b', 65536))$$, '22023',
-		'metadata is too large: 65545 bytes'),
-	($$'billing', '1', 'qa', on_behalf_of => ''$$, '22023', 'on_behalf_of must not be blank'),
+		'"metadata" is too large: 65545 bytes'),
+	($$'billing', '1', 'qa', on_behalf_of => ''$$, '22023', '"on_behalf_of" must not be blank'),
 	($$'billing', '1', 'qa', on_behalf_of => repeat('p', 201)$$, '22023',
-		'on_behalf_of is too long: "' || repeat('p', 100) || '..."'),
-	($$'billing', '9', 'qa'$$, 'P0002', 'no such version: "9" of module "billing"'),
-	($$'other', '1', 'qa'$$, 'P0002', 'no such version: "1" of module "other"'),
-	($$'billing', '1', 'moon'$$, 'P0002', 'no such environment: "moon"'),
+		'"on_behalf_of" is too long: "' || repeat('p', 100) || '..."'),
+	($$'billing', '9', 'qa'$$, 'P0002', 'version "9" of module "billing" does not exist'),
+	($$'other', '1', 'qa'$$, 'P0002', 'version "1" of module "other" does not exist'),
+	($$'billing', '1', 'moon'$$, 'P0002', 'environment "moon" does not exist'),
 	($$'billing', '1', 'qa', tenant => '00000000-0000-7000-8000-00000000dead'$$, 'P0002',
-		'no such tenant: 00000000-0000-7000-8000-00000000dead'))
+		'tenant "00000000-0000-7000-8000-00000000dead" does not exist'))
 	a (args, code, message);
 SELECT is((SELECT count(*) FROM hotswap.deployment), 0::bigint, 'nothing of it was requested');
+SELECT is((refusal($$SELECT hotswap.deploy('billing', '1', 'moon')$$)).hint, 'Environments '
+	|| string_agg('"' || name || '"', ', ' ORDER BY rank) || ' exist.', 'what there is instead')
+FROM hotswap.environments;
+BEGIN;
+SELECT hotswap.configure_environment('e' || n, 100 + n) FROM generate_series(1, 20) n \g /dev/null
+SELECT is(regexp_count((refusal($$SELECT hotswap.deploy('billing', '1', 'moon')$$)).hint, '"'), 20,
+	'at most ten of them');
+ROLLBACK;
 SELECT throws_ok($$SET hotswap.tenant = 'x'$$, '22023',
 	'invalid value for parameter "hotswap.tenant": "x"', 'the setting is checked');
 
@@ -109,17 +118,19 @@ SELECT hotswap.configure_environment('qa', 1) \g /dev/null
 SELECT isnt(hotswap.deploy('billing', '1', 'qa', 'key'), :'id',
 	'the key of another tenant is another key');
 SELECT throws_ok(format('SELECT hotswap.cancel(%L, ''x'')', :'id'), 'P0002',
-	'no such deployment: ' || :'id', 'another tenant''s deployment is not there: cancel()');
+	'deployment "' || :'id' || '" does not exist',
+		'another tenant''s deployment is not there: cancel()');
 SELECT throws_ok(format('SELECT hotswap.retry(%L)', :'id'), 'P0002',
-	'no such deployment: ' || :'id', 'retry()');
-SELECT throws_ok(format('SELECT hotswap.wait(%L)', :'id'), 'P0002', 'no such deployment: ' || :'id',
+	'deployment "' || :'id' || '" does not exist', 'retry()');
+SELECT throws_ok(format('SELECT hotswap.wait(%L)', :'id'), 'P0002',
+	'deployment "' || :'id' || '" does not exist',
 	'wait()');
 SELECT throws_ok(format('SELECT hotswap.explain(%L)', :'id'), 'P0002',
-	'no such deployment: ' || :'id', 'explain()');
+	'deployment "' || :'id' || '" does not exist', 'explain()');
 RESET hotswap.tenant;
 SELECT throws_ok($$SELECT hotswap.deploy('billing', '1', 'qa',
 	tenant => '00000000-0000-7000-8000-0000000000bb')$$, 'YH003',
-	'tenant 00000000-0000-7000-8000-0000000000bb is not active', 'a tenant that is not active');
+	'tenant "00000000-0000-7000-8000-0000000000bb" is not active', 'a tenant that is not active');
 
 -- Its time is over.
 UPDATE hotswap.idempotency_key SET expires_at = now() WHERE key = 'key';

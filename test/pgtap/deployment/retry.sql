@@ -10,9 +10,10 @@ SELECT hotswap.cancel(:'id', 'not today') \g /dev/null
 -- What cannot be retried.
 SELECT throws_ok(format('SELECT hotswap.retry(%L)', s), code, message,
 	'retry() of ' || coalesce(s, 'NULL'))
-FROM (VALUES (NULL, '22023', 'deployment must not be null'),
-	(:'id', '55000', 'cannot retry a deployment that is cancelled'),
-	(:'id2', '55000', 'cannot retry a deployment that is queued')) a (s, code, message);
+FROM (VALUES (NULL, '22023', '"deployment" must not be null'),
+	(:'id', '55000', 'deployment in status "cancelled" does not allow event "retry"'),
+	(:'id2', '55000', 'deployment in status "queued" does not allow event "retry"')) a (s, code,
+		message);
 SELECT hotswap.cancel(:'id2', 'not today') \g /dev/null
 
 -- Two nodes that run version 2.

@@ -9,7 +9,7 @@ SELECT hotswap.publish_version('m', '1', 'SELECT 1'),
 
 -- Arguments.
 SELECT throws_ok(q, '22023', m, q)
-FROM (VALUES ('SELECT hotswap.wait(NULL)', 'deployment must not be null')) v (q, m);
+FROM (VALUES ('SELECT hotswap.wait(NULL)', '"deployment" must not be null')) v (q, m);
 
 -- While the line is stopped it does not end.
 SELECT hotswap.stop_dispatching('maintenance of the rack') \g /dev/null
@@ -17,9 +17,9 @@ SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '0'), 'queued', 'wait() with zero does not wait');
 SELECT is(hotswap.wait(:'d', '20 ms'), 'queued', 'at the timeout it returns the current status');
 SELECT throws_ok(format('SELECT hotswap.wait(%L, ''-1 s'')', :'d'), '22023',
-	'timeout must not be negative', 'a negative timeout');
+	'"timeout" must not be negative', 'a negative timeout');
 SELECT throws_ok($$SELECT hotswap.wait('00000000-0000-7000-8000-00000000dead')$$, 'P0002',
-	'no such deployment: 00000000-0000-7000-8000-00000000dead', 'an unknown deployment');
+	'deployment "00000000-0000-7000-8000-00000000dead" does not exist', 'an unknown deployment');
 
 -- In which transactions one can wait.
 SELECT throws_like('SELECT hotswap.wait(hotswap.deploy(''m'', ''1'', ''development''))',

@@ -35,7 +35,7 @@ SELECT is(hotswap.wait(:'altered', '60 s'), 'failed', 'scripts that were altered
 SELECT results_eq($$SELECT module, sqlstate, message FROM hotswap.deployment WHERE status = 'failed'
 	ORDER BY module$$,
 	$$VALUES ('altered', 'XX001',
-		'the scripts of version "1" of module "altered" are not those that were published'),
+		'scripts of version "1" of module "altered" are not those that were published'),
 		('missing', 'XX000', 'version "1" of module "missing" has disappeared')$$, 'they say why');
 SELECT is((SELECT status::text FROM hotswap.deployment WHERE id = :'broken'), 'queued',
 	'one of which nothing can be recorded waits');

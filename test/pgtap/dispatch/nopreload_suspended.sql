@@ -109,7 +109,7 @@ SELECT results_eq(format('SELECT reason, detail, unblocked_by FROM hotswap.expla
 -- Cancelled there, nothing of this environment has to be taken back.
 SELECT is(hotswap.cancel(:'d', 'enough'), 'running', 'cancel() of a paused one');
 SELECT throws_ok(format('SELECT hotswap.cancel(%L, ''again'')', :'d'), '55000',
-	'deployment ' || :'d' || ' is already being cancelled', 'a second time');
+	'deployment "' || :'d' || '" is already being cancelled', 'a second time');
 CALL hotswap.work();
 SELECT results_eq(format('SELECT status::text, message FROM hotswap.deployment WHERE id = %L',
 	:'d'), $$VALUES ('cancelled', 'enough')$$, 'it ends while the tenant is suspended');

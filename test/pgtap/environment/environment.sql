@@ -50,27 +50,27 @@ SELECT is(pg_temp.environment('qa'), '25 direct t', 'changed');
 -- Bad arguments.
 SELECT throws_ok(format('SELECT hotswap.configure_environment(%L, 1)', name), '22023', message,
 	format('name %L', name))
-FROM (VALUES (NULL, 'name must not be null'), ('', 'name must not be blank'),
-	(E' \t', 'name must not be blank'),
-	(repeat('ü', 64), 'name is too long: "' || repeat('ü', 50) || '..."')) n (name, message);
+FROM (VALUES (NULL, '"name" must not be null'), ('', '"name" must not be blank'),
+	(E' \t', '"name" must not be blank'),
+	(repeat('ü', 64), '"name" is too long: "' || repeat('ü', 50) || '..."')) n (name, message);
 SELECT lives_ok(format('SELECT hotswap.configure_environment(%L, %s)', name, rank),
 	'name ' || left(name, 20))
 FROM (VALUES (repeat('ü', 63), 1000), ('EU "live" – prod''', 1)) n (name, rank);
 SELECT throws_ok(format('SELECT hotswap.configure_environment(''x'', %s)', rank), '22023',
-	'rank is out of range: ' || rank, 'rank ' || rank)
+	'"rank" is out of range: ' || rank, 'rank ' || rank)
 FROM (VALUES (0), (-1), (1001), (2147483647)) r (rank);
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, 'sideways')$$, '22023',
-	'unknown strategy: "sideways"',
+	'invalid value for "strategy": "sideways"',
 	'an unknown strategy');
 SELECT is((refusal($$SELECT hotswap.configure_environment('x', 70, 'Direct')$$)).detail,
-	'It must be one of: direct.', 'its detail lists the legal ones');
+	'It must be one of direct.', 'its detail lists the legal ones');
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, ' ')$$, '22023',
-	'strategy must not be blank',
+	'"strategy" must not be blank',
 	'a blank strategy');
 
 -- No such environment; rank taken.
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', revert_on_failure => false)$$, 'P0002',
-	'no such environment: "x"', 'without a rank it must exist');
+	'environment "x" does not exist', 'without a rank it must exist');
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 30)$$, '23505', 'rank 30 is taken',
 	'a new one with the rank of another');
 SELECT throws_ok($$SELECT hotswap.configure_environment('all', 30)$$, '23505', 'rank 30 is taken',
@@ -82,7 +82,7 @@ SELECT is((refusal($$SELECT hotswap.configure_environment('all', 30)$$)).detail,
 -- Tenants.
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 30,
 	tenant => '00000000-0000-7000-8000-00000000dead')$$,
-	'P0002', 'no such tenant: 00000000-0000-7000-8000-00000000dead', 'an unknown tenant');
+	'P0002', 'tenant "00000000-0000-7000-8000-00000000dead" does not exist', 'an unknown tenant');
 INSERT INTO hotswap.tenant (id, name, status)
 	VALUES ('00000000-0000-7000-8000-0000000000aa', 'second', 'active');
 SELECT lives_ok($$SELECT hotswap.configure_environment('staging', 30,
@@ -91,7 +91,7 @@ SELECT lives_ok($$SELECT hotswap.configure_environment('staging', 30,
 UPDATE hotswap.tenant SET status = 'suspended' WHERE name = 'second';
 SELECT throws_ok($$SELECT hotswap.configure_environment('staging', 31,
 	tenant => '00000000-0000-7000-8000-0000000000aa')$$,
-	'YH003', 'tenant 00000000-0000-7000-8000-0000000000aa is not active', 'a suspended tenant');
+	'YH003', 'tenant "00000000-0000-7000-8000-0000000000aa" is not active', 'a suspended tenant');
 
 -- Nobody may until granted.
 CREATE ROLE hotswap_test_environment;

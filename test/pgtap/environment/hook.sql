@@ -1,5 +1,5 @@
 -- Hooks: register_hook(), remove_hook() (src/environment/hook.c).
-SELECT plan(57);
+SELECT plan(58);
 
 CREATE ROLE hotswap_test_hook LOGIN;
 CREATE ROLE hotswap_test_hook_other LOGIN;
@@ -28,35 +28,35 @@ SELECT lives_ok($$SELECT hotswap.register_hook('validate', 'smoke(uuid)')$$,
 SELECT lives_ok($$SELECT hotswap.register_hook('test', 'smoke(uuid)', 'billing')$$,
 	'and for a module besides');
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'smoke(uuid)')$$, '23505',
-	'hook public.smoke is already registered', 'twice');
+	'hook "public.smoke" is already registered', 'twice');
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'smoke(uuid)', 'billing')$$, '23505',
-	'hook public.smoke is already registered', 'twice for a module');
+	'hook "public.smoke" is already registered', 'twice for a module');
 SELECT is((refusal($$SELECT hotswap.register_hook('test', 'smoke(uuid)')$$)).detail,
-	'It is called in stage test of every module.', 'the detail says where');
+	'It is called in stage "test" of every module.', 'the detail says where');
 SELECT is((refusal($$SELECT hotswap.register_hook('test', 'smoke(uuid)',
 	'billing')$$)).detail,
-	'It is called in stage test of module "billing".', 'and for which module');
+	'It is called in stage "test" of module "billing".', 'and for which module');
 
 -- Bad arguments, for both functions.
 SELECT throws_ok(format('SELECT hotswap.%s(%s)', f, args), '22023', message,
 	format('%s: %s', f, args))
 FROM (VALUES
-	($$NULL, 'smoke(uuid)'$$, 'stage must not be null'),
-	($$'', 'smoke(uuid)'$$, 'stage must not be blank'),
-	($$'build', 'smoke(uuid)'$$, 'stage "build" has no hooks'),
-	($$'Test', 'smoke(uuid)'$$, 'stage "Test" has no hooks'),
-	($$'test', NULL$$, 'function must not be null'),
-	($$'test', 'smoke(uuid)', ''$$, 'module must not be blank'),
-	($$'test', 'smoke(uuid)', 'a b'$$, 'invalid module: "a b"'))
+	($$NULL, 'smoke(uuid)'$$, '"stage" must not be null'),
+	($$'', 'smoke(uuid)'$$, '"stage" must not be blank'),
+	($$'build', 'smoke(uuid)'$$, 'stage "build" cannot have hooks'),
+	($$'Test', 'smoke(uuid)'$$, 'stage "Test" cannot have hooks'),
+	($$'test', NULL$$, '"function" must not be null'),
+	($$'test', 'smoke(uuid)', ''$$, '"module" must not be blank'),
+	($$'test', 'smoke(uuid)', 'a b'$$, 'invalid value for "module": "a b"'))
 	a (args, message), (VALUES ('register_hook'), ('remove_hook')) f (f);
 SELECT is((refusal($$SELECT hotswap.register_hook('deploy', 'smoke(uuid)')$$)).detail,
-	'It must be test or validate.',
+	'It must be "test" or "validate".',
 	'which stages have hooks');
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 4000000000)$$, 'P0002',
-	'no such function: OID 4000000000',
+	'function with OID 4000000000 does not exist',
 	'a number that is no function');
 SELECT throws_ok($$SELECT hotswap.remove_hook('test', 'no_such_function(uuid)')$$, 'P0002',
-	'no such hook: no_such_function(uuid)',
+	'hook "no_such_function(uuid)" does not exist',
 	'nor is what does not exist a hook to be removed');
 
 -- Signatures.
@@ -71,7 +71,7 @@ CREATE PROCEDURE public.a_procedure(uuid) LANGUAGE sql AS '';
 CREATE FUNCTION public.step(boolean, uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 CREATE AGGREGATE public.an_aggregate(uuid) (SFUNC = public.step, STYPE = boolean);
 SELECT throws_ok(format('SELECT hotswap.register_hook(''test'', %L)', f), '22023',
-	format('public.%s cannot be a hook', split_part(f, '(', 1)), f)
+	format('function "public.%s" cannot be a hook', split_part(f, '(', 1)), f)
 FROM (VALUES ('no_argument()'), ('two_arguments(uuid,int)'), ('a_text(text)'), ('many(uuid[])'),
 	('a_number(uuid)'),
 	('a_set(uuid)'), ('a_procedure(uuid)'), ('an_aggregate(uuid)')) f (f);
@@ -86,14 +86,17 @@ ALTER FUNCTION public.others(uuid) OWNER TO hotswap_test_hook_other;
 CREATE FUNCTION public.sleeper(uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 ALTER FUNCTION public.sleeper(uuid) OWNER TO hotswap_test_hook_nologin;
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'sleeper(uuid)')$$, '22023',
-	'role "hotswap_test_hook_nologin", the owner of public.sleeper, is not permitted to log in',
+	'role "hotswap_test_hook_nologin" is not permitted to log in',
 	'an owner that cannot log in');
 SELECT is((refusal($$SELECT hotswap.register_hook('test', 'sleeper(uuid)')$$)).hint,
 	'Use ALTER ROLE hotswap_test_hook_nologin LOGIN, or give the function another owner.',
 	'what to do about it');
+SELECT is((refusal($$SELECT hotswap.register_hook('test', 'sleeper(uuid)')$$)).detail,
+	'It owns function "public.sleeper"; a hook runs in a session logged in as its owner.', 'why');
 REVOKE CONNECT ON DATABASE :DBNAME FROM PUBLIC;
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'others(uuid)')$$, '22023',
-	'role "hotswap_test_hook_other", the owner of public.others, may not connect to this database',
+	format('role "hotswap_test_hook_other" does not have CONNECT privilege on database "%s"',
+		current_database()),
 	'an owner that may not connect');
 GRANT CONNECT ON DATABASE :DBNAME TO PUBLIC;
 SET ROLE hotswap_test_hook;
@@ -103,7 +106,7 @@ RESET ROLE;
 SELECT hotswap.grant_access('hotswap_test_hook', 'operator') \g /dev/null
 SET ROLE hotswap_test_hook;
 SELECT throws_ok($$SELECT hotswap.register_hook('test', 'others(uuid)')$$, '42501',
-	'must be owner of function public.others',
+	'must be owner of function "public.others"',
 	'somebody else''s function');
 RESET ROLE;
 GRANT hotswap_test_hook_other TO hotswap_test_hook;
@@ -120,29 +123,30 @@ SELECT results_eq($$SELECT stage, module FROM hotswap.hook WHERE function = 'pub
 SELECT results_eq($$SELECT detail FROM hotswap.audit_event WHERE event = 'remove_hook'$$,
 	$$VALUES ('{"stage": "test", "module": null, "function": "public.smoke"}'::jsonb)$$, 'audited');
 SELECT throws_ok($$SELECT hotswap.remove_hook('test', 'smoke(uuid)')$$, 'P0002',
-	'no such hook: public.smoke', 'removed once');
+	'hook "public.smoke" does not exist', 'removed once');
 SELECT throws_ok($$SELECT hotswap.remove_hook('validate', 'smoke(uuid)', 'shipping')$$, 'P0002',
-	'no such hook: public.smoke',
+	'hook "public.smoke" does not exist',
 	'another module');
 SELECT lives_ok($$SELECT hotswap.register_hook('test', 'smoke(uuid)')$$, 'and registered again');
 
 -- Tenants.
 SELECT throws_ok(format('SELECT hotswap.%s(''test'', ''smoke(uuid)'',
 	tenant => ''00000000-0000-7000-8000-00000000dead'')', f),
-	'P0002', 'no such tenant: 00000000-0000-7000-8000-00000000dead', f || ': an unknown tenant')
+	'P0002', 'tenant "00000000-0000-7000-8000-00000000dead" does not exist',
+		f || ': an unknown tenant')
 FROM (VALUES ('register_hook'), ('remove_hook')) f (f);
 INSERT INTO hotswap.tenant (id, name, status)
 	VALUES ('00000000-0000-7000-8000-0000000000aa', 'second', 'active');
 SELECT throws_ok($$SELECT hotswap.remove_hook('test', 'smoke(uuid)',
 	tenant => '00000000-0000-7000-8000-0000000000aa')$$, 'P0002',
-	'no such hook: public.smoke', 'another tenant has hooks of its own');
+	'hook "public.smoke" does not exist', 'another tenant has hooks of its own');
 SELECT lives_ok($$SELECT hotswap.register_hook('test', 'smoke(uuid)',
 	tenant => '00000000-0000-7000-8000-0000000000aa')$$,
 	'and may register the same function');
 UPDATE hotswap.tenant SET status = 'suspended' WHERE name = 'second';
 SELECT throws_ok($$SELECT hotswap.remove_hook('test', 'smoke(uuid)',
 	tenant => '00000000-0000-7000-8000-0000000000aa')$$, 'YH003',
-	'tenant 00000000-0000-7000-8000-0000000000aa is not active', 'a suspended tenant');
+	'tenant "00000000-0000-7000-8000-0000000000aa" is not active', 'a suspended tenant');
 
 -- A name that somebody else has taken: the owner of a function is who agreed to its being called.
 CREATE TABLE called (who name);

@@ -37,37 +37,38 @@ SELECT results_eq(
 -- Bad arguments.
 SELECT throws_ok(format('SELECT hotswap.register_node(%s)', args), '22023', message, args)
 FROM (VALUES
-	($$NULL, 'x'$$, 'environment must not be null'), ($$'', 'x'$$, 'environment must not be blank'),
-	($$'qa', NULL$$, 'name must not be null'), ($$'qa', ' '$$, 'name must not be blank'),
-	($$'qa', repeat('ä', 64)$$, 'name is too long: "' || repeat('ä', 50) || '..."'),
-	($$'qa', 'x', NULL$$, 'kind must not be null'),
-	($$'qa', 'x', 'agent'$$, 'unknown kind of node: "agent"'),
-	($$'qa', 'x', schema => ''$$, 'schema must not be blank'),
+	($$NULL, 'x'$$, '"environment" must not be null'), ($$'', 'x'$$,
+		'"environment" must not be blank'),
+	($$'qa', NULL$$, '"name" must not be null'), ($$'qa', ' '$$, '"name" must not be blank'),
+	($$'qa', repeat('ä', 64)$$, '"name" is too long: "' || repeat('ä', 50) || '..."'),
+	($$'qa', 'x', NULL$$, '"kind" must not be null'),
+	($$'qa', 'x', 'agent'$$, 'invalid value for "kind": "agent"'),
+	($$'qa', 'x', schema => ''$$, '"schema" must not be blank'),
 	($$'qa', 'x', schema => repeat('s', 64)$$,
-		'schema is too long: "' || repeat('s', 64) || '..."'),
-	($$'qa', 'x', labels => NULL$$, 'labels must not be null'),
-	($$'qa', 'x', labels => '[]'$$, 'labels must be a JSON object'),
-	($$'qa', 'x', labels => '"a"'$$, 'labels must be a JSON object'),
+		'"schema" is too long: "' || repeat('s', 64) || '..."'),
+	($$'qa', 'x', labels => NULL$$, '"labels" must not be null'),
+	($$'qa', 'x', labels => '[]'$$, '"labels" must be a JSON object'),
+	($$'qa', 'x', labels => '"a"'$$, '"labels" must be a JSON object'),
 	($$'qa', 'x', labels => jsonb_build_object('a', repeat('b', 65536))$$,
-		'labels is too large: 65545 bytes'))
+		'"labels" is too large: 65545 bytes'))
 	a (args, message);
 SELECT is((refusal($$SELECT hotswap.register_node('qa', 'x', 'agent')$$)).detail,
-	'It must be database.',
+	'It must be "database".',
 	'which kinds there are');
 SELECT ok(hotswap.register_node('qa', repeat('ä', 63), run_as => 'hotswap_test_node_b',
 	schema => 'public',
 	labels => jsonb_build_object('a', repeat('b', 65527))) IS NOT NULL,
 	'63 characters of two bytes, labels of 64 kB');
 SELECT throws_ok($$SELECT hotswap.register_node('no where', 'x')$$, 'P0002',
-	'no such environment: "no where"',
+	'environment "no where" does not exist',
 	'an unknown environment');
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x',
 	tenant => '00000000-0000-7000-8000-00000000dead')$$,
-	'P0002', 'no such tenant: 00000000-0000-7000-8000-00000000dead', 'an unknown tenant');
+	'P0002', 'tenant "00000000-0000-7000-8000-00000000dead" does not exist', 'an unknown tenant');
 
 -- The role.
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 4000000000)$$, 'P0002',
-	'no such role: OID 4000000000',
+	'role with OID 4000000000 does not exist',
 	'a number that is no role');
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x',
 	run_as => '"hotswap test node nologin"')$$, '22023',
@@ -79,8 +80,8 @@ SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'pg_monitor
 	'role "pg_monitor" is not permitted to log in', 'a predefined role');
 REVOKE CONNECT ON DATABASE :DBNAME FROM PUBLIC;
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_test_node_a')$$,
-	'22023',
-	'role "hotswap_test_node_a" may not connect to this database', 'a role that may not connect');
+	'22023', format('role "hotswap_test_node_a" does not have CONNECT privilege on database "%s"',
+		current_database()), 'a role that may not connect');
 GRANT CONNECT ON DATABASE :DBNAME TO PUBLIC;
 
 -- Membership: as a role that has the capability.
@@ -113,16 +114,16 @@ SELECT results_eq($$SELECT name, run_as::text COLLATE "default" FROM hotswap.nod
 -- The schema.
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_test_node_a',
 	schema => 'nowhere')$$, 'P0002',
-	'no such schema: "nowhere"', 'an unknown schema');
+	'schema "nowhere" does not exist', 'an unknown schema');
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_test_node_a',
 	schema => '"Customer 3"')$$, 'P0002',
-	'no such schema: ""Customer 3""', 'the plain name is wanted');
+	'schema ""Customer 3"" does not exist', 'the plain name is wanted');
 SELECT throws_ok(format('SELECT hotswap.register_node(''qa'', ''x'', schema => %L)',
 	pg_my_temp_schema()::regnamespace), '22023',
 	format('schema "%s" is temporary', pg_my_temp_schema()::regnamespace), 'a temporary schema');
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_test_node_a',
 	schema => 'Customer 3')$$, '22023',
-	'role "hotswap_test_node_a" may not use schema "Customer 3"',
+	'role "hotswap_test_node_a" does not have USAGE privilege on schema "Customer 3"',
 	'a schema that the role may not use');
 SELECT is((refusal($$SELECT hotswap.register_node('qa', 'x',
 	run_as => 'hotswap_test_node_a', schema => 'Customer 3')$$)).hint,
@@ -137,41 +138,42 @@ SELECT throws_ok($$SELECT hotswap.register_node('qa', 'n1', run_as => 'hotswap_t
 	'node "n1" already exists in environment "qa"', 'the name is taken');
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_test_node_a',
 	schema => 'customer1')$$, '23505',
-	'there is already a node with role "hotswap_test_node_a" and schema "customer1"',
+	'node with role "hotswap_test_node_a" and schema "customer1" already exists',
 	'the target is taken');
 SELECT throws_ok($$SELECT hotswap.register_node('production', 'x', run_as => 'hotswap_test_node_a',
 	schema => 'customer1')$$, '23505',
-	'there is already a node with role "hotswap_test_node_a" and schema "customer1"',
+	'node with role "hotswap_test_node_a" and schema "customer1" already exists',
 	'in another environment too');
 SELECT is((refusal($$SELECT hotswap.register_node('production', 'x',
 	run_as => 'hotswap_test_node_a', schema => 'customer1')$$)).detail,
 	'It is node "n1" of environment "qa"; the two would overwrite each other.',
 	'the detail says by whom');
 SELECT throws_ok($$SELECT hotswap.register_node('production', 'x')$$, '23505',
-	format('there is already a node with role "%s" and no schema', current_user),
+	format('node with role "%s" and no schema already exists', current_user),
 	'no schema is a target as well');
 INSERT INTO hotswap.tenant (id, name, status)
 	VALUES ('00000000-0000-7000-8000-0000000000aa', 'second', 'active');
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'n1',
 	tenant => '00000000-0000-7000-8000-0000000000aa')$$, 'P0002',
-	'no such environment: "qa"', 'a tenant has environments of its own');
+	'environment "qa" does not exist', 'a tenant has environments of its own');
 SELECT hotswap.configure_environment('qa', 1,
 	tenant => '00000000-0000-7000-8000-0000000000aa') \g /dev/null
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'n1',
 	tenant => '00000000-0000-7000-8000-0000000000aa')$$, '23505',
-	format('there is already a node with role "%s" and no schema', current_user),
+	format('node with role "%s" and no schema already exists', current_user),
 	'tenants do not share a target');
 SELECT throws_ok($$SELECT hotswap.register_node('qa', x, schema => 'customer2')
 	FROM (VALUES ('x'), ('y')) v (x)$$, '23505',
-	format('there is already a node with role "%s" and schema "customer2"', current_user),
+	format('node with role "%s" and schema "customer2" already exists', current_user),
 	'twice in one statement');
 
 -- Removal.
-SELECT throws_ok('SELECT hotswap.remove_node(NULL)', '22023', 'node must not be null', 'no id');
+SELECT throws_ok('SELECT hotswap.remove_node(NULL)', '22023', '"node" must not be null', 'no id');
 SELECT throws_ok($$SELECT hotswap.remove_node('00000000-0000-7000-8000-00000000dead')$$, 'P0002',
-	'no such node: 00000000-0000-7000-8000-00000000dead', 'an unknown node');
+	'node "00000000-0000-7000-8000-00000000dead" does not exist', 'an unknown node');
 SET hotswap.tenant = '00000000-0000-7000-8000-0000000000aa';
-SELECT throws_ok(format('SELECT hotswap.remove_node(%L)', id), 'P0002', 'no such node: ' || id,
+SELECT throws_ok(format('SELECT hotswap.remove_node(%L)', id), 'P0002',
+	'node "' || id || '" does not exist',
 	'the node of another tenant')
 FROM node WHERE name = 'n1';
 RESET hotswap.tenant;
@@ -224,7 +226,8 @@ SELECT results_eq($$SELECT name, removed_at IS NOT NULL FROM hotswap.node JOIN n
 SELECT results_eq($$SELECT detail FROM hotswap.audit_event WHERE event = 'remove_node'$$,
 	$$SELECT jsonb_build_object('node', id, 'environment', 'qa', 'name', 'n1') FROM node
 		WHERE name = 'n1'$$, 'audited');
-SELECT throws_ok(format('SELECT hotswap.remove_node(%L)', id), 'P0002', 'no such node: ' || id,
+SELECT throws_ok(format('SELECT hotswap.remove_node(%L)', id), 'P0002',
+	'node "' || id || '" does not exist',
 	'removed once')
 FROM node WHERE name = 'n1';
 SELECT lives_ok($$SELECT hotswap.register_node('qa', 'n1', run_as => 'hotswap_test_node_a',
@@ -240,7 +243,7 @@ COMMIT;
 UPDATE hotswap.tenant SET status = 'suspended' WHERE name = 'second';
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x',
 	tenant => '00000000-0000-7000-8000-0000000000aa')$$, 'YH003',
-	'tenant 00000000-0000-7000-8000-0000000000aa is not active', 'a suspended tenant');
+	'tenant "00000000-0000-7000-8000-0000000000aa" is not active', 'a suspended tenant');
 
 DROP OWNED BY hotswap_test_node_a, hotswap_test_node_b CASCADE;
 DROP ROLE hotswap_test_node_a, hotswap_test_node_b, "hotswap test node nologin";

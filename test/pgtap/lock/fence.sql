@@ -4,8 +4,8 @@ SELECT plan(13);
 -- Arguments.
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
-	('SELECT hotswap.check_token(''x'', NULL)', 'token must not be null'),
-	('SELECT hotswap.check_token(NULL, 1)', 'resource must not be null')) v (q, m);
+	('SELECT hotswap.check_token(''x'', NULL)', '"token" must not be null'),
+	('SELECT hotswap.check_token(NULL, 1)', '"resource" must not be null')) v (q, m);
 
 -- A lock that is taken twice.
 SELECT hotswap.acquire_lock('a') AS t1 \gset

@@ -4,19 +4,19 @@ SELECT plan(25);
 
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
-	('SELECT hotswap.claim_idempotency_key(NULL, ''k'', ''1'')', 'scope must not be null'),
-	('SELECT hotswap.claim_idempotency_key('' '', ''k'', ''1'')', 'scope must not be blank'),
-	('SELECT hotswap.claim_idempotency_key(''s'', '''', ''1'')', 'key must not be blank'),
-	('SELECT hotswap.claim_idempotency_key(''s'', ''k'', NULL)', 'request must not be null'),
+	('SELECT hotswap.claim_idempotency_key(NULL, ''k'', ''1'')', '"scope" must not be null'),
+	('SELECT hotswap.claim_idempotency_key('' '', ''k'', ''1'')', '"scope" must not be blank'),
+	('SELECT hotswap.claim_idempotency_key(''s'', '''', ''1'')', '"key" must not be blank'),
+	('SELECT hotswap.claim_idempotency_key(''s'', ''k'', NULL)', '"request" must not be null'),
 	('SELECT hotswap.claim_idempotency_key(''deploy'', ''k'', ''1'')',
-		'scope "deploy" is that of hotswap.deploy()'),
-	('SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'', ''0'')', 'ttl must be positive'),
+		'scope "deploy" is reserved for hotswap.deploy()'),
+	('SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'', ''0'')', '"ttl" must be positive'),
 	('SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'', wait => NULL)',
-		'wait must not be null'),
+		'"wait" must not be null'),
 	('SELECT hotswap.store_idempotent_response(''deploy'', ''k'', ''1'')',
-		'scope "deploy" is that of hotswap.deploy()'),
+		'scope "deploy" is reserved for hotswap.deploy()'),
 	('SELECT hotswap.store_idempotent_response(''s'', ''k'', NULL)',
-		'response must not be null')) v (q, m);
+		'"response" must not be null')) v (q, m);
 SELECT is((SELECT code FROM refusal('SELECT hotswap.store_idempotent_response(''s'', ''k'',
 	to_jsonb(repeat(''x'', 1048576)))')), '22023', 'a response of more than 1 MB');
 SELECT is((SELECT code FROM refusal('SELECT hotswap.store_idempotent_response(''s'', ''k'',

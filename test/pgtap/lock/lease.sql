@@ -4,16 +4,16 @@ SELECT plan(23);
 -- Arguments.
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
-	('SELECT hotswap.lease_lock(NULL, ''1 s'')', 'resource must not be null'),
-	('SELECT hotswap.lease_lock('' '', ''1 s'')', 'resource must not be blank'),
-	('SELECT hotswap.lease_lock(''l'', NULL)', 'ttl must not be null'),
-	('SELECT hotswap.lease_lock(''l'', ''0'')', 'ttl must be positive'),
-	('SELECT hotswap.lease_lock(''l'', ''-1 s'')', 'ttl must be positive'),
-	('SELECT hotswap.lease_lock(''l'', ''1 s'', ''-1 s'')', 'timeout must not be negative'),
-	('SELECT hotswap.renew_lease(''l'', NULL, ''1 s'')', 'token must not be null'),
-	('SELECT hotswap.renew_lease(''l'', 1, ''0'')', 'ttl must be positive'),
-	('SELECT hotswap.release_lease(NULL, 1)', 'resource must not be null'),
-	('SELECT hotswap.release_lease(''l'', NULL)', 'token must not be null')) v (q, m);
+	('SELECT hotswap.lease_lock(NULL, ''1 s'')', '"resource" must not be null'),
+	('SELECT hotswap.lease_lock('' '', ''1 s'')', '"resource" must not be blank'),
+	('SELECT hotswap.lease_lock(''l'', NULL)', '"ttl" must not be null'),
+	('SELECT hotswap.lease_lock(''l'', ''0'')', '"ttl" must be positive'),
+	('SELECT hotswap.lease_lock(''l'', ''-1 s'')', '"ttl" must be positive'),
+	('SELECT hotswap.lease_lock(''l'', ''1 s'', ''-1 s'')', '"timeout" must not be negative'),
+	('SELECT hotswap.renew_lease(''l'', NULL, ''1 s'')', '"token" must not be null'),
+	('SELECT hotswap.renew_lease(''l'', 1, ''0'')', '"ttl" must be positive'),
+	('SELECT hotswap.release_lease(NULL, 1)', '"resource" must not be null'),
+	('SELECT hotswap.release_lease(''l'', NULL)', '"token" must not be null')) v (q, m);
 
 -- Taken, and not to be had a second time.
 SELECT hotswap.lease_lock('l', '1 hour') AS t \gset

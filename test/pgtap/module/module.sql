@@ -58,7 +58,8 @@ SELECT results_eq(
 
 -- Other content.
 SELECT throws_ok($$SELECT hotswap.publish_version('billing', '1.0.0', 'SELECT 2')$$, '23505',
-	'version "1.0.0" of module "billing" exists with other content', 'a version is immutable');
+	'version "1.0.0" of module "billing" already exists with other content',
+		'a version is immutable');
 SELECT is((refusal($$SELECT hotswap.publish_version('billing', '1.0.0',
 	'SELECT 2')$$)).detail,
 	format('The SHA-256 of what was published is %s, that of what was given is %s.',
@@ -107,22 +108,22 @@ ROLLBACK;
 SELECT throws_ok(format('SELECT hotswap.publish_version(%L, ''1'', ''SELECT 1'')', name), '22023',
 	message,
 	format('module %L', name))
-FROM (VALUES (NULL, 'module must not be null'), ('', 'module must not be blank'),
-	('  ', 'module must not be blank'),
-	('a b', 'invalid module: "a b"'), ('.a', 'invalid module: ".a"'),
-	('a/b', 'invalid module: "a/b"'),
-	('münze', 'invalid module: "münze"'), ('-a', 'invalid module: "-a"'),
-	('a"b', 'invalid module: "a"b"'),
-	('a''b', 'invalid module: "a''b"'), (E'a\n', E'invalid module: "a\n"'),
-	(repeat('a', 64), 'module is too long: "' || repeat('a', 64) || '..."')) m (name, message);
+FROM (VALUES (NULL, '"module" must not be null'), ('', '"module" must not be blank'),
+	('  ', '"module" must not be blank'),
+	('a b', 'invalid value for "module": "a b"'), ('.a', 'invalid value for "module": ".a"'),
+	('a/b', 'invalid value for "module": "a/b"'),
+	('münze', 'invalid value for "module": "münze"'), ('-a', 'invalid value for "module": "-a"'),
+	('a"b', 'invalid value for "module": "a"b"'),
+	('a''b', 'invalid value for "module": "a''b"'), (E'a\n', E'invalid value for "module": "a\n"'),
+	(repeat('a', 64), '"module" is too long: "' || repeat('a', 64) || '..."')) m (name, message);
 SELECT throws_ok(format('SELECT hotswap.publish_version(''m'', %L, ''SELECT 1'')', name), '22023',
 	message,
 	format('version %L', name))
-FROM (VALUES (NULL, 'version must not be null'), ('', 'version must not be blank'),
-	('1 0', 'invalid version: "1 0"'), ('+1', 'invalid version: "+1"'),
-	('1~2', 'invalid version: "1~2"'),
-	('１', 'invalid version: "１"'),
-	(repeat('1', 64), 'version is too long: "' || repeat('1', 64) || '..."')) v (name, message);
+FROM (VALUES (NULL, '"version" must not be null'), ('', '"version" must not be blank'),
+	('1 0', 'invalid value for "version": "1 0"'), ('+1', 'invalid value for "version": "+1"'),
+	('1~2', 'invalid value for "version": "1~2"'),
+	('１', 'invalid value for "version": "１"'),
+	(repeat('1', 64), '"version" is too long: "' || repeat('1', 64) || '..."')) v (name, message);
 SELECT lives_ok(format('SELECT hotswap.publish_version(%L, %L, ''SELECT 1'')', module, version),
 	format('%s %s', module, version))
 FROM (VALUES ('a', '0'), (repeat('m', 63), repeat('v', 63)), ('A.b_c+d-e', '1.0.0-rc.1+build_7'),
@@ -130,16 +131,16 @@ FROM (VALUES ('a', '0'), (repeat('m', 63), repeat('v', 63)), ('A.b_c+d-e', '1.0.
 
 -- Scripts; see script.sql for what may be in them.
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', NULL)$$, '22023',
-	'deploy_sql must not be null',
+	'"deploy_sql" must not be null',
 	'there must be a deploy script');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELEC')$$, '42601', NULL,
 	'it must parse');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', repeat('x', 16777217))$$,
 	'22023',
-	'verify_sql is too large: 16777217 bytes', 'a large verify script');
+	'"verify_sql" is too large: 16777217 bytes', 'a large verify script');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', NULL,
 	repeat('x', 16777217))$$, '22023',
-	'revert_sql is too large: 16777217 bytes', 'a large revert script');
+	'"revert_sql" is too large: 16777217 bytes', 'a large revert script');
 SELECT is(hotswap.publish_version('large', '1', rpad('SELECT 1 --', 16777216, 'x'),
 	rpad('SELECT 2 --', 16777216, 'y'),
 		rpad('SELECT 3 --', 16777216, 'z')),
@@ -155,7 +156,7 @@ SELECT is_empty($$SELECT FROM hotswap.module WHERE name = 'm'$$,
 -- Tenants.
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1',
 	tenant => '00000000-0000-7000-8000-00000000dead')$$,
-	'P0002', 'no such tenant: 00000000-0000-7000-8000-00000000dead', 'an unknown tenant');
+	'P0002', 'tenant "00000000-0000-7000-8000-00000000dead" does not exist', 'an unknown tenant');
 INSERT INTO hotswap.tenant (id, name, status) VALUES
 	('00000000-0000-7000-8000-0000000000aa', 'second', 'active'),
 	('00000000-0000-7000-8000-0000000000bb', 'third', 'active');
@@ -172,7 +173,7 @@ SELECT is((SELECT count(*) FROM hotswap.module_version
 UPDATE hotswap.tenant SET status = 'suspended' WHERE name = 'second';
 SELECT throws_ok(format('SELECT hotswap.publish_version(''billing'', %L, ''SELECT 99'',
 	tenant => ''00000000-0000-7000-8000-0000000000aa'')',
-	version), 'YH003', 'tenant 00000000-0000-7000-8000-0000000000aa is not active',
+	version), 'YH003', 'tenant "00000000-0000-7000-8000-0000000000aa" is not active',
 	'a suspended tenant, version ' || version)
 FROM (VALUES ('1.0.0'), ('2.0.0')) v (version);
 

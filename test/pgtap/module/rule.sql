@@ -45,15 +45,15 @@ SELECT is((SELECT count(*) FROM hotswap.environment_rule WHERE environment = 'pr
 
 -- Arguments.
 SELECT throws_ok('SELECT hotswap.set_rule(' || args || ')', code, message, message)
-FROM (VALUES ($$NULL, 'truncate', 'off'$$, '22023', 'environment must not be null'),
-	($$'qa', NULL, 'off'$$, '22023', 'rule must not be null'),
-	($$'qa', 'nosuch', 'off'$$, '22023', 'unknown rule: "nosuch"'),
-	($$'qa', 'truncate', 'forbid'$$, '22023', 'unknown action: "forbid"'),
-	($$'nosuch', 'truncate', 'off'$$, 'P0002', 'no such environment: "nosuch"'),
+FROM (VALUES ($$NULL, 'truncate', 'off'$$, '22023', '"environment" must not be null'),
+	($$'qa', NULL, 'off'$$, '22023', '"rule" must not be null'),
+	($$'qa', 'nosuch', 'off'$$, '22023', 'invalid value for "rule": "nosuch"'),
+	($$'qa', 'truncate', 'forbid'$$, '22023', 'invalid value for "action": "forbid"'),
+	($$'nosuch', 'truncate', 'off'$$, 'P0002', 'environment "nosuch" does not exist'),
 	($$'qa', 'truncate', 'off', '00000000-0000-7000-8000-00000000dead'$$, 'P0002',
-		'no such tenant: 00000000-0000-7000-8000-00000000dead')) a (args, code, message);
+		'tenant "00000000-0000-7000-8000-00000000dead" does not exist')) a (args, code, message);
 SELECT is((refusal($$SELECT hotswap.set_rule('qa', 'truncate', 'forbid')$$)).detail,
-	'It must be one of: off, warn, deny.', 'the detail lists the legal ones');
+	'It must be one of off, warn, deny.', 'the detail lists the legal ones');
 
 -- Rights.
 CREATE ROLE module_rule_admin;

@@ -187,11 +187,12 @@ SELECT results_eq($$SELECT count(*), max(line)
 RESET statement_timeout;
 
 SELECT throws_ok('SELECT * FROM hotswap.lint_version(' || args || ')', code, message, message)
-FROM (VALUES ($$NULL, '1', 'qa'$$, '22023', 'module must not be null'),
-	($$'found', NULL, 'qa'$$, '22023', 'version must not be null'),
-	($$'found', '1', NULL$$, '22023', 'environment must not be null'),
-	($$'nosuch', '1', 'qa'$$, 'P0002', 'no such version: "1" of module "nosuch"'),
-	($$'found', '1', 'nosuch'$$, 'P0002', 'no such environment: "nosuch"')) a (args, code, message);
+FROM (VALUES ($$NULL, '1', 'qa'$$, '22023', '"module" must not be null'),
+	($$'found', NULL, 'qa'$$, '22023', '"version" must not be null'),
+	($$'found', '1', NULL$$, '22023', '"environment" must not be null'),
+	($$'nosuch', '1', 'qa'$$, 'P0002', 'version "1" of module "nosuch" does not exist'),
+	($$'found', '1', 'nosuch'$$, 'P0002', 'environment "nosuch" does not exist')) a (args, code,
+		message);
 
 -- ---- what is done ----
 

@@ -85,7 +85,7 @@ INSERT INTO illegal VALUES
 	('CREATE SUBSCRIPTION s CONNECTION '''' PUBLICATION p', 'CREATE SUBSCRIPTION with create_slot'),
 	('ALTER SUBSCRIPTION s REFRESH PUBLICATION', 'ALTER SUBSCRIPTION ... REFRESH'),
 	('ALTER SUBSCRIPTION s ADD PUBLICATION p', 'ALTER SUBSCRIPTION with refresh');
-SELECT is(r.code || ': ' || r.message, '0A000: the deploy script may not contain ' || what,
+SELECT is(r.code || ': ' || r.message, '0A000: ' || what || ' is not allowed in the deploy script',
 	'illegal: ' || script)
 FROM illegal, pg_temp.publish_refusal(script) r;
 SELECT is_empty(
@@ -107,9 +107,9 @@ SELECT is((pg_temp.publish_refusal('SELECT ''äöü€'', 1; COMMIT')).detail,
 
 -- Which script it was.
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', 'COMMIT')$$, '0A000',
-	'the verify script may not contain transaction control', 'the verify script is checked');
+	'transaction control is not allowed in the verify script', 'the verify script is checked');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', NULL, 'COMMIT')$$, '0A000',
-	'the revert script may not contain transaction control', 'the revert script is checked');
+	'transaction control is not allowed in the revert script', 'the revert script is checked');
 
 -- Empty scripts.
 SELECT throws_ok(format('SELECT hotswap.publish_version(''m'', ''1'', %L)', script), '22023',
@@ -160,7 +160,7 @@ SELECT is((pg_temp.publish_refusal(repeat(
 SELECT is((pg_temp.publish_refusal(rpad('SELECT 1 --', 16777216, 'x'))).message, NULL,
 	'exactly 16 MB');
 SELECT is((pg_temp.publish_refusal(rpad('SELECT 1 --', 16777217, 'x'))).message,
-	'deploy_sql is too large: 16777217 bytes',
+	'"deploy_sql" is too large: 16777217 bytes',
 	'one byte more');
 SELECT is((pg_temp.publish_refusal(rpad(E'SELECT 1;\n', 16777215, 'ä') || ' %')).code, '22023',
 	'the limit counts bytes, not characters');

@@ -69,10 +69,10 @@ FROM (VALUES ('\x'::bytea, 'ed', 'YH010',
 		NULL),
 	(sign('ed', rtrim(hotswap.module_signing_payload('w', '1', 'SELECT 1'), E'\n')), 'ed', 'YH010',
 		NULL),
-	(decode(repeat('00', 2049), 'hex'), 'ed', '22023', 'signature is too large: 2049 bytes'),
-	(NULL, 'ed', '22023', 'signature and signing_key must be given together'),
-	('\x00', NULL, '22023', 'signature and signing_key must be given together'),
-	('\x00', 'nosuch', 'P0002', 'no such signing key: "nosuch"')) a (s, k, code, message);
+	(decode(repeat('00', 2049), 'hex'), 'ed', '22023', '"signature" is too large: 2049 bytes'),
+	(NULL, 'ed', '22023', '"signature" and "signing_key" must be given together'),
+	('\x00', NULL, '22023', '"signature" and "signing_key" must be given together'),
+	('\x00', 'nosuch', 'P0002', 'signing key "nosuch" does not exist')) a (s, k, code, message);
 SELECT matches((refusal(format('SELECT publish(%L, ''w'', ''1'')', k))).code || ' '
 	|| (refusal(format('SELECT publish(%L, ''w'', ''1'')', k))).message, message, k)
 FROM (VALUES ('ed_3', '^55000 signing key "ed_3" is valid in \["?2999-01-01.* only$'),

@@ -62,8 +62,8 @@ SELECT is(s.sqlstate, 'YH010', s.module || ': SQLSTATE') FROM hotswap.deployment
 SELECT matches(s.message, '^environment "staging" requires a signature, and version "1" of module "'
 	|| s.module || '" ' || e.message || '$', s.module || ': message')
 FROM (VALUES ('revoked',
-	'has none that counts: key "ed_2" was revoked at .*: the laptop was stolen'),
-	('expired', 'has none that counts: key "ed_3" is valid in .* only'),
+	'has none that counts: signing key "ed_2" was revoked at .*: the laptop was stolen'),
+	('expired', 'has none that counts: signing key "ed_3" is valid in .* only'),
 	('altered', 'has one by key "rsa" that does not verify'),
 	('forged', 'has one by key "ed" that does not verify')) e (module, message)
 	JOIN hotswap.deployment s USING (module);

@@ -35,28 +35,28 @@ SELECT results_eq('SELECT (SELECT count(*) FROM hotswap.audit_event),
 SELECT is((r).code || ' ' || (r).message, a.error,
 	coalesce(name, 'NULL') || ' ' || coalesce(algorithm, 'NULL') || ' '
 		|| coalesce(left(split_part(key, E'\n', 1), 30), 'NULL'))
-FROM (VALUES (NULL, 'ed25519', pem('ed_2'), '22023 name must not be null'),
-	('a b', 'ed25519', pem('ed_2'), '22023 invalid name: "a b"'),
-	('k', NULL, pem('ed_2'), '22023 algorithm must not be null'),
-	('k', 'rsa', pem('ed_2'), '22023 unknown algorithm: "rsa"'),
-	('k', 'ed25519', NULL, '22023 public_key must not be null'),
-	('k', 'ed25519', ' ', '22023 public_key must not be blank'),
+FROM (VALUES (NULL, 'ed25519', pem('ed_2'), '22023 "name" must not be null'),
+	('a b', 'ed25519', pem('ed_2'), '22023 invalid value for "name": "a b"'),
+	('k', NULL, pem('ed_2'), '22023 "algorithm" must not be null'),
+	('k', 'rsa', pem('ed_2'), '22023 invalid value for "algorithm": "rsa"'),
+	('k', 'ed25519', NULL, '22023 "public_key" must not be null'),
+	('k', 'ed25519', ' ', '22023 "public_key" must not be blank'),
 	('k', 'ed25519', pem('rsa'),
-		'22023 public_key is not a key for ed25519: it is of type rsaEncryption'),
+		'22023 "public_key" is not a key for algorithm "ed25519": it is of type rsaEncryption'),
 	('k', 'ed25519', pem('ec'),
-		'22023 public_key is not a key for ed25519: it is of type id-ecPublicKey'),
+		'22023 "public_key" is not a key for algorithm "ed25519": it is of type id-ecPublicKey'),
 	('k', 'rsa-pss-sha256', pem('ed_2'),
-		'22023 public_key is not a key for rsa-pss-sha256: it is of type ED25519'),
+		'22023 "public_key" is not a key for algorithm "rsa-pss-sha256": it is of type ED25519'),
 	('k', 'rsa-pss-sha256', pem('rsa_small'),
-		'22023 public_key is not a key for rsa-pss-sha256: it has 1024 bits; '
+		'22023 "public_key" is not a key for algorithm "rsa-pss-sha256": it has 1024 bits; '
 		'at least 2048 are needed'),
-	('k', 'ed25519', pem('ed_2') || pem('ed_3'), '22023 public_key holds more than one key'),
-	('k', 'ed25519', (SELECT in_dir('cat ed_2.pem')), '22023 public_key is a private key'),
+	('k', 'ed25519', pem('ed_2') || pem('ed_3'), '22023 "public_key" holds more than one key'),
+	('k', 'ed25519', (SELECT in_dir('cat ed_2.pem')), '22023 "public_key" is a private key'),
 	('k', 'ed25519', (SELECT in_dir('openssl pkey -in ed_2.pem -aes256 -passout pass:x')),
-		'22023 public_key is a private key')) a (name, algorithm, key, error),
+		'22023 "public_key" is a private key')) a (name, algorithm, key, error),
 	refusal(format('SELECT hotswap.add_signing_key(%L, %L, %L)', name, algorithm, key)) r;
 SELECT matches((refusal(format('SELECT hotswap.add_signing_key(''k'', ''ed25519'', %L)',
-	key))).message, '^public_key is not a key for ed25519: \w', what)
+	key))).message, '^"public_key" is not a key for algorithm "ed25519": \w', what)
 FROM (VALUES ('garbage', 'garbage'),
 	(E'-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n', 'cut short'),
 	(E'-----BEGIN PUBLIC KEY-----\nProc-Type: 4,ENCRYPTED\n'
@@ -67,15 +67,15 @@ FROM (VALUES ('garbage', 'garbage'),
 SELECT throws_ok(format('SELECT hotswap.add_signing_key(''k'', ''ed25519'', %L)',
 	repeat('x', 8192)), '22023', NULL, 'too long');
 SELECT throws_ok(format('SELECT hotswap.add_signing_key(''k'', ''ed25519'', %L, ''empty'')',
-	pem('ed_2')), '22023', 'valid must not be empty', 'an empty range');
+	pem('ed_2')), '22023', '"valid" must not be empty', 'an empty range');
 SELECT is((r).code || ' ' || (r).message || ' ' || coalesce((r).detail, ''), error, what)
 FROM (VALUES ('ed', 'ed_2', NULL,
-	'23505 signing key "ed" exists and is not the same It is another key.',
+	'23505 signing key "ed" already exists and differs It is another key.',
 	'a name is not used again'),
 	('ed', 'ed', '[2020-01-01,)',
-		'23505 signing key "ed" exists and is not the same It is valid at other times.',
+		'23505 signing key "ed" already exists and differs It is valid at other times.',
 		'a range does not change'),
-	('ed_too', 'ed', NULL, '23505 the key is there already, as "ed" ',
+	('ed_too', 'ed', NULL, '23505 key already exists as signing key "ed" ',
 		'a key has one name')) a (name, key, valid, error, what),
 	refusal(format('SELECT hotswap.add_signing_key(%L, ''ed25519'', %L, %L)', name,
 		pem(key), valid)) r;
@@ -104,10 +104,11 @@ RESET ROLE;
 -- Revoking.
 SELECT throws_ok(format('SELECT hotswap.revoke_signing_key(%L, %L)', name, reason), code, message,
 	message)
-FROM (VALUES (NULL, 'x', '22023', 'name must not be null'),
-	('ed', NULL, '22023', 'reason must not be null'),
-	('ed', ' ', '22023', 'reason must not be blank'),
-	('nosuch', 'x', 'P0002', 'no such signing key: "nosuch"')) a (name, reason, code, message);
+FROM (VALUES (NULL, 'x', '22023', '"name" must not be null'),
+	('ed', NULL, '22023', '"reason" must not be null'),
+	('ed', ' ', '22023', '"reason" must not be blank'),
+	('nosuch', 'x', 'P0002', 'signing key "nosuch" does not exist')) a (name, reason, code,
+		message);
 SELECT lives_ok($$SELECT hotswap.revoke_signing_key('theirs', 'only a try')$$, 'revoked');
 SELECT results_eq($$SELECT revoked_at > now() - interval '1 minute', revoked_by = session_user,
 	revoke_reason FROM hotswap.signing_keys WHERE name = 'theirs'$$,
@@ -116,13 +117,13 @@ SELECT results_eq($$SELECT reason, detail FROM hotswap.audit_log
 	WHERE event = 'revoke_signing_key'$$, $$VALUES ('only a try', '{"name": "theirs"}'::jsonb)$$,
 	'audited');
 SELECT throws_ok($$SELECT hotswap.revoke_signing_key('theirs', 'again')$$, '55000',
-	'signing key "theirs" is revoked already', 'only once');
+	'signing key "theirs" is already revoked', 'only once');
 SELECT throws_ok($$SELECT hotswap.add_signing_key('theirs', 'ed25519', '-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAIY0JSa4oieLQ77JMTZcHxBB+AvzdnWPfpRYRDuAaKP8=
 -----END PUBLIC KEY-----')$$, '55000', 'signing key "theirs" is revoked', 'it does not come back');
 SELECT throws_ok($$SELECT hotswap.add_signing_key('new_name', 'ed25519', '-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAIY0JSa4oieLQ77JMTZcHxBB+AvzdnWPfpRYRDuAaKP8=
------END PUBLIC KEY-----')$$, '23505', 'the key is there already, as "theirs"',
+-----END PUBLIC KEY-----')$$, '23505', 'key already exists as signing key "theirs"',
 	'not under another name either');
 
 SELECT shell('rm -rf ' || :'dir') \g /dev/null

@@ -8,12 +8,13 @@ SELECT is((SELECT status || ': ' || detail FROM hotswap.health() WHERE component
 SELECT is(hotswap.adopt()::text, '', 'adopt() without need does nothing');
 SELECT is((SELECT count(*) FROM hotswap.audit_log), 0::bigint, 'nothing at all');
 SELECT throws_ok('SELECT hotswap.start_dispatching()', '55000',
-	'dispatching is not stopped in this database', 'start_dispatching() without need');
+	format('dispatching is not stopped in database "%s"', current_database()),
+		'start_dispatching() without need');
 
 -- Arguments.
 SELECT throws_ok(q, '22023', m, q)
-FROM (VALUES ('SELECT hotswap.stop_dispatching(NULL)', 'reason must not be null'),
-	('SELECT hotswap.stop_dispatching('''')', 'reason must not be blank')) v (q, m);
+FROM (VALUES ('SELECT hotswap.stop_dispatching(NULL)', '"reason" must not be null'),
+	('SELECT hotswap.stop_dispatching('''')', '"reason" must not be blank')) v (q, m);
 
 CREATE ROLE operations_dispatching_node LOGIN;
 CREATE SCHEMA w AUTHORIZATION operations_dispatching_node;

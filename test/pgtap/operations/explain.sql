@@ -12,9 +12,9 @@ SELECT hotswap.publish_version('m', '1', 'SELECT 1'),
 
 -- Arguments.
 SELECT throws_ok(q, '22023', m, q)
-FROM (VALUES ('SELECT hotswap.explain(NULL)', 'deployment must not be null')) v (q, m);
+FROM (VALUES ('SELECT hotswap.explain(NULL)', '"deployment" must not be null')) v (q, m);
 SELECT throws_ok($$SELECT * FROM hotswap.explain('00000000-0000-7000-8000-00000000dead')$$, 'P0002',
-	'no such deployment: 00000000-0000-7000-8000-00000000dead', 'an unknown deployment');
+	'deployment "00000000-0000-7000-8000-00000000dead" does not exist', 'an unknown deployment');
 
 -- While the line is stopped.
 SELECT hotswap.stop_dispatching('maintenance of the rack') \g /dev/null

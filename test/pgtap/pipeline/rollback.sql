@@ -141,7 +141,7 @@ SELECT hotswap.register_hook('validate', 'never(uuid)', 'm') \g /dev/null
 SELECT hotswap.deploy('m', '3', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'rolled_back', 'a validate hook says no');
 SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'d'),
-	'hook public.never returned false', 'which one');
+	'hook "public.never" returned false', 'which one');
 SELECT is(pg_temp.releases(), '3, reverted 3', 'what this deployment has swapped is reverted');
 SELECT hotswap.remove_hook('validate', 'never(uuid)', 'm') \g /dev/null
 

@@ -15,12 +15,12 @@ FROM unnest('{impersonator,viewer}'::text[]) who \g /dev/null
 SELECT hotswap.grant_access('tenant_access_grant_boss', 'admin') \g /dev/null
 SELECT is((r).code || ': ' || (r).message, a.code || ': ' || a.message, call)
 FROM (VALUES ($$grant_access('tenant_access_grant_bob', 'king')$$, '22023',
-	'unknown capability: "king"'),
-	($$grant_access(NULL, 'approver')$$, '22023', 'role must not be null'),
-	($$grant_access(99999999, 'approver')$$, 'P0002', 'no such role: OID 99999999'),
-	($$grant_access('tenant_access_grant_bob', NULL)$$, '22023', 'capability must not be null'),
+	'invalid value for "capability": "king"'),
+	($$grant_access(NULL, 'approver')$$, '22023', '"role" must not be null'),
+	($$grant_access(99999999, 'approver')$$, 'P0002', 'role with OID 99999999 does not exist'),
+	($$grant_access('tenant_access_grant_bob', NULL)$$, '22023', '"capability" must not be null'),
 	($$revoke_access('tenant_access_grant_bob', 'approver')$$, 'P0002',
-		'role tenant_access_grant_bob was not granted the capability approver'))
+		'role "tenant_access_grant_bob" was not granted the capability "approver"'))
 	a (call, code, message),
 	refusal('SELECT hotswap.' || call) r;
 SELECT hotswap.grant_access('tenant_access_grant_boss', 'admin') \g /dev/null
@@ -33,11 +33,11 @@ SELECT hotswap.grant_access(named('all')::regrole, 'viewer', all_tenants => true
 	hotswap.revoke_access(named('all')::regrole, 'viewer', all_tenants => true) \g /dev/null
 SELECT is((r).code || ': ' || (r).message, a.code || ': ' || a.message, call)
 FROM (VALUES (format($$grant_access('tenant_access_grant_all', 'viewer', %L, true)$$, :'other'),
-	'22023', 'tenant must be null where all_tenants is true'),
+	'22023', '"tenant" must be null where "all_tenants" is true'),
 	($$grant_access('tenant_access_grant_all', 'viewer', NULL, NULL)$$, '22023',
-		'all_tenants must not be null'),
+		'"all_tenants" must not be null'),
 	($$revoke_access('tenant_access_grant_all', 'viewer', all_tenants => true)$$, 'P0002',
-		'role tenant_access_grant_all was not granted the capability viewer for all tenants'))
+		'role "tenant_access_grant_all" was not granted the capability "viewer" for all tenants'))
 	a (call, code, message),
 	refusal('SELECT hotswap.' || call) r;
 SELECT results_eq($$SELECT event, person, detail FROM hotswap.audit_log

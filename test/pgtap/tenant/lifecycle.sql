@@ -31,30 +31,30 @@ SELECT is((SELECT count(*) FROM hotswap.reserved_subdomain), 35::bigint,
 -- Validation.
 CREATE TEMP TABLE wrong (args text, code text, message text);
 INSERT INTO wrong VALUES
-	($$NULL, 's', 'a@b.c'$$, '22023', 'name must not be null'),
-	($$' ', 's', 'a@b.c'$$, '22023', 'name must not be blank'),
+	($$NULL, 's', 'a@b.c'$$, '22023', '"name" must not be null'),
+	($$' ', 's', 'a@b.c'$$, '22023', '"name" must not be blank'),
 	($$repeat('n', 201), 's', 'a@b.c'$$, '22023',
-		'name is too long: "' || repeat('n', 100) || '..."'),
-	($$'n', NULL, 'a@b.c'$$, '22023', 'subdomain must not be null'),
-	($$'n', '', 'a@b.c'$$, '22023', 'subdomain must not be blank'),
+		'"name" is too long: "' || repeat('n', 100) || '..."'),
+	($$'n', NULL, 'a@b.c'$$, '22023', '"subdomain" must not be null'),
+	($$'n', '', 'a@b.c'$$, '22023', '"subdomain" must not be blank'),
 	($$'n', repeat('s', 64), 'a@b.c'$$, '22023',
-		'subdomain is too long: "' || repeat('s', 64) || '..."'),
-	($$'n', '-s', 'a@b.c'$$, '22023', 'invalid subdomain: "-s"'),
-	($$'n', 's-', 'a@b.c'$$, '22023', 'invalid subdomain: "s-"'),
-	($$'n', 's.s', 'a@b.c'$$, '22023', 'invalid subdomain: "s.s"'),
-	($$'n', 's s', 'a@b.c'$$, '22023', 'invalid subdomain: "s s"'),
-	($$'n', 's_s', 'a@b.c'$$, '22023', 'invalid subdomain: "s_s"'),
-	($$'n', 'ß', 'a@b.c'$$, '22023', 'invalid subdomain: "ß"'),
+		'"subdomain" is too long: "' || repeat('s', 64) || '..."'),
+	($$'n', '-s', 'a@b.c'$$, '22023', 'invalid value for "subdomain": "-s"'),
+	($$'n', 's-', 'a@b.c'$$, '22023', 'invalid value for "subdomain": "s-"'),
+	($$'n', 's.s', 'a@b.c'$$, '22023', 'invalid value for "subdomain": "s.s"'),
+	($$'n', 's s', 'a@b.c'$$, '22023', 'invalid value for "subdomain": "s s"'),
+	($$'n', 's_s', 'a@b.c'$$, '22023', 'invalid value for "subdomain": "s_s"'),
+	($$'n', 'ß', 'a@b.c'$$, '22023', 'invalid value for "subdomain": "ß"'),
 	($$'n', 'WWW', 'a@b.c'$$, '22023', 'subdomain "www" is reserved'),
 	($$'n', 'sandbox', 'a@b.c'$$, '22023', 'subdomain "sandbox" is reserved'),
 	($$'n', 'ACME-1', 'a@b.c'$$, '23505', 'subdomain "acme-1" is taken'),
-	($$'n', 's', NULL$$, '22023', 'contact_email must not be null'),
-	($$'n', 's', 'a@b.c', NULL$$, '22023', 'tier must not be null'),
-	($$'n', 's', 'a@b.c', 'gold'$$, 'P0002', 'no such tier: "gold"'),
-	($$'n', 's', 'a@b.c', metadata => NULL$$, '22023', 'metadata must not be null'),
-	($$'n', 's', 'a@b.c', metadata => '[]'$$, '22023', 'metadata must be a JSON object');
+	($$'n', 's', NULL$$, '22023', '"contact_email" must not be null'),
+	($$'n', 's', 'a@b.c', NULL$$, '22023', '"tier" must not be null'),
+	($$'n', 's', 'a@b.c', 'gold'$$, 'P0002', 'tier "gold" does not exist'),
+	($$'n', 's', 'a@b.c', metadata => NULL$$, '22023', '"metadata" must not be null'),
+	($$'n', 's', 'a@b.c', metadata => '[]'$$, '22023', '"metadata" must be a JSON object');
 INSERT INTO wrong SELECT format('''n'', ''s'', %L', e), '22023',
-	format('invalid contact_email: "%s"', e)
+	format('invalid value for "contact_email": "%s"', e)
 FROM unnest(ARRAY['a', '@b.c', 'a@', 'a@b', 'a@.c', 'a@b.', 'a@b..c', 'a@-b.c', 'a@b-.c', 'a@b.c-',
 	'a@b@b.c', 'a b@b.c', 'a@b c.d', E'a\n@b.c', 'a@b_c.d',
 	repeat('a', 65) || '@b.c', repeat('ä', 33) || '@b.c']) e;
@@ -93,38 +93,39 @@ SELECT results_eq($$SELECT s::text, pg_temp.result_of('activate_tenant(%L)', s::
 	'every transition in every state');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'t')),
-	$$VALUES ('55000', 'cannot suspend a tenant that is provisioning',
-		'It is legal from: active.')$$, 'what the refusal says');
+	$$VALUES ('55000', 'tenant in status "provisioning" does not allow event "suspend"',
+		'Status "active" allows it.')$$, 'what the refusal says');
 SELECT throws_ok('SELECT hotswap.' || call, code, message, call) FROM (VALUES
-	('activate_tenant(NULL)', '22023', 'tenant must not be null'),
-	('suspend_tenant(NULL, ''x'')', '22023', 'tenant must not be null'),
-	('suspend_tenant(''' || :'t' || ''', '' '')', '22023', 'reason must not be blank'),
-	('deprovision_tenant(''' || :'t' || ''', NULL)', '22023', 'reason must not be null'),
+	('activate_tenant(NULL)', '22023', '"tenant" must not be null'),
+	('suspend_tenant(NULL, ''x'')', '22023', '"tenant" must not be null'),
+	('suspend_tenant(''' || :'t' || ''', '' '')', '22023', '"reason" must not be blank'),
+	('deprovision_tenant(''' || :'t' || ''', NULL)', '22023', '"reason" must not be null'),
 	('deprovision_tenant(''' || :'t' || ''', ''x'', NULL)', '22023',
-		'cancel_running must not be null'),
+		'"cancel_running" must not be null'),
 	('activate_tenant(''00000000-0000-7000-8000-00000000dead'')', 'P0002',
-		'no such tenant: 00000000-0000-7000-8000-00000000dead'),
+		'tenant "00000000-0000-7000-8000-00000000dead" does not exist'),
 	('suspend_tenant(''00000000-0000-7000-8000-00000000dead'', ''x'')', 'P0002',
-		'no such tenant: 00000000-0000-7000-8000-00000000dead'),
+		'tenant "00000000-0000-7000-8000-00000000dead" does not exist'),
 	('resume_tenant(''00000000-0000-7000-8000-00000000dead'')', 'P0002',
-		'no such tenant: 00000000-0000-7000-8000-00000000dead'),
+		'tenant "00000000-0000-7000-8000-00000000dead" does not exist'),
 	('deprovision_tenant(''00000000-0000-7000-8000-00000000dead'', ''x'')', 'P0002',
-		'no such tenant: 00000000-0000-7000-8000-00000000dead'),
+		'tenant "00000000-0000-7000-8000-00000000dead" does not exist'),
 	('delete_tenant(''00000000-0000-7000-8000-00000000dead'')', 'P0002',
-		'no such tenant: 00000000-0000-7000-8000-00000000dead')) v (call, code, message);
+		'tenant "00000000-0000-7000-8000-00000000dead" does not exist')) v (call, code, message);
 
 -- The default tenant may rest, but does not go.
 SELECT is(hotswap.suspend_tenant('00000000-0000-7000-8000-000000000001', 'holidays'), 'suspended',
 	'the tenant "default" can be suspended');
 SELECT throws_ok($$SELECT hotswap.deprovision_tenant('00000000-0000-7000-8000-000000000001', 'x')$$,
-	'55000', 'cannot deprovision the tenant "default"', 'but not deprovisioned');
+	'55000', 'tenant "default" cannot be deprovisioned', 'but not deprovisioned');
 SELECT throws_ok($$SELECT hotswap.delete_tenant('00000000-0000-7000-8000-000000000001')$$, '55000',
-	'cannot delete a tenant that is suspended', 'nor deleted');
+	'tenant in status "suspended" does not allow event "delete"', 'nor deleted');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1')$$, 'YH003',
-	'tenant 00000000-0000-7000-8000-000000000001 is not active', 'suspended: nothing is published');
+	'tenant "00000000-0000-7000-8000-000000000001" is not active',
+		'suspended: nothing is published');
 SELECT is(hotswap.resume_tenant('00000000-0000-7000-8000-000000000001'), 'active', 'and resumed');
 SELECT throws_ok(format($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', tenant => %L)$$,
-	:'t'), 'YH003', 'tenant ' || :'t' || ' is not active', 'provisioning: not yet either');
+	:'t'), 'YH003', 'tenant "' || :'t' || '" is not active', 'provisioning: not yet either');
 
 -- Somebody who may not: refused before anything is looked up.
 CREATE ROLE tenant_lifecycle_user LOGIN;
@@ -138,7 +139,7 @@ SELECT is((refusal('SELECT hotswap.' || call)).code, '42501', 'not granted: ' ||
 	'delete_tenant(''00000000-0000-7000-8000-00000000dead'')', 'reserve_subdomain(''x'')',
 	'unreserve_subdomain(''www'')']) call;
 SELECT throws_ok($$SELECT hotswap.find_tenant('acme-1')$$, 'P0002',
-	'no such tenant: subdomain "acme-1"', 'nor is told who is there');
+	'tenant with subdomain "acme-1" does not exist', 'nor is told who is there');
 SELECT is_empty('SELECT FROM hotswap.' || v, 'nor sees anything in ' || v)
 	FROM unnest('{tenants,tiers,quotas}'::text[]) v;
 RESET SESSION AUTHORIZATION;
@@ -149,20 +150,22 @@ SELECT hotswap.activate_tenant(:'foo'),
 	hotswap.grant_access('tenant_lifecycle_user', 'viewer', :'foo') \g /dev/null
 SET SESSION AUTHORIZATION tenant_lifecycle_user;
 SELECT is(hotswap.find_tenant('foo'), :'foo', 'a viewer finds its tenant');
-SELECT throws_ok($$SELECT hotswap.find_tenant('7')$$, 'P0002', 'no such tenant: subdomain "7"',
+SELECT throws_ok($$SELECT hotswap.find_tenant('7')$$, 'P0002',
+	'tenant with subdomain "7" does not exist',
 	'but no other');
 SELECT results_eq('SELECT DISTINCT t.id, q.tenant_id FROM hotswap.tenants t, hotswap.quotas q',
 	format('VALUES (%1$L::uuid, %1$L::uuid)', :'foo'), 'and sees no other');
 SELECT is((SELECT count(*) FROM hotswap.tiers), 5::bigint, 'the tiers are the same for all');
 SELECT throws_ok(format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'foo'), '42501',
-	'permission denied to suspend a tenant', 'looking is not changing');
+	'permission denied to change the status of a tenant', 'looking is not changing');
 RESET SESSION AUTHORIZATION;
 
 -- Its admin.
 SELECT hotswap.grant_access('tenant_lifecycle_user', 'admin', :'foo') \g /dev/null
 SET SESSION AUTHORIZATION tenant_lifecycle_user;
 SELECT throws_ok(format('SELECT hotswap.suspend_tenant(%L, ''x'')', :'foo'), '42501',
-	'permission denied to suspend a tenant', 'who is admin in a tenant does not decide about it');
+	'permission denied to change the status of a tenant',
+		'who is admin in a tenant does not decide about it');
 RESET SESSION AUTHORIZATION;
 
 -- The admin of all.

@@ -24,18 +24,19 @@ SELECT is(hotswap.consume_quota(:'a', 'bandwidth_gb', 4), 6::bigint, 'what is le
 SELECT is(hotswap.consume_quota(:'a', 'bandwidth_gb', 6), 0::bigint, 'up to the last');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.consume_quota(%L, ''bandwidth_gb'', 1)', :'a')),
-	$$VALUES ('53400', 'quota of bandwidth_gb exceeded',
-		'The quota is 10, 10 are used, and 1 more were asked for.')$$, 'and no more');
+	$$VALUES ('53400', 'quota of "bandwidth_gb" exceeded',
+		'The quota is 10, the use is 10, and the request is for 1.')$$, 'and no more');
 SELECT is(hotswap.release_quota(:'a', 'bandwidth_gb', 3), 3::bigint, 'released');
 SELECT throws_ok(format('SELECT hotswap.consume_quota(%L, ''bandwidth_gb'', 4)', :'a'), '53400',
-	'quota of bandwidth_gb exceeded', 'too much at once');
+	'quota of "bandwidth_gb" exceeded', 'too much at once');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.release_quota(%L, ''bandwidth_gb'', 8)', :'a')),
-	$$VALUES ('22023', 'cannot release 8 of bandwidth_gb', 'Only 7 are used.')$$, 'not below zero');
+	$$VALUES ('22023', 'cannot release 8 of "bandwidth_gb"', 'The use is 7.')$$,
+		'not below zero');
 SELECT throws_ok(format('SELECT hotswap.release_quota(%L, ''websites'', 1)', :'a'), '22023',
-	'cannot release 1 of websites', 'nor what was never used');
+	'cannot release 1 of "websites"', 'nor what was never used');
 SELECT throws_ok(format('SELECT hotswap.consume_quota(%L, ''custom_domains'', 1)', :'a'), '53400',
-	'quota of custom_domains exceeded', 'a quota of zero');
+	'quota of "custom_domains" exceeded', 'a quota of zero');
 SELECT is(hotswap.release_quota(:'a', 'bandwidth_gb', 7), 10::bigint, 'all of it');
 
 -- Rolled back, and unlimited.
@@ -54,18 +55,18 @@ SELECT is(hotswap.release_quota(:'default', 'websites', 9223372036854775807), NU
 SELECT throws_ok(format('SELECT hotswap.%s_quota(%s)', f, args), code, message,
 	f || '_quota ' || args)
 FROM unnest('{consume,release}'::text[]) f,
-	(VALUES ('NULL, ''websites'', 1', '22023', 'tenant must not be null'),
-		(quote_literal(:'a') || ', NULL, 1', '22023', 'resource must not be null'),
-	(quote_literal(:'a') || ', ''websites'', NULL', '22023', 'amount must not be null'),
-	(quote_literal(:'a') || ', ''websites'', 0', '22023', 'amount must be positive: 0'),
-	(quote_literal(:'a') || ', ''websites'', -1', '22023', 'amount must be positive: -1'),
-	(quote_literal(:'a') || ', ''moons'', 1', 'P0002', 'no such resource: "moons"'),
+	(VALUES ('NULL, ''websites'', 1', '22023', '"tenant" must not be null'),
+		(quote_literal(:'a') || ', NULL, 1', '22023', '"resource" must not be null'),
+	(quote_literal(:'a') || ', ''websites'', NULL', '22023', '"amount" must not be null'),
+	(quote_literal(:'a') || ', ''websites'', 0', '22023', '"amount" must be positive: 0'),
+	(quote_literal(:'a') || ', ''websites'', -1', '22023', '"amount" must be positive: -1'),
+	(quote_literal(:'a') || ', ''moons'', 1', 'P0002', 'resource "moons" does not exist'),
 	(quote_literal(:'a') || ', ''modules'', 1', '22023',
-		'resource "modules" is not consumed by hand'),
+		'resource "modules" cannot be consumed or released explicitly'),
 	(quote_literal(:'a') || ', ''concurrent_deployments'', 1', '22023',
-		'resource "concurrent_deployments" is not consumed by hand'),
+		'resource "concurrent_deployments" cannot be consumed or released explicitly'),
 	(quote_literal(:'nobody') || ', ''websites'', 1', 'P0002',
-		'no such tenant: ' || :'nobody')) v (args, code, message);
+		'tenant "' || :'nobody' || '" does not exist')) v (args, code, message);
 
 -- In which transactions.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
@@ -112,16 +113,17 @@ SELECT results_eq($$SELECT event, before, after, detail FROM hotswap.audit_log
 
 -- Arguments.
 SELECT throws_ok('SELECT hotswap.' || call, code, message, call) FROM (VALUES
-	('set_quota(NULL, ''websites'', 1)', '22023', 'tenant must not be null'),
-	(format('set_quota(%L, NULL, 1)', :'a'), '22023', 'resource must not be null'),
-	(format('set_quota(%L, ''websites'', -1)', :'a'), '22023', 'amount must not be negative: -1'),
-	(format('set_quota(%L, ''moons'', 1)', :'a'), 'P0002', 'no such resource: "moons"'),
-	(format('set_quota(%L, ''websites'', 1)', :'nobody'), 'P0002', 'no such tenant: ' || :'nobody'),
-	(format('clear_quota(%L, ''moons'')', :'a'), 'P0002', 'no such resource: "moons"'),
+	('set_quota(NULL, ''websites'', 1)', '22023', '"tenant" must not be null'),
+	(format('set_quota(%L, NULL, 1)', :'a'), '22023', '"resource" must not be null'),
+	(format('set_quota(%L, ''websites'', -1)', :'a'), '22023', '"amount" must not be negative: -1'),
+	(format('set_quota(%L, ''moons'', 1)', :'a'), 'P0002', 'resource "moons" does not exist'),
+	(format('set_quota(%L, ''websites'', 1)', :'nobody'), 'P0002',
+		'tenant "' || :'nobody' || '" does not exist'),
+	(format('clear_quota(%L, ''moons'')', :'a'), 'P0002', 'resource "moons" does not exist'),
 	(format('clear_quota(%L, ''websites'')', :'a'), 'P0002',
-		format('tenant %s has no quota of its own of websites', :'a')),
+		format('tenant "%s" has no quota of its own of "websites"', :'a')),
 	(format('clear_quota(%L, ''websites'')', :'nobody'), 'P0002',
-		'no such tenant: ' || :'nobody')) v (call, code, message);
+		'tenant "' || :'nobody' || '" does not exist')) v (call, code, message);
 
 -- What hotswap counts itself.
 SELECT hotswap.set_quota(:'a', 'modules', 2), hotswap.set_quota(:'a', 'stored_bytes', 40),
@@ -132,14 +134,14 @@ SELECT lives_ok(format($$SELECT hotswap.publish_version('n', '1', 'SELECT 1', NU
 	tenant => %L)$$, :'a'), 'a second one');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.publish_version(''o'', ''1'', ''SELECT 1'', tenant => %L)', :'a')),
-	$$VALUES ('53400', 'quota of modules exceeded', 'The quota is 2; with this it would be 3.')$$,
+	$$VALUES ('53400', 'quota of "modules" exceeded', 'The quota is 2; with this it would be 3.')$$,
 	'a third one is too many');
 SELECT hotswap.set_quota(:'a', 'modules', 1) \g /dev/null
 SELECT lives_ok(format($$SELECT hotswap.publish_version('m', '2', 'SELECT 1', tenant => %L)$$,
 	:'a'), 'a new version is not a new module');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.publish_version(''m'', ''3'', ''SELECT 1'', tenant => %L)', :'a')),
-	$$VALUES ('53400', 'quota of stored_bytes exceeded',
+	$$VALUES ('53400', 'quota of "stored_bytes" exceeded',
 		'The quota is 40; with this it would be 48.')$$, 'but takes space');
 SELECT lives_ok(format($$SELECT hotswap.publish_version('m', '2', 'SELECT 1', tenant => %L)$$,
 	:'a'), 'the same again does not');
@@ -150,7 +152,7 @@ CREATE SCHEMA n2;
 SELECT hotswap.register_node('qa', 'n1', schema => 'n1', tenant => :'a') AS n \gset
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.register_node(''qa'', ''n2'', schema => ''n2'', tenant => %L)', :'a')),
-	$$VALUES ('53400', 'quota of nodes exceeded', 'The quota is 1; with this it would be 2.')$$,
+	$$VALUES ('53400', 'quota of "nodes" exceeded', 'The quota is 1; with this it would be 2.')$$,
 	'a second node is too many');
 SELECT results_eq(format('SELECT resource, used, "left" FROM hotswap.quotas
 	WHERE tenant_id = %L AND resource IN (''modules'', ''nodes'', ''stored_bytes'') ORDER BY 1',
@@ -202,13 +204,13 @@ SELECT results_eq($$SELECT before, after, detail FROM hotswap.audit_log
 		('7', 'unlimited', '{"tier": "free", "resource": "moons"}'),
 		('unlimited', '3', '{"tier": "starter", "resource": "moons"}')$$, 'audited');
 SELECT throws_ok('SELECT hotswap.' || call, code, message, call) FROM (VALUES
-	('define_resource(NULL)', '22023', 'name must not be null'),
-	('define_resource(''a b'')', '22023', 'invalid name: "a b"'),
-	('set_tier_quota(NULL, ''moons'', 1)', '22023', 'tier must not be null'),
-	('set_tier_quota(''free'', NULL, 1)', '22023', 'resource must not be null'),
-	('set_tier_quota(''free'', ''moons'', -1)', '22023', 'amount must not be negative: -1'),
-	('set_tier_quota(''gold'', ''moons'', 1)', 'P0002', 'no such tier: "gold"'),
-	('set_tier_quota(''free'', ''suns'', 1)', 'P0002', 'no such resource: "suns"'))
+	('define_resource(NULL)', '22023', '"name" must not be null'),
+	('define_resource(''a b'')', '22023', 'invalid value for "name": "a b"'),
+	('set_tier_quota(NULL, ''moons'', 1)', '22023', '"tier" must not be null'),
+	('set_tier_quota(''free'', NULL, 1)', '22023', '"resource" must not be null'),
+	('set_tier_quota(''free'', ''moons'', -1)', '22023', '"amount" must not be negative: -1'),
+	('set_tier_quota(''gold'', ''moons'', 1)', 'P0002', 'tier "gold" does not exist'),
+	('set_tier_quota(''free'', ''suns'', 1)', 'P0002', 'resource "suns" does not exist'))
 	v (call, code, message);
 
 -- Somebody who may not: refused before anything is looked up.

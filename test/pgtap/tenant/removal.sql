@@ -36,7 +36,7 @@ SELECT is(hotswap.suspend_tenant(:'t', 'unpaid'), 'suspended', 'suspended');
 SELECT results_eq(format($$SELECT status::text, status_reason, status_changed_at > created_at
 	FROM hotswap.tenants WHERE id = %L$$, :'t'),
 	$$VALUES ('suspended', 'unpaid', true)$$, 'with its reason');
-SELECT throws_ok('SELECT hotswap.' || call, 'YH003', 'tenant ' || :'t' || ' is not active',
+SELECT throws_ok('SELECT hotswap.' || call, 'YH003', 'tenant "' || :'t' || '" is not active',
 	'suspended: ' || call) FROM unnest(ARRAY['deploy(''m'', ''1'', ''development'')',
 	'retry(''' || :'own' || ''')', 'consume_quota(''' || :'t' || ''', ''websites'', 1)',
 	'release_quota(''' || :'t' || ''', ''websites'', 1)',
@@ -85,11 +85,12 @@ SELECT results_eq(format($$SELECT d.status::text, d.cancel_reason, d.finished_at
 SELECT is((SELECT string_agg(status::text, ' ') FROM hotswap.approval
 	WHERE deployment_id = :'gated'), 'void', 'with its approval');
 SELECT throws_ok(format('SELECT hotswap.set_quota(%L, ''websites'', 1)', :'t'), 'YH003',
-	'tenant ' || :'t' || ' is not active', 'its quotas stay what they are');
+	'tenant "' || :'t' || '" is not active', 'its quotas stay what they are');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.delete_tenant(%L)', :'t')),
-	format($$VALUES ('55000', 'tenant %s has deployments that have not ended',
-		'Deployment %s is running.')$$, :'t', :'running'), 'not deleted while something runs');
+	format($$VALUES ('55000', 'tenant "%s" has deployments that have not ended',
+		'Deployment "%s" is in status "running".')$$, :'t', :'running'),
+	'not deleted while something runs');
 
 -- It is deleted, when nothing runs any more.
 SELECT pg_advisory_unlock(1) \g /dev/null
@@ -103,7 +104,7 @@ SELECT results_eq(format($$SELECT name COLLATE "C" FROM pg_temp.rows_of(%L) WHER
 	ORDER BY 1$$, :'t'), $$VALUES ('approval' COLLATE "C"), ('deployment'), ('stage'), ('task')$$,
 	'what is left');
 SELECT throws_ok('SELECT hotswap.' || format(call, :'gated'), 'P0002',
-	'no such environment: "production"', 'nobody can act on what is left: ' || call)
+	'environment "production" does not exist', 'nobody can act on what is left: ' || call)
 FROM unnest(ARRAY['approve(%L, ''production'')',
 	'close_bypass_review(%L, ''production'', ''x'')']) call;
 SELECT is_empty('SELECT * FROM hotswap.verify_audit()', 'the audit log is whole');

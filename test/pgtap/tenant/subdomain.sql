@@ -12,14 +12,16 @@ SELECT throws_ok($$SELECT hotswap.create_tenant('n', 'foo', 'a@b.c')$$, '22023',
 SELECT lives_ok($$SELECT hotswap.unreserve_subdomain('foo')$$, 'given free');
 SELECT throws_ok($$SELECT hotswap.unreserve_subdomain('foo')$$, 'P0002',
 	'subdomain "foo" is not reserved', 'twice');
-SELECT throws_ok($$SELECT hotswap.reserve_subdomain('-')$$, '22023', 'invalid name: "-"',
+SELECT throws_ok($$SELECT hotswap.reserve_subdomain('-')$$, '22023',
+	'invalid value for "name": "-"',
 	'not a subdomain');
 SELECT lives_ok($$SELECT hotswap.create_tenant('n', 'foo', 'a@b.c')$$, 'then it can be had');
 SELECT lives_ok($$SELECT hotswap.reserve_subdomain('foo')$$, 'reserved while a tenant has it');
 SELECT is(hotswap.find_tenant('FOO'), (SELECT id FROM hotswap.tenant WHERE subdomain = 'foo'),
 	'which keeps it; found in any case of letters');
-SELECT throws_ok($$SELECT hotswap.find_tenant('bar')$$, 'P0002', 'no such tenant: subdomain "bar"',
+SELECT throws_ok($$SELECT hotswap.find_tenant('bar')$$, 'P0002',
+	'tenant with subdomain "bar" does not exist',
 	'one that is not there');
-SELECT throws_ok($$SELECT hotswap.find_tenant(NULL)$$, '22023', 'subdomain must not be null',
+SELECT throws_ok($$SELECT hotswap.find_tenant(NULL)$$, '22023', '"subdomain" must not be null',
 	'NULL');
 SELECT * FROM finish();

@@ -29,13 +29,14 @@ SELECT results_eq($$SELECT before::jsonb->>'weight', after::jsonb->>'weight', af
 	$$VALUES (NULL, '1', '35'), ('1', '7', '35'), ('7', '7', '36')$$,
 	'audited when something changed');
 SELECT throws_ok('SELECT hotswap.configure_tier(' || args || ')', code, message, args) FROM (VALUES
-	('NULL, 1', '22023', 'name must not be null'), ('''a b'', 1', '22023', 'invalid name: "a b"'),
-	('''silver''', 'P0002', 'no such tier: "silver"'),
-	('''silver'', 0', '22023', 'rank is out of range: 0'),
-	('''silver'', 1001', '22023', 'rank is out of range: 1001'),
-	('''silver'', 1, 0', '22023', 'weight is out of range: 0'),
-	('''silver'', 1, 1001', '22023', 'weight is out of range: 1001'),
-	('''silver'', 1, 1, -1', '22023', 'monthly_price_cents is out of range: -1'),
+	('NULL, 1', '22023', '"name" must not be null'), ('''a b'', 1', '22023',
+		'invalid value for "name": "a b"'),
+	('''silver''', 'P0002', 'tier "silver" does not exist'),
+	('''silver'', 0', '22023', '"rank" is out of range: 0'),
+	('''silver'', 1001', '22023', '"rank" is out of range: 1001'),
+	('''silver'', 1, 0', '22023', '"weight" is out of range: 0'),
+	('''silver'', 1, 1001', '22023', '"weight" is out of range: 1001'),
+	('''silver'', 1, 1, -1', '22023', '"monthly_price_cents" is out of range: -1'),
 	('''silver'', 40', '23505', 'rank 40 is taken'),
 	('''gold'', 40', '23505', 'rank 40 is taken')) v (args, code, message);
 
@@ -46,20 +47,21 @@ SELECT throws_ok(format('SELECT hotswap.upgrade_tier(%L, ''gold'')', :'b'), 'YH0
 SELECT hotswap.activate_tenant(:'b') \g /dev/null
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.upgrade_tier(%L, %L)', :'b', tier)),
-	format($$VALUES ('55000', 'cannot upgrade from tier "starter" to "%s"',
+	format($$VALUES ('55000', 'cannot upgrade from tier "starter" to tier "%s"',
 		'Its rank is %s and must be higher than 20.')$$, tier, rank), 'not up to ' || tier)
 FROM (VALUES ('free', 10), ('starter', 20)) v (tier, rank);
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.downgrade_tier(%L, %L)', :'b', tier)),
-	format($$VALUES ('55000', 'cannot downgrade from tier "starter" to "%s"',
+	format($$VALUES ('55000', 'cannot downgrade from tier "starter" to tier "%s"',
 		'Its rank is %s and must be lower than 20.')$$, tier, rank), 'not down to ' || tier)
 FROM (VALUES ('starter', 20), ('gold', 36)) v (tier, rank);
 SELECT throws_ok(format('SELECT hotswap.%s_tier(%s)', f, args), code, message, f || ' ' || args)
 	FROM unnest('{upgrade,downgrade}'::text[]) f,
-	(VALUES ('NULL, ''gold''', '22023', 'tenant must not be null'),
-	(quote_literal(:'b') || ', NULL', '22023', 'tier must not be null'),
-	(quote_literal(:'b') || ', ''silver''', 'P0002', 'no such tier: "silver"'),
-	(quote_literal(:'nobody') || ', ''gold''', 'P0002', 'no such tenant: ' || :'nobody'))
+	(VALUES ('NULL, ''gold''', '22023', '"tenant" must not be null'),
+	(quote_literal(:'b') || ', NULL', '22023', '"tier" must not be null'),
+	(quote_literal(:'b') || ', ''silver''', 'P0002', 'tier "silver" does not exist'),
+	(quote_literal(:'nobody') || ', ''gold''', 'P0002',
+		'tenant "' || :'nobody' || '" does not exist'))
 	v (args, code, message);
 
 -- Down only when what is used fits.
@@ -67,7 +69,7 @@ SELECT lives_ok(format('SELECT hotswap.upgrade_tier(%L, ''gold'')', :'b'), 'up')
 SELECT is(hotswap.consume_quota(:'b', 'websites', 6), NULL, 'with what that tier gives');
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.downgrade_tier(%L, ''starter'')', :'b')),
-	format($$VALUES ('53400', 'tenant %s uses more of websites than tier "starter" gives',
+	format($$VALUES ('53400', 'tenant "%s" uses more of "websites" than tier "starter" gives',
 		'It uses 6; the tier gives 5.')$$, :'b'), 'down only when what it uses fits');
 SELECT is((SELECT tier FROM hotswap.tenants WHERE id = :'b'), 'gold', 'it stays where it is');
 SELECT hotswap.set_quota(:'b', 'websites', 6) \g /dev/null
@@ -78,7 +80,7 @@ SELECT hotswap.clear_quota(:'b', 'websites'), hotswap.upgrade_tier(:'b', 'enterp
 	hotswap.set_tier_quota('free', 'modules', 0) \g /dev/null
 SELECT hotswap.publish_version('m', '1', 'SELECT 1', tenant => :'b') \g /dev/null
 SELECT throws_ok(format('SELECT hotswap.downgrade_tier(%L, ''free'')', :'b'), '53400',
-	format('tenant %s uses more of modules than tier "free" gives', :'b'),
+	format('tenant "%s" uses more of "modules" than tier "free" gives', :'b'),
 	'what is counted has to fit too');
 SELECT hotswap.set_tier_quota('free', 'modules', 1) \g /dev/null
 SELECT lives_ok(format('SELECT hotswap.downgrade_tier(%L, ''free'')', :'b'),

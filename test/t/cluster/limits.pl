@@ -12,7 +12,7 @@ use Test::More;
 my $node = hotswap_cluster('limits', max_worker_processes => 5);
 
 my $no_executor = qr/no worker slot is free for a hotswap executor/;
-my $no_dispatcher = qr/no worker slot is free for a hotswap dispatcher/;
+my $no_dispatcher = qr/no worker slot is free for a hotswap dispatcher in database "\w+"/;
 
 # A database with the extension, a module of which each version leaves its name behind, and a node.
 sub furnish
@@ -133,10 +133,10 @@ sub only
 }
 
 my %refused = (
-	gone => [ 'DROP ROLE gone', qr/^the role that the node runs as \(OID \d+\) does not exist$/ ],
+	gone => [ 'DROP ROLE gone', qr/^role with OID \d+, which the node runs as, does not exist$/ ],
 	shut => [ 'ALTER ROLE shut NOLOGIN', qr/^role "shut" is not permitted to log in$/ ],
 	barred => [ 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC',
-		qr/^role "barred" may not connect to this database$/ ]);
+		qr/^role "barred" does not have CONNECT privilege on database "postgres"$/ ]);
 for my $role (qw(gone shut barred))
 {
 	my ($command, $message) = @{ $refused{$role} };

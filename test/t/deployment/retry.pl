@@ -245,7 +245,7 @@ sql('SELECT hotswap.start_dispatching()');
 my $log = $node->logfile;
 ok( wait_for($node, 'postgres',
 		"SELECT pg_read_file('$log') ~ 'LOG:  hotswap could not dispatch: [^\\n]*\\n"
-		  . "[^\\n]*CONTEXT:  visit of deployment $id'"),
+		  . "[^\\n]*CONTEXT:  visit of deployment \"$id\"'"),
 	'a visit that fails says of which deployment');
 sql("UPDATE hotswap.deployment SET audit_hash = '$head' WHERE id = '$id'");
 is(run($id), 'succeeded', 'repaired, it is deployed');

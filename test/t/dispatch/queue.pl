@@ -22,7 +22,7 @@ sub wait_for_end_in_log
 {
 	my ($id, $status) = @_;
 
-	return $node->wait_for_log(qr/deployment $id of .*: $status$/m);
+	return $node->wait_for_log(qr/deployment "$id" of .*: $status$/m);
 }
 
 # Waits until the clock has passed a time of the database.

@@ -173,7 +173,7 @@ is($node->safe_psql('postgres', "SELECT hotswap.wait('$id', '60 s')"), 'succeede
 my $pid = $node->safe_psql('postgres',
 	q{SELECT pid FROM hotswap.workers WHERE kind = 'dispatcher'});
 $err = refusal($node, 'CALL hotswap.work()');
-like($err, qr/ERROR:  55000: another session dispatches in this database/,
+like($err, qr/ERROR:  55000: another session dispatches in database "\w+"/,
 	'work() beside the dispatcher is refused');
 like($err, qr/DETAIL:  It is the background dispatcher, process $pid\./, 'naming it');
 like($err, qr/HINT:  .*hotswap\.wait\(\)/, 'with what to do instead');

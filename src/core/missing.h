@@ -1,0 +1,17 @@
+/*
+ * missing.h
+ *		Refuses what names something that is not there.
+ */
+#ifndef HOTSWAP_MISSING_H
+#define HOTSWAP_MISSING_H
+
+#include "base/compat.h"
+#include "utils/uuid.h"
+
+pg_noreturn extern void role_refuse_missing(Oid role);
+pg_noreturn extern void version_refuse_missing(const char *module, const char *version);
+
+/* Inside a scope. */
+pg_noreturn extern void environment_refuse_missing(const pg_uuid_t *tenant, const char *name);
+
+#endif /* HOTSWAP_MISSING_H */
