@@ -14,9 +14,9 @@
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "module/parse.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
-#include "parser/parser.h"
 #include "utils/memutils.h"
 
 /* Scripts up to this many bytes are shown whole beside an error. */
@@ -43,6 +43,8 @@ static const char concurrently[] =
 	"It cannot run inside a transaction block; leave out CONCURRENTLY, or run it by itself, outside of hotswap.";
 static const char no_client[] =
 	"A script has no client to copy from or to; use INSERT, or COPY with a file or program on the server.";
+static const char one_way[] =
+	"Every script is read with the setting on; write strings with backslash escapes as E'...'.";
 
 const char *const script_labels[] = { "deploy script", "verify script", "revert script" };
 
@@ -257,6 +259,10 @@ check_statement(Node *stmt)
 			return check_create_subscription(castNode(CreateSubscriptionStmt, stmt));
 		case T_AlterSubscriptionStmt:
 			return check_alter_subscription(castNode(AlterSubscriptionStmt, stmt));
+		case T_VariableSetStmt:
+			if (parse_is_unfixed(castNode(VariableSetStmt, stmt)))
+				return (Refusal){ "SET standard_conforming_strings = off", one_way };
+			return (Refusal){ 0 };
 		case T_CreatedbStmt:
 			return (Refusal){ "CREATE DATABASE", outside };
 		case T_DropdbStmt:
@@ -366,7 +372,7 @@ script_parse(const char *label, const char *sql)
 	callback.callback = parse_context;
 	callback.arg = &script;
 	error_context_stack = &callback;
-	statements = raw_parser(sql, RAW_PARSE_DEFAULT);
+	statements = parse_statements(sql);
 	error_context_stack = callback.previous;
 	if (statements == NIL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
