@@ -26,7 +26,6 @@ typedef struct RuleWalk
 	bool is_revert;
 	bool (*is_trusted)(const char *language);
 	int depth;        /* DO blocks around it */
-	int first_line;   /* of sql in the script */
 	int statement;    /* offset of the statement that is being looked at */
 	int counted;      /* offset up to which lines are counted */
 	int counted_line; /* line there */

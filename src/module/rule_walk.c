@@ -13,6 +13,7 @@
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "module/finding.h"
+#include "module/parse.h"
 #include "module/rule_do.h"
 #include "module/rule_walk.h"
 #include "module/script.h"
@@ -132,8 +133,10 @@ walk_nodes(RuleWalk *walk, Node *nodes)
 
 	if (nodes == NULL || !IsA(nodes, List))
 		return;
+	check_stack_depth();
 	foreach (cell, (List *) nodes)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (lfirst(cell) && IsA(lfirst(cell), List))
 			walk_nodes(walk, lfirst(cell));
 		else if (lfirst(cell))
@@ -276,6 +279,16 @@ walk_grant(RuleWalk *walk, const GrantStmt *stmt)
 		}
 }
 
+/* ---- settings ---- */
+
+/* In a block, where the server reads each statement when it comes to it. */
+static void
+walk_set(RuleWalk *walk, const VariableSetStmt *stmt)
+{
+	if (walk->depth > 0 && (stmt->kind == VAR_RESET_ALL || parse_is_setting(stmt->name)))
+		finding_add(walk, RULE_DYNAMIC_DO, "DO block that changes how text is read");
+}
+
 /* ---- statements ---- */
 
 static void
@@ -329,6 +342,9 @@ walk_statement(RuleWalk *walk, Node *stmt)
 		case T_AlterTableStmt:
 			walk_alter_table(walk, castNode(AlterTableStmt, stmt));
 			break;
+		case T_VariableSetStmt:
+			walk_set(walk, castNode(VariableSetStmt, stmt));
+			break;
 		case T_TruncateStmt:
 			walk_truncate(walk, castNode(TruncateStmt, stmt));
 			break;
@@ -375,7 +391,6 @@ rule_walk_script(const char *label, const char *sql, bool is_revert,
 					  .sql = sql,
 					  .is_revert = is_revert,
 					  .is_trusted = is_trusted,
-					  .first_line = 1,
 					  .counted_line = 1,
 					  .statements = walk_statements,
 					  .results = CurrentMemoryContext,

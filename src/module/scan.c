@@ -110,6 +110,7 @@ List *
 scan_findings(const Version *v, const ScanPolicy *policy)
 {
 	List *findings = NIL;
+	List *kept = NIL;
 	ListCell *cell;
 
 	for (int i = 0; i < SCRIPT_COUNT; i++)
@@ -117,9 +118,9 @@ scan_findings(const Version *v, const ScanPolicy *policy)
 			findings = list_concat(findings, rule_walk_script(script_labels[i], v->scripts[i],
 															  i == SCRIPT_REVERT, is_trusted));
 	foreach (cell, findings)
-		if (policy->actions[((Finding *) lfirst(cell))->rule] == RULE_OFF)
-			findings = foreach_delete_current(findings, cell);
-	return findings;
+		if (policy->actions[((Finding *) lfirst(cell))->rule] != RULE_OFF)
+			kept = lappend(kept, lfirst(cell));
+	return kept;
 }
 
 /* Words for the findings with an action, NULL if there is none. */

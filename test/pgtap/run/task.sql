@@ -1,5 +1,5 @@
 -- Tasks: what scripts may do and what they may not, and what becomes of it (src/run/).
-SELECT plan(61);
+SELECT plan(63);
 
 CREATE ROLE hotswap_test_task LOGIN;
 CREATE SCHEMA t AUTHORIZATION hotswap_test_task;
@@ -54,6 +54,8 @@ FROM (VALUES
 	('SET ROLE', '55000', 'the script changed the role', 'SET ROLE pg_monitor'),
 	('SET SESSION AUTHORIZATION', '42501', 'permission denied to set session authorization',
 		'SET SESSION AUTHORIZATION postgres'),
+	('SET SESSION AUTHORIZATION in a block', '42501', 'permission denied to set session authorization',
+		'DO $$BEGIN SET SESSION AUTHORIZATION postgres; END$$'),
 	('SET TRANSACTION READ ONLY', '25006', 'cannot execute INSERT in a read-only transaction',
 		'SET TRANSACTION READ ONLY; INSERT INTO log VALUES (1)'),
 	('READ ONLY at the end', '55000', 'the script changed the characteristics of the transaction',
