@@ -30,20 +30,38 @@ line_at(RuleWalk *walk, int offset)
 	return walk->counted_line;
 }
 
-/* Notes what the current statement does. */
-void
-finding_add(RuleWalk *walk, Rule rule, const char *what)
+static Finding *
+add(RuleWalk *walk, Rule rule, const char *what)
 {
 	MemoryContext old = MemoryContextSwitchTo(walk->results);
 	Finding *finding = palloc(sizeof(Finding));
 
 	CHECK_FOR_INTERRUPTS();
 	finding->rule = rule;
-	finding->script = walk->label;
+	finding->script = walk->script;
+	finding->language = NULL;
 	finding->line = line_at(walk, walk->statement);
 	finding->what = pnstrdup(what, pg_mbcliplen(what, strlen(what), WHAT_LIMIT));
 	*walk->findings = lappend(*walk->findings, finding);
 	MemoryContextSwitchTo(old);
+	return finding;
+}
+
+/* Notes what the current statement does. */
+void
+finding_add(RuleWalk *walk, Rule rule, const char *what)
+{
+	(void) add(walk, rule, what);
+}
+
+/* Notes that it uses a language, unless the name is too long for one. */
+void
+finding_add_language(RuleWalk *walk, const char *language, const char *what)
+{
+	Finding *finding = add(walk, RULE_UNTRUSTED_LANGUAGE, what);
+
+	if (strlen(language) < NAMEDATALEN)
+		finding->language = MemoryContextStrdup(walk->results, language);
 }
 
 /* A walk over a text that stands in the one of another walk, at an offset. */

@@ -37,7 +37,7 @@ const RuleInfo rule_info[RULE_COUNT] = {
 						  "DROP TABLE, DROP SCHEMA CASCADE, DROP OWNED and DROP COLUMN, but in a revert script",
 						  "Rename it, and drop it by hand when nothing needs it any more." },
 	[RULE_TRUNCATE] = { RULE_WARN, "TRUNCATE", "Delete what has to go by a condition." },
-	[RULE_DYNAMIC_DO] = { RULE_WARN, "DO blocks that execute text, or are not in PL/pgSQL",
+	[RULE_DYNAMIC_DO] = { RULE_WARN, "DO blocks that execute text, cannot be read, or are not in PL/pgSQL",
 						  "Write the statements themselves." },
 };
 

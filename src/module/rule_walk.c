@@ -18,7 +18,6 @@
 #include "module/rule_walk.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
-#include "utils/memutils.h"
 
 /*
  * DO blocks inside of each other that are looked into: each one is read anew in every one around
@@ -110,9 +109,11 @@ add_open_function(RuleWalk *walk, List *name, bool certainly)
 static void
 check_language(RuleWalk *walk, const char *language, const char *what)
 {
-	if (!walk->is_trusted(language))
-		finding_add(walk, RULE_UNTRUSTED_LANGUAGE,
-					psprintf("%s in language %s, which is not known as trusted", what, language));
+	/* the server's own, which are trusted */
+	if (strcmp(language, "sql") != 0 && strcmp(language, "plpgsql") != 0)
+		finding_add_language(walk, language,
+							 psprintf("%s in language %s, which is not known as trusted", what,
+									  language));
 }
 
 static const DefElem *
@@ -223,7 +224,7 @@ drops_kept_table(const DropStmt *stmt)
 static void
 add_drop(RuleWalk *walk, const char *what)
 {
-	if (!walk->is_revert)
+	if (walk->script != SCRIPT_REVERT)
 		finding_add(walk, RULE_DROP_TABLE, what);
 }
 
@@ -381,26 +382,17 @@ walk_statements(RuleWalk *walk, List *statements)
 	}
 }
 
-/* Returns the Findings in a script, in its order; raises what script_parse() raises. */
-List *
-rule_walk_script(const char *label, const char *sql, bool is_revert,
-				 bool (*is_trusted)(const char *language))
+/* Adds the Findings in a script, in its order. */
+void
+rule_walk_script(int script, const char *sql, List *statements, MemoryContext results,
+				 List **findings)
 {
-	List *findings = NIL;
-	RuleWalk walk = { .label = label,
+	RuleWalk walk = { .script = script,
 					  .sql = sql,
-					  .is_revert = is_revert,
-					  .is_trusted = is_trusted,
 					  .counted_line = 1,
 					  .statements = walk_statements,
-					  .results = CurrentMemoryContext,
-					  .findings = &findings };
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "hotswap rules", ALLOCSET_DEFAULT_SIZES);
+					  .results = results,
+					  .findings = findings };
 
-	MemoryContextSwitchTo(context);
-	walk_statements(&walk, script_parse(label, sql));
-	MemoryContextSwitchTo(walk.results);
-	MemoryContextDelete(context);
-	return findings;
+	walk_statements(&walk, statements);
 }

@@ -17,7 +17,6 @@
 #include "module/parse.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
-#include "utils/memutils.h"
 
 /* Scripts up to this many bytes are shown whole beside an error. */
 #define SHOWN_SCRIPT (8 * 1024)
@@ -381,19 +380,15 @@ script_parse(const char *label, const char *sql)
 }
 
 /*
- * Parses a script and raises 0A000, with the place, for the first statement that cannot run inside
- * the transaction of a swap.
+ * Raises 0A000, with the place, for the first statement that cannot run inside the transaction of a swap.
  */
 void
-script_check(const char *label, const char *sql)
+script_check(const char *label, const char *sql, List *statements)
 {
 	Script script = { label, sql };
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "hotswap script", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
 	ListCell *cell;
 
-	foreach (cell, script_parse(label, sql))
+	foreach (cell, statements)
 	{
 		RawStmt *raw = lfirst_node(RawStmt, cell);
 		Refusal refusal = check_with_elements(raw->stmt);
@@ -402,6 +397,4 @@ script_check(const char *label, const char *sql)
 		if (refusal.what)
 			script_refuse(&script, raw, &refusal);
 	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
 }
