@@ -5,7 +5,7 @@
  * A dispatcher works for all tenants and reads no large script: who publishes a version has parsed its
  * scripts, and what the rules are about in them is kept beside them, as JSON.  It counts as long as its
  * digest fits: to the version, to the rules of this library and to the grammar of this server.  Where it
- * does not (after an update), deploy() examines the scripts again, and keeps that.
+ * does not (after an update), deploy() and retry() examine the scripts again, and keeps that.
  *
  * Whether a language is trusted is asked when the version is scanned, so uses of languages are kept, and
  * no answer.
@@ -234,4 +234,12 @@ examination_renew(const pg_uuid_t *tenant, const char *module, const char *versi
 	error = subxact_run(renew, &r);
 	if (error && backoff_is_outside(error->sqlerrcode))
 		ReThrowError(error);
+}
+
+/* Examines a version again if what is kept does not count. */
+void
+examination_keep(const pg_uuid_t *tenant, const char *module, const char *version)
+{
+	if (version_read_existing(tenant, module, version, 0)->findings == NULL)
+		examination_renew(tenant, module, version);
 }

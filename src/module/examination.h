@@ -15,6 +15,7 @@ extern char *examination_text(List *findings);
 
 /* Inside a scope. */
 extern List *examination_read(const char *text);
+extern void examination_keep(const pg_uuid_t *tenant, const char *module, const char *version);
 extern void examination_renew(const pg_uuid_t *tenant, const char *module, const char *version);
 
 #endif /* HOTSWAP_EXAMINATION_H */

@@ -235,6 +235,22 @@ walk_drop(RuleWalk *walk, const DropStmt *stmt)
 		add_drop(walk, "DROP TABLE");
 	else if (stmt->removeType == OBJECT_SCHEMA && stmt->behavior == DROP_CASCADE)
 		add_drop(walk, "DROP SCHEMA ... CASCADE");
+	/* columns of the type go, too */
+	else if (stmt->removeType == OBJECT_TYPE && stmt->behavior == DROP_CASCADE)
+		add_drop(walk, "DROP TYPE ... CASCADE");
+	else if (stmt->removeType == OBJECT_DOMAIN && stmt->behavior == DROP_CASCADE)
+		add_drop(walk, "DROP DOMAIN ... CASCADE");
+	/* and its tables */
+	else if (stmt->removeType == OBJECT_EXTENSION)
+		add_drop(walk, "DROP EXTENSION");
+}
+
+/* A foreign table of file_fdw with this option is a COPY FROM PROGRAM. */
+static void
+walk_foreign_options(RuleWalk *walk, List *options)
+{
+	if (find_option(options, "program"))
+		finding_add(walk, RULE_COPY_PROGRAM, "foreign table that is read from a program");
 }
 
 static void
@@ -242,11 +258,16 @@ walk_alter_table(RuleWalk *walk, const AlterTableStmt *stmt)
 {
 	ListCell *cell;
 
-	if (stmt->objtype != OBJECT_TABLE || is_temporary(stmt->relation->schemaname))
-		return;
 	foreach (cell, stmt->cmds)
-		if (lfirst_node(AlterTableCmd, cell)->subtype == AT_DropColumn)
-			add_drop(walk, psprintf("DROP COLUMN %s", lfirst_node(AlterTableCmd, cell)->name));
+	{
+		const AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype == AT_GenericOptions)
+			walk_foreign_options(walk, castNode(List, command->def));
+		if (command->subtype == AT_DropColumn && stmt->objtype == OBJECT_TABLE &&
+			!is_temporary(stmt->relation->schemaname))
+			add_drop(walk, psprintf("DROP COLUMN %s", command->name));
+	}
 }
 
 static void
@@ -339,6 +360,9 @@ walk_statement(RuleWalk *walk, Node *stmt)
 			break;
 		case T_DropOwnedStmt:
 			add_drop(walk, "DROP OWNED");
+			break;
+		case T_CreateForeignTableStmt:
+			walk_foreign_options(walk, castNode(CreateForeignTableStmt, stmt)->options);
 			break;
 		case T_AlterTableStmt:
 			walk_alter_table(walk, castNode(AlterTableStmt, stmt));

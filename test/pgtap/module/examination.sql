@@ -1,6 +1,6 @@
 -- What is found in scripts is kept with them, and counts as long as it fits
 -- (src/module/examination.c, src/module/version.c).
-SELECT plan(30);
+SELECT plan(31);
 
 CREATE ROLE module_examination_node LOGIN;
 CREATE SCHEMA n AUTHORIZATION module_examination_node;
@@ -87,6 +87,12 @@ SELECT matches((SELECT message FROM hotswap.deployments WHERE id = :'d'), '^deni
 SELECT is(kept('kept'), 'drop_table:0:1 truncate:0:2 truncate:2:2', 'and are found again');
 UPDATE hotswap.module_version SET findings = NULL, findings_digest = NULL WHERE version = 'kept';
 SELECT hotswap.retry(:'d') \g /dev/null
+SELECT is(kept('kept'), 'drop_table:0:1 truncate:0:2 truncate:2:2', 'retry() finds them as well');
+SELECT hotswap.wait(:'d', '60 s'),
+	hotswap.stop_dispatching('while they are taken away') \g /dev/null
+SELECT hotswap.retry(:'d') \g /dev/null
+UPDATE hotswap.module_version SET findings = NULL, findings_digest = NULL WHERE version = 'kept';
+SELECT hotswap.start_dispatching() \g /dev/null
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'missing ones');
 SELECT matches((SELECT message FROM hotswap.deployments WHERE id = :'d'), '^denied: TRUNCATE',
 	'are found again by the stage');

@@ -1,6 +1,6 @@
 -- Static rules: what is found in scripts, and what comes of it when they are deployed
 -- (src/module/scan.c, src/module/rule_walk.c, src/module/rule_do.c).
-SELECT plan(170);
+SELECT plan(175);
 
 SELECT hotswap.publish_version('first', '1', 'SELECT 1') \g /dev/null
 
@@ -62,6 +62,10 @@ INSERT INTO found VALUES
 ('COPY t FROM PROGRAM ''true''', 'copy_program:1'),
 ('COPY (SELECT 1) TO PROGRAM ''cat''', 'copy_program:1'),
 ('COPY t FROM ''/tmp/program''', NULL),
+('CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (filename ''/x'', program ''true'')',
+	'copy_program:1'),
+('ALTER FOREIGN TABLE t DROP a, OPTIONS (ADD program ''true'')', 'copy_program:1'),
+('CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (filename ''program'')', NULL),
 -- extensions
 ('CREATE EXTENSION hstore', 'create_extension:1'),
 ('CREATE EXTENSION IF NOT EXISTS hstore', 'create_extension:1'),
@@ -88,6 +92,9 @@ INSERT INTO found VALUES
 ('DROP SCHEMA s CASCADE', 'drop_table:1'),
 ('DROP SCHEMA s', NULL),
 ('DROP OWNED BY app', 'drop_table:1'),
+('DROP TYPE t CASCADE; DROP DOMAIN d CASCADE; DROP EXTENSION e',
+	'drop_table:1 drop_table:1 drop_table:1'),
+('DROP TYPE t; DROP DOMAIN d', NULL),
 ('ALTER TABLE t ADD a int, DROP COLUMN b, DROP c', 'drop_table:1 drop_table:1'),
 ('ALTER TABLE t DROP CONSTRAINT c', NULL),
 ('ALTER TABLE t ALTER c DROP DEFAULT', NULL),
