@@ -19,10 +19,14 @@ CREATE TABLE hotswap.module_version (
 	deploy_sql text NOT NULL,
 	verify_sql text,
 	revert_sql text,
+	findings json,
+	findings_digest bytea CHECK (pg_catalog.length(findings_digest) = 32),
 	PRIMARY KEY (tenant_id, module, version)
 );
 COMMENT ON TABLE hotswap.module_version IS 'what can be deployed: scripts and their digest, never changed once published';
 COMMENT ON COLUMN hotswap.module_version.digest IS 'SHA-256 over the three scripts, each with its length in front';
+COMMENT ON COLUMN hotswap.module_version.findings IS 'what the static rules are about in the scripts, found when they were published; written again after an update';
+COMMENT ON COLUMN hotswap.module_version.findings_digest IS 'SHA-256 over the version''s digest, the rules and the server''s grammar, and findings; they count only if it fits';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
 
 CREATE TYPE hotswap.signature_algorithm AS ENUM ('ed25519', 'rsa-pss-sha256');

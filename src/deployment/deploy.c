@@ -20,6 +20,7 @@
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "lock/idempotency.h"
+#include "module/examination.h"
 #include "module/signature_check.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
@@ -43,7 +44,8 @@ static DbStatement look_up = DB_STATEMENT(
 	" (SELECT EXISTS (SELECT 1 FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
 	" AND (p.min_approvals > 0 OR p.require_signature))"
 	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
-	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4)",
+	" v.digest, v.findings::text, v.findings_digest FROM (VALUES (1)) one LEFT JOIN hotswap.module_version v"
+	" ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 /* what the environments on a path ask for, if one asks for something */
@@ -131,17 +133,24 @@ check_references(Request *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
+	uint8 digest[DIGEST_LENGTH];
+	uint8 findings_digest[DIGEST_LENGTH];
+	bool is_examined;
 
 	tenant_enter(&r->tenant);
 	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
 	tenant_require_active(&r->tenant, db_text(0, 1));
 	if (db_isnull(0, 2))
 		environment_refuse_missing(&r->tenant, r->environment);
-	if (!db_bool(0, 3))
+	if (!db_digest(0, 3, digest))
 		version_refuse_missing(r->module, r->version);
-	r->is_protected = false;
-	if (db_bool(0, 2))
+	r->is_protected = db_bool(0, 2);
+	is_examined = db_digest(0, 5, findings_digest) &&
+				  version_findings_fit(digest, db_text(0, 4), findings_digest);
+	if (r->is_protected)
 		check_demands(r);
+	if (!is_examined)
+		examination_renew(&r->tenant, r->module, r->version);
 }
 
 static void

@@ -2,7 +2,8 @@
  * retry.c
  *		Taking up a deployment that has failed: retry().
  *
- * Locks: the tenant's activity (tenant_enter()), then the deployment's row.
+ * Locks: the tenant's activity (tenant_enter()), then the deployment's row, then what
+ * examination_renew() locks.
  */
 #include "postgres.h"
 
@@ -17,6 +18,7 @@
 #include "core/path.h"
 #include "core/tenant.h"
 #include "fmgr.h"
+#include "module/examination.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_retry);
@@ -76,6 +78,8 @@ hotswap_retry(PG_FUNCTION_ARGS)
 					 d.status == DEPLOYMENT_ROLLBACK_FAILED ? DEPLOYMENT_RETRY_ROLLBACK :
 															  DEPLOYMENT_RETRY,
 					 NULL);
+	if (d.status == DEPLOYMENT_QUEUED)
+		examination_keep(&d.tenant, d.module, d.version);
 	if (d.gated && d.status == DEPLOYMENT_QUEUED)
 		approval_open_path(&d, path_of(&d.tenant, d.environment), NIL, approval_load(&d));
 	deployment_save(&d);

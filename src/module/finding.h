@@ -13,7 +13,8 @@
 typedef struct Finding
 {
 	Rule rule;
-	const char *script; /* its label */
+	int script;           /* SCRIPT_DEPLOY and so on */
+	const char *language; /* it counts unless this language is trusted; NULL: it always does */
 	int line;
 	const char *what;
 } Finding;
@@ -21,12 +22,9 @@ typedef struct Finding
 /* A walk over a script, or over a piece of one. */
 typedef struct RuleWalk
 {
-	const char *label;
+	int script; /* SCRIPT_DEPLOY and so on */
 	const char *sql;
-	bool is_revert;
-	bool (*is_trusted)(const char *language);
 	int depth;        /* DO blocks around it */
-	int first_line;   /* of sql in the script */
 	int statement;    /* offset of the statement that is being looked at */
 	int counted;      /* offset up to which lines are counted */
 	int counted_line; /* line there */
@@ -37,5 +35,6 @@ typedef struct RuleWalk
 
 extern RuleWalk finding_part(RuleWalk *walk, const char *sql, int offset);
 extern void finding_add(RuleWalk *walk, Rule rule, const char *what);
+extern void finding_add_language(RuleWalk *walk, const char *language, const char *what);
 
 #endif /* HOTSWAP_FINDING_H */

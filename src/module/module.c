@@ -19,6 +19,7 @@
 #include "core/quota.h"
 #include "core/tenant.h"
 #include "fmgr.h"
+#include "module/examination.h"
 #include "module/script.h"
 #include "module/signing_key.h"
 #include "utils/builtins.h"
@@ -37,9 +38,9 @@ static DbStatement insert_module = DB_STATEMENT(
 
 static DbStatement insert_version = DB_STATEMENT(
 	"INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by,"
-	" deploy_sql, verify_sql, revert_sql) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-	" ON CONFLICT DO NOTHING",
-	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID);
+	" deploy_sql, verify_sql, revert_sql, findings, findings_digest)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::json, $10) ON CONFLICT DO NOTHING",
+	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID);
 
 /* A version as it was given. */
 typedef struct NewVersion
@@ -49,40 +50,39 @@ typedef struct NewVersion
 	char *version;
 	NullableDatum scripts[SCRIPT_COUNT]; /* text */
 	uint8 digest[DIGEST_LENGTH];
+	char *findings; /* in the scripts, as they are kept */
+	uint8 findings_digest[DIGEST_LENGTH];
 	GivenSignature signature;
 } NewVersion;
 
-/* Fetches one script, checks it, and keeps the argument itself to be stored. */
+/* Fetches one script and keeps the argument itself to be stored. */
 static char *
 module_read_script(FunctionCallInfo fcinfo, int n, const char *word, bool required,
-				   const char *label, NullableDatum *stored)
+				   NullableDatum *stored)
 {
-	char *sql = arg_script(fcinfo, n, word, required);
-
 	*stored = fcinfo->args[n];
-	if (sql)
-		script_check(label, sql);
-	return sql;
+	return arg_script(fcinfo, n, word, required);
 }
 
 static void
 module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
-	char *deploy;
-	char *verify;
-	char *revert;
+	char *scripts[SCRIPT_COUNT];
 
 	v->module = arg_identifier(fcinfo, 0, "module");
 	v->version = arg_identifier(fcinfo, 1, "version");
-	deploy = module_read_script(fcinfo, 2, "deploy_sql", true, script_labels[SCRIPT_DEPLOY],
-								&v->scripts[SCRIPT_DEPLOY]);
-	verify = module_read_script(fcinfo, 3, "verify_sql", false, script_labels[SCRIPT_VERIFY],
-								&v->scripts[SCRIPT_VERIFY]);
-	revert = module_read_script(fcinfo, 4, "revert_sql", false, script_labels[SCRIPT_REVERT],
-								&v->scripts[SCRIPT_REVERT]);
+	scripts[SCRIPT_DEPLOY] =
+		module_read_script(fcinfo, 2, "deploy_sql", true, &v->scripts[SCRIPT_DEPLOY]);
+	scripts[SCRIPT_VERIFY] =
+		module_read_script(fcinfo, 3, "verify_sql", false, &v->scripts[SCRIPT_VERIFY]);
+	scripts[SCRIPT_REVERT] =
+		module_read_script(fcinfo, 4, "revert_sql", false, &v->scripts[SCRIPT_REVERT]);
+	v->findings = examination_text(examine_scripts(scripts, true));
 	v->signature = signature_arguments(fcinfo, 5);
 	v->tenant = tenant_argument(fcinfo, 7);
-	digest_scripts(deploy, verify, revert, v->digest);
+	digest_scripts(scripts[SCRIPT_DEPLOY], scripts[SCRIPT_VERIFY], scripts[SCRIPT_REVERT],
+				   v->digest);
+	version_digest_findings(v->digest, v->findings, v->findings_digest);
 }
 
 /* Is the version there already?  Raises 23505 if it is, with other content. */
@@ -124,6 +124,8 @@ module_insert(const NewVersion *v, const AuditActor *actor)
 	db_arg_text(&args, actor->person);
 	for (int i = 0; i < SCRIPT_COUNT; i++)
 		db_arg_datum(&args, TEXTOID, v->scripts[i].value, v->scripts[i].isnull);
+	db_arg_text(&args, v->findings);
+	db_arg_digest(&args, v->findings_digest);
 	if (db_run_args(&args) == 0)
 		return false;
 	quota_require(&v->tenant, QUOTA_STORED_BYTES);

@@ -17,6 +17,7 @@
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "module/examination.h"
 #include "module/scan.h"
 #include "utils/builtins.h"
 
@@ -120,7 +121,7 @@ return_finding(ReturnSetInfo *result, AttInMetadata *columns, const Finding *f,
 	char *values[] = { unconstify(char *, rule_names[f->rule]),
 					   unconstify(char *, rule_actions[policy->actions[f->rule]]),
 					   policy->strictest[f->rule],
-					   unconstify(char *, f->script),
+					   unconstify(char *, script_labels[f->script]),
 					   psprintf("%d", f->line),
 					   unconstify(char *, f->what),
 					   unconstify(char *, rule_info[f->rule].hint) };
@@ -138,12 +139,12 @@ rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, cons
 
 	if (path == NIL)
 		environment_refuse_missing(tenant, environment);
-	v = version_read(tenant, module, version);
+	v = version_read(tenant, module, version, VERSION_WHOLE);
 	if (v == NULL)
 		version_refuse_missing(module, version);
 	version_require_intact(v);
 	scan_policy_load(tenant, path, policy);
-	return scan_findings(v, policy);
+	return scan_findings(examine_scripts(v->scripts, false), policy);
 }
 
 /*

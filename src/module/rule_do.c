@@ -4,27 +4,42 @@
  *		hold?
  *
  * PL/pgSQL's own parser is not within reach, but its tokens are those of the server's scanner, so
- * that comments, strings and quoted names cannot be mistaken for words.  A statement begins after a
- * semicolon and after the words that open a list of statements.  One that begins with a word of
- * interest is parsed by itself; what cannot be parsed is left to the server, which refuses it when
- * the block runs.
+ * that comments, strings and quoted names cannot be mistaken for words, and where a statement begins
+ * and ends is told here by the same words as there.  A statement that begins with a word of interest is
+ * parsed by itself.  One that cannot be parsed is noted: PL/pgSQL may take something out of it (INTO)
+ * before it is run.
  *
- * No SPI, no catalog, no lock.
+ * Each byte is read once as a token and at most once as part of a statement.  No SPI, no catalog, no
+ * lock.
  */
 #include "postgres.h"
 
 #include <ctype.h>
 
-#include "common/keywords.h"
+#include "miscadmin.h"
+#include "module/parse.h"
 #include "module/rule_do.h"
-#include "parser/parser.h"
-#include "parser/scanner.h"
 
-static const char *const openers[] = { "begin", "then", "else", "loop", NULL };
-/* before EXECUTE: RETURN QUERY EXECUTE, FOR r IN EXECUTE, OPEN c FOR EXECUTE */
-static const char *const before_execute[] = { "query", "in", "for", NULL };
-static const char *const of_interest[] = { "alter", "copy",  "create",   "do",
-										   "drop",  "grant", "truncate", NULL };
+#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static const char *const of_interest[] = { "alter", "copy",  "create", "do",       "drop",
+										   "grant", "reset", "set",    "truncate", NULL };
+
+/* How far the body is read. */
+typedef struct DoScan
+{
+	RuleWalk *walk;
+	List *tokens;     /* offsets */
+	int at;           /* the current one */
+	bool declaring;   /* between DECLARE and BEGIN */
+	const char *ends; /* the token that ends what is passed over; NULL: a statement begins */
+	int parens;       /* open in it */
+	int piece;        /* where a statement of interest began, or -1 */
+	bool is_routine;  /* which is CREATE FUNCTION or PROCEDURE */
+	int blocks;       /* BEGIN or CASE without END in it */
+} DoScan;
+
+/* ---- tokens ---- */
 
 /* Does a text begin with one of these words? */
 static bool
@@ -44,29 +59,25 @@ is_word(const char *p, const char *const *words)
 	return false;
 }
 
+/* The token that is so many behind the current one; empty where there is none. */
+static const char *
+token_at(const DoScan *s, int ahead)
+{
+	int n = s->at + ahead;
+
+	return n >= 0 && n < list_length(s->tokens) ? s->walk->sql + list_nth_int(s->tokens, n) : "";
+}
+
+/* Is the token this word, or this punctuation? */
+static bool
+is_token(const char *token, const char *expected)
+{
+	if (isalpha((unsigned char) *expected))
+		return is_word(token, WORDS(expected));
+	return strncmp(token, expected, strlen(expected)) == 0;
+}
+
 /* ---- reading ---- */
-
-/* The offsets of the tokens. */
-static List *
-read_tokens(const char *sql)
-{
-	core_yy_extra_type extra;
-	core_YYSTYPE value;
-	int offset;
-	core_yyscan_t scanner = scanner_init(sql, &extra, &ScanKeywords, ScanKeywordTokens);
-	List *offsets = NIL;
-
-	while (core_yylex(&value, &offset, scanner) != 0)
-		offsets = lappend_int(offsets, offset);
-	scanner_finish(scanner);
-	return offsets;
-}
-
-static List *
-read_statements(const char *sql)
-{
-	return raw_parser(sql, RAW_PARSE_DEFAULT);
-}
 
 /* Is it about the text, as opposed to memory, the stack or the server? */
 static bool
@@ -80,17 +91,21 @@ is_about_text(int sqlerrcode)
 
 /*
  * Reads a text that may make no sense; NIL then.  Scanner and grammar take nothing but memory, so
- * their errors need no subtransaction.
+ * their errors need no subtransaction; nobody is told of them, so nobody adds a context, which may be
+ * as long as the script.
  */
 static List *
 read_quietly(List *(*read)(const char *), const char *sql)
 {
 	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback *outer = error_context_stack;
 	List *volatile result = NIL;
 
 	PG_TRY();
 	{
+		error_context_stack = NULL;
 		result = read(sql);
+		error_context_stack = outer;
 	}
 	PG_CATCH();
 	{
@@ -103,47 +118,136 @@ read_quietly(List *(*read)(const char *), const char *sql)
 	return result;
 }
 
-/* ---- looking ---- */
+/* ---- statements ---- */
 
-/* Looks at the statement that stands between two offsets. */
+/* Looks at the statement of interest, which ends before the current token. */
 static void
-walk_piece(RuleWalk *walk, int start, int end)
+end_piece(DoScan *s)
 {
-	char *sql = pnstrdup(walk->sql + start, end - start);
-	RuleWalk part = finding_part(walk, sql, start);
+	RuleWalk *walk = s->walk;
+	int end = list_nth_int(s->tokens, s->at);
+	char *sql = pnstrdup(walk->sql + s->piece, end - s->piece);
+	List *statements = read_quietly(parse_statements, sql);
+	RuleWalk part = finding_part(walk, sql, s->piece);
 
-	walk->statements(&part, read_quietly(read_statements, sql));
+	if (statements != NIL)
+		walk->statements(&part, statements);
+	else
+		finding_add(&part, RULE_DYNAMIC_DO, "DO block with a statement that cannot be read");
+	s->piece = -1;
+}
+
+/* Does CREATE [OR REPLACE] FUNCTION or PROCEDURE begin here?  Its body may hold semicolons. */
+static bool
+begins_routine(const DoScan *s)
+{
+	int object = is_token(token_at(s, 1), "or") ? 3 : 1;
+
+	return is_token(token_at(s, 0), "create") &&
+		   is_word(token_at(s, object), WORDS("function", "procedure"));
+}
+
+/* Is a variable assigned to that is named like the current word? */
+static bool
+begins_assignment(const DoScan *s)
+{
+	const char *next = token_at(s, 1);
+
+	return is_token(next, ":=") || *next == '=' || *next == '[' || *next == '.';
+}
+
+/* What ends the part of a statement that begins with a token, and holds no statement itself. */
+static const char *
+end_of(const char *token)
+{
+	if (is_token(token, "<<"))
+		return ">>";
+	if (is_word(token, WORDS("if", "elsif", "elseif", "case", "when", "exception")))
+		return "then";
+	if (is_word(token, WORDS("for", "foreach", "while")))
+		return "loop";
+	return ";";
+}
+
+/* A statement begins with the current token, or another one after it. */
+static void
+begin_statement(DoScan *s)
+{
+	const char *token = token_at(s, 0);
+
+	if (*token == '#') /* an option of the compiler: # name value */
+		s->at += 2;
+	else if (is_token(token, "declare"))
+		s->declaring = true;
+	else if (is_token(token, "begin"))
+		s->declaring = false;
+	else if (*token != ';' && !is_word(token, WORDS("else", "loop")))
+	{
+		s->ends = s->declaring ? ";" : end_of(token);
+		s->parens = s->blocks = 0;
+		s->is_routine = begins_routine(s);
+		if (!s->declaring && is_word(token, of_interest) && !begins_assignment(s))
+			s->piece = list_nth_int(s->tokens, s->at);
+	}
+}
+
+static void
+count_brackets(DoScan *s, const char *token)
+{
+	bool is_open = *token == '(' || (*token == '[' && s->piece < 0);
+	bool is_close = *token == ')' || (*token == ']' && s->piece < 0);
+
+	if (is_open)
+		s->parens++;
+	else if (is_close && s->parens > 0)
+		s->parens--;
+	else if (s->is_routine && s->parens == 0 && is_word(token, WORDS("begin", "case")))
+		s->blocks++;
+	else if (s->is_routine && s->parens == 0 && s->blocks > 0 && is_token(token, "end"))
+		s->blocks--;
+}
+
+/* Passes over the current token; a semicolon always ends a statement that is not of interest. */
+static void
+pass_over(DoScan *s)
+{
+	const char *token = token_at(s, 0);
+	bool is_open = s->parens > 0 || s->blocks > 0;
+
+	count_brackets(s, token);
+	if (*token == ';' ? s->piece < 0 || !is_open : !is_open && is_token(token, s->ends))
+	{
+		if (s->piece >= 0)
+			end_piece(s);
+		s->ends = NULL;
+	}
+}
+
+/* EXECUTE as a statement, RETURN QUERY EXECUTE, FOR r IN EXECUTE, OPEN c FOR EXECUTE */
+static bool
+executes_text(const DoScan *s)
+{
+	return is_token(token_at(s, 0), "execute") &&
+		   (s->ends == NULL || is_word(token_at(s, -1), WORDS("query", "in", "for")));
 }
 
 /* Notes what the body, which is the walk's text, does when the block runs. */
 void
 rule_do_walk(RuleWalk *walk)
 {
-	List *tokens = read_quietly(read_tokens, walk->sql);
-	const char *previous = ";";
-	int piece = -1; /* where the statement of interest began */
-	ListCell *cell;
+	DoScan s = { .walk = walk, .tokens = read_quietly(parse_tokens, walk->sql), .piece = -1 };
 
-	foreach (cell, tokens)
+	for (; s.at < list_length(s.tokens); s.at++)
 	{
-		int offset = lfirst_int(cell);
-		const char *token = walk->sql + offset;
-		bool starts =
-			*previous == ';' || strncmp(previous, ">>", 2) == 0 || is_word(previous, openers);
-
-		if (*token == ';' && piece >= 0)
+		CHECK_FOR_INTERRUPTS();
+		if (executes_text(&s))
 		{
-			walk_piece(walk, piece, offset);
-			piece = -1;
-		}
-		if (starts && is_word(token, of_interest))
-			piece = offset;
-		if (is_word(token, (const char *[]){ "execute", NULL }) &&
-			(starts || is_word(previous, before_execute)))
-		{
-			walk->statement = offset;
+			walk->statement = list_nth_int(s.tokens, s.at);
 			finding_add(walk, RULE_DYNAMIC_DO, "DO block that executes text");
 		}
-		previous = token;
+		if (s.ends == NULL)
+			begin_statement(&s);
+		else
+			pass_over(&s);
 	}
 }

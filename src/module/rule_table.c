@@ -26,7 +26,8 @@ const RuleInfo rule_info[RULE_COUNT] = {
 							   "Grant to a role." },
 	[RULE_ALTER_SYSTEM] = { RULE_DENY, "ALTER SYSTEM",
 							"Settings of the server are no part of a module." },
-	[RULE_COPY_PROGRAM] = { RULE_DENY, "COPY from or to a program of the server",
+	[RULE_COPY_PROGRAM] = { RULE_DENY,
+							"COPY from or to a program of the server, foreign tables that are read from one",
 							"Load the data from outside, or with COPY and a file." },
 	[RULE_CREATE_EXTENSION] = { RULE_WARN, "CREATE EXTENSION, and ALTER EXTENSION UPDATE",
 								"Let an administrator of the database install it." },
@@ -34,10 +35,11 @@ const RuleInfo rule_info[RULE_COUNT] = {
 								  "functions and DO blocks in a language that is not known as trusted",
 								  "Use SQL, PL/pgSQL or another trusted language." },
 	[RULE_DROP_TABLE] = { RULE_WARN,
-						  "DROP TABLE, DROP SCHEMA CASCADE, DROP OWNED and DROP COLUMN, but in a revert script",
+						  "DROP TABLE, SCHEMA CASCADE, TYPE CASCADE, EXTENSION, OWNED and COLUMN, but in a revert script",
 						  "Rename it, and drop it by hand when nothing needs it any more." },
 	[RULE_TRUNCATE] = { RULE_WARN, "TRUNCATE", "Delete what has to go by a condition." },
-	[RULE_DYNAMIC_DO] = { RULE_WARN, "DO blocks that execute text, or are not in PL/pgSQL",
+	[RULE_DYNAMIC_DO] = { RULE_WARN,
+						  "DO blocks that execute text, cannot be read, or are not in PL/pgSQL",
 						  "Write the statements themselves." },
 };
 

@@ -18,6 +18,9 @@ typedef enum Rule
 	RULE_DYNAMIC_DO
 } Rule;
 
+/* Raised with each change of what the rules find, or of what a script may not contain. */
+#define RULE_SET "rules 1, PostgreSQL " PG_MAJORVERSION
+
 #define RULE_COUNT (RULE_DYNAMIC_DO + 1)
 
 /* From the mildest to the strictest. */

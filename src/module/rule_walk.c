@@ -13,11 +13,11 @@
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "module/finding.h"
+#include "module/parse.h"
 #include "module/rule_do.h"
 #include "module/rule_walk.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
-#include "utils/memutils.h"
 
 /*
  * DO blocks inside of each other that are looked into: each one is read anew in every one around
@@ -109,9 +109,11 @@ add_open_function(RuleWalk *walk, List *name, bool certainly)
 static void
 check_language(RuleWalk *walk, const char *language, const char *what)
 {
-	if (!walk->is_trusted(language))
-		finding_add(walk, RULE_UNTRUSTED_LANGUAGE,
-					psprintf("%s in language %s, which is not known as trusted", what, language));
+	/* the server's own, which are trusted */
+	if (strcmp(language, "sql") != 0 && strcmp(language, "plpgsql") != 0)
+		finding_add_language(walk, language,
+							 psprintf("%s in language %s, which is not known as trusted", what,
+									  language));
 }
 
 static const DefElem *
@@ -132,8 +134,10 @@ walk_nodes(RuleWalk *walk, Node *nodes)
 
 	if (nodes == NULL || !IsA(nodes, List))
 		return;
+	check_stack_depth();
 	foreach (cell, (List *) nodes)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (lfirst(cell) && IsA(lfirst(cell), List))
 			walk_nodes(walk, lfirst(cell));
 		else if (lfirst(cell))
@@ -220,7 +224,7 @@ drops_kept_table(const DropStmt *stmt)
 static void
 add_drop(RuleWalk *walk, const char *what)
 {
-	if (!walk->is_revert)
+	if (walk->script != SCRIPT_REVERT)
 		finding_add(walk, RULE_DROP_TABLE, what);
 }
 
@@ -231,6 +235,22 @@ walk_drop(RuleWalk *walk, const DropStmt *stmt)
 		add_drop(walk, "DROP TABLE");
 	else if (stmt->removeType == OBJECT_SCHEMA && stmt->behavior == DROP_CASCADE)
 		add_drop(walk, "DROP SCHEMA ... CASCADE");
+	/* columns of the type go, too */
+	else if (stmt->removeType == OBJECT_TYPE && stmt->behavior == DROP_CASCADE)
+		add_drop(walk, "DROP TYPE ... CASCADE");
+	else if (stmt->removeType == OBJECT_DOMAIN && stmt->behavior == DROP_CASCADE)
+		add_drop(walk, "DROP DOMAIN ... CASCADE");
+	/* and its tables */
+	else if (stmt->removeType == OBJECT_EXTENSION)
+		add_drop(walk, "DROP EXTENSION");
+}
+
+/* A foreign table of file_fdw with this option is a COPY FROM PROGRAM. */
+static void
+walk_foreign_options(RuleWalk *walk, List *options)
+{
+	if (find_option(options, "program"))
+		finding_add(walk, RULE_COPY_PROGRAM, "foreign table that is read from a program");
 }
 
 static void
@@ -238,11 +258,16 @@ walk_alter_table(RuleWalk *walk, const AlterTableStmt *stmt)
 {
 	ListCell *cell;
 
-	if (stmt->objtype != OBJECT_TABLE || is_temporary(stmt->relation->schemaname))
-		return;
 	foreach (cell, stmt->cmds)
-		if (lfirst_node(AlterTableCmd, cell)->subtype == AT_DropColumn)
-			add_drop(walk, psprintf("DROP COLUMN %s", lfirst_node(AlterTableCmd, cell)->name));
+	{
+		const AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype == AT_GenericOptions)
+			walk_foreign_options(walk, castNode(List, command->def));
+		if (command->subtype == AT_DropColumn && stmt->objtype == OBJECT_TABLE &&
+			!is_temporary(stmt->relation->schemaname))
+			add_drop(walk, psprintf("DROP COLUMN %s", command->name));
+	}
 }
 
 static void
@@ -274,6 +299,16 @@ walk_grant(RuleWalk *walk, const GrantStmt *stmt)
 							"GRANT ... TO PUBLIC");
 			return;
 		}
+}
+
+/* ---- settings ---- */
+
+/* In a block, where the server reads each statement when it comes to it. */
+static void
+walk_set(RuleWalk *walk, const VariableSetStmt *stmt)
+{
+	if (walk->depth > 0 && (stmt->kind == VAR_RESET_ALL || parse_is_setting(stmt->name)))
+		finding_add(walk, RULE_DYNAMIC_DO, "DO block that changes how text is read");
 }
 
 /* ---- statements ---- */
@@ -326,8 +361,14 @@ walk_statement(RuleWalk *walk, Node *stmt)
 		case T_DropOwnedStmt:
 			add_drop(walk, "DROP OWNED");
 			break;
+		case T_CreateForeignTableStmt:
+			walk_foreign_options(walk, castNode(CreateForeignTableStmt, stmt)->options);
+			break;
 		case T_AlterTableStmt:
 			walk_alter_table(walk, castNode(AlterTableStmt, stmt));
+			break;
+		case T_VariableSetStmt:
+			walk_set(walk, castNode(VariableSetStmt, stmt));
 			break;
 		case T_TruncateStmt:
 			walk_truncate(walk, castNode(TruncateStmt, stmt));
@@ -365,27 +406,17 @@ walk_statements(RuleWalk *walk, List *statements)
 	}
 }
 
-/* Returns the Findings in a script, in its order; raises what script_parse() raises. */
-List *
-rule_walk_script(const char *label, const char *sql, bool is_revert,
-				 bool (*is_trusted)(const char *language))
+/* Adds the Findings in a script, in its order. */
+void
+rule_walk_script(int script, const char *sql, List *statements, MemoryContext results,
+				 List **findings)
 {
-	List *findings = NIL;
-	RuleWalk walk = { .label = label,
+	RuleWalk walk = { .script = script,
 					  .sql = sql,
-					  .is_revert = is_revert,
-					  .is_trusted = is_trusted,
-					  .first_line = 1,
 					  .counted_line = 1,
 					  .statements = walk_statements,
-					  .results = CurrentMemoryContext,
-					  .findings = &findings };
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "hotswap rules", ALLOCSET_DEFAULT_SIZES);
+					  .results = results,
+					  .findings = findings };
 
-	MemoryContextSwitchTo(context);
-	walk_statements(&walk, script_parse(label, sql));
-	MemoryContextSwitchTo(walk.results);
-	MemoryContextDelete(context);
-	return findings;
+	walk_statements(&walk, statements);
 }

@@ -7,7 +7,7 @@
 
 #include "module/finding.h"
 
-extern List *rule_walk_script(const char *label, const char *sql, bool is_revert,
-							  bool (*is_trusted)(const char *language));
+extern void rule_walk_script(int script, const char *sql, List *statements, MemoryContext results,
+							 List **findings);
 
 #endif /* HOTSWAP_RULE_WALK_H */

@@ -18,7 +18,7 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
-#include "module/rule_walk.h"
+#include "module/examination.h"
 #include "module/scan.h"
 #include "module/signature_check.h"
 #include "utils/builtins.h"
@@ -105,21 +105,32 @@ is_trusted(const char *language)
 	return trusted;
 }
 
-/* The findings that the policy does not let pass unseen, in the order of the scripts. */
+/* Those findings that the policy does not let pass unseen. */
 List *
-scan_findings(const Version *v, const ScanPolicy *policy)
+scan_findings(List *findings, const ScanPolicy *policy)
 {
-	List *findings = NIL;
+	List *kept = NIL;
 	ListCell *cell;
 
-	for (int i = 0; i < SCRIPT_COUNT; i++)
-		if (v->scripts[i])
-			findings = list_concat(findings, rule_walk_script(script_labels[i], v->scripts[i],
-															  i == SCRIPT_REVERT, is_trusted));
 	foreach (cell, findings)
-		if (policy->actions[((Finding *) lfirst(cell))->rule] == RULE_OFF)
-			findings = foreach_delete_current(findings, cell);
-	return findings;
+	{
+		const Finding *f = lfirst(cell);
+
+		if (policy->actions[f->rule] != RULE_OFF && !(f->language && is_trusted(f->language)))
+			kept = lappend(kept, lfirst(cell));
+	}
+	return kept;
+}
+
+/* Those that were kept when the scripts were examined; if they do not count, the scripts are read. */
+static List *
+find(const pg_uuid_t *tenant, Version *v, const ScanPolicy *policy)
+{
+	if (v->findings)
+		return scan_findings(examination_read(v->findings), policy);
+	version_read_scripts(tenant, v);
+	version_require_intact(v);
+	return scan_findings(examine_scripts(v->scripts, false), policy);
 }
 
 /* Words for the findings with an action, NULL if there is none. */
@@ -141,7 +152,7 @@ scan_describe(List *findings, const ScanPolicy *policy, RuleAction action, const
 			*first = f;
 		if (count++ < SHOWN_FINDINGS)
 			appendStringInfo(&words, "%s%s in line %d of the %s (rule %s of %s)",
-							 count > 1 ? "; " : "", f->what, f->line, f->script,
+							 count > 1 ? "; " : "", f->what, f->line, script_labels[f->script],
 							 rule_names[f->rule], policy->strictest[f->rule]);
 	}
 	if (count > SHOWN_FINDINGS)
@@ -151,9 +162,8 @@ scan_describe(List *findings, const ScanPolicy *policy, RuleAction action, const
 
 /* Raises YH011 for what is denied; returns the warnings in words, or NULL. */
 static char *
-apply_rules(const Version *v, const ScanPolicy *policy)
+apply_rules(List *findings, const ScanPolicy *policy)
 {
-	List *findings = scan_findings(v, policy);
 	const Finding *first;
 	char *denied = scan_describe(findings, policy, RULE_DENY, &first);
 
@@ -166,23 +176,34 @@ apply_rules(const Version *v, const ScanPolicy *policy)
 
 /* ---- the stage ---- */
 
+/*
+ * Are the scripts those that were published?  Large ones are not read here: their digest is what is
+ * scanned, and whoever runs them compares them with it.
+ */
+static void
+require_intact(const Version *v)
+{
+	if (v->is_whole)
+		version_require_intact(v);
+}
+
 /* Scans a version for the whole path of a deployment; returns what there is to say about it. */
 char *
-scan_version(const pg_uuid_t *tenant, const Version *v, List *path)
+scan_version(const pg_uuid_t *tenant, Version *v, List *path)
 {
 	SignedVersion version = { tenant, v->module, v->name, v->digest };
 	ScanPolicy policy;
 	StringInfoData message;
 	char *warnings;
 
-	version_require_intact(v);
+	require_intact(v);
 	scan_policy_load(tenant, path, &policy);
 	initStringInfo(&message);
 	appendStringInfo(&message, "sha256 %s", digest_hex(v->digest));
 	if (policy.requires_signature)
 		appendStringInfo(&message, ", signed by %s",
 						 version_require_signature(&version, policy.requires_signature));
-	warnings = apply_rules(v, &policy);
+	warnings = apply_rules(find(tenant, v, &policy), &policy);
 	if (warnings)
 		appendStringInfo(&message, "; warning: %s", warnings);
 	return message.data;
@@ -197,6 +218,6 @@ scan_signature(const pg_uuid_t *tenant, const Version *v, const char *environmen
 {
 	SignedVersion version = { tenant, v->module, v->name, v->digest };
 
-	version_require_intact(v);
+	require_intact(v);
 	(void) version_require_signature(&version, environment);
 }

@@ -19,8 +19,8 @@ typedef struct ScanPolicy
 
 /* All inside a scope. */
 extern void scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy);
-extern List *scan_findings(const Version *v, const ScanPolicy *policy);
-extern char *scan_version(const pg_uuid_t *tenant, const Version *v, List *path);
+extern List *scan_findings(List *findings, const ScanPolicy *policy);
+extern char *scan_version(const pg_uuid_t *tenant, Version *v, List *path);
 extern void scan_signature(const pg_uuid_t *tenant, const Version *v, const char *environment);
 
 #endif /* HOTSWAP_SCAN_H */

@@ -14,10 +14,9 @@
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "module/parse.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
-#include "parser/parser.h"
-#include "utils/memutils.h"
 
 /* Scripts up to this many bytes are shown whole beside an error. */
 #define SHOWN_SCRIPT (8 * 1024)
@@ -43,6 +42,8 @@ static const char concurrently[] =
 	"It cannot run inside a transaction block; leave out CONCURRENTLY, or run it by itself, outside of hotswap.";
 static const char no_client[] =
 	"A script has no client to copy from or to; use INSERT, or COPY with a file or program on the server.";
+static const char one_way[] =
+	"Every script is read with the setting on; write strings with backslash escapes as E'...'.";
 
 const char *const script_labels[] = { "deploy script", "verify script", "revert script" };
 
@@ -257,6 +258,10 @@ check_statement(Node *stmt)
 			return check_create_subscription(castNode(CreateSubscriptionStmt, stmt));
 		case T_AlterSubscriptionStmt:
 			return check_alter_subscription(castNode(AlterSubscriptionStmt, stmt));
+		case T_VariableSetStmt:
+			if (parse_is_unfixed(castNode(VariableSetStmt, stmt)))
+				return (Refusal){ "SET standard_conforming_strings = off", one_way };
+			return (Refusal){ 0 };
 		case T_CreatedbStmt:
 			return (Refusal){ "CREATE DATABASE", outside };
 		case T_DropdbStmt:
@@ -366,7 +371,7 @@ script_parse(const char *label, const char *sql)
 	callback.callback = parse_context;
 	callback.arg = &script;
 	error_context_stack = &callback;
-	statements = raw_parser(sql, RAW_PARSE_DEFAULT);
+	statements = parse_statements(sql);
 	error_context_stack = callback.previous;
 	if (statements == NIL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
@@ -375,19 +380,15 @@ script_parse(const char *label, const char *sql)
 }
 
 /*
- * Parses a script and raises 0A000, with the place, for the first statement that cannot run inside
- * the transaction of a swap.
+ * Raises 0A000, with the place, for the first statement that cannot run inside the transaction of a swap.
  */
 void
-script_check(const char *label, const char *sql)
+script_check(const char *label, const char *sql, List *statements)
 {
 	Script script = { label, sql };
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "hotswap script", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
 	ListCell *cell;
 
-	foreach (cell, script_parse(label, sql))
+	foreach (cell, statements)
 	{
 		RawStmt *raw = lfirst_node(RawStmt, cell);
 		Refusal refusal = check_with_elements(raw->stmt);
@@ -396,6 +397,4 @@ script_check(const char *label, const char *sql)
 		if (refusal.what)
 			script_refuse(&script, raw, &refusal);
 	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
 }

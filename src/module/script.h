@@ -21,8 +21,8 @@ extern const char *const script_labels[];
 /* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
 extern List *script_parse(const char *label, const char *sql);
 
-/* script_parse(), and refuses (0A000) what cannot run inside the transaction of a swap. */
-extern void script_check(const char *label, const char *sql);
+/* Refuses (0A000) what cannot run inside the transaction of a swap. */
+extern void script_check(const char *label, const char *sql, List *statements);
 
 /* The byte at which the statement with a RawStmt's location begins. */
 extern int script_statement_offset(const char *sql, int offset);

@@ -15,13 +15,27 @@ typedef struct Version
 	char *name;
 	char *scripts[SCRIPT_COUNT]; /* NULL: there is none */
 	uint8 digest[DIGEST_LENGTH]; /* of what was published */
+	bool is_whole;               /* the scripts were read */
+	bool has_verify;             /* even if they were not */
+	char *findings; /* what was found in them, as it is kept; NULL: nothing that counts */
 } Version;
 
+/* Scripts that together are larger than a limit in bytes are not read. */
+#define VERSION_WHOLE PG_INT64_MAX
+
 /* Inside a scope. */
-extern Version *version_read(const pg_uuid_t *tenant, const char *module, const char *version);
+extern Version *version_read(const pg_uuid_t *tenant, const char *module, const char *version,
+							 int64 limit);
 extern Version *version_read_existing(const pg_uuid_t *tenant, const char *module,
-									  const char *version);
+									  const char *version, int64 limit);
+extern void version_read_scripts(const pg_uuid_t *tenant, Version *v);
 
 extern void version_require_intact(const Version *v);
+
+/* Do findings that were kept fit the version, the rules of this library and the grammar of this server? */
+extern void version_digest_findings(const uint8 *digest_of_scripts, const char *text,
+									uint8 *result);
+extern bool version_findings_fit(const uint8 *digest_of_scripts, const char *text,
+								 const uint8 *digest);
 
 #endif /* HOTSWAP_VERSION_H */

@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
+#include "module/examination.h"
 #include "module/scan.h"
 #include "pipeline/stage.h"
 #include "pipeline/strategy.h"
@@ -44,24 +45,34 @@ static DbStatement hooks_query = DB_STATEMENT(
 	" ORDER BY module, function",
 	UUIDOID, TEXTOID, TEXTOID);
 
+/*
+ * Scripts that together have more bytes than this are not read by the dispatcher, which works for everybody.
+ */
+#define SCRIPTS_LIMIT (64 * 1024)
+
 /* The version, which is read once in a visit. */
 static Version *
 version_of(Visit *v)
 {
 	if (v->version == NULL)
-		v->version = version_read_existing(&v->d.tenant, v->d.module, v->d.version);
+		v->version = version_read_existing(&v->d.tenant, v->d.module, v->d.version, SCRIPTS_LIMIT);
 	return v->version;
 }
 
-/* build: does every script parse on this server? */
+/*
+ * build: does every script parse on this server?  What was found in them when they were published, or the
+ * deployment requested, says so; it is missing only where they have changed, or the server has since.
+ */
 static void
 start_build(Visit *v)
 {
-	char **scripts = version_of(v)->scripts;
+	Version *version = version_of(v);
 
-	for (int i = 0; i < SCRIPT_COUNT; i++)
-		if (scripts[i])
-			script_check(script_labels[i], scripts[i]);
+	if (version->findings == NULL)
+	{
+		version_read_scripts(&v->d.tenant, version);
+		(void) examine_scripts(version->scripts, true);
+	}
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
@@ -152,7 +163,7 @@ static void
 start_validate(Visit *v)
 {
 	uint64 n;
-	bool has_verify = version_of(v)->scripts[SCRIPT_VERIFY] != NULL;
+	bool has_verify = version_of(v)->has_verify;
 
 	n = has_verify ? query_nodes(v, v->d.environment) : 0;
 	for (uint64 i = 0; i < n; i++)

@@ -124,9 +124,10 @@ read_task(TaskRun *run, MemoryContext context)
 		run->node_name = db_text(0, 1);
 		run->schema = db_text(0, 2);
 	}
-	run->version = version_read_existing(&run->key.tenant, run->module, version);
+	run->version = version_read_existing(&run->key.tenant, run->module, version, VERSION_WHOLE);
 	if (run->kind == TASK_REVERT && previous)
-		run->previous = version_read_existing(&run->key.tenant, run->module, previous);
+		run->previous =
+			version_read_existing(&run->key.tenant, run->module, previous, VERSION_WHOLE);
 	return true;
 }
 
@@ -142,6 +143,9 @@ record_load(TaskRun *run)
 	db_leave(&scope);
 	if (found)
 		version_require_intact(run->version);
+	/* what runs then */
+	if (found && run->previous && run->version->scripts[SCRIPT_REVERT] == NULL)
+		version_require_intact(run->previous);
 	return found;
 }
 

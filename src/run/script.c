@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "module/parse.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -97,13 +98,16 @@ run_script(TaskRun *run, const char *name, const char *sql)
 	const char *query = debug_query_string;
 	bool armed = run_limit_begin();
 	Place place = { 0 };
+	char *label = psprintf("%s script", name);
 	ListCell *cell;
 
 	run->script = name;
-	foreach (cell, script_parse(psprintf("%s script", name), sql))
+	parse_fix_setting();
+	foreach (cell, script_parse(label, sql))
 	{
 		CHECK_FOR_INTERRUPTS();
 		run_statement(run, sql, lfirst_node(RawStmt, cell), &place, verify);
+		parse_require_setting(label);
 	}
 	run_limit_end(armed);
 	run->script = run->statement = NULL;

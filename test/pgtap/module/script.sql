@@ -1,5 +1,5 @@
 -- Scripts: what parses, what is refused, and where an error is said to be (src/module/script.c).
-SELECT plan(99);
+SELECT plan(103);
 
 -- Runs a script through publish_version() and returns what it raised, or NULL.
 CREATE FUNCTION pg_temp.publish_refusal(script text, OUT code text, OUT message text,
@@ -38,6 +38,8 @@ INSERT INTO legal VALUES
 	('DROP SUBSCRIPTION s'),
 	('CREATE SCHEMA s CREATE TABLE t (a int) CREATE INDEX i ON t (a)'),
 	('SET search_path = x; LOCK TABLE t; CALL p(); NOTIFY c; GRANT SELECT ON t TO r'),
+	('SET standard_conforming_strings = on; SET standard_conforming_strings TO DEFAULT;
+		RESET standard_conforming_strings; SET work_mem = ''1MB'''),
 	('ALTER TYPE e ADD VALUE ''x''');
 SELECT is((pg_temp.publish_refusal(script)).message, NULL, format('legal: %L', left(script, 60)))
 	FROM legal;
@@ -79,6 +81,9 @@ INSERT INTO illegal VALUES
 	('DROP TABLESPACE t', 'DROP TABLESPACE'),
 	('ALTER SYSTEM SET work_mem = ''1MB''', 'ALTER SYSTEM'),
 	('ALTER SYSTEM RESET ALL', 'ALTER SYSTEM'),
+	('SET standard_conforming_strings = off', 'SET standard_conforming_strings = off'),
+	('SET LOCAL "Standard_Conforming_Strings" TO ''false''',
+		'SET standard_conforming_strings = off'),
 	('COPY t FROM STDIN', 'COPY FROM STDIN'),
 	('COPY t TO STDOUT', 'COPY TO STDOUT'),
 	('COPY (SELECT 1) TO STDOUT', 'COPY TO STDOUT'),
@@ -110,6 +115,14 @@ SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', 'COMMIT'
 	'transaction control is not allowed in the verify script', 'the verify script is checked');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', NULL, 'COMMIT')$$, '0A000',
 	'transaction control is not allowed in the revert script', 'the revert script is checked');
+
+-- The session's settings do not change what a script says.
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+SELECT is((pg_temp.publish_refusal($$SELECT '\'; COMMIT; --'$$)).message,
+	'the deploy script may not contain transaction control', 'a backslash is a backslash');
+RESET standard_conforming_strings;
+RESET escape_string_warning;
 
 -- Empty scripts.
 SELECT throws_ok(format('SELECT hotswap.publish_version(''m'', ''1'', %L)', script), '22023',

@@ -1,10 +1,11 @@
 -- Tasks: what scripts may do and what they may not, and what becomes of it (src/run/).
-SELECT plan(55);
+SELECT plan(63);
 
 CREATE ROLE hotswap_test_task LOGIN;
 CREATE SCHEMA t AUTHORIZATION hotswap_test_task;
 CREATE SCHEMA elsewhere AUTHORIZATION hotswap_test_task;
 ALTER ROLE hotswap_test_task SET statement_timeout = '1ms';
+ALTER ROLE hotswap_test_task SET standard_conforming_strings = off;
 GRANT pg_monitor TO hotswap_test_task;
 GRANT CREATE ON DATABASE :"DBNAME" TO hotswap_test_task;
 SELECT hotswap.register_node('development', 't', run_as => 'hotswap_test_task',
@@ -53,6 +54,9 @@ FROM (VALUES
 	('SET ROLE', '55000', 'script changed the role', 'SET ROLE pg_monitor'),
 	('SET SESSION AUTHORIZATION', '42501', 'permission denied to set session authorization',
 		'SET SESSION AUTHORIZATION postgres'),
+	('SET SESSION AUTHORIZATION in a block', '42501',
+		'permission denied to set session authorization',
+		'DO $$BEGIN SET SESSION AUTHORIZATION postgres; END$$'),
 	('SET TRANSACTION READ ONLY', '25006', 'cannot execute INSERT in a read-only transaction',
 		'SET TRANSACTION READ ONLY; INSERT INTO log VALUES (1)'),
 	('READ ONLY at the end', '55000', 'script changed the characteristics of the transaction',
@@ -70,6 +74,13 @@ FROM (VALUES
 			INSERT INTO child VALUES (1)'),
 	('a procedure that commits', '2D000', 'invalid transaction termination',
 		'CREATE PROCEDURE p() LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$; CALL p()'),
+	('backslashes in strings', '0A000',
+		'the deploy script may not change standard_conforming_strings',
+		'SELECT set_config(''standard_conforming_strings'', ''off'', false);
+			SELECT ''\''; SELECT 1 --'''),
+	('what the role has set', '0A000',
+		'the deploy script may not change standard_conforming_strings',
+		'RESET ALL; SELECT 1'),
 	('no right', '42501', 'permission denied for table deployment',
 		'DELETE FROM hotswap.deployment'),
 	('division by zero', '22012', 'division by zero', 'SELECT 1/0'))
@@ -122,6 +133,12 @@ SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'an insert');
 SELECT results_eq('SELECT what FROM t.log',
 	$$VALUES ('hotswap_test_task hotswap_test_task t read committed off')$$,
 	'as the role of the node, in its schema');
+
+-- A script's strings are what publish_version() has seen, whatever the role's settings are.
+SELECT pg_temp.request('INSERT INTO log SELECT ''\''''; DROP TABLE log; --''') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'a backslash before a quote');
+SELECT is((SELECT count(*) FROM t.log WHERE what = '\''; DROP TABLE log; --'), 1::bigint,
+	'is a backslash');
 
 -- Verify scripts.
 INSERT INTO request (what, code, message, id)

@@ -1,0 +1,21 @@
+/*
+ * examination.h
+ *		What was found in the scripts of a version, kept with them.
+ */
+#ifndef HOTSWAP_EXAMINATION_H
+#define HOTSWAP_EXAMINATION_H
+
+#include "module/version.h"
+#include "nodes/pg_list.h"
+
+extern List *examine_scripts(char *const *scripts, bool refuse);
+
+/* As it is kept. */
+extern char *examination_text(List *findings);
+
+/* Inside a scope. */
+extern List *examination_read(const char *text);
+extern void examination_keep(const pg_uuid_t *tenant, const char *module, const char *version);
+extern void examination_renew(const pg_uuid_t *tenant, const char *module, const char *version);
+
+#endif /* HOTSWAP_EXAMINATION_H */
