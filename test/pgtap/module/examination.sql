@@ -131,8 +131,8 @@ UPDATE hotswap.module_version SET deploy_sql = rpad('SELEC', 100000) WHERE versi
 SELECT hotswap.deploy('m', 'large', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'altered into what does not parse');
 SELECT is(outcome(:'d'), 'build succeeded, scan succeeded, deploy failed', 'nobody has tried');
-SELECT is((SELECT left(message, 20) FROM hotswap.tasks WHERE deployment_id = :'d'),
-	'the scripts of versi', 'and the executor compares before it parses');
+SELECT is((SELECT left(message, 18) FROM hotswap.tasks WHERE deployment_id = :'d'),
+	'scripts of version', 'and the executor compares before it parses');
 
 -- What a revert would run is compared as well.
 CREATE SCHEMA z AUTHORIZATION module_examination_node;

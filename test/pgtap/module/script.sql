@@ -120,7 +120,7 @@ SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', NULL, 'C
 SET standard_conforming_strings = off;
 SET escape_string_warning = off;
 SELECT is((pg_temp.publish_refusal($$SELECT '\'; COMMIT; --'$$)).message,
-	'the deploy script may not contain transaction control', 'a backslash is a backslash');
+	'transaction control is not allowed in the deploy script', 'a backslash is a backslash');
 RESET standard_conforming_strings;
 RESET escape_string_warning;
 
