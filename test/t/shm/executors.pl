@@ -143,7 +143,13 @@ sub freeze
 }
 
 # The dispatcher, and the launcher, which would take its time to start another one.
-sub restart_dispatcher { return kill 'TERM', @_; }
+my @gone = (0);
+
+sub restart_dispatcher
+{
+	@gone = @_;
+	return kill 'TERM', @gone;
+}
 
 sub some { return grep { rand() < 0.5 } @_; }
 
@@ -155,8 +161,9 @@ sub round
 	my @workers = (pids('dispatcher'), pids('launcher'));
 	usleep(int rand 60_000);
 	$fault->(\@workers, [ pids('executor') ]);
-	wait_for($node, 'postgres', q(SELECT count(*) = 1 FROM hotswap.workers
-		WHERE kind = 'dispatcher'));
+	# Until there are both again, and others than those that were sent away.
+	wait_for($node, 'postgres', "SELECT count(*) = 2 FROM hotswap.workers
+		WHERE kind <> 'executor' AND pid NOT IN (@{[ join ',', @gone ]})");
 	return;
 }
 
