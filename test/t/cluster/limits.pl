@@ -77,7 +77,8 @@ sub events
 $node->safe_psql('postgres', "CREATE ROLE $_ LOGIN") for qw(r1 r2 r3 r4);
 furnish('postgres');
 add_roles('postgres');
-ends('postgres', deploy('postgres', '1'), 'succeeded', 'a database with three worker slots deploys');
+ends('postgres', deploy('postgres', '1'), 'succeeded',
+	'a database with three worker slots deploys');
 for my $db ('first', 'second')
 {
 	furnish($db);
