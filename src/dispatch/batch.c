@@ -120,7 +120,10 @@ dispatch_load(Dispatch *d)
 	if (d->may_start || state == DISPATCH_STOPPED)
 		load_all();
 	else
+	{
 		load_nothing();
+		d->shortages = 0; /* nor does anything wait for an executor */
+	}
 	d->mode->commit();
 	return state;
 }

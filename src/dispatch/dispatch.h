@@ -36,13 +36,16 @@ typedef struct Dispatch
 	List *unbegun;               /* of TaskKey: lost before they began */
 	List *unplaced;              /* of StartedTask: started, but every executor is busy */
 	bool cancelled;              /* the session of CALL work() is to stop */
-	bool no_workers;             /* as in the database's slot */
-	TimestampTz no_worker_until; /* executors are not started before */
+	int shortages;               /* executors that could not be started, in a row */
+	TimestampTz no_worker_until; /* none is started before */
+	TimestampTz short_reported;  /* when the log last had it that no worker slot is free */
+	bool short_known;            /* and it has not yet had that they are free again */
 	TimestampTz next_reap;
 
 	/* starvation.c */
-	List *starved;         /* of pg_uuid_t: deployments with ready tasks */
-	TimestampTz next_look; /* for tasks that are stuck behind others */
+	List *starved;             /* of pg_uuid_t: deployments with ready tasks */
+	TimestampTz next_look;     /* for tasks that are stuck behind others */
+	TimestampTz relieve_after; /* there was no worker slot for one */
 } Dispatch;
 
 /* Adds a copy to one of the lists. */

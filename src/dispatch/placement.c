@@ -3,20 +3,25 @@
  *		Hands started tasks to executors, or runs them in the session of CALL work().
  *
  * The start of a task has been committed before it comes here.  A task for which no executor can be
- * started, or whose executor has died before it began, is given back: its deployment is visited,
- * and the attempt does not count.  Locks what pool.c does, briefly.
+ * started waits here: one that is idle, or has had its turn, is asked to leave for it.  A task whose
+ * executor has died before it began is given back: its deployment is visited, and the attempt does not
+ * count.  Locks what pool.c does, briefly.
  */
 #include "postgres.h"
 
 #include "base/guc.h"
 #include "dispatch/placement.h"
 #include "dispatch/pool.h"
+#include "miscadmin.h"
 #include "pipeline/visit.h"
 #include "run/task.h"
 #include "shm/shmem.h"
+#include "shm/worker_line.h"
 
-#define NO_WORKER_RETRY_MS 2000
-#define FOREGROUND_CAPACITY 8 /* tasks in hand of CALL work() */
+#define SHORT_RETRY_MS 20 /* doubles */
+#define SHORT_RETRY_MAX_MS 2000
+#define SHORT_LOG_MS (10 * 60 * 1000) /* between two lines in the log */
+#define FOREGROUND_CAPACITY 8         /* tasks in hand of CALL work() */
 
 /* ---- what is where ---- */
 
@@ -24,11 +29,16 @@
 int
 placement_capacity(Dispatch *d)
 {
+	int executors;
+	int tasks;
+
 	if (!d->mode->background)
 		return FOREGROUND_CAPACITY;
-	if (GetCurrentTimestamp() < d->no_worker_until)
-		return 0;
-	return Max(0, hotswap_max_executors * QUEUE_DEPTH - pool_tasks() - list_length(d->unplaced));
+	tasks = pool_tasks(&executors) + list_length(d->unplaced);
+	/* while no more can be started, those that there are count; one task is enough to stand in line */
+	if (d->shortages == 0)
+		executors = hotswap_max_executors;
+	return Max(0, Max(1, executors * QUEUE_DEPTH) - tasks);
 }
 
 static bool
@@ -81,64 +91,116 @@ task_lost(void *arg, const TaskKey *key, bool begun)
 		give_back(d, key);
 }
 
-/* Looks for executors that have died. */
+/* Looks for executors that have died.  leaving: what waits for one is given back, too. */
 void
 placement_reap(Dispatch *d, bool leaving)
 {
-	if (d->mode->background)
-		d->next_reap = pool_reap(task_lost, d, leaving);
+	ListCell *cell;
+
+	if (!d->mode->background)
+		return;
+	d->next_reap = pool_reap(task_lost, d, leaving);
+	if (!leaving)
+		return;
+	foreach (cell, d->unplaced)
+		give_back(d, &((StartedTask *) lfirst(cell))->key);
+	list_free_deep(d->unplaced);
+	d->unplaced = NIL;
+	pool_leave_line();
 }
 
+/* The log has it once that no worker slot is free, when that lasts, and once that there are some again. */
 static void
-set_no_workers(Dispatch *d, bool none)
+report_shortage(Dispatch *d, bool lasts)
 {
-	DatabaseSlot *slot;
+	TimestampTz now = GetCurrentTimestamp();
 
-	if (none == d->no_workers || (slot = shmem_my_database()) == NULL)
-		return;
-	slot->no_workers = d->no_workers = none;
-	LWLockRelease(slot->lock);
-	if (none)
+	if (lasts && !d->short_known &&
+		TimestampDifferenceExceeds(d->short_reported, now, SHORT_LOG_MS))
+	{
+		d->short_reported = now;
+		d->short_known = true;
 		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					  errmsg("no worker slot is free for a hotswap executor"),
 					  errhint("Consider increasing max_worker_processes.")));
-	else
+	}
+	else if (d->short_known && d->shortages == 0)
+	{
+		d->short_known = false;
 		ereport(LOG, (errmsg("worker slots are free again for hotswap executors")));
+	}
+}
+
+/* No executor could be started: the next try has to wait a little. */
+static void
+put_off_starts(Dispatch *d)
+{
+	int64 delay = Min((int64) SHORT_RETRY_MS << Min(d->shortages, 10), SHORT_RETRY_MAX_MS);
+
+	d->shortages++;
+	d->no_worker_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+	report_shortage(d, worker_line_waits(MyDatabaseId) >= WORKER_LINE_LONG_MS);
+}
+
+static void
+end_shortage(Dispatch *d)
+{
+	if (d->shortages == 0)
+		return;
+	d->shortages = 0;
+	d->no_worker_until = DT_NOBEGIN;
+	pool_leave_line();
+	report_shortage(d, false);
+}
+
+/* May an executor be started now? */
+static bool
+may_start(Dispatch *d)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* a time further away than any delay was counted before the clock was set back */
+	return d->no_worker_until <= now ||
+		   d->no_worker_until > TimestampTzPlusMilliseconds(now, SHORT_RETRY_MAX_MS);
 }
 
 /* Gives a started task to an executor; false if it has to be tried again later. */
 static bool
 place(Dispatch *d, const StartedTask *task)
 {
-	switch (pool_place(&task->key, task->role))
+	switch (pool_place(&task->key, task->role, may_start(d)))
 	{
 		case POOL_PLACED:
-			set_no_workers(d, false);
+			return true;
+		case POOL_STARTED:
+			end_shortage(d);
+			return true;
+		case POOL_BEHIND:
+			d->relieve_after =
+				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SHORT_RETRY_MAX_MS);
 			return true;
 		case POOL_BUSY:
 			return false;
 		case POOL_NO_WORKER:
-			set_no_workers(d, true);
-			d->no_worker_until =
-				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), NO_WORKER_RETRY_MS);
-			give_back(d, &task->key);
-			return true;
+			put_off_starts(d);
+			return false;
 	}
 	return true;
 }
 
-/* Hands tasks (StartedTask) to executors. */
+/* Hands tasks (StartedTask) to executors, after those that have been waiting longer. */
 void
 placement_put(Dispatch *d, List *tasks)
 {
 	ListCell *cell;
 
 	foreach (cell, tasks)
-		if (!place(d, lfirst(cell)))
-			dispatch_remember(d, &d->unplaced, lfirst(cell), sizeof(StartedTask));
+		dispatch_remember(d, &d->unplaced, lfirst(cell), sizeof(StartedTask));
+	if (tasks != NIL)
+		placement_retry(d);
 }
 
-/* The same again for those that no executor had room for. */
+/* Hands over the tasks that no executor had room for so far. */
 void
 placement_retry(Dispatch *d)
 {
@@ -153,6 +215,9 @@ placement_retry(Dispatch *d)
 		d->unplaced = foreach_delete_current(d->unplaced, cell);
 		pfree(task);
 	}
+	/* nobody had to do without: the tasks were placed, or taken back */
+	if (may_start(d))
+		end_shortage(d);
 }
 
 static bool
@@ -230,7 +295,7 @@ placement_forget_settled(Dispatch *d)
 TimestampTz
 placement_next(const Dispatch *d)
 {
-	if (d->no_worker_until > GetCurrentTimestamp())
+	if (d->shortages > 0)
 		return Min(d->next_reap, d->no_worker_until);
 	return d->next_reap;
 }

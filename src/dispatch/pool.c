@@ -14,6 +14,7 @@
 #include "dispatch/pool.h"
 #include "miscadmin.h"
 #include "shm/shmem.h"
+#include "shm/worker_line.h"
 #include "utils/memutils.h"
 
 #define START_LIMIT_MS 30000
@@ -44,19 +45,6 @@ find_room(Oid role)
 	return best;
 }
 
-/* Asks one idle executor of another role to leave. */
-static void
-make_room(Oid role)
-{
-	foreach_executor (slot, MyDatabaseId)
-		if (slot->role != role && slot->state == EXECUTOR_IDLE && slot->queued == 0 && !slot->stop)
-		{
-			slot->stop = true;
-			shmem_wake_proc(slot->proc);
-			return;
-		}
-}
-
 /* Number of tasks in flight and of executors. */
 static int
 count_executors(int *executors)
@@ -72,15 +60,14 @@ count_executors(int *executors)
 	return tasks;
 }
 
-/* Number of tasks in flight. */
+/* Number of tasks in flight, and of executors. */
 int
-pool_tasks(void)
+pool_tasks(int *executors)
 {
 	int tasks;
-	int executors;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
-	tasks = count_executors(&executors);
+	tasks = count_executors(executors);
 	LWLockRelease(shared->lock);
 	return tasks;
 }
@@ -103,51 +90,82 @@ start_executor(int index, uint32 generation)
 	return started;
 }
 
+/* Takes a slot for an executor with a first task; -1 where there is none or others are ahead in the line. */
+static int
+claim(const TaskKey *key, Oid role, uint32 *generation)
+{
+	ExecutorSlot *slot = worker_line_turn(MyDatabaseId) ? executor_claim(role) : NULL;
+
+	if (slot == NULL)
+		return EXECUTOR_NO_SLOT;
+	slot->queue[slot->queued++] = *key;
+	*generation = slot->generation;
+	return executor_index(slot);
+}
+
+/* No executor could be started: has room made for one, and until then finds the next best place. */
+static PoolPlacement
+do_without(const TaskKey *key, Oid role, int index)
+{
+	ExecutorSlot *room;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (index != EXECUTOR_NO_SLOT)
+		executor_slot(index)->state = EXECUTOR_FREE;
+	executors_make_room(MyDatabaseId, role, true);
+	/* better second in a queue than nowhere */
+	room = find_room(role);
+	if (room)
+		enqueue(room, key);
+	else
+		worker_line_enter(MyDatabaseId);
+	LWLockRelease(shared->lock);
+	return room ? POOL_BEHIND : POOL_NO_WORKER;
+}
+
 /*
  * Hands a task, whose start has been committed, to an executor logged in as the role: to an idle
- * one, else to a new one, else as the next task of a busy one.
+ * one, else to a new one (if may_start), else as the next task of a busy one.
  */
 PoolPlacement
-pool_place(const TaskKey *key, Oid role)
+pool_place(const TaskKey *key, Oid role, bool may_start)
 {
-	ExecutorSlot *slot;
+	PoolPlacement result = POOL_BUSY;
+	ExecutorSlot *room;
 	int executors;
-	int index;
-	uint32 generation;
+	int index = EXECUTOR_NO_SLOT;
+	uint32 generation = 0;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = find_room(role);
+	room = find_room(role);
 	(void) count_executors(&executors);
-	if (slot && (slot->queued == 0 || executors >= hotswap_max_executors))
+	if (room && (room->queued == 0 || executors >= hotswap_max_executors || !may_start))
 	{
-		enqueue(slot, key);
-		LWLockRelease(shared->lock);
-		return POOL_PLACED;
+		enqueue(room, key);
+		result = POOL_PLACED;
 	}
-	if (executors >= hotswap_max_executors)
+	else if (executors >= hotswap_max_executors)
+		executors_make_room(MyDatabaseId, role, false);
+	else if (may_start)
 	{
-		make_room(role);
-		LWLockRelease(shared->lock);
-		return POOL_BUSY;
+		index = claim(key, role, &generation);
+		result = POOL_NO_WORKER;
 	}
-	slot = executor_claim(role);
-	if (slot)
-		slot->queue[slot->queued++] = *key;
-	index = slot ? executor_index(slot) : -1;
-	generation = slot ? slot->generation : 0;
 	LWLockRelease(shared->lock);
-	if (slot && start_executor(index, generation))
-		return POOL_PLACED;
+	if (result != POOL_NO_WORKER)
+		return result;
+	if (index == EXECUTOR_NO_SLOT || !start_executor(index, generation))
+		return do_without(key, role, index);
+	return POOL_STARTED;
+}
 
+/* Nobody waits for an executor any more. */
+void
+pool_leave_line(void)
+{
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (slot)
-		slot->state = EXECUTOR_FREE;
-	/* better second in a queue than nowhere */
-	slot = find_room(role);
-	if (slot)
-		enqueue(slot, key);
+	worker_line_leave(MyDatabaseId);
 	LWLockRelease(shared->lock);
-	return slot ? POOL_PLACED : POOL_NO_WORKER;
 }
 
 /*
@@ -187,29 +205,31 @@ pool_cancel(const TaskKey *key, bool end)
 	return taken_back;
 }
 
-/* A worker that was registered and ended, or was never started, without using its slot. */
-static bool
-never_came(int index, const ExecutorSlot *slot)
-{
-	pid_t pid;
-
-	/* registered by the dispatcher before us: give it time */
-	if (handles == NULL || handles[index] == NULL)
-		return TimestampDifferenceExceeds(slot->since, GetCurrentTimestamp(), START_LIMIT_MS);
-	return GetBackgroundWorkerPid(handles[index], &pid) == BGWH_STOPPED;
-}
-
-/* Sees to it that one that never came is dead, unless it has come after all. */
-static void
-bury(int index, ExecutorSlot *copy)
+/*
+ * Sees to an executor that has been registered and has no process yet: it is dead when its worker has
+ * ended, or was never started, without using its slot.  Returns when to look again.
+ */
+static TimestampTz
+look_for(int index, const ExecutorSlot *seen)
 {
 	ExecutorSlot *slot = executor_slot(index);
+	TimestampTz limit = TimestampTzPlusMilliseconds(seen->since, START_LIMIT_MS);
+	bool known = handles && handles[index];
+	pid_t pid;
 
+	if (known && GetBackgroundWorkerPid(handles[index], &pid) != BGWH_STOPPED)
+		return DT_NOEND; /* the postmaster tells us when that changes */
+	/* registered by the dispatcher before us: give it time; unless its time began before the clock was set back */
+	if (!known && limit > GetCurrentTimestamp() && seen->since <= GetCurrentTimestamp())
+		return limit;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (slot->state == EXECUTOR_STARTING)
+	if (slot->generation == seen->generation && slot->state == EXECUTOR_STARTING && slot->pid == 0)
+	{
 		slot->state = EXECUTOR_DEAD;
-	*copy = *slot;
+		slot->unbegun = !known;
+	}
 	LWLockRelease(shared->lock);
+	return DT_NOBEGIN;
 }
 
 /* Frees a dead executor's slot and tells what it had. */
@@ -228,11 +248,36 @@ reap(int index, PoolLost lost, void *arg)
 		pfree(handles[index]);
 		handles[index] = NULL;
 	}
-	/*
-	 * one that never got as far as its first task is a failed attempt too, or we would try for ever
-	 */
 	for (int q = 0; q < copy.queued; q++)
-		lost(arg, &copy.queue[q], q == 0);
+		lost(arg, &copy.queue[q], q == 0 && !copy.unbegun);
+}
+
+/* Looks at one executor; returns when to look again, DT_NOEND: not before something happens. */
+static TimestampTz
+look_after(int index, PoolLost lost, void *arg, bool leaving)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz from = DT_NOBEGIN;
+	ExecutorSlot slot;
+
+	executor_read(index, &slot);
+	if (slot.database == MyDatabaseId && slot.state == EXECUTOR_STARTING && slot.pid == 0)
+	{
+		TimestampTz next = look_for(index, &slot);
+
+		if (next != DT_NOBEGIN)
+			return next;
+		executor_read(index, &slot);
+	}
+	/* a dead one of ours stays ours while we live, so the lock need not be held from here on */
+	if (slot.database != MyDatabaseId || slot.state != EXECUTOR_DEAD)
+		return DT_NOEND;
+	if (slot.terminated && slot.queued > 0 && !leaving)
+		from = TimestampTzPlusMilliseconds(slot.since, TERMINATED_PAUSE_MS);
+	if (from > now)
+		return from;
+	reap(index, lost, arg);
+	return DT_NOEND;
 }
 
 /*
@@ -246,29 +291,10 @@ reap(int index, PoolLost lost, void *arg)
 TimestampTz
 pool_reap(PoolLost lost, void *arg, bool leaving)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = DT_NOEND;
 
 	for (int i = 0; i < executors_count(); i++)
-	{
-		ExecutorSlot slot;
-		TimestampTz from = DT_NOBEGIN;
-
-		/* the lock is not held meanwhile: nobody else brings a dead one of ours back to life */
-		executor_read(i, &slot);
-		if (slot.state == EXECUTOR_FREE || slot.database != MyDatabaseId)
-			continue;
-		if (slot.state == EXECUTOR_STARTING && never_came(i, &slot))
-			bury(i, &slot);
-		if (slot.state != EXECUTOR_DEAD)
-			continue;
-		if (slot.terminated && slot.queued > 0 && !leaving)
-			from = TimestampTzPlusMilliseconds(slot.since, TERMINATED_PAUSE_MS);
-		if (from <= now)
-			reap(i, lost, arg);
-		else
-			next = Min(next, from);
-	}
+		next = Min(next, look_after(i, lost, arg, leaving));
 	return next;
 }
 
@@ -310,7 +336,6 @@ pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ExecutorSlot *stuck = NULL;
-	bool leaving = false;
 	bool taken = false;
 	int executors;
 
@@ -321,7 +346,6 @@ pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)
 	{
 		TimestampTz due = TimestampTzPlusMilliseconds(slot->since, PATIENCE_MS);
 
-		leaving = leaving || slot->stop;
 		if (!slot->running || slot->queued < 2)
 			continue;
 		if (due > now)
@@ -335,8 +359,8 @@ pool_take_stuck(TaskKey *key, Oid *role, TimestampTz *next)
 		*role = stuck->role;
 		taken = true;
 	}
-	else if (stuck && !leaving)
-		make_room(stuck->role);
+	else if (stuck)
+		executors_make_room(MyDatabaseId, stuck->role, false);
 	LWLockRelease(shared->lock);
 	return taken;
 }
@@ -360,12 +384,9 @@ pool_shrink(void)
 		if (slot->state != EXECUTOR_IDLE || slot->queued > 0)
 			continue;
 		end = TimestampTzPlusMilliseconds(slot->since, hotswap_executor_idle_timeout);
-		if (end <= now && !slot->stop)
-		{
-			slot->stop = true;
-			shmem_wake_proc(slot->proc);
-		}
-		else if (end > now)
+		if (end <= now)
+			executor_stop(slot);
+		else
 			next = Min(next, end);
 		executors -= slot->stop ? 1 : 0;
 	}
@@ -383,7 +404,7 @@ pool_dismiss(void)
 	foreach_executor (slot, MyDatabaseId)
 	{
 		left = true;
-		slot->stop = true;
+		executor_stop(slot);
 		if (slot->pid != 0)
 			kill(slot->pid, SIGTERM);
 	}

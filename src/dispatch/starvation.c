@@ -41,6 +41,11 @@ starvation_relieve(Dispatch *d)
 	StartedTask task;
 	List *tasks;
 
+	if (d->relieve_after > GetCurrentTimestamp())
+	{
+		d->next_look = d->relieve_after;
+		return;
+	}
 	if (!pool_take_stuck(&task.key, &task.role, &d->next_look))
 		return;
 	tasks = list_make1(&task);
@@ -55,4 +60,5 @@ starvation_forget(Dispatch *d)
 	list_free_deep(d->starved);
 	d->starved = NIL;
 	d->next_look = DT_NOEND;
+	d->relieve_after = DT_NOBEGIN;
 }

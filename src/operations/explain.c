@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
+#include "shm/worker_line.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -152,7 +153,7 @@ explain_dispatching(Explanation *e)
 static void
 explain_workers(Explanation *e)
 {
-	if (shmem_no_workers())
+	if (worker_line_waits(MyDatabaseId) >= 0)
 		explain_add(e, "no worker slot is free", "An executor could not be started.",
 					"the end of another background worker, or a larger max_worker_processes");
 }

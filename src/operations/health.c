@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
+#include "shm/worker_line.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -84,8 +85,8 @@ add_worker(ReturnSetInfo *result, const char *kind, int pid, Oid database, Oid r
 static void
 list_dispatchers(ReturnSetInfo *result)
 {
-	DispatcherInfo list[MAX_DATABASES];
-	int count = shmem_dispatchers(list);
+	int count;
+	DispatcherInfo *list = shmem_dispatchers(&count);
 
 	for (int i = 0; i < count; i++)
 		add_worker(result, "dispatcher", list[i].pid, list[i].database, InvalidOid, "running", NULL,
@@ -120,13 +121,14 @@ Datum
 hotswap_worker_list(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int launcher;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (shared == NULL || !may_watch(GetUserId()))
 		return (Datum) 0;
-	if (shared->launcher_pid != 0)
-		add_worker(result, "launcher", shared->launcher_pid, InvalidOid, InvalidOid, "running",
-				   NULL, 0);
+	launcher = shmem_launcher_pid();
+	if (launcher != 0)
+		add_worker(result, "launcher", launcher, InvalidOid, InvalidOid, "running", NULL, 0);
 	list_dispatchers(result);
 	list_executors(result);
 	return (Datum) 0;
@@ -166,6 +168,7 @@ static void
 report_processes(ReturnSetInfo *result)
 {
 	int pid = shmem_dispatcher_pid();
+	int launcher = shmem_launcher_pid();
 	bool none;
 
 	if (shared == NULL)
@@ -182,13 +185,18 @@ report_processes(ReturnSetInfo *result)
 					  "this is a standby: it starts when the server is promoted");
 		return;
 	}
-	health_report(result, "launcher", shared->launcher_pid ? "ok" : "critical",
-				  shared->launcher_pid ? psprintf("process %d", shared->launcher_pid) :
-										 "not running: is max_worker_processes large enough?");
-	health_report(result, "dispatcher", pid ? "ok" : "critical",
-				  pid ? psprintf("process %d", pid) :
-						"not running in this database: see the server log");
-	none = shmem_no_workers();
+	health_report(result, "launcher", launcher ? "ok" : "critical",
+				  launcher ? psprintf("process %d", launcher) :
+							 "not running: is max_worker_processes large enough?");
+	none = worker_line_waits(LINE_LAUNCHER) >= 0;
+	health_report(
+		result, "dispatcher", pid ? "ok" : "critical",
+		pid ?
+			psprintf("process %d", pid) :
+		none ?
+			"not running in this database: no worker slot is free for it: increase max_worker_processes" :
+			"not running in this database: see the server log");
+	none = worker_line_waits(MyDatabaseId) >= WORKER_LINE_LONG_MS;
 	health_report(result, "executors", none ? "critical" : "ok",
 				  none ? "no worker slot is free: increase max_worker_processes" :
 						 psprintf("at most %d", hotswap_max_executors));

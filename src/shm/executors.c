@@ -11,6 +11,8 @@
 #include "shm/shmem.h"
 #include "storage/shmem.h"
 
+#define LEAVE_PATIENCE_MS 1000 /* for one that was asked to leave, before another one is asked */
+
 static ExecutorSlot *slots = NULL;
 
 Size
@@ -69,30 +71,118 @@ executor_next(ExecutorSlot *slot, Oid database, bool dead)
 	return NULL;
 }
 
-/*
- * Takes a slot for an executor of this database that is about to be started; NULL: all are in use.
- */
+/* One that nobody is left to free.  The caller holds shared->lock. */
+static bool
+is_abandoned(const ExecutorSlot *slot)
+{
+	return slot->state == EXECUTOR_DEAD && !shmem_has_dispatcher(slot->database);
+}
+
+static ExecutorSlot *
+find_free(void)
+{
+	for (ExecutorSlot *slot = slots; slot < slots + max_worker_processes; slot++)
+		if (slot->state == EXECUTOR_FREE)
+			return slot;
+	for (ExecutorSlot *slot = slots; slot < slots + max_worker_processes; slot++)
+		if (is_abandoned(slot))
+			return slot;
+	return NULL;
+}
+
+/* Takes a slot for an executor of this database that is about to be started; NULL: all are in use. */
 ExecutorSlot *
 executor_claim(Oid role)
 {
-	Assert(LWLockHeldByMeInMode(shared->lock, LW_EXCLUSIVE));
-	for (int i = 0; i < max_worker_processes; i++)
-	{
-		ExecutorSlot *slot = &slots[i];
+	ExecutorSlot *slot;
 
-		if (slot->state != EXECUTOR_FREE)
+	Assert(LWLockHeldByMeInMode(shared->lock, LW_EXCLUSIVE));
+	slot = find_free();
+	if (slot == NULL)
+		return NULL;
+	*slot = (ExecutorSlot){ .state = EXECUTOR_STARTING,
+							.database = MyDatabaseId,
+							.role = role,
+							.generation = slot->generation + 1,
+							.since = GetCurrentTimestamp() };
+	return slot;
+}
+
+/* Asks an executor to leave when its queue is empty. */
+void
+executor_stop(ExecutorSlot *slot)
+{
+	Assert(LWLockHeldByMeInMode(shared->lock, LW_EXCLUSIVE));
+	if (slot->stop)
+		return;
+	slot->stop = true;
+	slot->stop_at = GetCurrentTimestamp();
+	if (slot->pid != 0)
+		shmem_wake_proc(slot->proc);
+}
+
+static bool
+is_alive(const ExecutorSlot *slot)
+{
+	return slot->state != EXECUTOR_FREE && slot->state != EXECUTOR_DEAD;
+}
+
+/* How many executors there are in a database, InvalidOid: in all.  The caller holds shared->lock. */
+int
+executors_living(Oid database)
+{
+	int count = 0;
+
+	for (int i = 0; i < max_worker_processes; i++)
+		count += is_alive(&slots[i]) && (!OidIsValid(database) || slots[i].database == database);
+	return count;
+}
+
+static bool
+is_idle(const ExecutorSlot *slot)
+{
+	return slot->state == EXECUTOR_IDLE && slot->queued == 0;
+}
+
+/* Is a better one to leave than b?  Who idles longest; else of whom there are most. */
+static bool
+leaves_rather(const ExecutorSlot *a, const ExecutorSlot *b)
+{
+	if (b == NULL || is_idle(a) != is_idle(b))
+		return b == NULL || is_idle(a);
+	if (is_idle(a))
+		return a->since < b->since;
+	return executors_living(a->database) > executors_living(b->database);
+}
+
+/*
+ * Asks an executor to leave, so that one of this database and role can be started, or (InvalidOid) a
+ * dispatcher: one that is idle, or, where the role has none at all, one that is busy, after what it has
+ * in hand.  One a second at most.  anywhere: executors of other databases, too.
+ */
+void
+executors_make_room(Oid database, Oid role, bool anywhere)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ExecutorSlot *best = NULL;
+	bool has_one = false;
+
+	Assert(LWLockHeldByMeInMode(shared->lock, LW_EXCLUSIVE));
+	for (ExecutorSlot *slot = slots; slot < slots + max_worker_processes; slot++)
+	{
+		bool here = slot->database == database;
+
+		if (!is_alive(slot) || (!here && !anywhere))
 			continue;
-		slot->state = EXECUTOR_STARTING;
-		slot->database = MyDatabaseId;
-		slot->role = role;
-		slot->pid = 0;
-		slot->generation++;
-		slot->stop = slot->terminated = slot->cancel = slot->running = false;
-		slot->queued = 0;
-		slot->since = GetCurrentTimestamp();
-		return slot;
+		if (slot->stop && !TimestampDifferenceExceeds(slot->stop_at, now, LEAVE_PATIENCE_MS))
+			return;
+		if (here && slot->role == role)
+			has_one = has_one || !slot->stop;
+		else if (!slot->stop && slot->state != EXECUTOR_STARTING && leaves_rather(slot, best))
+			best = slot;
 	}
-	return NULL;
+	if (best && (is_idle(best) || !has_one))
+		executor_stop(best);
 }
 
 /* How many executors of this database are busy. */
@@ -151,7 +241,7 @@ executors_list(int *count)
 	*count = 0;
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < max_worker_processes; i++)
-		if (slots[i].state != EXECUTOR_FREE && slots[i].state != EXECUTOR_DEAD)
+		if (is_alive(&slots[i]))
 			list[(*count)++] = slots[i];
 	LWLockRelease(shared->lock);
 	return list;

@@ -2,8 +2,23 @@
  * executors.h
  *		The slots of the executors: what each one does, and what is to be done next.
  *
- * The dispatcher of a database fills the slots of its executors and frees them (dispatch/pool.c);
- * an executor says in its own slot how far it is (worker/executor.c).  Everybody else asks here.
+ * The dispatcher of a database fills the slots of its executors and frees them (dispatch/pool.c); an
+ * executor says in its own slot how far it is (worker/executor.c).  Everybody else asks here.
+ *
+ * Whoever writes a field holds shared->lock exclusively, and whoever comes back to a slot after having
+ * released it looks at the slot's generation first.  Who may write what depends on the state:
+ *
+ * FREE		Any dispatcher claims it: it becomes STARTING with a new generation, and has no process.
+ * pid = 0	STARTING: the dispatcher of its database writes everything.  The worker that was registered
+ *			with this generation enters its pid and proc; where it finds "stop" it is DEAD at once.  The
+ *			dispatcher makes it DEAD when that worker cannot come any more.
+ * pid > 0	STARTING, IDLE, BUSY: the process lives, and the slot is its own until it says itself that it is
+ *			DEAD, however long that takes.  Only the executor writes state, pid, proc, running, since,
+ *			terminated and unbegun, takes queue[0] out, and clears cancel.  The dispatcher of its database appends to
+ *			the queue, takes out what stands behind queue[0], and sets cancel.  Anybody who needs the
+ *			worker slot or the database sets stop and stop_at; nobody clears them.
+ * DEAD		The dispatcher of its database takes the tasks and frees it.  Where no dispatcher is, any other
+ *			may claim it.
  */
 #ifndef HOTSWAP_EXECUTORS_H
 #define HOTSWAP_EXECUTORS_H
@@ -11,7 +26,8 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#define QUEUE_DEPTH 2 /* tasks of an executor: one runs, the next is at hand */
+#define QUEUE_DEPTH 2       /* tasks of an executor: one runs, the next is at hand */
+#define EXECUTOR_NO_SLOT -1 /* the number of a worker that is registered for its place only */
 
 /* Which task: its primary key. */
 typedef struct TaskKey
@@ -39,14 +55,16 @@ typedef struct ExecutorSlot
 	Oid role;
 	int pid;           /* 0 until it runs */
 	int proc;          /* number of its PGPROC, while pid is set */
-	uint32 generation; /* grows with each use of the slot: a late starter sees that it is not his */
-	bool stop;         /* leave when idle */
+	uint32 generation; /* grows with each use of the slot */
+	bool stop;         /* leave when idle; nothing more is put in the queue */
 	bool terminated;   /* it has ended because somebody sent it SIGTERM */
+	bool unbegun;      /* it has ended, and that is no failed attempt of queue[0] */
 	bool cancel;       /* the running task is to be cancelled */
 	bool running;      /* queue[0] has begun and may be interrupted */
 	int queued;        /* tasks in queue */
 	TaskKey queue[QUEUE_DEPTH];
-	TimestampTz since; /* of the state, or of the running task, or when it ended */
+	TimestampTz since;   /* of the state, or of the running task, or when it ended */
+	TimestampTz stop_at; /* when stop was set */
 } ExecutorSlot;
 
 extern Size executors_size(void);
@@ -69,6 +87,9 @@ extern void executor_read(int index, ExecutorSlot *copy);
 extern ExecutorSlot *executor_next(ExecutorSlot *slot, Oid database, bool dead);
 
 extern ExecutorSlot *executor_claim(Oid role);
+extern void executor_stop(ExecutorSlot *slot);
+extern int executors_living(Oid database);
+extern void executors_make_room(Oid database, Oid role, bool anywhere);
 
 /* For those who only look; these take the lock, and do without the preload. */
 extern int executors_busy(void);

@@ -13,6 +13,7 @@
 #include "shm/prepared.h"
 #include "shm/shmem.h"
 #include "shm/waiter.h"
+#include "shm/worker_line.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 
@@ -22,8 +23,9 @@ static const struct
 	void (*startup)(void);
 } parts[] = {
 	{ shmem_size, shmem_startup }, /* first: it has the locks of the others */
-	{ executors_size, executors_startup }, { waiter_size, waiter_startup },
-	{ locktable_size, locktable_startup }, { prepared_size, prepared_startup },
+	{ executors_size, executors_startup }, { worker_line_size, worker_line_startup },
+	{ waiter_size, waiter_startup },       { locktable_size, locktable_startup },
+	{ prepared_size, prepared_startup },
 };
 
 static shmem_request_hook_type previous_request = NULL;
@@ -36,7 +38,7 @@ request(void)
 		previous_request();
 	for (int i = 0; i < (int) lengthof(parts); i++)
 		RequestAddinShmemSpace(MAXALIGN(parts[i].size()));
-	RequestNamedLWLockTranche(SHMEM_TRANCHE, SHMEM_NLOCKS);
+	RequestNamedLWLockTranche(SHMEM_TRANCHE, shmem_locks());
 }
 
 static void

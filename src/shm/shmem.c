@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "miscadmin.h"
 #include "shm/shmem.h"
 #include "storage/ipc.h"
@@ -15,7 +16,15 @@ SharedState *shared = NULL;
 Size
 shmem_size(void)
 {
-	return sizeof(SharedState);
+	return add_size(offsetof(SharedState, databases),
+					mul_size(max_worker_processes, sizeof(DatabaseSlot)));
+}
+
+/* How many locks there are. */
+int
+shmem_locks(void)
+{
+	return 4 + max_worker_processes;
 }
 
 static void
@@ -29,7 +38,7 @@ initialize(void)
 	shared->lock_table_lock = &locks[2].lock;
 	shared->prepared_lock = &locks[3].lock;
 	shared->look_everywhere = true;
-	for (int i = 0; i < MAX_DATABASES; i++)
+	for (int i = 0; i < max_worker_processes; i++)
 		shared->databases[i].lock = &locks[4 + i].lock;
 }
 
@@ -61,9 +70,9 @@ shmem_wake_proc(int proc)
 static DatabaseSlot *
 lock_database(Oid database, int *likely)
 {
-	for (int i = 0; i < MAX_DATABASES; i++)
+	for (int i = 0; i < max_worker_processes; i++)
 	{
-		int index = (*likely + i) % MAX_DATABASES;
+		int index = (*likely + i) % max_worker_processes;
 		DatabaseSlot *slot = &shared->databases[index];
 
 		/* read without the lock: a slot that is being claimed right now loads the tables anyway */
@@ -97,27 +106,63 @@ shmem_my_database(void)
 	return shared ? lock_database(MyDatabaseId, &likely) : NULL;
 }
 
-/* Finds or takes a slot for a database; NULL when all are taken.  For dispatchers. */
+/* The slot of a database, or a free one, or NULL. */
+static DatabaseSlot *
+find_slot(Oid database)
+{
+	for (int i = 0; i < max_worker_processes; i++)
+		if (shared->databases[i].database == database)
+			return &shared->databases[i];
+	return NULL;
+}
+
+/* Takes away the slot of a database whose dispatcher has ended; the launcher starts another one there. */
+static DatabaseSlot *
+take_over_slot(void)
+{
+	for (int i = 0; i < max_worker_processes; i++)
+	{
+		DatabaseSlot *slot = &shared->databases[i];
+
+		if (slot->dispatcher_pid != 0)
+			continue;
+		shmem_tell_launcher(slot->database);
+		return slot;
+	}
+	return NULL;
+}
+
+/*
+ * Finds or takes a slot for a database and enters this process as its dispatcher; NULL where there is a
+ * dispatcher already.  There is always a slot: there are as many as workers, and this process is a worker
+ * without one.
+ */
 DatabaseSlot *
 shmem_claim_database(Oid database)
 {
-	DatabaseSlot *result = NULL;
+	DatabaseSlot *slot;
+	bool taken = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < MAX_DATABASES; i++)
-		if (shared->databases[i].database == database)
-			result = &shared->databases[i];
-	for (int i = 0; i < MAX_DATABASES && result == NULL; i++)
-		if (!OidIsValid(shared->databases[i].database))
-			result = &shared->databases[i];
-	if (result)
+	slot = find_slot(database);
+	if (slot == NULL)
+		slot = find_slot(InvalidOid);
+	if (slot == NULL)
+		slot = take_over_slot();
+	if (slot)
 	{
-		LWLockAcquire(result->lock, LW_EXCLUSIVE);
-		result->database = database;
-		LWLockRelease(result->lock);
+		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+		taken = slot->database == database && slot->dispatcher_pid != 0;
+		if (!taken)
+		{
+			slot->database = database;
+			slot->dispatcher_pid = MyProcPid;
+			slot->dispatcher_proc = my_proc_number();
+		}
+		LWLockRelease(slot->lock);
 	}
 	LWLockRelease(shared->lock);
-	return result;
+	return taken ? NULL : slot;
 }
 
 /* The process that dispatches in this database in the background, or 0. */
@@ -134,37 +179,64 @@ shmem_dispatcher_pid(void)
 	return pid;
 }
 
-/* Could an executor of this database not be started for want of worker slots? */
+/* Is there a dispatcher in a database? */
 bool
-shmem_no_workers(void)
+shmem_has_dispatcher(Oid database)
 {
-	DatabaseSlot *slot = shmem_my_database();
-	bool none;
+	DatabaseSlot *slot = shmem_lock_database(database);
+	bool has = slot && slot->dispatcher_pid != 0;
 
-	if (slot == NULL)
-		return false;
-	none = slot->no_workers;
-	LWLockRelease(slot->lock);
-	return none;
+	if (slot)
+		LWLockRelease(slot->lock);
+	return has;
 }
 
-/* The dispatchers that run now, MAX_DATABASES at most. */
-int
-shmem_dispatchers(DispatcherInfo *list)
+/* The dispatchers that run now. */
+DispatcherInfo *
+shmem_dispatchers(int *count)
 {
-	int count = 0;
+	DispatcherInfo *list = palloc(max_worker_processes * sizeof(DispatcherInfo));
 
-	for (int i = 0; i < MAX_DATABASES; i++)
+	*count = 0;
+	for (int i = 0; i < max_worker_processes; i++)
 	{
 		DatabaseSlot *slot = &shared->databases[i];
 
 		LWLockAcquire(slot->lock, LW_SHARED);
 		if (OidIsValid(slot->database) && slot->dispatcher_pid != 0)
-			list[count++] =
+			list[(*count)++] =
 				(DispatcherInfo){ slot->database, slot->dispatcher_pid, slot->started_at };
 		LWLockRelease(slot->lock);
 	}
-	return count;
+	return list;
+}
+
+/* The process of the launcher, or 0. */
+int
+shmem_launcher_pid(void)
+{
+	int pid;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	pid = shared->launcher_pid;
+	LWLockRelease(shared->lock);
+	return pid;
+}
+
+/*
+ * Has the launcher look at a database, InvalidOid: at all.  The caller holds shared->lock exclusively.
+ */
+void
+shmem_tell_launcher(Oid database)
+{
+	if (!OidIsValid(database) || shared->nlook == MAX_LOOKS)
+		shared->look_everywhere = true;
+	else
+		shared->look[shared->nlook++] = database;
+	if (shared->launcher_pid != 0)
+		shmem_wake_proc(shared->launcher_proc);
 }
 
 /* Is somebody about to drop or rename the database?  The caller holds shared->lock. */

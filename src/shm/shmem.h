@@ -14,11 +14,11 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#define MAX_DATABASES 32 /* databases with a dispatcher, in a cluster */
-#define MAX_HOLDS 16     /* sessions that are dropping or renaming a database */
-#define RING_SIZE 8192   /* announced deployments a database; a power of two */
-#define RING_BATCH 512   /* of which so many are taken and looked up at a time */
-#define MAX_STOCKS 64    /* databases with a stock of tokens, since the start */
+#define MAX_LOOKS 32   /* databases that the launcher is told by name */
+#define MAX_HOLDS 16   /* sessions that are dropping or renaming a database */
+#define RING_SIZE 8192 /* announced deployments a database; a power of two */
+#define RING_BATCH 512 /* of which so many are taken and looked up at a time */
+#define MAX_STOCKS 64  /* databases with a stock of tokens, since the start */
 
 typedef struct RingEntry
 {
@@ -41,7 +41,6 @@ typedef struct DatabaseSlot
 	bool overflow;          /* the ring was full: load everything anew */
 	bool notify;            /* there is something new in the outbox */
 	bool evicted;           /* the dispatcher has been sent away: that is no failure */
-	bool no_workers;        /* an executor could not be started for want of worker slots */
 	uint32 head;            /* next entry to read */
 	uint32 tail;            /* next entry to write */
 	RingEntry ring[RING_SIZE];
@@ -64,8 +63,8 @@ typedef struct TokenStock
 
 typedef struct SharedState
 {
-	LWLock *lock;            /* protects the launcher's fields, holds and the slots of executors */
-	LWLock *waiter_lock;     /* protects what waiter.c keeps */
+	LWLock *lock;        /* the launcher's fields, holds, the slots of executors, the worker line */
+	LWLock *waiter_lock; /* protects what waiter.c keeps */
 	LWLock *lock_table_lock; /* protects stocks and what lock_table.c keeps */
 	LWLock *prepared_lock;   /* protects what prepared.c keeps */
 
@@ -73,12 +72,13 @@ typedef struct SharedState
 	int launcher_proc;
 	bool look_everywhere; /* launcher: look at every database */
 	int nlook;            /* launcher: look at these */
-	Oid look[MAX_DATABASES];
+	Oid look[MAX_LOOKS];
 	Hold holds[MAX_HOLDS];
 
-	DatabaseSlot databases[MAX_DATABASES];
-
 	TokenStock stocks[MAX_STOCKS];
+
+	/* max_worker_processes of them: a dispatcher is a worker, so there is one for each that can run */
+	DatabaseSlot databases[FLEXIBLE_ARRAY_MEMBER];
 } SharedState;
 
 /* A dispatcher, for those who want to know. */
@@ -92,8 +92,8 @@ typedef struct DispatcherInfo
 extern SharedState *shared; /* NULL without the preload */
 
 #define SHMEM_TRANCHE "hotswap"
-#define SHMEM_NLOCKS (4 + MAX_DATABASES)
 
+extern int shmem_locks(void);
 extern Size shmem_size(void);
 extern void shmem_startup(void);
 extern void shmem_wake_proc(int proc);
@@ -101,8 +101,10 @@ extern DatabaseSlot *shmem_lock_database(Oid database);
 extern DatabaseSlot *shmem_my_database(void);
 extern DatabaseSlot *shmem_claim_database(Oid database);
 extern int shmem_dispatcher_pid(void);
-extern bool shmem_no_workers(void);
-extern int shmem_dispatchers(DispatcherInfo *list);
+extern bool shmem_has_dispatcher(Oid database);
+extern DispatcherInfo *shmem_dispatchers(int *count);
+extern int shmem_launcher_pid(void);
+extern void shmem_tell_launcher(Oid database);
 extern bool shmem_database_held(Oid database);
 
 #endif /* HOTSWAP_SHMEM_H */

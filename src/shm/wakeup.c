@@ -159,12 +159,7 @@ static void
 tell_launcher(void)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (noted_databases || shared->nlook == MAX_DATABASES)
-		shared->look_everywhere = true;
-	else
-		shared->look[shared->nlook++] = MyDatabaseId;
-	if (shared->launcher_pid != 0)
-		shmem_wake_proc(shared->launcher_proc);
+	shmem_tell_launcher(noted_databases ? InvalidOid : MyDatabaseId);
 	LWLockRelease(shared->lock);
 }
 

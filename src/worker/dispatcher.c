@@ -89,6 +89,8 @@ static const DispatchMode background_mode = { true, begin, commit };
 static void
 dispatcher_detach(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
+	if (slot == NULL)
+		return;
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	if (slot->dispatcher_pid == MyProcPid)
 		slot->dispatcher_pid = 0;
@@ -103,26 +105,15 @@ dispatcher_detach(int code pg_attribute_unused(), Datum arg pg_attribute_unused(
 static void
 dispatcher_attach(Oid database)
 {
-	slot = shmem_claim_database(database);
-	if (slot == NULL)
-	{
-		/* to no database: enough to read its name */
-		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-		begin();
-		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					  errmsg("no dispatcher slot is free for database \"%s\"",
-							 get_database_name(database)),
-					  errdetail("At most %d databases can have a dispatcher.", MAX_DATABASES)));
-		commit();
-		proc_exit(0);
-	}
 	before_shmem_exit(dispatcher_detach, (Datum) 0);
+	slot = shmem_claim_database(database);
+	/* a launcher before the one that started us has started another one */
+	if (slot == NULL)
+		proc_exit(0);
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-	slot->dispatcher_pid = MyProcPid;
-	slot->dispatcher_proc = my_proc_number();
 	slot->started_at = GetCurrentTimestamp();
 	slot->head = slot->tail = 0;
-	slot->overflow = slot->check_extension = slot->no_workers = false;
+	slot->overflow = slot->check_extension = false;
 	slot->reload = slot->leases = true;
 	slot->next_lease = DT_NOEND;
 	LWLockRelease(slot->lock);

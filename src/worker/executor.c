@@ -8,6 +8,8 @@
  *
  * If it dies, its slot says so to the dispatcher at once; what it was doing has been committed or
  * is rolled back.  It does not need the dispatcher in order to finish a task.
+ *
+ * What it may write in its slot, and when: executors.h.  Each time it looks whether the slot is its own.
  */
 #include "postgres.h"
 
@@ -34,7 +36,13 @@
 #include "utils/timestamp.h"
 #include "worker/process.h"
 
-static ExecutorSlot *my_slot;
+/* The slot, which is ours while its generation is the one that we were started for. */
+static int my_index;
+static uint32 my_generation;
+static Oid my_database;
+static Oid my_role;
+static bool in_task = false; /* between begin_task() and end_task() */
+static bool logged_in = false;
 static volatile sig_atomic_t terminated = false;
 
 /* SIGTERM: a task that is broken off leaves nothing behind, and the dispatcher gives it back. */
@@ -45,17 +53,50 @@ terminate(SIGNAL_ARGS)
 	die(postgres_signal_arg);
 }
 
+/* Takes the lock and returns the slot; NULL, and no lock, where the slot is somebody else's. */
+static ExecutorSlot *
+try_lock_slot(LWLockMode mode)
+{
+	ExecutorSlot *slot = executor_slot(my_index);
+
+	LWLockAcquire(shared->lock, mode);
+	if (slot->generation == my_generation && slot->state != EXECUTOR_FREE &&
+		slot->state != EXECUTOR_DEAD)
+		return slot;
+	LWLockRelease(shared->lock);
+	return NULL;
+}
+
+/* The same for a process that lives, whose slot nobody frees: without one it must not go on. */
+static ExecutorSlot *
+lock_slot(LWLockMode mode)
+{
+	ExecutorSlot *slot = try_lock_slot(mode);
+
+	if (slot == NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg_internal("the slot of a hotswap executor was given to another one")));
+	return slot;
+}
+
+static void
+unlock_slot(void)
+{
+	LWLockRelease(shared->lock);
+}
+
 /* Wakes the dispatcher of the database.  The caller holds no lock. */
 static void
 wake_dispatcher(void)
 {
-	DatabaseSlot *slot = shmem_lock_database(my_slot->database);
+	DatabaseSlot *database = shmem_lock_database(my_database);
 
-	if (slot == NULL)
+	if (database == NULL)
 		return;
-	if (slot->dispatcher_pid != 0)
-		shmem_wake_proc(slot->dispatcher_proc);
-	LWLockRelease(slot->lock);
+	if (database->dispatcher_pid != 0)
+		shmem_wake_proc(database->dispatcher_proc);
+	LWLockRelease(database->lock);
 }
 
 static bool
@@ -64,70 +105,100 @@ dispatcher_lives(void)
 	return shmem_dispatcher_pid() != 0;
 }
 
+/*
+ * Is the end of this process no failed attempt of its first task?  It is none where no task had begun, and
+ * where it was sent away; but one that cannot log in would be tried for ever.
+ */
+static bool
+is_unbegun(const ExecutorSlot *slot)
+{
+	if (in_task)
+		return terminated && slot->stop;
+	return terminated || logged_in;
+}
+
 /* At exit, after everything else has been released: the tasks are the dispatcher's again. */
 static void
 executor_leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	my_slot->pid = 0;
-	my_slot->state = EXECUTOR_DEAD;
-	my_slot->terminated = terminated;
-	my_slot->since = GetCurrentTimestamp();
-	LWLockRelease(shared->lock);
+	ExecutorSlot *slot = try_lock_slot(LW_EXCLUSIVE);
+
+	if (slot == NULL)
+		return;
+	slot->unbegun = is_unbegun(slot);
+	slot->pid = 0;
+	slot->state = EXECUTOR_DEAD;
+	slot->terminated = terminated;
+	slot->since = GetCurrentTimestamp();
+	unlock_slot();
 	wake_dispatcher();
 }
 
-/* Takes the slot that the dispatcher has prepared; false when it is not ours any more. */
+/*
+ * Takes the slot that the dispatcher has prepared; false when it is not ours any more, or when we are not
+ * wanted any more.
+ */
 static bool
 executor_attach(int index)
 {
-	uint32 generation;
-	bool mine;
+	ExecutorSlot *slot;
+	bool stop;
 
-	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
-	my_slot = executor_slot(index);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	mine = my_slot->state == EXECUTOR_STARTING && my_slot->generation == generation;
-	if (mine)
+	if (index == EXECUTOR_NO_SLOT)
+		return false;
+	my_index = index;
+	memcpy(&my_generation, MyBgworkerEntry->bgw_extra, sizeof(my_generation));
+	slot = try_lock_slot(LW_EXCLUSIVE);
+	if (slot == NULL)
+		return false;
+	my_database = slot->database;
+	my_role = slot->role;
+	stop = slot->stop;
+	if (stop)
 	{
-		my_slot->pid = MyProcPid;
-		my_slot->proc = my_proc_number();
+		slot->state = EXECUTOR_DEAD;
+		slot->unbegun = true;
 	}
-	LWLockRelease(shared->lock);
-	if (mine)
+	else
+	{
+		slot->pid = MyProcPid;
+		slot->proc = my_proc_number();
+	}
+	unlock_slot();
+	if (stop)
+		wake_dispatcher();
+	else
 		before_shmem_exit(executor_leave, (Datum) 0);
-	return mine;
+	return !stop;
 }
 
 /* Takes the next task; false when there is none. */
 static bool
 begin_task(TaskKey *key)
 {
-	bool found;
+	ExecutorSlot *slot = lock_slot(LW_EXCLUSIVE);
+	ExecutorState state = slot->queued > 0 ? EXECUTOR_BUSY : EXECUTOR_IDLE;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	found = my_slot->queued > 0;
-	if (found)
-	{
-		*key = my_slot->queue[0];
-		my_slot->running = true;
-	}
-	if (my_slot->state != (found ? EXECUTOR_BUSY : EXECUTOR_IDLE) || found)
-		my_slot->since = GetCurrentTimestamp();
-	my_slot->state = found ? EXECUTOR_BUSY : EXECUTOR_IDLE;
-	LWLockRelease(shared->lock);
-	return found;
+	in_task = slot->running = state == EXECUTOR_BUSY;
+	if (in_task)
+		*key = slot->queue[0];
+	if (slot->state != state || in_task)
+		slot->since = GetCurrentTimestamp();
+	slot->state = state;
+	unlock_slot();
+	return in_task;
 }
 
 static void
 end_task(void)
 {
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	my_slot->queued--;
-	memmove(&my_slot->queue[0], &my_slot->queue[1], my_slot->queued * sizeof(TaskKey));
-	my_slot->running = false;
-	my_slot->cancel = false;
-	LWLockRelease(shared->lock);
+	ExecutorSlot *slot = lock_slot(LW_EXCLUSIVE);
+
+	Assert(slot->queued > 0);
+	slot->queued--;
+	memmove(&slot->queue[0], &slot->queue[1], slot->queued * sizeof(TaskKey));
+	in_task = slot->running = slot->cancel = false;
+	unlock_slot();
 	/* a cancel that came too late must not hit the next task */
 	QueryCancelPending = false;
 }
@@ -135,11 +206,9 @@ end_task(void)
 static bool
 cancel_requested(void)
 {
-	bool result;
+	bool result = lock_slot(LW_SHARED)->cancel;
 
-	LWLockAcquire(shared->lock, LW_SHARED);
-	result = my_slot->cancel;
-	LWLockRelease(shared->lock);
+	unlock_slot();
 	return result;
 }
 
@@ -150,12 +219,11 @@ cancel_requested(void)
 static bool
 hold_cancel(void)
 {
-	bool result;
+	ExecutorSlot *slot = lock_slot(LW_EXCLUSIVE);
+	bool result = slot->cancel;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	my_slot->running = false;
-	result = my_slot->cancel;
-	LWLockRelease(shared->lock);
+	slot->running = false;
+	unlock_slot();
 	QueryCancelPending = false;
 	return result;
 }
@@ -163,11 +231,10 @@ hold_cancel(void)
 static bool
 stop_requested(void)
 {
-	bool result;
+	ExecutorSlot *slot = lock_slot(LW_SHARED);
+	bool result = slot->stop && slot->queued == 0;
 
-	LWLockAcquire(shared->lock, LW_SHARED);
-	result = my_slot->stop && my_slot->queued == 0;
-	LWLockRelease(shared->lock);
+	unlock_slot();
 	return result;
 }
 
@@ -223,7 +290,8 @@ hotswap_executor_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	if (!executor_attach(DatumGetInt32(arg)))
 		return;
-	BackgroundWorkerInitializeConnectionByOid(my_slot->database, my_slot->role, 0);
+	BackgroundWorkerInitializeConnectionByOid(my_database, my_role, 0);
+	logged_in = true;
 	pgstat_report_appname("hotswap executor");
 	wake_defer();
 

@@ -27,7 +27,9 @@
 #include "common/pg_prng.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
+#include "shm/worker_line.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -38,6 +40,8 @@
 
 #define RESTART_DELAY_MS 1000 /* before the first restart of a failed dispatcher; doubles */
 #define RESTART_DELAY_MAX_MS 60000
+#define SHORT_RETRY_MS 100 /* after no worker slot was free, for a while */
+#define SHORT_RETRY_MAX_MS 2000
 #define STEADY_MS 60000 /* one that stayed up this long starts from the beginning */
 
 /* A database that shall have a dispatcher, as far as the launcher knows. */
@@ -45,6 +49,7 @@ typedef struct Supervised
 {
 	Oid database;
 	BackgroundWorkerHandle *handle; /* of the one we started last, or NULL */
+	bool short_of_worker;           /* there was no slot for one */
 	bool launched;                  /* one has been started, by us or by the launcher before us */
 	bool wanted;                    /* somebody asked for one since the last was started */
 	int failures;                   /* in a row */
@@ -56,6 +61,7 @@ static Supervised *supervised; /* in TopMemoryContext */
 static int nsupervised = 0;
 static int space = 0;
 static bool shortage_reported = false;
+static bool no_slot = false; /* one was refused in this round: the others need not ask */
 
 /* Called by _PG_init in the postmaster. */
 void
@@ -138,7 +144,7 @@ take_requests(void)
 {
 	bool everywhere;
 	int nlook;
-	Oid look[MAX_DATABASES];
+	Oid look[MAX_LOOKS];
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	everywhere = shared->look_everywhere;
@@ -204,49 +210,90 @@ database_is_held(Oid database)
 	return held;
 }
 
-/* The name of a database; its OID where it has been dropped meanwhile. */
-static char *
-database_name(Oid database)
+static bool
+register_worker(BackgroundWorker *worker, BackgroundWorkerHandle **handle)
 {
-	MemoryContext context = CurrentMemoryContext;
-	char *name;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	bool done;
 
-	StartTransactionCommand();
-	name = get_database_name(database);
-	name = name ? MemoryContextStrdup(context, name) : NULL;
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return name ? name : psprintf("%u", database);
+	worker->bgw_notify_pid = MyProcPid;
+	*handle = NULL;
+	done = RegisterDynamicBackgroundWorker(worker, handle);
+	MemoryContextSwitchTo(old);
+	return done;
+}
+
+/*
+ * Where there is no executor that could give way to another one, a dispatcher must not have the last
+ * worker slot: the tasks of nobody would be run.  So a slot is held for an executor meanwhile.
+ */
+static bool
+register_dispatcher(Supervised *entry, bool hold_one)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *held = NULL;
+	bool started;
+
+	bgworker_describe(&worker, "hotswap executor", "hotswap_executor_main");
+	worker.bgw_main_arg = Int32GetDatum(EXECUTOR_NO_SLOT);
+	if (hold_one && !register_worker(&worker, &held))
+		return false;
+	bgworker_describe(&worker, "hotswap dispatcher", "hotswap_dispatcher_main");
+	worker.bgw_main_arg = ObjectIdGetDatum(entry->database);
+	started = register_worker(&worker, &entry->handle);
+	if (held)
+	{
+		TerminateBackgroundWorker(held);
+		pfree(held);
+	}
+	return started;
+}
+
+/* Asks an executor to leave for a dispatcher, but not the last one. */
+static void
+stand_in_line(void)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	worker_line_enter(LINE_LAUNCHER);
+	if (executors_living(InvalidOid) > 1)
+		executors_make_room(InvalidOid, InvalidOid, true);
+	LWLockRelease(shared->lock);
+}
+
+/* There is no slot: tries again soon, as long as an executor may be about to leave, and less often then. */
+static void
+do_without(Supervised *entry, TimestampTz now)
+{
+	long waits = worker_line_waits(LINE_LAUNCHER);
+
+	entry->short_of_worker = true;
+	entry->next_start =
+		TimestampTzPlusMilliseconds(now, waits < SHORT_RETRY_MAX_MS ? SHORT_RETRY_MS :
+																	  SHORT_RETRY_MAX_MS);
 }
 
 static void
 start_dispatcher(Supervised *entry, TimestampTz now)
 {
-	BackgroundWorker worker;
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	bool turn;
+	bool hold_one;
 	bool started;
 
-	bgworker_describe(&worker, "hotswap dispatcher", "hotswap_dispatcher_main");
-	worker.bgw_main_arg = ObjectIdGetDatum(entry->database);
-	worker.bgw_notify_pid = MyProcPid;
-	started = RegisterDynamicBackgroundWorker(&worker, &entry->handle);
-	MemoryContextSwitchTo(old);
-	if (!started && !shortage_reported)
-		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					  errmsg("no worker slot is free for a hotswap dispatcher in database \"%s\"",
-							 database_name(entry->database)),
-					  errhint("Consider increasing max_worker_processes.")));
-	else if (started && shortage_reported)
-		ereport(LOG, (errmsg("worker slots are free again for hotswap dispatchers")));
-	shortage_reported = !started;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	turn = worker_line_turn(LINE_LAUNCHER);
+	hold_one = executors_living(InvalidOid) == 0;
+	LWLockRelease(shared->lock);
+	started = turn && register_dispatcher(entry, hold_one);
 	entry->launched = started;
+	entry->short_of_worker = false;
 	entry->started_at = now;
 	if (started)
 		entry->wanted = false;
-	if (!started)
+	else
 	{
-		entry->handle = NULL;
-		entry->next_start = TimestampTzPlusMilliseconds(now, RESTART_DELAY_MAX_MS / 10);
+		no_slot = true;
+		do_without(entry, now);
+		stand_in_line();
 	}
 }
 
@@ -291,6 +338,7 @@ tend(Supervised *entry, TimestampTz now)
 	if (dispatcher_runs(entry->database, &has_slot))
 	{
 		entry->launched = true;
+		entry->short_of_worker = false;
 		return true;
 	}
 	if (entry->handle)
@@ -310,6 +358,11 @@ tend(Supervised *entry, TimestampTz now)
 	}
 	if (database_is_held(entry->database) || start_waits(entry, now))
 		return true;
+	if (no_slot)
+	{
+		do_without(entry, now);
+		return true;
+	}
 	if (!scan_databases(entry->database))
 	{
 		free_slot(entry->database);
@@ -319,6 +372,62 @@ tend(Supervised *entry, TimestampTz now)
 	return true;
 }
 
+/* The first database that lacks a dispatcher for want of a worker slot, or NULL. */
+static const Supervised *
+find_lacking(void)
+{
+	for (int i = 0; i < nsupervised; i++)
+		if (supervised[i].short_of_worker)
+			return &supervised[i];
+	return NULL;
+}
+
+static void
+leave_line(void)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	worker_line_leave(LINE_LAUNCHER);
+	LWLockRelease(shared->lock);
+}
+
+/* The name of a database; its OID where it has been dropped meanwhile. */
+static char *
+database_name(Oid database)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char *name;
+
+	StartTransactionCommand();
+	name = get_database_name(database);
+	name = name ? MemoryContextStrdup(context, name) : NULL;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return name ? name : psprintf("%u", database);
+}
+
+/* The log has it once that worker slots are lacking, when that lasts, and once that they are not any more. */
+static void
+report_shortage(void)
+{
+	const Supervised *lacking = find_lacking();
+
+	if (lacking == NULL)
+	{
+		leave_line();
+		if (shortage_reported)
+			ereport(LOG, (errmsg("worker slots are free again for hotswap dispatchers")));
+		shortage_reported = false;
+	}
+	else if (!shortage_reported && worker_line_waits(LINE_LAUNCHER) >= WORKER_LINE_LONG_MS)
+	{
+		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					  errmsg("no worker slot is free for a hotswap dispatcher in database \"%s\"",
+							 database_name(lacking->database)),
+					  errhint("Consider increasing max_worker_processes.")));
+		shortage_reported = true;
+	}
+}
+
 /* Looks after all databases and returns how long to sleep, -1: until woken. */
 static long
 tend_all(void)
@@ -326,6 +435,7 @@ tend_all(void)
 	TimestampTz now = GetCurrentTimestamp();
 	long sleep = -1;
 
+	no_slot = false;
 	for (int i = 0; i < nsupervised;)
 	{
 		Supervised *entry = &supervised[i];
@@ -345,6 +455,7 @@ tend_all(void)
 		}
 		i++;
 	}
+	report_shortage();
 	return sleep;
 }
 

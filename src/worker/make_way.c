@@ -119,10 +119,11 @@ send_away(Oid database)
 	/* the dispatcher ends its executors and gives their attempts back, if it is there to do so */
 	if (left)
 		return true;
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	foreach_executor (executor, database)
 	{
 		left = true;
+		executor_stop(executor);
 		if (executor->pid != 0)
 			kill(executor->pid, SIGTERM);
 	}

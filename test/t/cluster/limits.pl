@@ -7,9 +7,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# Of five slots two are the launchers' (ours, and that of logical replication) and one is the
+# Of six slots two are the launchers' (ours, and that of logical replication) and one is the
 # dispatcher's of database postgres.
-my $node = hotswap_cluster('limits', max_worker_processes => 5);
+my $node = hotswap_cluster('limits', max_worker_processes => 6);
 
 my $no_executor = qr/no worker slot is free for a hotswap executor/;
 my $no_dispatcher = qr/no worker slot is free for a hotswap dispatcher in database "\w+"/;
@@ -57,53 +57,103 @@ sub logged
 	return scalar(() = $log =~ /$pattern/g);
 }
 
-# ---- no slot for an executor, until one becomes free ----
+# Nodes of three roles, so that each deployment wants four executors.
+sub add_roles
+{
+	my ($db) = @_;
+	$node->safe_psql($db, "SELECT hotswap.register_node('development', r, run_as => r::regrole)
+		FROM unnest('{r1,r2,r3}'::text[]) r");
+	return;
+}
 
+# How many events the audit log of a database has.
+sub events
+{
+	return $node->safe_psql($_[0], 'SELECT count(*) FROM hotswap.audit_event');
+}
+
+# ---- executors that idle give way to a dispatcher ----
+
+$node->safe_psql('postgres', "CREATE ROLE $_ LOGIN") for qw(r1 r2 r3 r4);
+furnish('postgres');
+add_roles('postgres');
+ends('postgres', deploy('postgres', '1'), 'succeeded',
+	'a database with three worker slots deploys');
 for my $db ('first', 'second')
 {
 	furnish($db);
-	wait_for($node, $db, health('dispatcher'), 'ok');
+	ok(wait_for($node, $db, health('dispatcher'), 'ok'),
+		'an executor of another database gives way to a dispatcher');
+	add_roles($db);
 }
-my $id = deploy('second', '1');
+
+$node->safe_psql('postgres',
+	"SELECT hotswap.remove_node(id) FROM hotswap.nodes WHERE name <> 'n'");
+
+# ---- one slot for all executors ----
+
+# Two databases with four roles each: who has none gets one when another has had its turn.
+my @requests = map { [ $_->[0], deploy(@$_) ] } map { [ 'first', $_ ], [ 'second', $_ ] } 1 .. 3;
+ends($_->[0], $_->[1], 'succeeded', "with one slot for all executors database $_->[0] deploys")
+	for @requests;
+for my $db ('first', 'second')
+{
+	is($node->safe_psql($db, 'SELECT max(attempt) FROM hotswap.task'), '1',
+		'each task at its first attempt');
+	is($node->safe_psql($db, "SELECT count(*) FROM hotswap.audit_event WHERE event = 'give_back'"),
+		'0', 'and none was given back');
+}
+
+# A long task of one database has the slot: the other one waits, and that is said once.
+my $holder = $node->background_psql('first');
+$holder->query_safe('SELECT pg_advisory_lock(4711)');
+$node->safe_psql('first', q{SELECT hotswap.register_node('qa', 'n', run_as => 'r4'),
+	hotswap.publish_version('app', 'long', 'SELECT pg_advisory_xact_lock_shared(4711)')});
+my $long = deploy('first', 'long', 'qa');
+wait_for($node, 'first', "SELECT count(*) FROM hotswap.workers
+	WHERE kind = 'executor' AND state = 'busy' AND deployment_id = '$long'", '1');
+my $id = deploy('second', '4');
 ok(wait_for($node, 'second', health('executors'), 'critical'),
 	'health() reports that no executor can be started');
+my $before = events('second');
 like($node->safe_psql('second', "SELECT unblocked_by FROM hotswap.explain('$id')
 	WHERE reason = 'no worker slot is free'"),
 	qr/max_worker_processes/, 'explain() says what would help');
-# Each new try writes the task's row.
-for (1 .. 2)
-{
-	my $row = "SELECT string_agg(xmin::text, ',') FROM hotswap.task WHERE deployment_id = '$id'";
-	my $before = $node->safe_psql('second', $row);
-	ok(wait_for($node, 'second', "SELECT '$before' <> ($row)"), 'it is tried again');
-}
-is(logged($no_executor), 1, 'the log says it once');
-is($node->safe_psql('second', "SELECT status FROM hotswap.deployment WHERE id = '$id'"), 'running',
-	'the deployment waits');
-$node->safe_psql('postgres', 'DROP DATABASE first');
-ends('second', $id, 'succeeded', 'when another worker has gone, it goes on');
-is($node->safe_psql('second', "SELECT attempt FROM hotswap.task
-	WHERE deployment_id = '$id' AND kind = 'swap'"),
-	'1', 'at its first attempt');
+$node->wait_for_log($no_executor);
+is(status_of($node, $id, 'second'), 'running', 'the deployment waits');
+is(events('second'), $before, 'and writes no events while it does');
+$holder->quit;
+ends('second', $id, 'succeeded', 'when the other executor has had its turn, it goes on');
+is($node->safe_psql('second', 'SELECT max(attempt) FROM hotswap.task'), '1',
+	'at its first attempt');
 is($node->safe_psql('second', health('executors')), 'ok', 'health() is content');
-is(logged(qr/worker slots are free again for hotswap executors/), 1, 'the log says that too');
+ends('first', $long, 'succeeded', 'the long task has ended, too');
+is(logged($no_executor), 1, 'the log has said once that there was no slot');
+is(logged(qr/worker slots are free again for hotswap executors/), 1, 'and once that there is');
 
 # ---- no slot for a dispatcher, until one becomes free ----
 
+# The last slot is left to executors.
 furnish('third');
 $id = deploy('third', '1');
 ok($node->wait_for_log($no_dispatcher), 'the log says that no dispatcher can be started');
-is($node->safe_psql('third', health('dispatcher')), 'critical', 'health() says so');
+is($node->safe_psql('third', "SELECT status, detail ~ 'increase max_worker_processes'
+	FROM hotswap.health() WHERE component = 'dispatcher'"), 'critical|t',
+	'health() says so, and why');
 is($node->safe_psql('third', "SELECT count(*) FROM hotswap.explain('$id')
 	WHERE reason = 'no dispatcher is running'"),
 	'1', 'and so does explain()');
-$node->safe_psql('postgres', 'DROP DATABASE second');
+ends('second', deploy('second', '5'), 'succeeded', 'the databases with a dispatcher deploy');
+$node->safe_psql('postgres', 'DROP DATABASE first');
 ends('third', $id, 'succeeded', 'when a database has gone, its slots are used');
 is(logged($no_dispatcher), 1, 'the log has said it once');
+$node->safe_psql('postgres', 'DROP DATABASE second');
 
 # ---- more slots after a restart ----
 
 my %waiting;
+furnish('filler');
+wait_for($node, 'filler', health('dispatcher'), 'ok');
 for my $db ('fourth', 'fifth')
 {
 	furnish($db);
@@ -119,7 +169,6 @@ check_invariants($node, $_) for qw(third fourth fifth);
 
 # ---- roles that cannot log in ----
 
-furnish('postgres');
 my $dispatcher = dispatcher_pid($node, 'postgres');
 
 # Nodes of roles, each in an environment of its own; "only" leaves one of them on the way.
