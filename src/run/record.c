@@ -137,9 +137,10 @@ record_load(TaskRun *run)
 	db_enter(&scope);
 	found = read_task(run, scope.context);
 	db_leave(&scope);
-	if (found)
-		version_require_intact(run->version);
-	return found;
+	if (!found)
+		return false;
+	version_require_intact(run->version);
+	return true;
 }
 
 /* ---- recording ---- */
@@ -235,6 +236,21 @@ record_success(TaskRun *run)
 	db_leave(&scope);
 }
 
+/*
+ * May the next attempt succeed?  A revert is waited for longer: where it is given up, the node is left
+ * with what should not be there.
+ */
+static bool
+worth_another(const TaskRun *run, const Failure *failure)
+{
+	int code = failure->sqlerrcode;
+
+	if (run->attempt >= hotswap_retry_limit)
+		return false;
+	return failure->collided || backoff_is_transient(code) || backoff_is_listed(code) ||
+		   (run->kind == TASK_REVERT && backoff_is_shortage(code));
+}
+
 /* What the failure means for the task. */
 static TaskEvent
 judge(const TaskRun *run, const Deployment *d, const Failure *failure, bool cancelled,
@@ -243,7 +259,7 @@ judge(const TaskRun *run, const Deployment *d, const Failure *failure, bool canc
 	if (d->cancel_requested_at != TIME_NULL && d->status == DEPLOYMENT_RUNNING &&
 		(cancelled || failure->sqlerrcode == ERRCODE_QUERY_CANCELED))
 		return TASK_CANCEL;
-	if (!backoff_is_transient(failure->sqlerrcode) || run->attempt >= hotswap_retry_limit)
+	if (!worth_another(run, failure))
 		return TASK_FAIL;
 	*due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(run->attempt));
 	return TASK_RETRY_LATER;

@@ -39,7 +39,8 @@ typedef struct Failure
 	char *detail;
 	char *hint;
 	char *context;
-	int position; /* 0: unknown */
+	int position;  /* 0: unknown */
+	bool collided; /* with somebody who has changed the same object of the catalog */
 } Failure;
 
 extern bool record_load(TaskRun *run);

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
@@ -191,7 +192,8 @@ failure_of(const TaskRun *run, const ErrorData *error)
 					  .detail = error->detail,
 					  .hint = error->hint,
 					  .context = error->context,
-					  .position = find_position(run, error) };
+					  .position = find_position(run, error),
+					  .collided = backoff_is_collision(error) };
 }
 
 static void
