@@ -140,6 +140,8 @@ record_load(TaskRun *run)
 	if (!found)
 		return false;
 	version_require_intact(run->version);
+	if (run->previous && run->version->scripts[SCRIPT_REVERT] == NULL)
+		version_require_intact(run->previous);
 	return true;
 }
 

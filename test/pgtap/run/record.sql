@@ -1,5 +1,5 @@
 -- What becomes of a task that has failed, and what is checked before it runs (src/run/record.c).
-SELECT plan(12);
+SELECT plan(18);
 
 SELECT named('app') AS app \gset
 CREATE ROLE :"app" LOGIN;
@@ -71,6 +71,23 @@ SELECT pg_temp.request('wrong', '1', 'SELECT 1', pg_temp.until_try(3, '22012')) 
 SELECT is(hotswap.wait(:'d', '60 s'), 'rollback_failed', 'another error during the revert');
 SELECT is(pg_temp.task(:'d', 'revert'), 'failed 1 22012', 'is not');
 SELECT hotswap.remove_hook('validate', 'public.no(uuid)') \g /dev/null
+
+-- The way back by the deploy script of the version before: that is compared with its digest, too.
+SELECT pg_temp.request('m', '1', 'CREATE TABLE IF NOT EXISTS first ()') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'version 1');
+UPDATE hotswap.module_version SET deploy_sql = 'CREATE TABLE forged ()' WHERE module = 'm';
+SELECT pg_temp.request('m', '2', 'SELECT 1') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'version 2 does not need version 1');
+SELECT hotswap.register_hook('validate', 'public.no(uuid)') \g /dev/null
+SELECT pg_temp.request('m', '3', 'CREATE TABLE third ()', 'DROP TABLE third') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'rolled_back', 'a revert by a revert script does not either');
+UPDATE hotswap.module_version SET deploy_sql = 'CREATE TABLE forged ()'
+	WHERE module = 'm' AND version = '2';
+SELECT pg_temp.request('m', '4', 'SELECT 1') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'rollback_failed', 'a revert to scripts that were altered');
+SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'d'), 'rollback failed: the scripts'
+	' of version "2" of module "m" are not those that were published', 'fails and says so');
+SELECT is(to_regclass('t.forged'), NULL, 'and runs nothing');
 
 SELECT is((SELECT count(*) FROM hotswap.verify_audit()), 0::bigint, 'the audit log is whole');
 SELECT * FROM finish();
