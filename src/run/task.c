@@ -18,6 +18,7 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/error_text.h"
 #include "base/guc.h"
 #include "base/subxact.h"
 #include "base/uuid.h"
@@ -292,7 +293,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 	{
 		MemoryContextSwitchTo(context);
 		error_context_stack = outer;
-		failure = failure_of(run, CopyErrorData());
+		failure = failure_of(run, error_copy());
 		FlushErrorState();
 		recover();
 		failed = true;
@@ -345,7 +346,7 @@ run_in_session(void *arg)
 		t->cancelled = session_was_cancelled(geterrcode(), t->limited);
 		/* now, since the statement that failed goes with the subtransaction */
 		MemoryContextSwitchTo(t->context);
-		t->failure = failure_of(t->run, CopyErrorData());
+		t->failure = failure_of(t->run, error_copy());
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
