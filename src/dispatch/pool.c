@@ -13,6 +13,7 @@
 #include "base/guc.h"
 #include "dispatch/pool.h"
 #include "miscadmin.h"
+#include "run/session.h"
 #include "shm/shmem.h"
 #include "utils/memutils.h"
 
@@ -89,9 +90,14 @@ static bool
 start_executor(int index, uint32 generation)
 {
 	BackgroundWorker worker;
+	ExecutorSlot *slot = executor_slot(index);
+	uint64 login = session_prepare(slot->role);
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool started;
 
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->login = login;
+	LWLockRelease(shared->lock);
 	if (handles == NULL)
 		handles = palloc0(executors_count() * sizeof(BackgroundWorkerHandle *));
 	bgworker_describe(&worker, "hotswap executor", "hotswap_executor_main");
@@ -230,7 +236,7 @@ reap(int index, PoolLost lost, void *arg)
 	}
 	/* one that never got as far as its first task is a failed attempt too, or we would try for ever */
 	for (int q = 0; q < copy.queued; q++)
-		lost(arg, &copy.queue[q], q == 0);
+		lost(arg, &copy.queue[q], q == 0 && !copy.resigned);
 }
 
 /*

@@ -21,7 +21,7 @@ typedef struct TaskRun
 	char *node_name;
 	char *hook;
 	char *schema;
-	Oid role;
+	Oid role; /* that it belongs to: the login of the session */
 	char *module;
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */

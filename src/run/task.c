@@ -23,10 +23,10 @@
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "pgstat.h"
 #include "run/hook.h"
 #include "run/record.h"
 #include "run/script.h"
+#include "run/session.h"
 #include "run/session_check.h"
 #include "run/task.h"
 #include "shm/advisory.h"
@@ -161,6 +161,7 @@ run_task(TaskRun *run)
 	int guc_level = NewGUCNestLevel();
 	LOCKTAG task_lock;
 	char *search_path;
+	Oid user = GetUserId();
 
 	guc_push("lock_timeout", psprintf("%d", hotswap_lock_timeout));
 	if (run->schema)
@@ -179,7 +180,7 @@ run_task(TaskRun *run)
 	run_deferred();
 	PopActiveSnapshot();
 	SPI_finish();
-	session_check(run->role, search_path, &task_lock);
+	session_check(user, search_path, &task_lock);
 	record_success(run);
 	AtEOXact_GUC(false, guc_level);
 	(void) LockRelease(&task_lock, ExclusiveLock, true);
@@ -221,18 +222,6 @@ begin_transaction(void)
 #endif
 }
 
-/* After an error in an executor: what the main loop of a client's session would do. */
-static void
-recover(void)
-{
-	disable_all_timeouts(false);
-	QueryCancelPending = false;
-	/* the statement's memory goes with the transaction */
-	debug_query_string = NULL;
-	AbortCurrentTransaction();
-	pgstat_report_activity(STATE_IDLE, NULL);
-}
-
 /*
  * Records a failure in a transaction of its own; gives up with a log line, and the dispatcher finds a
  * task that nobody runs.
@@ -252,12 +241,12 @@ report_failure(TaskRun *run, Failure *failure, bool cancelled, MemoryContext con
 		MemoryContextSwitchTo(context);
 		EmitErrorReport();
 		FlushErrorState();
-		recover();
+		session_recover();
 	}
 	PG_END_TRY();
 }
 
-void
+bool
 task_run_in_executor(const TaskKey *key, const TaskControl *control)
 {
 	MemoryContext context =
@@ -267,6 +256,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 	Failure failure = { 0 };
 	TaskRun *run = MemoryContextAllocZero(context, sizeof(TaskRun));
 	volatile bool failed = false;
+	volatile bool stale = false;
 
 	run->key = *key;
 	run->role = GetAuthenticatedUserId();
@@ -276,7 +266,8 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 
 		begin_transaction();
 		MemoryContextSwitchTo(context);
-		wanted = record_load(run);
+		stale = session_is_stale();
+		wanted = !stale && record_load(run);
 		callback.callback = describe_task;
 		callback.arg = run;
 		callback.previous = error_context_stack;
@@ -295,7 +286,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		error_context_stack = outer;
 		failure = failure_of(run, error_copy());
 		FlushErrorState();
-		recover();
+		session_recover();
 		failed = true;
 	}
 	PG_END_TRY();
@@ -304,6 +295,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		report_failure(run, &failure, control->hold_cancel(), context);
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(context);
+	return !stale;
 }
 
 /*
@@ -369,6 +361,7 @@ task_run_in_session(const TaskKey *key)
 	run->key = *key;
 	run->role = GetSessionUserId();
 	error = subxact_run(run_in_session, &t);
+	session_recover_subtransaction();
 	release_task_lock(run);
 	if (error)
 		record_failure(run, &t.failure, false);

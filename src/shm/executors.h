@@ -37,10 +37,12 @@ typedef struct ExecutorSlot
 	ExecutorState state;
 	Oid database;
 	Oid role;
+	uint64 login;      /* what the role was before the login, for run/session.c */
 	int pid;           /* 0 until it runs */
 	int proc;          /* number of its PGPROC, while pid is set */
 	uint32 generation; /* grows with each use of the slot: a late starter sees that it is not his */
 	bool stop;         /* leave when idle */
+	bool resigned;     /* it leaves by itself, and none of its tasks has begun */
 	bool terminated;   /* it has ended because somebody sent it SIGTERM */
 	bool cancel;       /* the running task is to be cancelled */
 	bool running;      /* queue[0] has begun and may be interrupted */

@@ -4,33 +4,28 @@
  *
  * It logs in as that role, so nothing a script does (RESET ROLE, SET SESSION AUTHORIZATION) can
  * make it anybody else.  It takes tasks from its slot, where the dispatcher of the database has put
- * them, one after the other, and leaves the session between two of them as DISCARD ALL would.
+ * them, one after the other, and leaves the session between two of them as a new login would find it.
+ * Where it cannot, since the role or its settings have changed, it leaves, and the dispatcher gives its
+ * tasks to another one.
  *
  * If it dies, its slot says so to the dispatcher at once; what it was doing has been committed or
  * is rolled back.  It does not need the dispatcher in order to finish a task.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
-#include "catalog/namespace.h"
-#include "commands/async.h"
-#include "commands/prepare.h"
-#include "commands/sequence.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "run/session.h"
 #include "run/task.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/wakeup.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
-#include "utils/portal.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "worker/process.h"
 
@@ -168,22 +163,47 @@ stop_requested(void)
 	return result;
 }
 
-/* What DISCARD ALL does. */
 static void
-reset_session(void)
+reload(void)
 {
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PortalHashTableDeleteAll();
-	ResetAllOptions();
-	DropAllPreparedStatements();
-	Async_UnlistenAll();
-	LockReleaseAll(USER_LOCKMETHOD, true);
-	ResetTempTableNamespace();
-	ResetSequenceCaches();
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+}
+
+/* The tasks in the slot are for somebody else: none of them has begun. */
+static void
+resign(void)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	my_slot->stop = my_slot->resigned = true;
+	my_slot->running = false;
+	LWLockRelease(shared->lock);
+}
+
+/* Does what is in the slot, one task after the other; false if the executor is to leave. */
+static bool
+work(void)
+{
+	static const TaskControl control = { cancel_requested, hold_cancel };
+	TaskKey key;
+
+	while (begin_task(&key))
+	{
+		if (!task_run_in_executor(&key, &control))
+		{
+			resign();
+			return false;
+		}
+		end_task();
+		/* even if nothing could be recorded: then the dispatcher has to find that out */
+		wake_deployment(&key.tenant, &key.deployment, false);
+		wake_announce();
+		session_reset();
+		reload();
+	}
+	return true;
 }
 
 /* Sleeps until there is something to do; false when it is time to leave. */
@@ -200,11 +220,7 @@ wait_for_task(void)
 	/* SIGINT while idle is for a task that is over */
 	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	reload();
 	/* without a dispatcher nobody would ever end us */
 	return !((rc & WL_TIMEOUT) && !dispatcher_lives());
 }
@@ -212,9 +228,6 @@ wait_for_task(void)
 void
 hotswap_executor_main(Datum arg)
 {
-	static const TaskControl control = { cancel_requested, hold_cancel };
-	TaskKey key;
-
 	pqsignal(SIGTERM, terminate);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
@@ -223,19 +236,7 @@ hotswap_executor_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(my_slot->database, my_slot->role, 0);
 	pgstat_report_appname("hotswap executor");
 	wake_defer();
-
-	for (;;)
-	{
-		while (begin_task(&key))
-		{
-			task_run_in_executor(&key, &control);
-			end_task();
-			/* even if nothing could be recorded: then the dispatcher has to find that out */
-			wake_deployment(&key.tenant, &key.deployment, false);
-			wake_announce();
-			reset_session();
-		}
-		if (!wait_for_task())
-			break;
-	}
+	session_begin(my_slot->login);
+	while (work() && wait_for_task())
+		;
 }
