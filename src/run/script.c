@@ -19,21 +19,72 @@
 #include "tcop/tcopprot.h"
 #include "utils/timeout.h"
 
-/* A verify script fails when a query of it with one boolean column yields false or NULL. */
-static void
-require_true(const TaskRun *run)
+/*
+ * Where the rows of a statement go: nowhere.  A verify script fails when a query of it with one boolean
+ * column yields false or NULL, so of that each row is looked at.
+ */
+typedef struct RowSink
 {
-	TupleDesc desc = SPI_tuptable ? SPI_tuptable->tupdesc : NULL;
+	DestReceiver receiver;
+	const TaskRun *run;
+	bool verify;
+	bool must_be_true; /* the rows of the present query */
+} RowSink;
 
-	if (desc == NULL || desc->natts != 1 || SPI_gettypeid(desc, 1) != BOOLOID)
-		return;
-	for (uint64 i = 0; i < SPI_processed; i++)
-		if (db_isnull(i, 1) || !db_bool(i, 1))
-			ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),
-							errmsg("verification returned %s", db_isnull(i, 1) ? "null" : "false"),
-							errdetail("Statement: %.*s",
-									  pg_mbcliplen(run->statement, strlen(run->statement), 1000),
-									  run->statement)));
+static void
+sink_start(DestReceiver *self, int operation pg_attribute_unused(), TupleDesc desc)
+{
+	RowSink *sink = (RowSink *) self;
+
+	sink->must_be_true =
+		sink->verify && desc->natts == 1 && TupleDescAttr(desc, 0)->atttypid == BOOLOID;
+}
+
+static bool
+sink_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowSink *sink = (RowSink *) self;
+	const char *statement = sink->run->statement;
+	bool isnull;
+
+	if (sink->must_be_true && (!DatumGetBool(slot_getattr(slot, 1, &isnull)) || isnull))
+		ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),
+						errmsg("verification returned %s", isnull ? "null" : "false"),
+						errdetail("Statement: %.*s",
+								  pg_mbcliplen(statement, strlen(statement), 1000), statement)));
+	return true;
+}
+
+static void
+sink_end(DestReceiver *self pg_attribute_unused())
+{
+}
+
+/* Is it a query?  What a FETCH, an EXPLAIN or a CALL returns is of no interest to anybody. */
+static bool
+is_query(const RawStmt *raw)
+{
+	return IsA(raw->stmt, SelectStmt) || IsA(raw->stmt, InsertStmt);
+}
+
+/* Runs one statement. */
+static void
+execute(const TaskRun *run, bool verify)
+{
+	RowSink sink = { .receiver = { .receiveSlot = sink_row,
+								   .rStartup = sink_start,
+								   .rShutdown = sink_end,
+								   .rDestroy = sink_end,
+								   .mydest = DestNone },
+					 .run = run,
+					 .verify = verify };
+	SPIExecuteOptions options = { .dest = &sink.receiver };
+	int rc = SPI_execute_extended(run->statement, &options);
+
+	if (rc < 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a script may not contain this statement"),
+						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
 }
 
 /* How far a script has been counted: characters are found by counting, and only once. */
@@ -48,7 +99,6 @@ run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, b
 {
 	int start = raw->stmt_location;
 	int length = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(sql + start);
-	int rc;
 
 	while (length > 0 && isspace((unsigned char) sql[start]))
 	{
@@ -61,14 +111,7 @@ run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, b
 	run->statement_at = place->characters + 1;
 	debug_query_string = run->statement;
 	pgstat_report_activity(STATE_RUNNING, run->statement);
-	rc = SPI_execute(run->statement, false, 0);
-	if (rc < 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("a script may not contain this statement"),
-						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
-	if (verify && (rc == SPI_OK_SELECT || rc == SPI_OK_INSERT_RETURNING))
-		require_true(run);
-	SPI_freetuptable(SPI_tuptable);
+	execute(run, verify && is_query(raw));
 }
 
 /* Starts the time limit, unless the session of CALL work() has one of its own running. */

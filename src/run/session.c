@@ -69,6 +69,9 @@ typedef struct Login
 
 static Login login;
 
+/* What caches may have grown to, in bytes: some tens of thousands of relations. */
+#define BLOATED (64 * 1024 * 1024)
+
 /* ---- the login ---- */
 
 /* Adds a row to a fingerprint, in any order. */
@@ -232,4 +235,14 @@ session_reset(void)
 	replication_slot_cleanup();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/*
+ * Have the caches of the session grown so much that another one had better take its place?  What a script
+ * has used itself goes with its transaction.
+ */
+bool
+session_is_bloated(void)
+{
+	return MemoryContextMemAllocated(TopMemoryContext, true) > BLOATED;
 }

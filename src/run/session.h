@@ -11,5 +11,6 @@ extern bool session_is_stale(void);
 extern void session_recover(void);
 extern void session_recover_subtransaction(void);
 extern void session_reset(void);
+extern bool session_is_bloated(void);
 
 #endif /* HOTSWAP_RUN_SESSION_H */

@@ -5,8 +5,8 @@
  * It logs in as that role, so nothing a script does (RESET ROLE, SET SESSION AUTHORIZATION) can
  * make it anybody else.  It takes tasks from its slot, where the dispatcher of the database has put
  * them, one after the other, and leaves the session between two of them as a new login would find it.
- * Where it cannot, since the role or its settings have changed, it leaves, and the dispatcher gives its
- * tasks to another one.
+ * Where it cannot, since the role or its settings have changed, or has grown too big, it leaves, and the
+ * dispatcher gives its tasks to another one.
  *
  * If it dies, its slot says so to the dispatcher at once; what it was doing has been committed or
  * is rolled back.  It does not need the dispatcher in order to finish a task.
@@ -202,6 +202,11 @@ work(void)
 		wake_announce();
 		session_reset();
 		reload();
+		if (session_is_bloated())
+		{
+			resign();
+			return false;
+		}
 	}
 	return true;
 }

@@ -108,6 +108,27 @@ unlike(logged($offset) =~ s/.*still waiting for ShareLock//sr, qr/hotswap execut
 $_->quit for $gate, $holder;
 is(executor(), $executor, 'still the same executor');
 
+# ---- memory ----
+
+SKIP:
+{
+	my $status = "/proc/$executor/status";
+	skip 'no /proc', 3 unless -r $status;
+	is(run(deploy(q(SELECT g, repeat('x', 100) FROM generate_series(1, 1000000) g))), 'succeeded',
+		'a script that returns 100 MB');
+	cmp_ok((slurp_file($status) =~ /VmHWM:\s+(\d+) kB/)[0], '<', 100_000, 'does not need them');
+	is(executor(), $executor, 'and the executor goes on');
+}
+is(run(deploy(q(DO $$BEGIN
+	EXECUTE format('CREATE FUNCTION big() RETURNS integer LANGUAGE plpgsql AS %L',
+		'BEGIN RETURN length(' || quote_literal(repeat('x', 40000000)) || '); END');
+	PERFORM big();
+	END$$))), 'succeeded', 'a script that makes a cache grow');
+ok(wait_for($node, 'postgres', "SELECT count(*) = 0 FROM hotswap.workers WHERE pid = $executor"),
+	'its executor leaves');
+is(run(deploy('SELECT 1')), 'succeeded', 'and another one takes its place');
+$executor = executor();
+
 # ---- a role that is set when the task is committed ----
 
 sql(q(CREATE ROLE other; GRANT other TO app));
