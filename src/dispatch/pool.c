@@ -218,6 +218,15 @@ bury(int index, ExecutorSlot *copy)
 	LWLockRelease(shared->lock);
 }
 
+/* One that never got as far as its first task is a failed attempt too, or we would try for ever. */
+static TaskLoss
+how_lost(const ExecutorSlot *slot, int place)
+{
+	if (place > 0 || slot->resigned)
+		return LOST_UNBEGUN;
+	return slot->overran ? LOST_OVERRUN : LOST_BEGUN;
+}
+
 /* Frees a dead executor's slot and tells what it had. */
 static void
 reap(int index, PoolLost lost, void *arg)
@@ -234,9 +243,8 @@ reap(int index, PoolLost lost, void *arg)
 		pfree(handles[index]);
 		handles[index] = NULL;
 	}
-	/* one that never got as far as its first task is a failed attempt too, or we would try for ever */
 	for (int q = 0; q < copy.queued; q++)
-		lost(arg, &copy.queue[q], q == 0 && !copy.resigned);
+		lost(arg, &copy.queue[q], how_lost(&copy, q));
 }
 
 /*

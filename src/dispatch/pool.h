@@ -15,7 +15,7 @@ typedef enum PoolPlacement
 } PoolPlacement;
 
 /* What became of a task whose executor has died. */
-typedef void (*PoolLost)(void *arg, const TaskKey *key, bool begun);
+typedef void (*PoolLost)(void *arg, const TaskKey *key, TaskLoss loss);
 
 extern PoolPlacement pool_place(const TaskKey *key, Oid role);
 extern int pool_tasks(void);

@@ -3,7 +3,8 @@
  *		Runs the statements of a script, one after the other, as whoever the session is.
  *
  * The caller has connected SPI and pushed a snapshot.  A script has hotswap.statement_timeout for all
- * of it.  Locks whatever the script locks.
+ * of it: then it is cancelled, has failed even if it catches that and comes to its end, and in an executor
+ * hotswap.cancel_grace later the process is ended.  Locks whatever the script locks.
  */
 #include "postgres.h"
 
@@ -16,6 +17,7 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "run/script.h"
+#include "run/session.h"
 #include "tcop/tcopprot.h"
 #include "utils/timeout.h"
 
@@ -109,9 +111,22 @@ run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, b
 	place->characters += pg_mbstrlen_with_len(sql + place->offset, start - place->offset);
 	place->offset = start;
 	run->statement_at = place->characters + 1;
+	session_pin_errors();
 	debug_query_string = run->statement;
 	pgstat_report_activity(STATE_RUNNING, run->statement);
 	execute(run, verify && is_query(raw));
+}
+
+/* ---- the time limit ---- */
+
+static TimestampTz deadline;                     /* of the present limit */
+static TimeoutId overrun_timeout = MAX_TIMEOUTS; /* MAX_TIMEOUTS: there is none */
+
+/* In an executor, once: what is called, in a signal handler, when the grace period after a limit is over. */
+void
+run_limit_on_overrun(timeout_handler_proc handler)
+{
+	overrun_timeout = RegisterTimeout(USER_TIMEOUT, handler);
 }
 
 /* Starts the time limit, unless the session of CALL work() has one of its own running. */
@@ -120,16 +135,44 @@ run_limit_begin(void)
 {
 	if (get_timeout_active(STATEMENT_TIMEOUT))
 		return false;
-	enable_timeout_after(STATEMENT_TIMEOUT, hotswap_statement_timeout);
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), hotswap_statement_timeout);
+	enable_timeout_at(STATEMENT_TIMEOUT, deadline);
+	if (overrun_timeout != MAX_TIMEOUTS)
+		enable_timeout_at(overrun_timeout,
+						  TimestampTzPlusMilliseconds(deadline, hotswap_cancel_grace));
 	return true;
 }
 
+/* Is the time over that the limit gave? */
+bool
+run_limit_passed(void)
+{
+	return GetCurrentTimestamp() >= deadline;
+}
+
+/* Ends the limit, after an error too. */
+void
+run_limit_stop(bool armed)
+{
+	if (!armed)
+		return;
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	if (overrun_timeout != MAX_TIMEOUTS)
+		disable_timeout(overrun_timeout, false);
+}
+
+/* Ends the limit; what has caught the cancel and gone on has failed all the same. */
 void
 run_limit_end(bool armed)
 {
-	if (armed)
-		disable_timeout(STATEMENT_TIMEOUT, false);
+	run_limit_stop(armed);
+	if (armed && run_limit_passed())
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+						errmsg("the script took longer than hotswap.statement_timeout"),
+						errdetail("It has caught the cancel and gone on.")));
 }
+
+/* ---- scripts ---- */
 
 /* Runs a script as the role, within its time limit. */
 void
@@ -148,6 +191,7 @@ run_script(TaskRun *run, const char *name, const char *sql)
 		run_statement(run, sql, lfirst_node(RawStmt, cell), &place, verify);
 	}
 	run_limit_end(armed);
+	session_pin_errors();
 	run->script = run->statement = NULL;
 	debug_query_string = query;
 }

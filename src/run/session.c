@@ -186,6 +186,18 @@ release_slot(void)
 		ReplicationSlotRelease();
 }
 
+/*
+ * An error is to end the statement, not the process, whatever the role's settings or the script say: until
+ * the end of the transaction.
+ */
+void
+session_pin_errors(void)
+{
+	if (ExitOnAnyError)
+		(void) set_config_option("exit_on_error", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+}
+
 /* After an error in an executor. */
 void
 session_recover(void)

@@ -217,6 +217,7 @@ begin_transaction(void)
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = false;
 	XactDeferrable = false;
+	session_pin_errors();
 #ifdef HAVE_TRANSACTION_TIMEOUT
 	disable_timeout(TRANSACTION_TIMEOUT, false);
 #endif
@@ -305,8 +306,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 static bool
 session_was_cancelled(int sqlerrcode, bool limited)
 {
-	return sqlerrcode == ERRCODE_QUERY_CANCELED &&
-		   (limited || GetCurrentTimestamp() < get_timeout_finish_time(STATEMENT_TIMEOUT));
+	return sqlerrcode == ERRCODE_QUERY_CANCELED && (limited || !run_limit_passed());
 }
 
 /* A task that runs in the session of CALL work(). */
@@ -334,7 +334,7 @@ run_in_session(void *arg)
 	{
 		/* the memory of the script's statement goes with the subtransaction */
 		debug_query_string = t->query;
-		run_limit_end(!t->limited);
+		run_limit_stop(!t->limited);
 		t->cancelled = session_was_cancelled(geterrcode(), t->limited);
 		/* now, since the statement that failed goes with the subtransaction */
 		MemoryContextSwitchTo(t->context);

@@ -85,7 +85,8 @@ executor_claim(Oid role)
 		slot->role = role;
 		slot->pid = 0;
 		slot->generation++;
-		slot->stop = slot->resigned = slot->terminated = slot->cancel = slot->running = false;
+		slot->stop = slot->resigned = slot->terminated = slot->overran = slot->cancel =
+			slot->running = false;
 		slot->queued = 0;
 		slot->since = GetCurrentTimestamp();
 		return slot;

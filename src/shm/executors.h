@@ -22,6 +22,14 @@ typedef struct TaskKey
 	int32 ordinal;
 } TaskKey;
 
+/* How an executor has lost a task. */
+typedef enum TaskLoss
+{
+	LOST_UNBEGUN,
+	LOST_BEGUN,
+	LOST_OVERRUN /* the task did not end when its time was over */
+} TaskLoss;
+
 typedef enum ExecutorState
 {
 	EXECUTOR_FREE, /* slot not in use */
@@ -44,6 +52,7 @@ typedef struct ExecutorSlot
 	bool stop;         /* leave when idle */
 	bool resigned;     /* it leaves by itself, and none of its tasks has begun */
 	bool terminated;   /* it has ended because somebody sent it SIGTERM */
+	bool overran;      /* it has ended because its task did not, when its time was over */
 	bool cancel;       /* the running task is to be cancelled */
 	bool running;      /* queue[0] has begun and may be interrupted */
 	int queued;        /* tasks in queue */

@@ -17,6 +17,7 @@
 #include "base/guc.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "run/script.h"
 #include "run/session.h"
 #include "run/task.h"
 #include "shm/executors.h"
@@ -31,6 +32,7 @@
 
 static ExecutorSlot *my_slot;
 static volatile sig_atomic_t terminated = false;
+static volatile sig_atomic_t overran = false;
 
 /* SIGTERM: a task that is broken off leaves nothing behind, and the dispatcher gives it back. */
 static void
@@ -38,6 +40,14 @@ terminate(SIGNAL_ARGS)
 {
 	terminated = true;
 	die(postgres_signal_arg);
+}
+
+/* A script does not end although its time is over: nothing less will do. */
+static void
+overrun(void)
+{
+	overran = true;
+	die(SIGTERM);
 }
 
 /* Wakes the dispatcher of the database.  The caller holds no lock. */
@@ -67,6 +77,7 @@ executor_leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	my_slot->pid = 0;
 	my_slot->state = EXECUTOR_DEAD;
 	my_slot->terminated = terminated;
+	my_slot->overran = overran;
 	my_slot->since = GetCurrentTimestamp();
 	LWLockRelease(shared->lock);
 	wake_dispatcher();
@@ -242,6 +253,7 @@ hotswap_executor_main(Datum arg)
 	pgstat_report_appname("hotswap executor");
 	wake_defer();
 	session_begin(my_slot->login);
+	run_limit_on_overrun(overrun);
 	while (work() && wait_for_task())
 		;
 }

@@ -224,5 +224,42 @@ is(task($ids[1], 'attempt, sqlstate'), '1|42501', 'and has lost no attempt');
 is(sql(q(SELECT count(*) FROM pg_roles WHERE rolname = 'backdoor')), '0',
 	'nor has it made anything');
 
+# ---- scripts that do not want to end, or to be kept ----
+
+is(run(deploy(q(SET exit_on_error = on; SELECT 1/0))), 'failed',
+	'a script that makes each error end the session');
+is(sql("SELECT string_agg(DISTINCT attempt || ' ' || sqlstate, ',') FROM hotswap.tasks
+	WHERE sqlstate = '22012'"), '1 22012', 'has failed at once, for its reason');
+sql('ALTER ROLE chief SET exit_on_error = on');
+is(run($id = deploy(q(SELECT 1/0))), 'failed', 'and so has one of a role that does');
+is(task($id, 'attempt, sqlstate'), '1|22012', 'for its reason');
+sql('ALTER ROLE chief RESET ALL');
+unlike(slurp_file($node->logfile), qr/FATAL:  division by zero/, 'no session has ended for that');
+
+sql(q(ALTER SYSTEM SET hotswap.statement_timeout = '300ms';
+	ALTER SYSTEM SET hotswap.cancel_grace = '1h'));
+$node->reload;
+my $catch = q(BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END;);
+wait_for($node, 'postgres', q(SELECT current_setting('hotswap.cancel_grace') = '1h'));
+is(run(deploy('SELECT 1')), 'succeeded', 'a short script');
+$executor = executor();
+$id = deploy("DO \$\$BEGIN $catch END\$\$");
+is(run($id), 'failed', 'a script that catches its cancel');
+is(task($id, 'sqlstate, message'), '57014|the script took longer than hotswap.statement_timeout',
+	'has failed when it ends');
+$id = deploy('SELECT pg_sleep(60)');
+is(run($id), 'failed', 'one that does not');
+is(task($id, 'sqlstate, message'), '57014|canceling statement due to statement timeout',
+	'has failed by the cancel');
+is(executor(), $executor, 'and the executor stays');
+sql(q(ALTER SYSTEM SET hotswap.cancel_grace = '200ms'));
+$node->reload;
+wait_for($node, 'postgres', q(SELECT current_setting('hotswap.cancel_grace') = '200ms'));
+$id = deploy("DO \$\$BEGIN LOOP $catch END LOOP; END\$\$");
+is(run($id), 'failed', 'one that goes on for ever');
+is(task($id, 'attempt, sqlstate, message'), '1|57014|the task went on after '
+	. 'hotswap.statement_timeout, and its executor was ended', 'is ended after the grace period');
+isnt(executor(), $executor, 'with its executor');
+
 check_invariants($node, 'postgres');
 done_testing();
