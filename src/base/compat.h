@@ -12,6 +12,7 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
+#include "replication/slot.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
@@ -56,6 +57,13 @@
 #define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
 #else
 #define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* 17: ReplicationSlotCleanup takes "only those synchronized from a primary" */
+#if PG_VERSION_NUM >= 170000
+#define replication_slot_cleanup() ReplicationSlotCleanup(false)
+#else
+#define replication_slot_cleanup() ReplicationSlotCleanup()
 #endif
 
 /* 17: transaction_timeout (51efe38cb9) */

@@ -26,6 +26,7 @@ int hotswap_cancel_grace = 10 * 1000;
 int hotswap_retry_base = 1000;
 int hotswap_retry_max_delay = 5 * 60 * 1000;
 int hotswap_retry_limit = 5;
+char *hotswap_retry_sqlstates = NULL;
 int hotswap_batch_size = 32;
 int hotswap_audit_retention = 90 * MINUTES_PER_DAY;
 int hotswap_deployment_retention = 365 * MINUTES_PER_DAY;
@@ -66,6 +67,29 @@ check_channel(char **newval, void **extra pg_attribute_unused(),
 		return true;
 	GUC_check_errdetail("It must be shorter than %d bytes.", NAMEDATALEN);
 	return false;
+}
+
+/* hotswap.retry_sqlstates: SQLSTATEs and their classes. */
+static bool
+check_sqlstates(char **newval, void **extra pg_attribute_unused(),
+				GucSource source pg_attribute_unused())
+{
+	const char *word = *newval;
+
+	while (*(word += strspn(word, SQLSTATE_SEPARATORS)))
+	{
+		size_t length = strcspn(word, SQLSTATE_SEPARATORS);
+
+		for (size_t i = 0; i < length; i++)
+			if (!isalnum((unsigned char) word[i]) || (length != 2 && length != 5))
+			{
+				GUC_check_errdetail("\"%.*s\" is neither an SQLSTATE nor a class of them.",
+									(int) length, word);
+				return false;
+			}
+		word += length;
+	}
+	return true;
 }
 
 static void
@@ -119,6 +143,10 @@ define_task_settings(void)
 	define_int("hotswap.retry_limit",
 			   "Sets how many attempts a task has when its errors are transient.",
 			   &hotswap_retry_limit, 1, 1000, 0);
+	DefineCustomStringVariable(
+		"hotswap.retry_sqlstates",
+		"Sets the SQLSTATEs and classes of errors that are transient besides the usual ones.", NULL,
+		&hotswap_retry_sqlstates, "", PGC_SIGHUP, GUC_LIST_INPUT, check_sqlstates, NULL, NULL);
 }
 
 static void

@@ -14,6 +14,7 @@ extern int hotswap_cancel_grace;          /* ms */
 extern int hotswap_retry_base;            /* ms */
 extern int hotswap_retry_max_delay;       /* ms */
 extern int hotswap_retry_limit;           /* attempts */
+extern char *hotswap_retry_sqlstates;     /* as in the setting */
 extern int hotswap_batch_size;            /* deployments a dispatcher transaction */
 extern int hotswap_audit_retention;       /* minutes */
 extern int hotswap_deployment_retention;  /* minutes */
@@ -21,6 +22,9 @@ extern int hotswap_idempotency_ttl;       /* s */
 extern int hotswap_log_level;             /* elog level of ended deployments */
 extern char *hotswap_notify_channel;      /* empty: no NOTIFY */
 extern char *hotswap_tenant;              /* uuid as text, or empty */
+
+/* between the elements of hotswap.retry_sqlstates */
+#define SQLSTATE_SEPARATORS ", \t\n"
 
 extern void guc_init(void);
 extern void guc_push(const char *name, const char *value);

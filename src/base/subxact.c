@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/error_text.h"
 #include "base/subxact.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -30,7 +31,7 @@ subxact_run(void (*body)(void *), void *arg)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
+		error = error_copy();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}

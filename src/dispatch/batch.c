@@ -396,6 +396,7 @@ run_batch(Dispatch *d)
 	VisitRequest request = { .capacity = d->giving_back ? 0 : placement_capacity(d),
 							 .in_flight = placement_in_flight,
 							 .given_back = placement_given_back,
+							 .overran = placement_overran,
 							 .tasks = d,
 							 .results = d->batch_context };
 	AuditActor actor;

@@ -34,6 +34,7 @@ typedef struct Dispatch
 
 	/* placement.c */
 	List *unbegun;               /* of TaskKey: lost before they began */
+	List *overrun;               /* of TaskKey: lost because they did not end in time */
 	List *unplaced;              /* of StartedTask: started, but every executor is busy */
 	bool cancelled;              /* the session of CALL work() is to stop */
 	int shortages;               /* executors that could not be started, in a row */

@@ -71,6 +71,13 @@ placement_given_back(void *arg, const TaskKey *key)
 	return d->giving_back || key_in(d->unbegun, key);
 }
 
+/* Was it lost because it did not end when its time was over? */
+bool
+placement_overran(void *arg, const TaskKey *key)
+{
+	return key_in(((Dispatch *) arg)->overrun, key);
+}
+
 /* ---- executors ---- */
 
 static void
@@ -81,14 +88,15 @@ give_back(Dispatch *d, const TaskKey *key)
 }
 
 static void
-task_lost(void *arg, const TaskKey *key, bool begun)
+task_lost(void *arg, const TaskKey *key, TaskLoss loss)
 {
 	Dispatch *d = arg;
 
-	if (begun)
-		dueset_touch_id(&key->deployment);
-	else
-		give_back(d, key);
+	if (loss == LOST_UNBEGUN)
+		dispatch_remember(d, &d->unbegun, key, sizeof(*key));
+	else if (loss == LOST_OVERRUN)
+		dispatch_remember(d, &d->overrun, key, sizeof(*key));
+	dueset_touch_id(&key->deployment);
 }
 
 /* Looks for executors that have died.  leaving: what waits for one is given back, too. */
@@ -273,22 +281,29 @@ placement_run(Dispatch *d, DueItem *item, List *tasks)
 
 /* ---- afterwards ---- */
 
-/* Forgets the tasks that a visit has given back, or that are gone. */
-void
-placement_forget_settled(Dispatch *d)
+static void
+forget_settled(List **keys)
 {
 	ListCell *cell;
 
-	foreach (cell, d->unbegun)
+	foreach (cell, *keys)
 	{
 		TaskKey *key = lfirst(cell);
 		DueItem *item = dueset_find(&key->deployment);
 
 		if (item && item->touched)
 			continue;
-		d->unbegun = foreach_delete_current(d->unbegun, cell);
+		*keys = foreach_delete_current(*keys, cell);
 		pfree(key);
 	}
+}
+
+/* Forgets the lost tasks that a visit has settled, or that are gone. */
+void
+placement_forget_settled(Dispatch *d)
+{
+	forget_settled(&d->unbegun);
+	forget_settled(&d->overrun);
 }
 
 /* When there is something to do here without any event; DT_NOEND: never. */

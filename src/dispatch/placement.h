@@ -11,6 +11,7 @@
 extern int placement_capacity(Dispatch *d);
 extern bool placement_in_flight(void *d, const TaskKey *key);
 extern bool placement_given_back(void *d, const TaskKey *key);
+extern bool placement_overran(void *d, const TaskKey *key);
 extern void placement_put(Dispatch *d, List *tasks);
 extern void placement_run(Dispatch *d, DueItem *item, List *tasks);
 extern void placement_retry(Dispatch *d);

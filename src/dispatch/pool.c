@@ -13,6 +13,7 @@
 #include "base/guc.h"
 #include "dispatch/pool.h"
 #include "miscadmin.h"
+#include "run/session.h"
 #include "shm/shmem.h"
 #include "shm/worker_line.h"
 #include "utils/memutils.h"
@@ -76,9 +77,14 @@ static bool
 start_executor(int index, uint32 generation)
 {
 	BackgroundWorker worker;
+	ExecutorSlot *slot = executor_slot(index);
+	uint64 login = session_prepare(slot->role);
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool started;
 
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->login = login;
+	LWLockRelease(shared->lock);
 	if (handles == NULL)
 		handles = palloc0(executors_count() * sizeof(BackgroundWorkerHandle *));
 	bgworker_describe(&worker, "hotswap executor", "hotswap_executor_main");
@@ -232,6 +238,15 @@ look_for(int index, const ExecutorSlot *seen)
 	return DT_NOBEGIN;
 }
 
+/* One that never got as far as its first task is a failed attempt too, or we would try for ever. */
+static TaskLoss
+how_lost(const ExecutorSlot *slot, int place)
+{
+	if (place > 0 || slot->unbegun)
+		return LOST_UNBEGUN;
+	return slot->overran ? LOST_OVERRUN : LOST_BEGUN;
+}
+
 /* Frees a dead executor's slot and tells what it had. */
 static void
 reap(int index, PoolLost lost, void *arg)
@@ -249,7 +264,7 @@ reap(int index, PoolLost lost, void *arg)
 		handles[index] = NULL;
 	}
 	for (int q = 0; q < copy.queued; q++)
-		lost(arg, &copy.queue[q], q == 0 && !copy.unbegun);
+		lost(arg, &copy.queue[q], how_lost(&copy, q));
 }
 
 /* Looks at one executor; returns when to look again, DT_NOEND: not before something happens. */

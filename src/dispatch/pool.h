@@ -16,8 +16,8 @@ typedef enum PoolPlacement
 	POOL_NO_WORKER /* no worker slot is free, and no executor of the role has room */
 } PoolPlacement;
 
-/* What became of a task whose executor has died; begun: that was an attempt. */
-typedef void (*PoolLost)(void *arg, const TaskKey *key, bool begun);
+/* What became of a task whose executor has died. */
+typedef void (*PoolLost)(void *arg, const TaskKey *key, TaskLoss loss);
 
 extern PoolPlacement pool_place(const TaskKey *key, Oid role, bool may_start);
 extern void pool_leave_line(void);

@@ -32,7 +32,8 @@ typedef struct VisitRequest
 	Oid only_role;  /* start only this role's tasks; InvalidOid: all */
 	bool (*in_flight)(void *tasks, const TaskKey *key);
 	bool (*given_back)(void *tasks, const TaskKey *key); /* it was lost without having begun */
-	void *tasks;                                         /* what these two know the tasks by */
+	bool (*overran)(void *tasks, const TaskKey *key);    /* because it did not end in time */
+	void *tasks;                                         /* what these know the tasks by */
 	MemoryContext results;                               /* where what a visit returns is kept */
 	List *left_roles; /* out: roles whose tasks only_role excluded */
 } VisitRequest;

@@ -17,8 +17,9 @@
 #include "utils/syscache.h"
 
 /*
- * The function of a hook and its result type.  Since the role of the task was found, another one
- * may have taken the name: it must still be that role's, and fit.
+ * The function of a hook and its result type.  Since the role of the task was found, another one may have
+ * taken the name: it must still be that role's, and fit.  Who calls it is whoever the settings of the role
+ * say.
  */
 static Oid
 find_hook(const TaskRun *run, Oid *type)
@@ -32,7 +33,7 @@ find_hook(const TaskRun *run, Oid *type)
 						errmsg("function %s(uuid) does not exist", run->hook)));
 	form = (Form_pg_proc) GETSTRUCT(tuple);
 	*type = form->prorettype;
-	if (form->proowner != GetUserId() || !hook_fits(form))
+	if (form->proowner != run->role || !hook_fits(form))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("function %s(uuid) is not the one that was registered", run->hook)));
 	ReleaseSysCache(tuple);

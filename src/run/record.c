@@ -141,12 +141,12 @@ record_load(TaskRun *run)
 	db_enter(&scope);
 	found = read_task(run, scope.context);
 	db_leave(&scope);
-	if (found)
-		version_require_intact(run->version);
-	/* what runs then */
-	if (found && run->previous && run->version->scripts[SCRIPT_REVERT] == NULL)
+	if (!found)
+		return false;
+	version_require_intact(run->version);
+	if (run->previous && run->version->scripts[SCRIPT_REVERT] == NULL)
 		version_require_intact(run->previous);
-	return found;
+	return true;
 }
 
 /* ---- recording ---- */
@@ -242,6 +242,21 @@ record_success(TaskRun *run)
 	db_leave(&scope);
 }
 
+/*
+ * May the next attempt succeed?  A revert is waited for longer: where it is given up, the node is left
+ * with what should not be there.
+ */
+static bool
+worth_another(const TaskRun *run, const Failure *failure)
+{
+	int code = failure->sqlerrcode;
+
+	if (run->attempt >= hotswap_retry_limit)
+		return false;
+	return failure->collided || backoff_is_transient(code) || backoff_is_listed(code) ||
+		   (run->kind == TASK_REVERT && backoff_is_shortage(code));
+}
+
 /* What the failure means for the task. */
 static TaskEvent
 judge(const TaskRun *run, const Deployment *d, const Failure *failure, bool cancelled,
@@ -250,7 +265,7 @@ judge(const TaskRun *run, const Deployment *d, const Failure *failure, bool canc
 	if (d->cancel_requested_at != TIME_NULL && d->status == DEPLOYMENT_RUNNING &&
 		(cancelled || failure->sqlerrcode == ERRCODE_QUERY_CANCELED))
 		return TASK_CANCEL;
-	if (!backoff_is_transient(failure->sqlerrcode) || run->attempt >= hotswap_retry_limit)
+	if (!worth_another(run, failure))
 		return TASK_FAIL;
 	*due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(run->attempt));
 	return TASK_RETRY_LATER;

@@ -21,7 +21,7 @@ typedef struct TaskRun
 	char *node_name;
 	char *hook;
 	char *schema;
-	Oid role;
+	Oid role; /* that it belongs to: the login of the session */
 	char *module;
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */
@@ -39,7 +39,8 @@ typedef struct Failure
 	char *detail;
 	char *hint;
 	char *context;
-	int position; /* 0: unknown */
+	int position;  /* 0: unknown */
+	bool collided; /* with somebody who has changed the same object of the catalog */
 } Failure;
 
 extern bool record_load(TaskRun *run);

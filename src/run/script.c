@@ -2,8 +2,9 @@
  * script.c
  *		Runs the statements of a script, one after the other, as whoever the session is.
  *
- * The caller has connected SPI and pushed a snapshot.  A script has hotswap.statement_timeout for
- * all of it.  Locks whatever the script locks.
+ * The caller has connected SPI and pushed a snapshot.  A script has hotswap.statement_timeout for all
+ * of it: then it is cancelled, has failed even if it catches that and comes to its end, and in an executor
+ * hotswap.cancel_grace later the process is ended.  Locks whatever the script locks.
  */
 #include "postgres.h"
 
@@ -17,25 +18,77 @@
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "run/script.h"
+#include "run/session.h"
 #include "tcop/tcopprot.h"
 #include "utils/timeout.h"
 
-/* A verify script fails when a query of it with one boolean column yields false or NULL. */
-static void
-require_true(const TaskRun *run)
+/*
+ * Where the rows of a statement go: nowhere.  A verify script fails when a query of it with one boolean
+ * column yields false or NULL, so of that each row is looked at.
+ */
+typedef struct RowSink
 {
-	TupleDesc desc = SPI_tuptable ? SPI_tuptable->tupdesc : NULL;
+	DestReceiver receiver;
+	const TaskRun *run;
+	bool verify;
+	bool must_be_true; /* the rows of the present query */
+} RowSink;
 
-	if (desc == NULL || desc->natts != 1 || SPI_gettypeid(desc, 1) != BOOLOID)
-		return;
-	for (uint64 i = 0; i < SPI_processed; i++)
-		if (db_isnull(i, 1) || !db_bool(i, 1))
-			ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),
-							db_isnull(i, 1) ? errmsg("verification returned null") :
-											  errmsg("verification returned false"),
-							errdetail("Statement: %.*s",
-									  pg_mbcliplen(run->statement, strlen(run->statement), 1000),
-									  run->statement)));
+static void
+sink_start(DestReceiver *self, int operation pg_attribute_unused(), TupleDesc desc)
+{
+	RowSink *sink = (RowSink *) self;
+
+	sink->must_be_true =
+		sink->verify && desc->natts == 1 && TupleDescAttr(desc, 0)->atttypid == BOOLOID;
+}
+
+static bool
+sink_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowSink *sink = (RowSink *) self;
+	const char *statement = sink->run->statement;
+	bool isnull;
+
+	if (sink->must_be_true && (!DatumGetBool(slot_getattr(slot, 1, &isnull)) || isnull))
+		ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),
+						isnull ? errmsg("verification returned null") :
+								 errmsg("verification returned false"),
+						errdetail("Statement: %.*s",
+								  pg_mbcliplen(statement, strlen(statement), 1000), statement)));
+	return true;
+}
+
+static void
+sink_end(DestReceiver *self pg_attribute_unused())
+{
+}
+
+/* Is it a query?  What a FETCH, an EXPLAIN or a CALL returns is of no interest to anybody. */
+static bool
+is_query(const RawStmt *raw)
+{
+	return IsA(raw->stmt, SelectStmt) || IsA(raw->stmt, InsertStmt);
+}
+
+/* Runs one statement. */
+static void
+execute(const TaskRun *run, bool verify)
+{
+	RowSink sink = { .receiver = { .receiveSlot = sink_row,
+								   .rStartup = sink_start,
+								   .rShutdown = sink_end,
+								   .rDestroy = sink_end,
+								   .mydest = DestNone },
+					 .run = run,
+					 .verify = verify };
+	SPIExecuteOptions options = { .dest = &sink.receiver };
+	int rc = SPI_execute_extended(run->statement, &options);
+
+	if (rc < 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("statement is not allowed in a script"),
+						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
 }
 
 /* How far a script has been counted: characters are found by counting, and only once. */
@@ -50,7 +103,6 @@ run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, b
 {
 	int start = raw->stmt_location;
 	int length = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(sql + start);
-	int rc;
 
 	while (length > 0 && isspace((unsigned char) sql[start]))
 	{
@@ -61,16 +113,22 @@ run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, b
 	place->characters += pg_mbstrlen_with_len(sql + place->offset, start - place->offset);
 	place->offset = start;
 	run->statement_at = place->characters + 1;
+	session_pin_errors();
 	debug_query_string = run->statement;
 	pgstat_report_activity(STATE_RUNNING, run->statement);
-	rc = SPI_execute(run->statement, false, 0);
-	if (rc < 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("statement is not allowed in a script"),
-						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
-	if (verify && (rc == SPI_OK_SELECT || rc == SPI_OK_INSERT_RETURNING))
-		require_true(run);
-	SPI_freetuptable(SPI_tuptable);
+	execute(run, verify && is_query(raw));
+}
+
+/* ---- the time limit ---- */
+
+static TimestampTz deadline;                     /* of the present limit */
+static TimeoutId overrun_timeout = MAX_TIMEOUTS; /* MAX_TIMEOUTS: there is none */
+
+/* In an executor, once: what is called, in a signal handler, when the grace period after a limit is over. */
+void
+run_limit_on_overrun(timeout_handler_proc handler)
+{
+	overrun_timeout = RegisterTimeout(USER_TIMEOUT, handler);
 }
 
 /* Starts the time limit, unless the session of CALL work() has one of its own running. */
@@ -79,16 +137,44 @@ run_limit_begin(void)
 {
 	if (get_timeout_active(STATEMENT_TIMEOUT))
 		return false;
-	enable_timeout_after(STATEMENT_TIMEOUT, hotswap_statement_timeout);
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), hotswap_statement_timeout);
+	enable_timeout_at(STATEMENT_TIMEOUT, deadline);
+	if (overrun_timeout != MAX_TIMEOUTS)
+		enable_timeout_at(overrun_timeout,
+						  TimestampTzPlusMilliseconds(deadline, hotswap_cancel_grace));
 	return true;
 }
 
+/* Is the time over that the limit gave? */
+bool
+run_limit_passed(void)
+{
+	return GetCurrentTimestamp() >= deadline;
+}
+
+/* Ends the limit, after an error too. */
+void
+run_limit_stop(bool armed)
+{
+	if (!armed)
+		return;
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	if (overrun_timeout != MAX_TIMEOUTS)
+		disable_timeout(overrun_timeout, false);
+}
+
+/* Ends the limit; what has caught the cancel and gone on has failed all the same. */
 void
 run_limit_end(bool armed)
 {
-	if (armed)
-		disable_timeout(STATEMENT_TIMEOUT, false);
+	run_limit_stop(armed);
+	if (armed && run_limit_passed())
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+						errmsg("the script took longer than hotswap.statement_timeout"),
+						errdetail("It has caught the cancel and gone on.")));
 }
+
+/* ---- scripts ---- */
 
 /* Runs a script as the role, within its time limit. */
 void
@@ -110,6 +196,7 @@ run_script(TaskRun *run, const char *name, const char *sql)
 		parse_require_setting(label);
 	}
 	run_limit_end(armed);
+	session_pin_errors();
 	run->script = run->statement = NULL;
 	debug_query_string = query;
 }

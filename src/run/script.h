@@ -6,12 +6,19 @@
 #define HOTSWAP_RUN_SCRIPT_H
 
 #include "run/record.h"
+#include "utils/timeout.h"
 
 extern void run_script(TaskRun *run, const char *name, const char *sql);
 extern void run_deferred(void);
 
-/* The time limit, for whatever else is run; what the first returns is for the second. */
+/*
+ * The time limit, for whatever else is run; what run_limit_begin() returns is for those that end it, and
+ * run_limit_end() raises 57014 when it is over.
+ */
+extern void run_limit_on_overrun(timeout_handler_proc handler);
 extern bool run_limit_begin(void);
+extern bool run_limit_passed(void);
+extern void run_limit_stop(bool armed);
 extern void run_limit_end(bool armed);
 
 #endif /* HOTSWAP_RUN_SCRIPT_H */

@@ -29,13 +29,16 @@ refuse(const char *message, const char *hint)
 					errmsg_internal("%s", message), errhint("%s", hint)));
 }
 
-/* Refuses what a script may not leave behind; lock: the lock of the task. */
+/*
+ * Refuses what a script may not leave behind.  user and search_path: as they were before it; lock: the lock
+ * of the task.
+ */
 void
-session_check(Oid role, const char *search_path, const LOCKTAG *lock)
+session_check(Oid user, const char *search_path, const LOCKTAG *lock)
 {
 	DbScope scope;
 
-	if (GetUserId() != role)
+	if (GetUserId() != user)
 		refuse("script changed the role", "End the script with RESET ROLE.");
 	if (XactIsoLevel != XACT_READ_COMMITTED || XactReadOnly)
 		refuse("script changed the characteristics of the transaction",

@@ -7,6 +7,6 @@
 
 #include "storage/lock.h"
 
-extern void session_check(Oid role, const char *search_path, const LOCKTAG *lock);
+extern void session_check(Oid user, const char *search_path, const LOCKTAG *lock);
 
 #endif /* HOTSWAP_SESSION_CHECK_H */

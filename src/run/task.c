@@ -15,16 +15,18 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/error_text.h"
 #include "base/guc.h"
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "pgstat.h"
 #include "run/hook.h"
 #include "run/record.h"
 #include "run/script.h"
+#include "run/session.h"
 #include "run/session_check.h"
 #include "run/task.h"
 #include "shm/advisory.h"
@@ -162,6 +164,7 @@ run_task(TaskRun *run)
 	int guc_level = NewGUCNestLevel();
 	LOCKTAG task_lock;
 	char *search_path;
+	Oid user = GetUserId();
 
 	guc_push("lock_timeout", psprintf("%d", hotswap_lock_timeout));
 	if (run->schema)
@@ -180,7 +183,7 @@ run_task(TaskRun *run)
 	run_deferred();
 	PopActiveSnapshot();
 	SPI_finish();
-	session_check(run->role, search_path, &task_lock);
+	session_check(user, search_path, &task_lock);
 	record_success(run);
 	AtEOXact_GUC(false, guc_level);
 	(void) LockRelease(&task_lock, ExclusiveLock, true);
@@ -194,7 +197,8 @@ failure_of(const TaskRun *run, const ErrorData *error)
 					  .detail = error->detail,
 					  .hint = error->hint,
 					  .context = error->context,
-					  .position = find_position(run, error) };
+					  .position = find_position(run, error),
+					  .collided = backoff_is_collision(error) };
 }
 
 static void
@@ -216,21 +220,10 @@ begin_transaction(void)
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = false;
 	XactDeferrable = false;
+	session_pin_errors();
 #ifdef HAVE_TRANSACTION_TIMEOUT
 	disable_timeout(TRANSACTION_TIMEOUT, false);
 #endif
-}
-
-/* After an error in an executor: what the main loop of a client's session would do. */
-static void
-recover(void)
-{
-	disable_all_timeouts(false);
-	QueryCancelPending = false;
-	/* the statement's memory goes with the transaction */
-	debug_query_string = NULL;
-	AbortCurrentTransaction();
-	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
 /*
@@ -252,12 +245,12 @@ report_failure(TaskRun *run, Failure *failure, bool cancelled, MemoryContext con
 		MemoryContextSwitchTo(context);
 		EmitErrorReport();
 		FlushErrorState();
-		recover();
+		session_recover();
 	}
 	PG_END_TRY();
 }
 
-void
+bool
 task_run_in_executor(const TaskKey *key, const TaskControl *control)
 {
 	MemoryContext context =
@@ -267,6 +260,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 	Failure failure = { 0 };
 	TaskRun *run = MemoryContextAllocZero(context, sizeof(TaskRun));
 	volatile bool failed = false;
+	volatile bool stale = false;
 
 	run->key = *key;
 	run->role = GetAuthenticatedUserId();
@@ -276,7 +270,8 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 
 		begin_transaction();
 		MemoryContextSwitchTo(context);
-		wanted = record_load(run);
+		stale = session_is_stale();
+		wanted = !stale && record_load(run);
 		callback.callback = describe_task;
 		callback.arg = run;
 		callback.previous = error_context_stack;
@@ -292,9 +287,9 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 	{
 		MemoryContextSwitchTo(context);
 		error_context_stack = outer;
-		failure = failure_of(run, CopyErrorData());
+		failure = failure_of(run, error_copy());
 		FlushErrorState();
-		recover();
+		session_recover();
 		failed = true;
 	}
 	PG_END_TRY();
@@ -303,6 +298,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		report_failure(run, &failure, control->hold_cancel(), context);
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(context);
+	return !stale;
 }
 
 /*
@@ -312,8 +308,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 static bool
 session_was_cancelled(int sqlerrcode, bool limited)
 {
-	return sqlerrcode == ERRCODE_QUERY_CANCELED &&
-		   (limited || GetCurrentTimestamp() < get_timeout_finish_time(STATEMENT_TIMEOUT));
+	return sqlerrcode == ERRCODE_QUERY_CANCELED && (limited || !run_limit_passed());
 }
 
 /* A task that runs in the session of CALL work(). */
@@ -341,11 +336,11 @@ run_in_session(void *arg)
 	{
 		/* the memory of the script's statement goes with the subtransaction */
 		debug_query_string = t->query;
-		run_limit_end(!t->limited);
+		run_limit_stop(!t->limited);
 		t->cancelled = session_was_cancelled(geterrcode(), t->limited);
 		/* now, since the statement that failed goes with the subtransaction */
 		MemoryContextSwitchTo(t->context);
-		t->failure = failure_of(t->run, CopyErrorData());
+		t->failure = failure_of(t->run, error_copy());
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -368,6 +363,7 @@ task_run_in_session(const TaskKey *key)
 	run->key = *key;
 	run->role = GetSessionUserId();
 	error = subxact_run(run_in_session, &t);
+	session_recover_subtransaction();
 	release_task_lock(run);
 	if (error)
 		record_failure(run, &t.failure, false);

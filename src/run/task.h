@@ -14,8 +14,11 @@ typedef struct TaskControl
 	bool (*hold_cancel)(void); /* the same, and from now on nothing interrupts it */
 } TaskControl;
 
-/* In an executor, outside a transaction: runs the task and records how it ended. */
-extern void task_run_in_executor(const TaskKey *key, const TaskControl *control);
+/*
+ * In an executor, outside a transaction: runs the task and records how it ended.  False: it has not begun,
+ * since the session is not what a login of its role would be now.
+ */
+extern bool task_run_in_executor(const TaskKey *key, const TaskControl *control);
 
 /*
  * In the session of CALL work(), inside a transaction: the same in a subtransaction of it.  False:

@@ -38,6 +38,14 @@ typedef struct TaskKey
 	int32 ordinal;
 } TaskKey;
 
+/* How an executor has lost a task. */
+typedef enum TaskLoss
+{
+	LOST_UNBEGUN,
+	LOST_BEGUN,
+	LOST_OVERRUN /* the task did not end when its time was over */
+} TaskLoss;
+
 typedef enum ExecutorState
 {
 	EXECUTOR_FREE, /* slot not in use */
@@ -53,11 +61,13 @@ typedef struct ExecutorSlot
 	ExecutorState state;
 	Oid database;
 	Oid role;
+	uint64 login;      /* what the role was before the login, for run/session.c */
 	int pid;           /* 0 until it runs */
 	int proc;          /* number of its PGPROC, while pid is set */
 	uint32 generation; /* grows with each use of the slot */
 	bool stop;         /* leave when idle; nothing more is put in the queue */
 	bool terminated;   /* it has ended because somebody sent it SIGTERM */
+	bool overran;      /* it has ended because its task did not, when its time was over */
 	bool unbegun;      /* it has ended, and that is no failed attempt of queue[0] */
 	bool cancel;       /* the running task is to be cancelled */
 	bool running;      /* queue[0] has begun and may be interrupted */

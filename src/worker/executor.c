@@ -4,7 +4,9 @@
  *
  * It logs in as that role, so nothing a script does (RESET ROLE, SET SESSION AUTHORIZATION) can
  * make it anybody else.  It takes tasks from its slot, where the dispatcher of the database has put
- * them, one after the other, and leaves the session between two of them as DISCARD ALL would.
+ * them, one after the other, and leaves the session between two of them as a new login would find it.
+ * Where it cannot, since the role or its settings have changed, or has grown too big, it leaves, and the
+ * dispatcher gives its tasks to another one.
  *
  * If it dies, its slot says so to the dispatcher at once; what it was doing has been committed or
  * is rolled back.  It does not need the dispatcher in order to finish a task.
@@ -13,26 +15,20 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
-#include "catalog/namespace.h"
-#include "commands/async.h"
-#include "commands/prepare.h"
-#include "commands/sequence.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "run/script.h"
+#include "run/session.h"
 #include "run/task.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/wakeup.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
-#include "utils/portal.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "worker/process.h"
 
@@ -41,9 +37,11 @@ static int my_index;
 static uint32 my_generation;
 static Oid my_database;
 static Oid my_role;
+static uint64 my_login;      /* what the role was before the login */
 static bool in_task = false; /* between begin_task() and end_task() */
 static bool logged_in = false;
 static volatile sig_atomic_t terminated = false;
+static volatile sig_atomic_t overran = false;
 
 /* SIGTERM: a task that is broken off leaves nothing behind, and the dispatcher gives it back. */
 static void
@@ -84,6 +82,14 @@ static void
 unlock_slot(void)
 {
 	LWLockRelease(shared->lock);
+}
+
+/* A script does not end although its time is over: nothing less will do. */
+static void
+overrun(void)
+{
+	overran = true;
+	die(SIGTERM);
 }
 
 /* Wakes the dispatcher of the database.  The caller holds no lock. */
@@ -129,6 +135,7 @@ executor_leave(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	slot->pid = 0;
 	slot->state = EXECUTOR_DEAD;
 	slot->terminated = terminated;
+	slot->overran = overran;
 	slot->since = GetCurrentTimestamp();
 	unlock_slot();
 	wake_dispatcher();
@@ -153,6 +160,7 @@ executor_attach(int index)
 		return false;
 	my_database = slot->database;
 	my_role = slot->role;
+	my_login = slot->login;
 	stop = slot->stop;
 	if (stop)
 	{
@@ -238,22 +246,53 @@ stop_requested(void)
 	return result;
 }
 
-/* What DISCARD ALL does. */
 static void
-reset_session(void)
+reload(void)
 {
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PortalHashTableDeleteAll();
-	ResetAllOptions();
-	DropAllPreparedStatements();
-	Async_UnlistenAll();
-	LockReleaseAll(USER_LOCKMETHOD, true);
-	ResetTempTableNamespace();
-	ResetSequenceCaches();
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+}
+
+/* The tasks in the slot are for somebody else: none of them has begun. */
+static void
+resign(void)
+{
+	ExecutorSlot *slot = lock_slot(LW_EXCLUSIVE);
+
+	executor_stop(slot);
+	slot->running = in_task = false;
+	unlock_slot();
+}
+
+/* Does what is in the slot, one task after the other; false if the executor is to leave. */
+static bool
+work(void)
+{
+	static const TaskControl control = { cancel_requested, hold_cancel };
+	TaskKey key;
+
+	while (begin_task(&key))
+	{
+		if (!task_run_in_executor(&key, &control))
+		{
+			resign();
+			return false;
+		}
+		end_task();
+		/* even if nothing could be recorded: then the dispatcher has to find that out */
+		wake_deployment(&key.tenant, &key.deployment, false);
+		wake_announce();
+		session_reset();
+		reload();
+		if (session_is_bloated())
+		{
+			resign();
+			return false;
+		}
+	}
+	return true;
 }
 
 /* Sleeps until there is something to do; false when it is time to leave. */
@@ -270,11 +309,7 @@ wait_for_task(void)
 	/* SIGINT while idle is for a task that is over */
 	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	reload();
 	/* without a dispatcher nobody would ever end us */
 	return !((rc & WL_TIMEOUT) && !dispatcher_lives());
 }
@@ -282,9 +317,6 @@ wait_for_task(void)
 void
 hotswap_executor_main(Datum arg)
 {
-	static const TaskControl control = { cancel_requested, hold_cancel };
-	TaskKey key;
-
 	pqsignal(SIGTERM, terminate);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
@@ -294,19 +326,8 @@ hotswap_executor_main(Datum arg)
 	logged_in = true;
 	pgstat_report_appname("hotswap executor");
 	wake_defer();
-
-	for (;;)
-	{
-		while (begin_task(&key))
-		{
-			task_run_in_executor(&key, &control);
-			end_task();
-			/* even if nothing could be recorded: then the dispatcher has to find that out */
-			wake_deployment(&key.tenant, &key.deployment, false);
-			wake_announce();
-			reset_session();
-		}
-		if (!wait_for_task())
-			break;
-	}
+	session_begin(my_login);
+	run_limit_on_overrun(overrun);
+	while (work() && wait_for_task())
+		;
 }

@@ -114,7 +114,7 @@ hotswap_work(PG_FUNCTION_ARGS)
 	if (GetUserId() != GetAuthenticatedUserId() || GetSessionUserId() != GetAuthenticatedUserId())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("work() needs a session that acts as its login role"),
-						errhint("Run RESET SESSION AUTHORIZATION and RESET ROLE first.")));
+						errhint("Run RESET SESSION AUTHORIZATION and SET ROLE NONE first.")));
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	SPI_commit();

@@ -98,6 +98,19 @@ is( sql(qq(SELECT string_agg(event, ' ' ORDER BY seq) FROM hotswap.audit_log
 	WHERE subject_id = '$ids{40001}' AND event LIKE 'task.%')),
 	'task.start task.retry_later task.start task.retry_later task.start task.fail',
 	'each attempt is in the audit log');
+set(retry_sqlstates => 'XX000, 22');
+$attempts{$_} = 3 for qw(XX000 22012);
+for my $code (qw(XX000 22012 55006))
+{
+	my $id = deploy("DO \$\$BEGIN RAISE 'as told' USING ERRCODE = '$code'; END\$\$");
+	is(run($id), 'failed', "$code fails the deployment");
+	is(task($id, 'attempt'), $attempts{$code}, 'hotswap.retry_sqlstates adds codes and classes');
+}
+set(retry_sqlstates => '');
+like(refusal($node, "ALTER SYSTEM SET hotswap.retry_sqlstates = '$_'"), qr/ERROR:  22023:/,
+	"hotswap.retry_sqlstates = '$_' is refused")
+	for 'XX0', 'XX00!', 'XX000;22';
+
 # An attempt does not begin before its time (20 % of jitter, and what passes until the failure is
 # written).
 is( sql(q(SELECT count(*) FROM (SELECT event, row_number() OVER w AS n, at - lag(at) OVER w AS pause
