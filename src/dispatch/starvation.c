@@ -13,9 +13,12 @@
 
 /* A task of the deployment was ready and there was no capacity for it. */
 void
-starvation_note(Dispatch *d, const pg_uuid_t *deployment)
+starvation_note(Dispatch *d, DueItem *item)
 {
-	dispatch_remember(d, &d->starved, deployment, sizeof(*deployment));
+	if (item->starved)
+		return;
+	item->starved = true;
+	dispatch_remember(d, &d->starved, &item->id, sizeof(item->id));
 }
 
 /* Has as many of the deployments visited as there is room for. */
@@ -27,8 +30,13 @@ starvation_wake(Dispatch *d)
 	while (d->starved != NIL && room-- > 0)
 	{
 		pg_uuid_t *id = linitial(d->starved);
+		DueItem *item = dueset_find(id);
 
-		dueset_touch_id(id);
+		if (item)
+		{
+			item->starved = false;
+			dueset_touch(item);
+		}
 		pfree(id);
 		d->starved = list_delete_first(d->starved);
 	}
@@ -48,7 +56,7 @@ starvation_relieve(Dispatch *d)
 	list_free(tasks);
 }
 
-/* Everything is loaded anew. */
+/* Nothing is known any more. */
 void
 starvation_forget(Dispatch *d)
 {
