@@ -38,6 +38,7 @@
 #define LOCKED_RETRY_MS 20   /* a row that somebody else has; doubles */
 #define FAILED_RETRY_MS 1000 /* a visit whose failure could not be recorded */
 #define RETRY_DOUBLINGS 6
+#define LOAD_PAUSE 3   /* times as long as a chunk took to be read, until the next */
 #define LOCKED_NOTED 6 /* so many visits in a row, a second: somebody should know */
 
 /* Begins to dispatch, with an empty due set; what was known before is forgotten. */
@@ -272,15 +273,25 @@ dispatch_load(Dispatch *d, bool changed)
 	return state;
 }
 
+/* When something is to be read, DT_NOEND: never. */
+static TimestampTz
+next_load(const Dispatch *d)
+{
+	if (d->reread != NIL)
+		return DT_NOBEGIN;
+	return d->loaded ? Max(load_next(), d->next_chunk) : load_next();
+}
+
 /* Reads the next of what is to be read; false when there is nothing. */
 static bool
 load_more(Dispatch *d)
 {
 	Datum tenants[LOAD_CHUNK];
 	Datum ids[LOAD_CHUNK];
+	TimestampTz start = GetCurrentTimestamp();
 	int count;
 
-	if (d->reread == NIL && load_next() > GetCurrentTimestamp())
+	if (next_load(d) > start)
 		return false;
 	dispatch_begin_transaction(d);
 	MemoryContextReset(d->batch_context);
@@ -289,6 +300,8 @@ load_more(Dispatch *d)
 	if (count > 0)
 		load_apart(d, tenants, ids, count);
 	d->mode->commit();
+	/* once there is work to be done beside, that has the greater part of the time */
+	d->next_chunk = GetCurrentTimestamp() + LOAD_PAUSE * Max(0, GetCurrentTimestamp() - start);
 	d->loaded = d->loaded || load_next() != DT_NOBEGIN;
 	return true;
 }
@@ -573,7 +586,10 @@ visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 		request->suspended = item->tenant->suspended;
 		request->leaving = item->tenant->leaving;
 		count++;
+		/* what is only looked at leaves to the others what is reserved for them */
+		request->capacity -= v->admitted ? 0 : d->reserved;
 		v->error = visit(d, request, &v->result);
+		request->capacity += v->admitted ? 0 : d->reserved;
 		/* whoever waits for the server or for a lock shall not make the others of the batch wait */
 		broken = v->error != NULL;
 		/* two of one lane must not be admitted in one batch */
@@ -717,7 +733,7 @@ dispatch_step(Dispatch *d)
 TimestampTz
 dispatch_next(const Dispatch *d)
 {
-	return Min(Min(dueset_next_timer(), placement_next(d)), Min(d->next_look, load_next()));
+	return Min(Min(dueset_next_timer(), placement_next(d)), Min(d->next_look, next_load(d)));
 }
 
 /* Before the end: what was broken off is ready again, and the attempt does not count. */

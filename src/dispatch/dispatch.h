@@ -29,7 +29,8 @@ typedef struct Dispatch
 	MemoryContext batch_context; /* of the present transaction */
 	uint64 batch;                /* number of the present one */
 	bool may_start;
-	bool loaded;  /* everything has been read once: before that nothing is visited */
+	bool loaded;            /* everything has been read once: before that nothing is visited */
+	TimestampTz next_chunk; /* of what is to be read */
 	int limit;    /* of a batch: halved when one fails, until it is known because of which visit */
 	List *taken;  /* of pg_uuid_t: visited by the present batch */
 	List *reread; /* of RingEntry: what a batch that failed had taken */
@@ -47,6 +48,7 @@ typedef struct Dispatch
 
 	/* starvation.c */
 	List *starved;         /* of pg_uuid_t: deployments with ready tasks */
+	int reserved;          /* capacity that is left to deployments whose turn it is */
 	TimestampTz next_look; /* for tasks that are stuck behind others */
 } Dispatch;
 

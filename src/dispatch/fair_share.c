@@ -85,6 +85,13 @@ turn_tenant(const pg_uuid_t *id)
 	return tenant;
 }
 
+/* The same, NULL where it has nothing in the due set. */
+DueTenant *
+turn_find_tenant(const pg_uuid_t *id)
+{
+	return hash_search(tenants, id, HASH_FIND, NULL);
+}
+
 static bool
 may_start_more(const DueTenant *tenant)
 {

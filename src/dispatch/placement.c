@@ -11,6 +11,7 @@
 #include "base/guc.h"
 #include "dispatch/placement.h"
 #include "dispatch/pool.h"
+#include "miscadmin.h"
 #include "pipeline/visit.h"
 #include "run/task.h"
 #include "shm/shmem.h"
@@ -29,6 +30,30 @@ placement_capacity(Dispatch *d)
 	if (GetCurrentTimestamp() < d->no_worker_until)
 		return 0;
 	return Max(0, hotswap_max_executors * QUEUE_DEPTH - pool_tasks() - list_length(d->unplaced));
+}
+
+static void
+count_task(const TaskKey *key)
+{
+	DueTenant *tenant = turn_find_tenant(&key->tenant);
+
+	if (tenant)
+		tenant->tasks++;
+}
+
+/* Adds up how many tasks of each tenant are in hand; the caller has set the counts to zero. */
+void
+placement_count_tasks(Dispatch *d)
+{
+	ListCell *cell;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	foreach_executor (slot, MyDatabaseId)
+		for (int q = 0; q < slot->queued; q++)
+			count_task(&slot->queue[q]);
+	LWLockRelease(shared->lock);
+	foreach (cell, d->unplaced)
+		count_task(&((StartedTask *) lfirst(cell))->key);
 }
 
 static bool

@@ -157,7 +157,17 @@ like(health('housekeeping'),
 		\ could\ not\ make\ partitions\ of\ the\ audit\ log:\ only\ with\ a\ ticket$/x,
 	'health() tells which was not, and why');
 sql('DROP EVENT TRIGGER refuse');
+
+# ---- much of it: what is due is done in between ----
+
+sql(q(INSERT INTO hotswap.idempotency_key (tenant_id, scope, key, fingerprint, expires_at)
+	SELECT id, 'orders', n, '', now() - interval '1 min'
+	FROM hotswap.tenant, generate_series(1, 200000) n));
 restart_dispatcher();
+others_go_on('while much is removed another one goes on');
+isnt(sql('SELECT count(*) FROM hotswap.idempotency_key'), '0', '... before all of it is removed');
+ok(wait_for($node, 'postgres', 'SELECT count(*) = 0 FROM hotswap.idempotency_key'),
+	'in the end it is');
 ok(wait_for($node, 'postgres', "SELECT to_regclass('hotswap.$next') IS NOT NULL"),
 	'then it is done, too');
 is_healthy('housekeeping', 'all is well again');
