@@ -25,7 +25,8 @@ sub make_tenant
 	sql(qq(CREATE SCHEMA ${name}_$_ AUTHORIZATION $name;
 		SELECT hotswap.register_node('development', 'n$_', run_as => '$name',
 			schema => '${name}_$_', tenant => '$id'))) for 1 .. $nodes;
-	sql(qq(SELECT hotswap.publish_version('m', '1', 'SELECT pg_advisory_xact_lock_shared($gate)',
+	sql(qq(SELECT hotswap.publish_version('m', '1',
+		'SELECT pg_advisory_xact_lock_shared($gate); SELECT pg_sleep(0.3)',
 		tenant => '$id')));
 	return $id;
 }
