@@ -3,8 +3,11 @@
  *		Claims due deployments in small batches, advances each, and acts on the result.
  *
  * A batch is one transaction, a deployment in it a subtransaction: an error of one is recorded as
- * its failure and harms no other.  What has to happen outside the database happens after the
- * commit. If the batch itself fails, nothing was done, and everything is loaded anew.
+ * its failure and harms no other.  Where that cannot be recorded, or the error is none of the
+ * deployment's own, it is set aside and visited again after a delay that grows.  What has to happen
+ * outside the database happens after the commit.  If the batch itself fails, nothing was done: what it
+ * had taken is tried again in smaller batches, so that the one that is at fault ends up alone and is set
+ * aside.
  *
  * Locks: the dispatcher lock (session) for as long as it works; the rows of deployments, taken
  * without waiting, so that two rows in one transaction cannot make a deadlock with anybody.
@@ -27,6 +30,7 @@
 #include "pipeline/pipeline.h"
 #include "shm/advisory.h"
 #include "shm/shmem.h"
+#include "shm/trouble.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -34,6 +38,8 @@
 #define LOCKED_RETRY_MS 20   /* a row that somebody else has; doubles */
 #define FAILED_RETRY_MS 1000 /* a visit whose failure could not be recorded */
 #define RETRY_DOUBLINGS 6
+#define LOAD_PAUSE 3   /* times as long as a chunk took to be read, until the next */
+#define LOCKED_NOTED 6 /* so many visits in a row, a second: somebody should know */
 
 /* Begins to dispatch, with an empty due set; what was known before is forgotten. */
 Dispatch *
@@ -50,6 +56,7 @@ dispatch_begin(const DispatchMode *mode)
 	d->mode = mode;
 	d->context = context;
 	d->batch_context = AllocSetContextCreate(context, "hotswap batch", ALLOCSET_DEFAULT_SIZES);
+	d->limit = hotswap_batch_size;
 	d->no_worker_until = DT_NOBEGIN;
 	d->next_reap = d->next_look = DT_NOEND;
 	load_nothing();
@@ -85,13 +92,147 @@ report_problem(Dispatch *d, ErrorData *error)
 		pfree(d->last_problem);
 	d->last_problem = error ? MemoryContextStrdup(d->context, error->message) : NULL;
 	if (error)
-		ereport(LOG, (errcode(error->sqlerrcode),
-					  errmsg("hotswap could not dispatch: %s", error->message),
-					  error->detail ? errdetail_internal("%s", error->detail) : 0,
-					  error->context ? errcontext("%s", error->context) : 0));
+		ereport(d->mode->background ? LOG : WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("hotswap could not dispatch: %s", error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->context ? errcontext("%s", error->context) : 0));
+}
+
+/* ---- what fails ---- */
+
+/*
+ * Is it the end of the dispatcher, or of what it works for?  Then it is no deployment's fault, and nothing
+ * is to be gone on with.
+ */
+static bool
+is_the_end(const ErrorData *error)
+{
+	char *version;
+
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		return true;
+	if (error->sqlerrcode != ERRCODE_UNDEFINED_TABLE &&
+		error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED &&
+		error->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		return false;
+	/* the extension is being dropped or updated */
+	version = db_extension_version(true);
+	return version == NULL || !db_version_fits(version, DEBUG1);
+}
+
+static TimestampTz
+later(int base_ms, int failures)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									   (int64) base_ms << Min(failures, RETRY_DOUBLINGS));
+}
+
+/* Its turn comes again after a while, and longer each time; health() and explain() tell why. */
+static void
+set_aside(Dispatch *d, DueItem *item, ErrorData *error)
+{
+	if (item->failures == 0)
+		report_problem(d, error);
+	trouble_note(TROUBLE_DEPLOYMENT, &item->id, error->message);
+	dueset_put_off(item, later(FAILED_RETRY_MS, item->failures));
+	item->failures++;
+}
+
+static void
+go_on(DueItem *item)
+{
+	if (item->failures == 0)
+		return;
+	item->failures = 0;
+	trouble_over(TROUBLE_DEPLOYMENT, &item->id);
+}
+
+/* Somebody else has its row. */
+static void
+rest(DueItem *item)
+{
+	dueset_timer(item, later(LOCKED_RETRY_MS, item->locked));
+	if (++item->locked >= LOCKED_NOTED)
+		trouble_note(TROUBLE_LOCKED, &item->id, "the row is locked");
+}
+
+static void
+stop_resting(DueItem *item)
+{
+	if (item->locked >= LOCKED_NOTED)
+		trouble_over(TROUBLE_LOCKED, &item->id);
+	item->locked = 0;
+}
+
+/* The deployment is none of the dispatcher's business any more. */
+static void
+forget(DueItem *item)
+{
+	go_on(item);
+	stop_resting(item);
+	dueset_remove(item);
 }
 
 /* ---- loading ---- */
+
+typedef struct Chunk
+{
+	Datum *tenants;
+	Datum *ids;
+	int count;
+} Chunk;
+
+static void
+load_chunk(void *arg)
+{
+	Chunk *c = arg;
+
+	load_some(c->tenants, c->ids, c->count);
+}
+
+/* Reads some; if that fails, the halves by themselves, down to the one that cannot be read. */
+static void
+load_apart(Dispatch *d, Datum *tenants, Datum *ids, int count)
+{
+	Chunk chunk = { tenants, ids, count };
+	ErrorData *error = subxact_run(load_chunk, &chunk);
+	const pg_uuid_t *id = DatumGetUUIDP(ids[0]);
+	DueItem *item;
+	int half = count / 2;
+
+	if (error == NULL)
+		return;
+	if (is_the_end(error))
+		ReThrowError(error);
+	if (half > 0)
+	{
+		load_apart(d, tenants, ids, half);
+		load_apart(d, tenants + half, ids + half, count - half);
+		return;
+	}
+	item = dueset_find(id);
+	set_aside(d, item ? item : dueset_add(DatumGetUUIDP(tenants[0]), id, 0, false, 0), error);
+}
+
+/* Reads what a batch that failed had taken; in a transaction. */
+static void
+load_again(Dispatch *d)
+{
+	List *list = d->reread;
+	ListCell *cell;
+
+	d->reread = NIL;
+	foreach (cell, list)
+	{
+		RingEntry *entry = lfirst(cell);
+		Datum tenant = UUIDPGetDatum(&entry->tenant);
+		Datum id = UUIDPGetDatum(&entry->deployment);
+
+		load_apart(d, &tenant, &id, 1);
+	}
+	list_free_deep(list);
+}
 
 static DispatchState
 read_state(void)
@@ -105,27 +246,65 @@ read_state(void)
 	return state;
 }
 
-/* Loads everything anew, in a transaction of its own. */
+/*
+ * Everything is to be read again, beside the work; if the configuration was changed, nothing stays as it
+ * is known.
+ */
 DispatchState
-dispatch_load(Dispatch *d)
+dispatch_load(Dispatch *d, bool changed)
 {
 	DispatchState state;
 
 	dispatch_begin_transaction(d);
 	MemoryContextReset(d->batch_context);
-	starvation_forget(d);
 	d->no_worker_until = DT_NOBEGIN;
 	state = read_state();
 	d->may_start = state == DISPATCH_ALLOWED;
 	if (d->may_start || state == DISPATCH_STOPPED)
-		load_all();
+		load_anew(changed);
 	else
 	{
+		starvation_forget(d);
 		load_nothing();
+		trouble_all_over();
+		d->loaded = false;
 		d->shortages = 0; /* nor does anything wait for an executor */
 	}
 	d->mode->commit();
 	return state;
+}
+
+/* When something is to be read, DT_NOEND: never. */
+static TimestampTz
+next_load(const Dispatch *d)
+{
+	if (d->reread != NIL)
+		return DT_NOBEGIN;
+	return d->loaded ? Max(load_next(), d->next_chunk) : load_next();
+}
+
+/* Reads the next of what is to be read; false when there is nothing. */
+static bool
+load_more(Dispatch *d)
+{
+	Datum tenants[LOAD_CHUNK];
+	Datum ids[LOAD_CHUNK];
+	TimestampTz start = GetCurrentTimestamp();
+	int count;
+
+	if (next_load(d) > start)
+		return false;
+	dispatch_begin_transaction(d);
+	MemoryContextReset(d->batch_context);
+	load_again(d);
+	count = load_take(tenants, ids);
+	if (count > 0)
+		load_apart(d, tenants, ids, count);
+	d->mode->commit();
+	/* once there is work to be done beside, that has the greater part of the time */
+	d->next_chunk = GetCurrentTimestamp() + LOAD_PAUSE * Max(0, GetCurrentTimestamp() - start);
+	d->loaded = d->loaded || load_next() != DT_NOBEGIN;
+	return true;
 }
 
 /* Deployments that a committed transaction changed, RING_BATCH at most. */
@@ -142,15 +321,12 @@ dispatch_announced(Dispatch *d, const RingEntry *entries, int count)
 		DueItem *item = dueset_find(&entries[i].deployment);
 
 		/* one that stood in no lane may have come to need some */
-		if (item && item->nlinks == 0)
-		{
-			dueset_remove(item);
-			item = NULL;
-		}
-		if (item)
+		if (item && item->nlinks > 0)
 			dueset_touch(item);
 		else
 		{
+			if (item)
+				forget(item);
 			tenants[unknown] = UUIDPGetDatum(&entries[i].tenant);
 			ids[unknown++] = UUIDPGetDatum(&entries[i].deployment);
 		}
@@ -159,25 +335,49 @@ dispatch_announced(Dispatch *d, const RingEntry *entries, int count)
 		return;
 	dispatch_begin_transaction(d);
 	MemoryContextReset(d->batch_context);
-	load_some(tenants, ids, unknown);
+	load_apart(d, tenants, ids, unknown);
 	d->mode->commit();
 }
 
 /* ---- a batch ---- */
 
-/*
- * Reads what a tenant may do, once a batch: a suspension that committed before the batch began lets
- * nothing through.
- */
 static void
-refresh(Dispatch *d, DueTenant *tenant)
+load_tenant(void *arg)
 {
-	Datum id = UUIDPGetDatum(&tenant->id);
+	Datum id = UUIDPGetDatum(&((DueTenant *) arg)->id);
 
-	if (tenant->seen == d->batch)
-		return;
 	load_tenants(&id, 1);
-	tenant->seen = d->batch;
+}
+
+/*
+ * Makes sure that what is known of a deployment and its tenant is what was committed before the batch began:
+ * a suspension lets nothing through.  False when it has to be looked at again.
+ */
+static bool
+refresh(Dispatch *d, DueItem *item)
+{
+	ErrorData *error;
+
+	if (load_is_stale(item))
+	{
+		Datum tenant = UUIDPGetDatum(&item->tenant->id);
+		Datum id = UUIDPGetDatum(&item->id);
+
+		load_apart(d, &tenant, &id, 1);
+		return false;
+	}
+	if (item->tenant->seen == d->batch)
+		return true;
+	error = subxact_run(load_tenant, item->tenant);
+	if (error == NULL)
+	{
+		item->tenant->seen = d->batch;
+		return true;
+	}
+	if (is_the_end(error))
+		ReThrowError(error);
+	set_aside(d, item, error);
+	return false;
 }
 
 /*
@@ -187,18 +387,17 @@ refresh(Dispatch *d, DueTenant *tenant)
 static DueItem *
 pick(Dispatch *d, int free_capacity, bool *admit)
 {
-	DueItem *item = dueset_touched();
+	DueItem *item;
 
 	*admit = false;
-	if (item)
-		refresh(d, item->tenant);
+	while ((item = dueset_touched()) != NULL && !refresh(d, item))
+		;
 	/* without capacity, all that waits waits for an executor */
 	while (item == NULL && d->may_start && free_capacity > 0 && (item = dueset_next()) != NULL)
 	{
 		*admit = true;
-		refresh(d, item->tenant);
 		/* is it still its turn? */
-		if (dueset_next() != item)
+		if (!refresh(d, item) || dueset_next() != item)
 			item = NULL;
 	}
 	if (item)
@@ -247,47 +446,53 @@ try_visit(VisitRequest *request, VisitResult *v, ErrorData *failed)
 	Attempt a = { request, v, failed };
 	ErrorData *error = subxact_run(attempt, &a);
 
-	/* nor is it the deployment's fault when the extension is being dropped */
-	if (error &&
-		(backoff_is_outside(error->sqlerrcode) || error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
-		 error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED))
+	if (error && is_the_end(error))
 		ReThrowError(error);
 	return error;
 }
 
-/* What goes wrong is the deployment's failure; where even that cannot be recorded, it rests. */
-static void
+/*
+ * What goes wrong is the deployment's failure; where even that cannot be recorded, or it says nothing about
+ * the deployment, returns the error.
+ */
+static ErrorData *
 visit(Dispatch *d, VisitRequest *request, VisitResult *v)
 {
 	int before = request->capacity;
 	ErrorData *error = try_visit(request, v, NULL);
 
 	if (error == NULL)
-		return;
+		return NULL;
 	request->capacity = before;
-	report_problem(d, error);
-	error = try_visit(request, v, error);
-	if (error == NULL)
-		return;
-	report_problem(d, error);
-	*v = (VisitResult){
-		.tenant = v->tenant, .deployment = v->deployment, .next_due = DT_NOEND, .unrecorded = true
-	};
+	if (!backoff_is_outside(error->sqlerrcode))
+	{
+		ErrorData *first = error;
+
+		error = try_visit(request, v, first);
+		if (error == NULL)
+			report_problem(d, first);
+	}
+	if (error)
+		*v = (VisitResult){ .tenant = v->tenant,
+							.deployment = v->deployment,
+							.next_due = DT_NOEND,
+							.unrecorded = true };
+	return error;
 }
 
-static void
-rest(DueItem *item, int base_ms)
+/* A visit of the present batch. */
+typedef struct Visited
 {
-	int64 delay = (int64) base_ms << Min(item->failures, RETRY_DOUBLINGS);
-
-	item->failures++;
-	dueset_timer(item, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay));
-}
+	VisitResult result;
+	bool admitted;
+	ErrorData *error; /* why it is set aside, or NULL */
+} Visited;
 
 /* Acts on a visit that has committed. */
 static void
-apply(Dispatch *d, const VisitResult *v)
+apply(Dispatch *d, const Visited *visited)
 {
+	const VisitResult *v = &visited->result;
 	DueItem *item = dueset_find(&v->deployment);
 	ListCell *cell;
 
@@ -295,20 +500,23 @@ apply(Dispatch *d, const VisitResult *v)
 		return;
 	if (v->locked)
 	{
-		rest(item, LOCKED_RETRY_MS);
+		rest(item);
 		return;
 	}
-	if (v->unrecorded)
+	if (visited->error)
 	{
-		rest(item, FAILED_RETRY_MS);
+		set_aside(d, item, visited->error);
 		return;
 	}
-	item->failures = 0;
+	stop_resting(item);
 	if (v->ended)
 	{
-		dueset_remove(item);
+		forget(item);
 		return;
 	}
+	/* that one could be looked at says nothing about its next start */
+	if (!v->queued || visited->admitted)
+		go_on(item);
 	if (v->running && !item->started)
 		dueset_start(item);
 	foreach (cell, v->finished_environments)
@@ -317,7 +525,7 @@ apply(Dispatch *d, const VisitResult *v)
 	if (v->queued)
 		dueset_ready(item);
 	if (v->starved)
-		starvation_note(d, &v->deployment);
+		starvation_note(d, item);
 	placement_cancel(d, item, v->cancelled, v->end_executors);
 	if (d->mode->background)
 		placement_put(d, v->started);
@@ -340,7 +548,7 @@ change_lanes(Dispatch *d, const VisitResult *v)
 		return;
 	dueset_remove(item);
 	dispatch_begin_transaction(d);
-	load_some(&tenant, &id, 1);
+	load_apart(d, &tenant, &id, 1);
 	d->mode->commit();
 }
 
@@ -349,44 +557,60 @@ change_lanes(Dispatch *d, const VisitResult *v)
  * the server down has to count as an attempt.
  */
 static bool
-must_be_durable(const VisitResult *visits, int count)
+must_be_durable(const Visited *visits, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (visits[i].started != NIL)
+		if (visits[i].result.started != NIL)
 			return true;
 	return false;
 }
 
 static int
-visit_batch(Dispatch *d, VisitResult *visits, VisitRequest *request, DueItem **items)
+visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 {
-	int limit = hotswap_batch_size;
 	int count = 0;
-	bool admit;
+	bool broken = false;
 
-	while (count < limit)
+	while (count < d->limit && !broken)
 	{
-		DueItem *item = pick(d, request->capacity, &admit);
-		VisitResult *v = &visits[count];
+		Visited *v = &visits[count];
+		DueItem *item = pick(d, request->capacity, &v->admitted);
+		RingEntry entry;
 
 		if (item == NULL)
 			break;
-		items[count] = item;
-		v->tenant = item->tenant->id;
-		v->deployment = item->id;
-		request->may_admit = admit;
+		entry = (RingEntry){ item->tenant->id, item->id };
+		v->result.tenant = item->tenant->id;
+		v->result.deployment = item->id;
+		dispatch_remember(d, &d->taken, &entry, sizeof(entry));
+		request->may_admit = v->admitted;
 		request->suspended = item->tenant->suspended;
 		request->leaving = item->tenant->leaving;
 		count++;
-		visit(d, request, v);
+		/* what is only looked at leaves to the others what is reserved for them */
+		request->capacity -= v->admitted ? 0 : d->reserved;
+		v->error = visit(d, request, &v->result);
+		request->capacity += v->admitted ? 0 : d->reserved;
+		/* whoever waits for the server or for a lock shall not make the others of the batch wait */
+		broken = v->error != NULL;
 		/* two of one lane must not be admitted in one batch */
-		if (v->running && !item->started)
+		if (v->result.running && !item->started)
 			dueset_start(item);
 	}
 	if (must_be_durable(visits, count))
 		(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
 	return count;
+}
+
+static void
+keep_left_roles(Dispatch *d, const VisitRequest *request)
+{
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+
+	for (int i = 0; i < list_length(request->left_roles); i++)
+		d->left_roles = list_append_unique_oid(d->left_roles, list_nth_oid(request->left_roles, i));
+	MemoryContextSwitchTo(old);
 }
 
 /* Visits a batch; false when there was nothing to visit. */
@@ -400,37 +624,72 @@ run_batch(Dispatch *d)
 							 .tasks = d,
 							 .results = d->batch_context };
 	AuditActor actor;
-	VisitResult *visits;
-	DueItem **items;
+	Visited *visits;
 	int count;
+	bool troubled = false;
 
 	if (!d->mode->background)
 		request.only_role = GetSessionUserId();
 	d->batch++;
 	dispatch_begin_transaction(d);
 	MemoryContextReset(d->batch_context);
+	d->limit = Min(d->limit, hotswap_batch_size);
 	/* the line may have been stopped since everything was loaded */
 	d->may_start = read_state() == DISPATCH_ALLOWED;
 	request.may_start = d->may_start && !d->giving_back;
 	audit_worker(&actor);
 	request.actor = &actor;
-	visits = palloc0(hotswap_batch_size * sizeof(VisitResult));
-	items = palloc0(hotswap_batch_size * sizeof(DueItem *));
-	count = visit_batch(d, visits, &request, items);
+	visits = palloc0(hotswap_batch_size * sizeof(Visited));
+	count = visit_batch(d, visits, &request);
 	d->mode->commit();
-	for (int i = 0; i < list_length(request.left_roles); i++)
+	list_free_deep(d->taken);
+	d->taken = NIL;
+	if (count > 0)
+		d->limit = Min(2 * d->limit, hotswap_batch_size);
+	keep_left_roles(d, &request);
+	for (int i = 0; i < count; i++)
 	{
-		MemoryContext old = MemoryContextSwitchTo(d->context);
-
-		d->left_roles = list_append_unique_oid(d->left_roles, list_nth_oid(request.left_roles, i));
-		MemoryContextSwitchTo(old);
-	}
-	for (int i = 0; i < count; i++)
 		apply(d, &visits[i]);
+		troubled = troubled || visits[i].error;
+	}
+	if (count > 0 && !troubled)
+		report_problem(d, NULL);
 	for (int i = 0; i < count; i++)
-		change_lanes(d, &visits[i]);
+		change_lanes(d, &visits[i].result);
 	placement_forget_settled(d);
 	return count > 0;
+}
+
+/*
+ * To be told when dispatch_step() has raised an error, after the transaction has been ended.  What the batch
+ * had taken is as it was before, and is read and tried again, half of it at a time; one that was alone is at
+ * fault, and is set aside.  False when there was none to be found at fault.
+ */
+bool
+dispatch_failed(Dispatch *d, ErrorData *error)
+{
+	List *taken = d->taken;
+	int count = list_length(taken);
+	ListCell *cell;
+
+	if (count == 0)
+		return false;
+	d->taken = NIL;
+	d->limit = Max(1, count / 2);
+	foreach (cell, taken)
+	{
+		RingEntry *entry = lfirst(cell);
+		DueItem *item = dueset_find(&entry->deployment);
+
+		dispatch_remember(d, &d->reread, entry, sizeof(*entry));
+		if (item == NULL)
+			continue;
+		item->read = 0;
+		if (count == 1)
+			set_aside(d, item, error);
+	}
+	list_free_deep(taken);
+	return true;
 }
 
 /* Is there anything that a batch would visit?  What waits for an executor it would not. */
@@ -441,14 +700,16 @@ can_visit(Dispatch *d)
 }
 
 /*
- * Does what is due: one batch.  False when nothing was.  An error means that nothing is known any
- * more: the caller loads everything anew.
+ * Does what is due: reads a chunk of what is to be read, and visits one batch.  False when there was
+ * nothing.  After an error the caller tells dispatch_failed().
  */
 bool
 dispatch_step(Dispatch *d)
 {
-	bool worked;
+	bool worked = load_more(d);
 
+	if (!d->loaded)
+		return worked;
 	dueset_fire_timers(GetCurrentTimestamp());
 	if (d->mode->background)
 	{
@@ -458,16 +719,15 @@ dispatch_step(Dispatch *d)
 	}
 	starvation_wake(d);
 	if (!can_visit(d))
-		return false;
-	worked = run_batch(d);
+		return worked;
+	/* what was read anew meanwhile may have to be visited, too */
+	worked = run_batch(d) || can_visit(d) || worked;
 	if (d->cancelled)
 	{
 		dispatch_give_back(d);
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("work() was cancelled while it ran a task")));
 	}
-	if (worked)
-		report_problem(d, NULL);
 	return worked;
 }
 
@@ -475,7 +735,7 @@ dispatch_step(Dispatch *d)
 TimestampTz
 dispatch_next(const Dispatch *d)
 {
-	return Min(Min(dueset_next_timer(), placement_next(d)), d->next_look);
+	return Min(Min(dueset_next_timer(), placement_next(d)), Min(d->next_look, next_load(d)));
 }
 
 /* Before the end: what was broken off is ready again, and the attempt does not count. */

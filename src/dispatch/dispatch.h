@@ -10,6 +10,7 @@
 
 #include "nodes/pg_list.h"
 #include "shm/executors.h"
+#include "shm/shmem.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +29,11 @@ typedef struct Dispatch
 	MemoryContext batch_context; /* of the present transaction */
 	uint64 batch;                /* number of the present one */
 	bool may_start;
+	bool loaded;            /* everything has been read once: before that nothing is visited */
+	TimestampTz next_chunk; /* of what is to be read */
+	int limit;    /* of a batch: halved when one fails, until it is known because of which visit */
+	List *taken;  /* of pg_uuid_t: visited by the present batch */
+	List *reread; /* of RingEntry: what a batch that failed had taken */
 	bool giving_back;   /* shutting down: attempts broken off do not count */
 	List *left_roles;   /* of Oid: whose tasks work() did not run */
 	char *last_problem; /* logged once, not once a retry */
@@ -45,6 +51,7 @@ typedef struct Dispatch
 
 	/* starvation.c */
 	List *starved;             /* of pg_uuid_t: deployments with ready tasks */
+	int reserved;              /* capacity that is left to deployments whose turn it is */
 	TimestampTz next_look;     /* for tasks that are stuck behind others */
 	TimestampTz relieve_after; /* there was no worker slot for one */
 } Dispatch;

@@ -111,7 +111,7 @@ dueset_add(const pg_uuid_t *tenant, const pg_uuid_t *id, int priority, bool star
 
 	Assert(!found);
 	memset((char *) item + sizeof(pg_uuid_t), 0, sizeof(DueItem) - sizeof(pg_uuid_t));
-	item->tenant = turn_tenant(tenant, NULL);
+	item->tenant = turn_tenant(tenant);
 	item->priority = priority;
 	item->space = nlanes;
 	item->links = MemoryContextAlloc(context, Max(nlanes, 1) * sizeof(LaneLink));
@@ -265,18 +265,6 @@ dueset_touch_id(const pg_uuid_t *id)
 		dueset_touch(item);
 }
 
-/* Wakes whoever can start, after everything has been loaded. */
-void
-dueset_wake_all(void)
-{
-	HASH_SEQ_STATUS seq;
-	Lane *lane;
-
-	hash_seq_init(&seq, lanes);
-	while ((lane = hash_seq_search(&seq)) != NULL)
-		wake_lane(lane);
-}
-
 /* To be visited at a time; replaces the time set before; DT_NOEND: no more. */
 void
 dueset_timer(DueItem *item, TimestampTz due)
@@ -287,6 +275,15 @@ dueset_timer(DueItem *item, TimestampTz due)
 	item->due = due;
 	if (item->in_timer)
 		pairingheap_add(timers, &item->timer);
+}
+
+/* Not to be visited before that time, unless something happens to it. */
+void
+dueset_put_off(DueItem *item, TimestampTz due)
+{
+	dueset_take(item, false);
+	turn_leave(&item->turn);
+	dueset_timer(item, due);
 }
 
 void

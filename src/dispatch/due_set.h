@@ -47,7 +47,11 @@ struct DueItem
 	bool started; /* it holds its lanes; else it waits for them */
 	bool touched; /* to be visited, whether or not it can start */
 	bool in_timer;
+	bool starved;    /* starvation.c: it is in the list */
 	int failures;    /* visits in a row that could not be recorded */
+	int locked;      /* visits in a row that found its row locked */
+	uint32 read;     /* load.c: when it was read, as far as changes of the configuration go */
+	uint32 pass;     /* and in which pass through everything */
 	TimestampTz due; /* of the timer */
 	TurnItem turn;   /* it may be able to start */
 	pairingheap_node touch;
@@ -66,8 +70,8 @@ extern void dueset_remove(DueItem *item);
 extern void dueset_ready(DueItem *item);
 extern void dueset_touch(DueItem *item);
 extern void dueset_touch_id(const pg_uuid_t *id);
-extern void dueset_wake_all(void);
 extern void dueset_timer(DueItem *item, TimestampTz due);
+extern void dueset_put_off(DueItem *item, TimestampTz due);
 extern void dueset_fire_timers(TimestampTz now);
 extern TimestampTz dueset_next_timer(void);
 extern DueItem *dueset_touched(void);

@@ -75,16 +75,21 @@ turn_reset(MemoryContext due_context)
 
 /* The tenant's entry; a new one starts nothing before its fields have been set. */
 DueTenant *
-turn_tenant(const pg_uuid_t *id, bool *is_new)
+turn_tenant(const pg_uuid_t *id)
 {
 	bool found;
 	DueTenant *tenant = hash_search(tenants, id, HASH_ENTER, &found);
 
 	if (!found)
 		*tenant = (DueTenant){ .id = *id, .weight = 1 };
-	if (is_new)
-		*is_new = !found;
 	return tenant;
+}
+
+/* The same, NULL where it has nothing in the due set. */
+DueTenant *
+turn_find_tenant(const pg_uuid_t *id)
+{
+	return hash_search(tenants, id, HASH_FIND, NULL);
 }
 
 static bool

@@ -29,7 +29,9 @@ typedef struct DueTenant
 	int64 limit;  /* deployments at a time, or TURN_UNLIMITED */
 	int started;  /* of its items */
 	int items;    /* it is forgotten with the last */
+	int tasks;    /* starvation.c: in the hands of executors */
 	uint64 seen;  /* batch in which it was read last */
+	uint32 read;  /* load.c: when it was read, as far as changes of the configuration go */
 	Share *share; /* the first of its shares, one a priority */
 } DueTenant;
 
@@ -56,7 +58,8 @@ typedef struct TurnItem
 } TurnItem;
 
 extern void turn_reset(MemoryContext context);
-extern DueTenant *turn_tenant(const pg_uuid_t *id, bool *is_new);
+extern DueTenant *turn_tenant(const pg_uuid_t *id);
+extern DueTenant *turn_find_tenant(const pg_uuid_t *id);
 extern void turn_set_tenant(DueTenant *tenant);
 extern void turn_count(DueTenant *tenant, int started);
 extern void turn_add(TurnItem *item, const pg_uuid_t *id, DueTenant *tenant, int priority);

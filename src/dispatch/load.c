@@ -3,9 +3,12 @@
  *		Brings deployments from the tables into the due set, with the lanes that they need, and
  *		what their tenants may do.
  *
- * The caller has begun a transaction; what has been read is kept in the current context.  The path
- * to an environment is remembered until everything is loaded anew, which is announced whenever an
- * environment changes.  Locks nothing.
+ * When the configuration has changed or announcements were lost, everything is read again, a chunk at a
+ * time, beside the work: only the keys are read at once.  First what is not known yet, then what is.  The
+ * path to an environment, and what was read of tenants and deployments, is stale from the change on: who
+ * is about to act on something stale reads it again first.
+ *
+ * The caller has begun a transaction; what has been read is kept in the current context.  Locks nothing.
  */
 #include "postgres.h"
 
@@ -16,6 +19,7 @@
 #include "core/path.h"
 #include "dispatch/due_set.h"
 #include "dispatch/load.h"
+#include "shm/shmem.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -23,6 +27,17 @@
 
 static MemoryContext load_context = NULL; /* paths; reset when everything is loaded anew */
 static HTAB *paths = NULL;
+static uint32 configuration = 1; /* grows with each change: what was read before is stale */
+
+/* the pass through everything */
+static MemoryContext pass_context = NULL; /* of the keys */
+static RingEntry *keys = NULL;            /* to be read */
+static uint64 nkeys = 0;
+static uint64 next_key = 0;
+static uint32 pass = 0;
+static bool wanted = false; /* the keys have to be read again */
+static bool again = false;  /* what this pass had read by then has to be read again, too */
+static TimestampTz not_before = DT_NOBEGIN;
 
 typedef struct PathEntry
 {
@@ -56,15 +71,10 @@ enum
 	LOADED_APPROVAL_DUE
 };
 
-/*
- * OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it
- * plans
- */
-static DbStatement all_deployments =
-	DB_STATEMENT0("SELECT " LOADED_COLUMNS
-				  " FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
-				  " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d");
+static DbStatement all_keys =
+	DB_STATEMENT0("SELECT tenant_id, deployment_id FROM hotswap.work_item");
 
+/* OFFSET 0 keeps the planner to a look-up by key for each, however small the tables are when it plans */
 static DbStatement some_deployments =
 	DB_STATEMENT("SELECT " LOADED_COLUMNS " FROM unnest($1, $2) e (tenant_id, id)"
 				 " CROSS JOIN LATERAL (SELECT 1 FROM hotswap.work_item w"
@@ -113,16 +123,35 @@ load_tenants(Datum *ids, int count)
 	for (uint64 i = 0; i < n; i++)
 	{
 		pg_uuid_t id = db_uuid(i, TENANT_ID);
-		DueTenant *tenant = turn_tenant(&id, NULL);
+		DueTenant *tenant = turn_tenant(&id);
 
 		tenant->active = db_bool(i, TENANT_IS_ACTIVE);
 		tenant->suspended = db_bool(i, TENANT_IS_SUSPENDED);
 		tenant->leaving = db_bool(i, TENANT_IS_LEAVING);
 		tenant->weight = db_int32(i, TENANT_WEIGHT);
 		tenant->limit = db_isnull(i, TENANT_LIMIT) ? TURN_UNLIMITED : db_int64(i, TENANT_LIMIT);
+		tenant->read = configuration;
 		turn_set_tenant(tenant);
 	}
 	db_leave(&scope);
+}
+
+static List *
+read_path(const pg_uuid_t *tenant, const char *environment)
+{
+	DbScope scope;
+	List *path;
+	List *result = NIL;
+	ListCell *cell;
+
+	db_enter(&scope);
+	path = path_of(tenant, environment);
+	/* a query leaves its caller in the memory context of SPI */
+	MemoryContextSwitchTo(load_context);
+	foreach (cell, path)
+		result = lappend(result, pstrdup(lfirst(cell)));
+	db_leave(&scope);
+	return result;
 }
 
 static List *
@@ -130,26 +159,18 @@ find_path(const pg_uuid_t *tenant, const char *environment)
 {
 	LaneKey key;
 	PathEntry *entry;
-	bool found;
 
 	memset(&key, 0, sizeof(key));
 	key.tenant = *tenant;
 	strlcpy(key.environment, environment, sizeof(key.environment));
-	entry = hash_search(paths, &key, HASH_ENTER, &found);
-	if (!found)
+	entry = hash_search(paths, &key, HASH_FIND, NULL);
+	if (entry == NULL)
 	{
-		DbScope scope;
-		List *path;
-		ListCell *cell;
+		/* remembered only when it could be read */
+		List *path = read_path(tenant, environment);
 
-		entry->environments = NIL;
-		db_enter(&scope);
-		path = path_of(tenant, environment);
-		/* a query leaves its caller in the memory context of SPI */
-		MemoryContextSwitchTo(load_context);
-		foreach (cell, path)
-			entry->environments = lappend(entry->environments, pstrdup(lfirst(cell)));
-		db_leave(&scope);
+		entry = hash_search(paths, &key, HASH_ENTER, NULL);
+		entry->environments = path;
 	}
 	return entry->environments;
 }
@@ -224,6 +245,30 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 	return rows;
 }
 
+static bool
+stands_in_lanes(DeploymentStatus status)
+{
+	return status != DEPLOYMENT_SCHEDULED && status != DEPLOYMENT_PENDING_APPROVAL;
+}
+
+/* What there is to do with it by itself. */
+static void
+set_due(DueItem *item, const Loaded *row)
+{
+	TimestampTz due = Min(row->start_by, row->approval_due);
+
+	/* what waits in a tenant that is leaving has to be cancelled */
+	if (item->started || item->tenant->leaving)
+		dueset_touch(item);
+	if (item->started || item->failures > 0)
+		return;
+	if (row->status == DEPLOYMENT_SCHEDULED)
+		due = Min(due, row->run_at);
+	else if (row->status == DEPLOYMENT_PENDING_APPROVAL)
+		due = row->approval_due;
+	dueset_timer(item, due);
+}
+
 static DueItem *
 enroll(const Loaded *row)
 {
@@ -231,39 +276,86 @@ enroll(const Loaded *row)
 	List *path = find_path(&row->tenant, row->environment);
 	DueItem *item = dueset_add(&row->tenant, &row->id, row->priority, started, list_length(path));
 
-	if (row->status == DEPLOYMENT_SCHEDULED)
-		dueset_timer(item, Min(Min(row->run_at, row->start_by), row->approval_due));
-	else if (row->status == DEPLOYMENT_PENDING_APPROVAL)
-		dueset_timer(item, row->approval_due);
-	else
-	{
+	if (stands_in_lanes(row->status))
 		join_lanes(item, row->environment, row->module, row->finished);
-		if (started)
-			dueset_touch(item);
-		else
-			dueset_timer(item, Min(row->start_by, row->approval_due));
-	}
-	/* what waits in a tenant that is leaving has to be cancelled */
-	if (!started && item->tenant->leaving)
-		dueset_touch(item);
 	return item;
 }
 
-/* Reads the tenants of some rows, as far as they are not in the due set yet. */
+/* The same for one that is there already; what has happened to it is not forgotten. */
+static DueItem *
+enroll_again(DueItem *old, const Loaded *row)
+{
+	DueItem before = *old;
+	DueItem *item;
+
+	/* what can fail, while the old one is still there */
+	(void) find_path(&row->tenant, row->environment);
+	/* with its last deployment a tenant would be forgotten */
+	before.tenant->items++;
+	dueset_remove(old);
+	item = enroll(row);
+	before.tenant->items--;
+	item->failures = before.failures;
+	item->locked = before.locked;
+	item->starved = before.starved;
+	if (before.touched)
+		dueset_touch(item);
+	if (before.failures > 0 && before.in_timer)
+		dueset_timer(item, before.due);
+	return item;
+}
+
+/* Is it read as it is, apart from times? */
+static bool
+is_known(const DueItem *item, const Loaded *row)
+{
+	return !load_is_stale(item) && item->started == deployment_has_started(row->status) &&
+		   item->priority == row->priority && (item->nlinks > 0) == stands_in_lanes(row->status);
+}
+
+static void
+bring(const Loaded *row)
+{
+	DueItem *item = dueset_find(&row->id);
+
+	if (item == NULL)
+		item = enroll(row);
+	else if (!is_known(item, row))
+		item = enroll_again(item, row);
+	item->read = configuration;
+	item->pass = pass;
+	set_due(item, row);
+	if (item->failures == 0)
+		dueset_ready(item);
+}
+
+/* Was it read before the configuration was changed? */
+bool
+load_is_stale(const DueItem *item)
+{
+	return item->read != configuration;
+}
+
+static bool
+has_uuid(Datum *ids, int count, const pg_uuid_t *id)
+{
+	for (int i = 0; i < count; i++)
+		if (memcmp(DatumGetUUIDP(ids[i]), id, sizeof(*id)) == 0)
+			return true;
+	return false;
+}
+
+/* Reads the tenants of some rows, as far as they are not known. */
 static void
 load_tenants_of(const Loaded *rows, uint64 count)
 {
-	Datum *ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(count, 1) * sizeof(Datum));
+	Datum *ids = palloc(Max(count, 1) * sizeof(Datum));
 	int unknown = 0;
 
 	for (uint64 i = 0; i < count; i++)
-	{
-		bool is_new;
-
-		(void) turn_tenant(&rows[i].tenant, &is_new);
-		if (is_new)
+		if (turn_tenant(&rows[i].tenant)->read != configuration &&
+			!has_uuid(ids, unknown, &rows[i].tenant))
 			ids[unknown++] = UUIDPGetDatum(&rows[i].tenant);
-	}
 	if (unknown > 0)
 		load_tenants(ids, unknown);
 }
@@ -281,19 +373,17 @@ forget_paths(void)
 	paths = hash_create("hotswap paths", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* Everything that has not ended, in place of what is in the due set. */
-void
-load_all(void)
-{
-	Loaded *rows;
-	uint64 count;
+/* ---- everything ---- */
 
-	load_nothing();
-	rows = query(&all_deployments, NULL, &count);
-	load_tenants_of(rows, count);
-	for (uint64 i = 0; i < count; i++)
-		(void) enroll(&rows[i]);
-	dueset_wake_all();
+static void
+forget_keys(void)
+{
+	if (pass_context == NULL)
+		pass_context =
+			AllocSetContextCreate(TopMemoryContext, "hotswap keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(pass_context);
+	keys = NULL;
+	nkeys = next_key = 0;
 }
 
 /* Empties the due set. */
@@ -302,11 +392,88 @@ load_nothing(void)
 {
 	dueset_reset();
 	forget_paths();
+	forget_keys();
+	wanted = again = false;
+	not_before = DT_NOBEGIN;
+}
+
+/* Everything is to be read again; if the configuration was changed, all that is known is stale. */
+void
+load_anew(bool changed)
+{
+	wanted = true;
+	if (!changed)
+		return;
+	configuration++;
+	forget_paths();
+}
+
+/* When there is something to be read: DT_NOBEGIN: now, in the middle of it; DT_NOEND: never. */
+TimestampTz
+load_next(void)
+{
+	return next_key < nkeys ? DT_NOBEGIN : wanted ? not_before : DT_NOEND;
 }
 
 /*
- * Some deployments, as far as they have not ended and are not in the due set yet; arrays of uuid.
+ * Reads the keys of all that has not ended: first come those that are not known, then those that this pass
+ * has not read yet.  At most a tenth of the time is spent here, however often it is asked for.
  */
+static void
+read_keys(void)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	DbScope scope;
+	uint64 n;
+	uint64 known;
+
+	if (next_key < nkeys)
+		again = true;
+	else
+		pass++;
+	forget_keys();
+	db_enter(&scope);
+	n = known = db_run(&all_keys, NULL, NULL);
+	keys = MemoryContextAllocHuge(pass_context, Max(n, 1) * sizeof(RingEntry));
+	for (uint64 i = 0; i < n; i++)
+	{
+		RingEntry key = { db_uuid(i, 1), db_uuid(i, 2) };
+		const DueItem *item = dueset_find(&key.deployment);
+
+		if (item == NULL)
+			keys[nkeys++] = key;
+		else if (load_is_stale(item) || item->pass != pass)
+			keys[--known] = key;
+	}
+	db_leave(&scope);
+	memmove(&keys[nkeys], &keys[known], (n - known) * sizeof(RingEntry));
+	nkeys += n - known;
+	wanted = false;
+	not_before = GetCurrentTimestamp() + 10 * Max(0, GetCurrentTimestamp() - start);
+}
+
+/* The keys of what is to be read next, LOAD_CHUNK at most; 0: nothing, for now. */
+int
+load_take(Datum *tenants, Datum *ids)
+{
+	int count = 0;
+
+	if (wanted && not_before <= GetCurrentTimestamp())
+		read_keys();
+	for (; count < LOAD_CHUNK && next_key < nkeys; next_key++, count++)
+	{
+		tenants[count] = UUIDPGetDatum(&keys[next_key].tenant);
+		ids[count] = UUIDPGetDatum(&keys[next_key].deployment);
+	}
+	if (next_key == nkeys && again)
+	{
+		again = false;
+		wanted = true;
+	}
+	return count;
+}
+
+/* Reads some deployments; arrays of uuid. */
 void
 load_some(Datum *tenants, Datum *ids, int count)
 {
@@ -319,9 +486,17 @@ load_some(Datum *tenants, Datum *ids, int count)
 	rows = query(&some_deployments, args, &found);
 	load_tenants_of(rows, found);
 	for (uint64 i = 0; i < found; i++)
+		bring(&rows[i]);
+	/* what has not come has ended, which its visit will find */
+	for (int i = 0; i < count; i++)
 	{
-		/* announced twice */
-		if (dueset_find(&rows[i].id) == NULL)
-			dueset_ready(enroll(&rows[i]));
+		DueItem *item = dueset_find(DatumGetUUIDP(ids[i]));
+
+		if (item && (load_is_stale(item) || item->pass != pass))
+		{
+			item->read = configuration;
+			item->pass = pass;
+			dueset_touch(item);
+		}
 	}
 }

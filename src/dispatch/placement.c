@@ -41,6 +41,30 @@ placement_capacity(Dispatch *d)
 	return Max(0, Max(1, executors * QUEUE_DEPTH) - tasks);
 }
 
+static void
+count_task(const TaskKey *key)
+{
+	DueTenant *tenant = turn_find_tenant(&key->tenant);
+
+	if (tenant)
+		tenant->tasks++;
+}
+
+/* Adds up how many tasks of each tenant are in hand; the caller has set the counts to zero. */
+void
+placement_count_tasks(Dispatch *d)
+{
+	ListCell *cell;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	foreach_executor (slot, MyDatabaseId)
+		for (int q = 0; q < slot->queued; q++)
+			count_task(&slot->queue[q]);
+	LWLockRelease(shared->lock);
+	foreach (cell, d->unplaced)
+		count_task(&((StartedTask *) lfirst(cell))->key);
+}
+
 static bool
 key_in(List *keys, const TaskKey *key)
 {

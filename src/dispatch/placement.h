@@ -9,6 +9,7 @@
 #include "dispatch/due_set.h"
 
 extern int placement_capacity(Dispatch *d);
+extern void placement_count_tasks(Dispatch *d);
 extern bool placement_in_flight(void *d, const TaskKey *key);
 extern bool placement_given_back(void *d, const TaskKey *key);
 extern bool placement_overran(void *d, const TaskKey *key);

@@ -409,7 +409,11 @@ pool_shrink(void)
 	return next;
 }
 
-/* Sends every executor away, breaking off what they do; true while any is left. */
+/*
+ * Sends every executor away, breaking off what they do; true while any is left.  Nobody waits for one that
+ * has not come yet: at a shutdown the postmaster starts none any more.  If it comes, it sees that its slot is
+ * not its own.
+ */
 bool
 pool_dismiss(void)
 {
@@ -418,10 +422,15 @@ pool_dismiss(void)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	foreach_executor (slot, MyDatabaseId)
 	{
+		if (slot->pid == 0)
+		{
+			slot->state = EXECUTOR_DEAD;
+			slot->unbegun = true;
+			continue;
+		}
 		left = true;
 		executor_stop(slot);
-		if (slot->pid != 0)
-			kill(slot->pid, SIGTERM);
+		kill(slot->pid, SIGTERM);
 	}
 	LWLockRelease(shared->lock);
 	return left;

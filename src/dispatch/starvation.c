@@ -13,24 +13,88 @@
 
 /* A task of the deployment was ready and there was no capacity for it. */
 void
-starvation_note(Dispatch *d, const pg_uuid_t *deployment)
+starvation_note(Dispatch *d, DueItem *item)
 {
-	dispatch_remember(d, &d->starved, deployment, sizeof(*deployment));
+	if (item->starved)
+		return;
+	item->starved = true;
+	dispatch_remember(d, &d->starved, &item->id, sizeof(item->id));
 }
 
-/* Has as many of the deployments visited as there is room for. */
+/* Forgets those that are gone, and counts what the tenants of the others have in hand. */
+static void
+count_tasks(Dispatch *d, DueItem *next)
+{
+	ListCell *cell;
+
+	foreach (cell, d->starved)
+	{
+		DueItem *item = dueset_find(lfirst(cell));
+
+		if (item)
+			item->tenant->tasks = 0;
+		else
+		{
+			pfree(lfirst(cell));
+			d->starved = foreach_delete_current(d->starved, cell);
+		}
+	}
+	if (next)
+		next->tenant->tasks = 0;
+	if (d->mode->background)
+		placement_count_tasks(d);
+}
+
+/* Has one tenant less in hand than another, by their weights, if each had one task more? */
+static bool
+has_less(const DueTenant *a, const DueTenant *b)
+{
+	return (int64) (a->tasks + 1) * b->weight < (int64) (b->tasks + 1) * a->weight;
+}
+
+/* The place in the list of the first whose tenant has the least in hand. */
+static int
+find_neediest(Dispatch *d)
+{
+	int best = 0;
+
+	for (int i = 1; i < list_length(d->starved); i++)
+		if (has_less(dueset_find(list_nth(d->starved, i))->tenant,
+					 dueset_find(list_nth(d->starved, best))->tenant))
+			best = i;
+	return best;
+}
+
+/*
+ * Has as many of the deployments visited as there is room for.  What becomes free goes to the tenant that has
+ * the least in hand by its weight: so a tenant with many tasks that are ready does not keep out the others,
+ * not even those that have nothing running yet, to whom some room is left.
+ */
 void
 starvation_wake(Dispatch *d)
 {
-	int room = placement_capacity(d);
+	int room = d->starved == NIL ? 0 : placement_capacity(d);
+	DueItem *next = room > 0 && d->may_start ? dueset_next() : NULL;
 
-	while (d->starved != NIL && room-- > 0)
+	d->reserved = 0;
+	if (room > 0)
+		count_tasks(d, next);
+	for (; d->starved != NIL && room > 0; room--)
 	{
-		pg_uuid_t *id = linitial(d->starved);
+		int place = find_neediest(d);
+		DueItem *item = dueset_find(list_nth(d->starved, place));
 
-		dueset_touch_id(id);
-		pfree(id);
-		d->starved = list_delete_first(d->starved);
+		if (next && d->reserved == 0 && has_less(next->tenant, item->tenant))
+		{
+			next->tenant->tasks++;
+			d->reserved++;
+			continue;
+		}
+		item->starved = false;
+		item->tenant->tasks++;
+		dueset_touch(item);
+		pfree(list_nth(d->starved, place));
+		d->starved = list_delete_nth_cell(d->starved, place);
 	}
 }
 
@@ -53,7 +117,7 @@ starvation_relieve(Dispatch *d)
 	list_free(tasks);
 }
 
-/* Everything is loaded anew. */
+/* Nothing is known any more. */
 void
 starvation_forget(Dispatch *d)
 {

@@ -6,8 +6,9 @@
 #define HOTSWAP_STARVATION_H
 
 #include "dispatch/dispatch.h"
+#include "dispatch/due_set.h"
 
-extern void starvation_note(Dispatch *d, const pg_uuid_t *deployment);
+extern void starvation_note(Dispatch *d, DueItem *item);
 extern void starvation_wake(Dispatch *d);
 extern void starvation_relieve(Dispatch *d);
 extern void starvation_forget(Dispatch *d);

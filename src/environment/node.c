@@ -5,8 +5,7 @@
  * Guarantees: a name is used once in an environment, and a pair of role and schema once in the
  * database, whoever the tenant is: two nodes there would overwrite each other.
  *
- * Locks: tenant row, then the table hotswap.node against other writers (registering only), then
- * the node's row.
+ * Locks: tenant row, then the node's row (removing), then the pair of role and schema.
  */
 #include "postgres.h"
 
@@ -23,6 +22,7 @@
 #include "environment/task_role.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "shm/advisory.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -35,9 +35,6 @@ static DbStatement check_usage =
 static DbStatement find_environment =
 	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2", UUIDOID,
 				 TEXTOID);
-
-static DbStatement lock_nodes =
-	DB_STATEMENT0("LOCK TABLE hotswap.node IN SHARE ROW EXCLUSIVE MODE");
 
 static DbStatement insert_node = DB_STATEMENT(
 	"INSERT INTO hotswap.node (tenant_id, id, environment, name, kind, run_as, schema, labels)"
@@ -52,7 +49,7 @@ static DbStatement find_target = DB_STATEMENT(
 	OIDOID, TEXTOID, UUIDOID, UUIDOID);
 
 static DbStatement lock_node =
-	DB_STATEMENT("SELECT environment, name FROM hotswap.node"
+	DB_STATEMENT("SELECT environment, name, run_as, schema FROM hotswap.node"
 				 " WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL FOR UPDATE",
 				 UUIDOID, UUIDOID);
 
@@ -190,10 +187,21 @@ node_insert(const NodeRequest *r)
 							   r->environment)));
 }
 
+/* Until the end of the transaction nobody else registers or removes a node with this role and schema. */
+static void
+lock_target(Oid run_as, const char *schema)
+{
+	char *key = psprintf("%u %s", run_as, schema ? schema : "");
+	LOCKTAG tag;
+
+	lock_tag(&tag, LOCK_TARGET, key, strlen(key));
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
 /*
- * Refuses a second node on the same role and schema.  The lock on the table keeps others from
- * committing one meanwhile; the newest snapshot shows what was committed before it was granted, at
- * every isolation level.
+ * Refuses a second node on the same role and schema.  The lock on the two keeps others from committing
+ * one meanwhile; the newest snapshot shows what was committed before it was granted, at every isolation
+ * level.
  */
 static void
 require_free_target(const NodeRequest *r)
@@ -223,8 +231,8 @@ require_free_target(const NodeRequest *r)
  *
  * In: run_as, schema and tenant may be NULL.  Out: the id of the new node.  Errors: 22023, P0002 no
  * such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name or target
- * taken, 53400 the quota of nodes is exceeded, YH003.  Locks the tenant row and, against other
- * writers, the table of nodes; writes the node and the audit log.
+ * taken, 53400 the quota of nodes is exceeded, YH003.  Locks the tenant row and the pair of
+ * run_as and schema; writes the node and the audit log.
  */
 Datum
 hotswap_register_node(PG_FUNCTION_ARGS)
@@ -237,7 +245,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	call_begin_change(&c, &request.tenant, CAPABILITY_OPERATOR, "register a node");
 	require_usage(&request);
 	require_environment(&request);
-	(void) db_run(&lock_nodes, NULL, NULL);
+	lock_target(request.run_as, request.schema);
 	node_insert(&request);
 	require_free_target(&request);
 	quota_require(&request.tenant, QUOTA_NODES);
@@ -271,7 +279,8 @@ require_no_work(Datum *args, const char *name)
  * remove_node(node uuid)
  *
  * In: a node of the current tenant.  Errors: 22023 NULL, P0002 no such node, 55000 unfinished work,
- * YH003.  Locks the tenant row and the node; writes both and the audit log.
+ * YH003.  Locks the tenant row, the node and its pair of role and schema; writes the first two and the audit
+ * log.
  */
 Datum
 hotswap_remove_node(PG_FUNCTION_ARGS)
@@ -289,6 +298,7 @@ hotswap_remove_node(PG_FUNCTION_ARGS)
 						errmsg("node \"%s\" does not exist", uuid_text(&node))));
 	environment = db_text(0, 1);
 	name = db_text(0, 2);
+	lock_target(db_oid(0, 3), db_text(0, 4));
 	require_no_work(args, name);
 	(void) db_run(&set_removed, args, NULL);
 	audit_tenant(&c.actor, &tenant, "remove_node", NULL, NULL, NULL,

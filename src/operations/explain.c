@@ -20,8 +20,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "operations/blocker.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
+#include "shm/trouble.h"
 #include "shm/worker_line.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -74,10 +76,6 @@ enum
 	OPEN_MESSAGE,
 	OPEN_ATTEMPT
 };
-
-static DbStatement blockers =
-	DB_STATEMENT("SELECT pg_catalog.array_to_string(pg_catalog.pg_blocking_pids($1), ', ')",
-				 INT4OID);
 
 static DbStatement stop_reason =
 	DB_STATEMENT0("SELECT stop_reason, stopped_by, stopped_at FROM hotswap.installation");
@@ -156,6 +154,28 @@ explain_workers(Explanation *e)
 	if (worker_line_waits(MyDatabaseId) >= 0)
 		explain_add(e, "no worker slot is free", "An executor could not be started.",
 					"the end of another background worker, or a larger max_worker_processes");
+}
+
+/* The dispatcher cannot get at it, or has tried in vain. */
+static void
+explain_visits(Explanation *e)
+{
+	int count;
+	Trouble *troubles = trouble_list(&count);
+	char *blocker = blocker_of_deployment(&e->tenant, &e->id);
+
+	/* it has the row itself, for a moment */
+	if (blocker && strcmp(blocker, psprintf("process %d", shmem_dispatcher_pid())) != 0)
+		explain_add(e, "somebody else has its row", psprintf("The row is locked by %s.", blocker),
+					"the end of that transaction");
+	for (int i = 0; i < count; i++)
+		if (troubles[i].kind == TROUBLE_DEPLOYMENT &&
+			memcmp(&troubles[i].deployment, &e->id, sizeof(e->id)) == 0)
+			explain_add(e, "it is set aside",
+						psprintf("A visit has failed " INT64_FORMAT " times since %s: %s",
+								 troubles[i].times, timestamptz_to_str(troubles[i].since),
+								 troubles[i].message),
+						"the end of that error: it is tried again after a while");
 }
 
 static void
@@ -238,18 +258,17 @@ static void
 explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampTz since)
 {
 	int pid = executor_of(key);
-	Datum args[] = { Int32GetDatum(pid) };
+	char *blocker;
 
 	if (pid == 0)
 	{
 		explain_add(e, "a task is handed to an executor", what, "the executor");
 		return;
 	}
-	(void) db_run(&blockers, args, NULL);
-	if (db_text(0, 1)[0] != '\0')
+	blocker = blocker_of_process(pid);
+	if (blocker)
 		explain_add(e, "a task waits for a lock",
-					psprintf("%s, in process %d, is blocked by process %s.", what, pid,
-							 db_text(0, 1)),
+					psprintf("%s, in process %d, is blocked by %s.", what, pid, blocker),
 					"the end of that transaction, or hotswap.lock_timeout");
 	else
 		explain_add(e, "a task is running",
@@ -400,6 +419,7 @@ explain_deployment(Explanation *e)
 					"their end");
 	explain_dispatching(e);
 	explain_workers(e);
+	explain_visits(e);
 	explain_approvals(e);
 	explain_tenant(e);
 	if (e->status == DEPLOYMENT_QUEUED)

@@ -6,10 +6,13 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "access/xlog.h"
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/uuid.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
@@ -20,8 +23,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "operations/blocker.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
+#include "shm/trouble.h"
 #include "shm/worker_line.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -167,7 +172,6 @@ report_version(ReturnSetInfo *result)
 static void
 report_processes(ReturnSetInfo *result)
 {
-	int pid = shmem_dispatcher_pid();
 	int launcher = shmem_launcher_pid();
 	bool none;
 
@@ -188,18 +192,99 @@ report_processes(ReturnSetInfo *result)
 	health_report(result, "launcher", launcher ? "ok" : "critical",
 				  launcher ? psprintf("process %d", launcher) :
 							 "not running: is max_worker_processes large enough?");
-	none = worker_line_waits(LINE_LAUNCHER) >= 0;
-	health_report(
-		result, "dispatcher", pid ? "ok" : "critical",
-		pid ?
-			psprintf("process %d", pid) :
-		none ?
-			"not running in this database: no worker slot is free for it: increase max_worker_processes" :
-			"not running in this database: see the server log");
 	none = worker_line_waits(MyDatabaseId) >= WORKER_LINE_LONG_MS;
 	health_report(result, "executors", none ? "critical" : "ok",
 				  none ? "no worker slot is free: increase max_worker_processes" :
 						 psprintf("at most %d", hotswap_max_executors));
+}
+
+/* So many of a kind, and the one that has lasted longest. */
+static int
+count_troubles(const Trouble *troubles, int count, TroubleKind from, TroubleKind to,
+			   const Trouble **oldest)
+{
+	int n = 0;
+
+	*oldest = NULL;
+	for (int i = 0; i < count; i++)
+	{
+		if (troubles[i].kind < from || troubles[i].kind > to)
+			continue;
+		n++;
+		if (*oldest == NULL || troubles[i].since < (*oldest)->since)
+			*oldest = &troubles[i];
+	}
+	return n;
+}
+
+static char *
+trouble_words(const Trouble *t)
+{
+	return psprintf("since %s, " INT64_FORMAT " times: %s", timestamptz_to_str(t->since), t->times,
+					t->message);
+}
+
+static void
+report_dispatcher(ReturnSetInfo *result, const Trouble *troubles, int count)
+{
+	int pid = shmem_dispatcher_pid();
+	const Trouble *t;
+	char *blocker;
+
+	if (pid == 0)
+		health_report(result, "dispatcher", "critical",
+					  worker_line_waits(LINE_LAUNCHER) >= 0 ?
+						  "not running in this database: no worker slot is free for it: increase "
+						  "max_worker_processes" :
+						  "not running in this database: see the server log");
+	else if (count_troubles(troubles, count, TROUBLE_DISPATCHER, TROUBLE_DISPATCHER, &t) > 0)
+		health_report(result, "dispatcher", "critical",
+					  psprintf("process %d fails %s", pid, trouble_words(t)));
+	else if ((blocker = blocker_of_process(pid)) != NULL)
+		health_report(result, "dispatcher", "warning",
+					  psprintf("process %d is blocked by %s", pid, blocker));
+	else
+		health_report(result, "dispatcher", "ok", psprintf("process %d", pid));
+}
+
+static void
+report_visits(ReturnSetInfo *result, const Trouble *troubles, int count)
+{
+	const Trouble *t;
+	int n = count_troubles(troubles, count, TROUBLE_DEPLOYMENT, TROUBLE_DEPLOYMENT, &t);
+
+	if (n > 0)
+	{
+		health_report(result, "visits", "critical",
+					  psprintf("%d deployments are set aside, the first is %s, %s", n,
+							   uuid_text(&t->deployment), trouble_words(t)));
+		return;
+	}
+	n = count_troubles(troubles, count, TROUBLE_LOCKED, TROUBLE_LOCKED, &t);
+	health_report(result, "visits", n > 0 ? "warning" : "ok",
+				  n == 0 ?
+					  "no deployment is set aside" :
+					  psprintf("the rows of %d deployments are locked, the first is %s, since %s",
+							   n, uuid_text(&t->deployment), timestamptz_to_str(t->since)));
+}
+
+/* What the processes say of their work, where there are any. */
+static void
+report_work(ReturnSetInfo *result)
+{
+	int count;
+	Trouble *troubles;
+	const Trouble *t;
+	int n;
+
+	if (shared == NULL || RecoveryInProgress())
+		return;
+	troubles = trouble_list(&count);
+	report_dispatcher(result, troubles, count);
+	report_visits(result, troubles, count);
+	n = count_troubles(troubles, count, TROUBLE_HOUSEKEEPING, INT_MAX, &t);
+	health_report(result, "housekeeping", n > 0 ? "warning" : "ok",
+				  n > 0 ? trouble_words(t) : "nothing has failed");
 }
 
 static void
@@ -294,6 +379,7 @@ hotswap_health(PG_FUNCTION_ARGS)
 	if (!fits)
 		return (Datum) 0;
 	db_enter(&scope);
+	report_work(result);
 	report_dispatching(result);
 	report_queue(result);
 	report_approvals(result);

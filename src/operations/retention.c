@@ -2,21 +2,27 @@
  * retention.c
  *		Removes what is older than the settings say.
  *
- * Rows are deleted in small batches, a transaction each, and rows that somebody else has are left
- * for the next time.  Locks: those rows, and what audit_partition.c locks to drop a partition.
+ * Done in small steps, a transaction each, between which the dispatcher does what is due: a step is bounded
+ * in rows, and in time by having so many rows that it takes STEP_MS or so.  One that fails does not end
+ * the others; health() tells of it until it has been done.  Rows that somebody else has are left for the
+ * next time.  Locks: those rows, and what audit_partition.c locks to make or drop a partition.
  */
 #include "postgres.h"
 
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/audit.h"
 #include "core/audit_partition.h"
 #include "operations/retention.h"
-#include "postmaster/interrupt.h"
+#include "shm/trouble.h"
+#include "storage/itemptr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+
+#define STEP_MS 50
 
 static DbStatement set_horizon =
 	DB_STATEMENT("UPDATE hotswap.installation SET audit_horizon = greatest(audit_horizon, $1)",
@@ -24,23 +30,31 @@ static DbStatement set_horizon =
 
 static DbStatement delete_events =
 	DB_STATEMENT("DELETE FROM hotswap.audit_event_default WHERE ctid = ANY(ARRAY("
-				 "SELECT ctid FROM hotswap.audit_event_default WHERE at < $1 LIMIT 1000))",
-				 TIMESTAMPTZOID);
+				 "SELECT ctid FROM hotswap.audit_event_default WHERE at < $1 LIMIT $2))",
+				 TIMESTAMPTZOID, INT8OID);
 
-/* a key that is just being claimed anew is locked, and is not expired when that has committed */
-static DbStatement delete_keys = DB_STATEMENT0(
+/*
+ * The keys of some pages: a table that has been emptied is walked through once, not once a batch.  No index
+ * shall be used for it, hence IS TRUE.  A key that is just being claimed anew is locked, and is not expired
+ * when that has committed.
+ */
+static DbStatement delete_keys = DB_STATEMENT(
 	"DELETE FROM hotswap.idempotency_key WHERE expires_at <= pg_catalog.now() AND ctid = ANY(ARRAY("
-	"SELECT ctid FROM hotswap.idempotency_key WHERE expires_at <= pg_catalog.now()"
-	" LIMIT 1000 FOR UPDATE SKIP LOCKED))");
+	"SELECT ctid FROM hotswap.idempotency_key WHERE (expires_at <= pg_catalog.now()) IS TRUE"
+	" AND ctid >= $1 AND ctid < $2 FOR UPDATE SKIP LOCKED))",
+	TIDOID, TIDOID);
 
-/* $1: time, $2: the smallest id of that time; the primary key leads to the oldest of each tenant */
+static DbStatement size_of_keys =
+	DB_STATEMENT0("SELECT pg_catalog.pg_relation_size('hotswap.idempotency_key')");
+
+/* $1: time, $2: the smallest id of that time, $3: how many; the primary key leads to the oldest of each tenant */
 static DbStatement old_deployments = DB_STATEMENT(
 	"SELECT pg_catalog.array_agg(d.tenant_id), pg_catalog.array_agg(d.id), pg_catalog.count(*)"
 	" FROM (SELECT d.tenant_id, d.id FROM hotswap.tenant t CROSS JOIN LATERAL ("
 	"SELECT d.tenant_id, d.id FROM hotswap.deployment d"
 	" WHERE d.tenant_id = t.id AND d.id < $2 AND d.finished_at < $1"
-	" ORDER BY d.id LIMIT 200 FOR UPDATE SKIP LOCKED) d LIMIT 200) d",
-	TIMESTAMPTZOID, UUIDOID);
+	" ORDER BY d.id LIMIT $3 FOR UPDATE SKIP LOCKED) d LIMIT $3) d",
+	TIMESTAMPTZOID, UUIDOID, INT8OID);
 
 /*
  * The rows of the deployments $1, $2 are found by their keys and deleted by their places: nobody
@@ -102,12 +116,38 @@ minutes_ago(int minutes)
 	return GetCurrentTimestamp() - (int64) minutes * USECS_PER_MINUTE;
 }
 
+/* ---- the steps: each does a part of its work, and returns whether there may be more ---- */
+
+static BlockNumber next_page; /* of the keys */
+
 static bool
-purge_deployments(void)
+make_partitions(int limit pg_attribute_unused())
+{
+	audit_partition_make();
+	return false;
+}
+
+static bool
+purge_keys(int pages)
+{
+	ItemPointerData from;
+	ItemPointerData until;
+	Datum args[] = { PointerGetDatum(&from), PointerGetDatum(&until) };
+
+	ItemPointerSet(&from, next_page, 0);
+	next_page += pages;
+	ItemPointerSet(&until, next_page, 0);
+	(void) db_run(&delete_keys, args, NULL);
+	(void) db_run(&size_of_keys, NULL, NULL);
+	return (int64) next_page * BLCKSZ < db_int64(0, 1);
+}
+
+static bool
+purge_deployments(int limit)
 {
 	TimestampTz cutoff = minutes_ago(hotswap_deployment_retention);
 	pg_uuid_t floor;
-	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor) };
+	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor), Int64GetDatum(limit) };
 	Datum args[3]; /* tenants, deployments; for delete_swaps the time */
 	bool isnull;
 
@@ -130,9 +170,10 @@ purge_deployments(void)
 }
 
 static bool
-purge_default_partition(TimestampTz cutoff)
+purge_default_partition(int limit)
 {
-	Datum args[] = { TimestampTzGetDatum(cutoff) };
+	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_audit_retention)),
+					 Int64GetDatum(limit) };
 	volatile uint64 count = 0;
 
 	audit_retention_running = true;
@@ -151,52 +192,114 @@ purge_default_partition(TimestampTz cutoff)
 }
 
 static bool
-drop_old_partition(TimestampTz cutoff)
+drop_old_partition(int limit pg_attribute_unused())
 {
 	TimestampTz until;
 	Datum args[1];
 
-	if (!audit_partition_drop(cutoff, &until))
+	if (!audit_partition_drop(minutes_ago(hotswap_audit_retention), &until))
 		return false;
 	args[0] = TimestampTzGetDatum(until);
 	(void) db_run(&set_horizon, args, NULL);
 	return true;
 }
 
-/*
- * Removes one batch of what is too old: keys, deployments, audit events.  True when there may be
- * more.
- */
-static bool
-retention_step(void)
+typedef struct Step
 {
-	TimestampTz audit_cutoff = minutes_ago(hotswap_audit_retention);
-	DbScope scope;
+	const char *what;
+	bool (*run)(int limit);
+	int most;  /* of the limit: rows, or pages */
+	int limit; /* so many take STEP_MS or so */
+} Step;
+
+static Step steps[] = {
+	{ "make partitions of the audit log", make_partitions, 1, 1 },
+	{ "remove idempotency keys", purge_keys, 256, 8 },
+	{ "remove deployments", purge_deployments, 200, 20 },
+	{ "remove audit events", purge_default_partition, 1000, 100 },
+	{ "drop partitions of the audit log", drop_old_partition, 1, 1 },
+};
+
+/* ---- one after the other ---- */
+
+static int current = lengthof(steps);
+static bool failed;
+
+/* A part of a step, in a scope and a subtransaction. */
+typedef struct Part
+{
+	Step *step;
 	bool more;
+} Part;
+
+static void
+run_part(void *arg)
+{
+	Part *part = arg;
+	DbScope scope;
 
 	db_enter(&scope);
-	more = db_run(&delete_keys, NULL, NULL) > 0 || purge_deployments() ||
-		   purge_default_partition(audit_cutoff) || drop_old_partition(audit_cutoff);
+	part->more = part->step->run(part->step->limit);
 	db_leave(&scope);
-	return more;
 }
 
-/*
- * Keeps house: one transaction after the other, until nothing is left to do or the worker is to
- * leave.
- */
-void
-retention_run(const DispatchMode *mode)
+/* The limit for the next part, after one took so long. */
+static void
+adapt(Step *step, long ms)
 {
-	bool more = true;
+	if (ms > 2 * STEP_MS)
+		step->limit = Max(step->limit / 2, 1);
+	else if (ms < STEP_MS / 2)
+		step->limit = Min(step->limit * 2, step->most);
+}
 
+static void
+report_failure(const DispatchMode *mode, int number, const ErrorData *error)
+{
+	const char *what = steps[number].what;
+
+	failed = true;
+	trouble_note(TROUBLE_HOUSEKEEPING + number, NULL,
+				 psprintf("could not %s: %s", what, error->message));
+	ereport(mode->background ? LOG : WARNING,
+			(errcode(error->sqlerrcode), errmsg("hotswap could not %s: %s", what, error->message),
+			 error->context ? errcontext("%s", error->context) : 0));
+}
+
+/* Everything is to be done. */
+void
+retention_begin(void)
+{
+	current = 0;
+	next_page = 0;
+	failed = false;
+}
+
+/* Does a part of it, in a transaction of its own. */
+RetentionState
+retention_step(const DispatchMode *mode)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	int number = current;
+	Part part = { .more = false };
+	ErrorData *error;
+
+	if (number == lengthof(steps))
+		return failed ? RETENTION_FAILED : RETENTION_DONE;
+	part.step = &steps[number];
+	/* an error that is not caught here ends this step, too */
+	current++;
 	mode->begin();
-	audit_partition_make();
+	error = subxact_run(run_part, &part);
+	if (error && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(error);
+	if (error)
+		report_failure(mode, number, error);
 	mode->commit();
-	while (more && !ShutdownRequestPending)
-	{
-		mode->begin();
-		more = retention_step();
-		mode->commit();
-	}
+	adapt(part.step, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()));
+	if (error == NULL && part.more)
+		current = number;
+	else if (error == NULL)
+		trouble_over(TROUBLE_HOUSEKEEPING + number, NULL);
+	return RETENTION_MORE;
 }

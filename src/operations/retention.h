@@ -7,6 +7,14 @@
 
 #include "dispatch/dispatch.h"
 
-extern void retention_run(const DispatchMode *mode);
+typedef enum RetentionState
+{
+	RETENTION_MORE,
+	RETENTION_DONE,
+	RETENTION_FAILED /* done, apart from what failed */
+} RetentionState;
+
+extern void retention_begin(void);
+extern RetentionState retention_step(const DispatchMode *mode);
 
 #endif /* HOTSWAP_RETENTION_H */

@@ -14,17 +14,38 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#define MAX_LOOKS 32   /* databases that the launcher is told by name */
-#define MAX_HOLDS 16   /* sessions that are dropping or renaming a database */
-#define RING_SIZE 8192 /* announced deployments a database; a power of two */
-#define RING_BATCH 512 /* of which so many are taken and looked up at a time */
-#define MAX_STOCKS 64  /* databases with a stock of tokens, since the start */
+#define MAX_LOOKS 32    /* databases that the launcher is told by name */
+#define MAX_HOLDS 16    /* sessions that are dropping or renaming a database */
+#define RING_SIZE 8192  /* announced deployments a database; a power of two */
+#define RING_BATCH 512  /* of which so many are taken and looked up at a time */
+#define MAX_STOCKS 64   /* databases with a stock of tokens, since the start */
+#define MAX_TROUBLES 64 /* things that fail in a database; more are not told of */
+#define TROUBLE_BYTES 200
 
 typedef struct RingEntry
 {
 	pg_uuid_t tenant;
 	pg_uuid_t deployment;
 } RingEntry;
+
+typedef enum TroubleKind
+{
+	TROUBLE_NONE,        /* free */
+	TROUBLE_DISPATCHER,  /* all of its work failed */
+	TROUBLE_DEPLOYMENT,  /* a visit failed, and so did its record: the deployment is set aside */
+	TROUBLE_LOCKED,      /* somebody else has the deployment's row */
+	TROUBLE_HOUSEKEEPING /* the first of its steps; the next ones follow */
+} TroubleKind;
+
+/* What the dispatcher of a database could not do: see trouble.c. */
+typedef struct Trouble
+{
+	TroubleKind kind;
+	pg_uuid_t deployment; /* zeros where it is about none */
+	TimestampTz since;
+	int64 times;
+	char message[TROUBLE_BYTES];
+} Trouble;
 
 /* A database that has a dispatcher, or had one since the start. */
 typedef struct DatabaseSlot
@@ -44,6 +65,7 @@ typedef struct DatabaseSlot
 	uint32 head;            /* next entry to read */
 	uint32 tail;            /* next entry to write */
 	RingEntry ring[RING_SIZE];
+	Trouble troubles[MAX_TROUBLES];
 } DatabaseSlot;
 
 typedef struct Hold

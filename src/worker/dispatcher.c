@@ -26,6 +26,7 @@
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "shm/shmem.h"
+#include "shm/trouble.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -38,7 +39,9 @@
 #define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */
 #define DISMISS_LIMIT_MS 5000 /* how long to wait for executors at the end */
 #define HOUSEKEEPING_MS (60 * 60 * 1000)
-#define CLOCK_LOOK_MS 1000 /* the longest sleep without a look at the clock */
+#define HOUSEKEEPING_RETRY_MS (60 * 1000) /* when something of it failed */
+#define HOUSEKEEPING_PAUSE_MS 1000        /* between two steps of it, while there is work */
+#define CLOCK_LOOK_MS 1000                /* the longest sleep without a look at the clock */
 #define CLOCK_LEAP_USECS (500 * 1000)
 #define LOCK_TIMEOUT "1s" /* of the dispatcher's own statements */
 #define DEADLOCK_TIMEOUT \
@@ -47,6 +50,8 @@
 static DatabaseSlot *slot;
 static Dispatch *dispatch;
 static TimestampTz next_housekeeping = DT_NOBEGIN;
+static TimestampTz next_step = DT_NOBEGIN; /* of it, while there is work */
+static bool keeping_house = false;
 static TimestampTz next_lease = DT_NOEND;
 
 /*
@@ -116,6 +121,7 @@ dispatcher_attach(Oid database)
 	slot->overflow = slot->check_extension = false;
 	slot->reload = slot->leases = true;
 	slot->next_lease = DT_NOEND;
+	memset(slot->troubles, 0, sizeof(slot->troubles));
 	LWLockRelease(slot->lock);
 }
 
@@ -173,6 +179,7 @@ leave_for_good(void)
 typedef struct Announced
 {
 	bool reload;
+	bool overflow;
 	bool check_extension;
 	bool notify;
 	bool leases;
@@ -184,14 +191,13 @@ static void
 take_announced(Announced *a)
 {
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-	a->reload = slot->reload || slot->overflow;
+	a->reload = slot->reload;
+	a->overflow = slot->overflow;
 	a->check_extension = slot->check_extension;
 	/* whatever made a reload necessary may have kept the wake-up from us */
-	a->notify = slot->notify || a->reload;
+	a->notify = slot->notify || a->reload || a->overflow;
 	a->leases = slot->leases;
 	slot->reload = slot->leases = slot->overflow = slot->check_extension = slot->notify = false;
-	if (a->reload)
-		slot->head = slot->tail; /* it will all be loaded */
 	for (a->count = 0; a->count < RING_BATCH && slot->head != slot->tail; a->count++)
 		a->entries[a->count] = slot->ring[slot->head++ % RING_SIZE];
 	LWLockRelease(slot->lock);
@@ -236,14 +242,37 @@ end_leases(void)
 
 /* ---- housekeeping ---- */
 
+/* Does one step of it. */
 static void
 keep_house(DispatchState state)
 {
-	next_housekeeping = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HOUSEKEEPING_MS);
+	RetentionState kept = RETENTION_DONE;
+
 	/* in a database that is being restored the partitions are about to come with the dump */
-	if (state != DISPATCH_ALLOWED && state != DISPATCH_STOPPED)
+	if (state == DISPATCH_ALLOWED || state == DISPATCH_STOPPED)
+	{
+		if (!keeping_house)
+			retention_begin();
+		keeping_house = true;
+		kept = retention_step(&background_mode);
+	}
+	next_step = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HOUSEKEEPING_PAUSE_MS);
+	if (kept == RETENTION_MORE)
 		return;
-	retention_run(&background_mode);
+	keeping_house = false;
+	next_housekeeping = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													kept == RETENTION_DONE ? HOUSEKEEPING_MS :
+																			 HOUSEKEEPING_RETRY_MS);
+}
+
+/* While there is work, housekeeping gets a step now and then. */
+static bool
+house_is_due(bool worked)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return next_housekeeping != DT_NOBEGIN && next_housekeeping <= now &&
+		   (!worked || next_step <= now);
 }
 
 static void
@@ -283,14 +312,14 @@ one_round(Announced *a, DispatchState *state)
 	take_announced(a);
 	if (a->check_extension && !extension_fits())
 		leave_for_good();
-	if (a->reload)
+	if (a->reload || a->overflow)
 	{
-		*state = dispatch_load(dispatch);
+		*state = dispatch_load(dispatch, a->reload);
 		if (next_housekeeping == DT_NOBEGIN || next_housekeeping == DT_NOEND)
 			next_housekeeping = GetCurrentTimestamp();
 		worked = true;
 	}
-	else if (a->count > 0)
+	if (a->count > 0)
 	{
 		dispatch_announced(dispatch, a->entries, a->count);
 		worked = true;
@@ -311,39 +340,56 @@ one_round(Announced *a, DispatchState *state)
 	return worked;
 }
 
-/* The same; an error costs a pause and everything is loaded anew. */
+/*
+ * The work as a whole fails, and it is not known because of which deployment: everything is read again, after
+ * a pause.
+ */
+static void
+start_anew(const char *message)
+{
+	trouble_note(TROUBLE_DISPATCHER, NULL, message);
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->reload = slot->leases = true;
+	LWLockRelease(slot->lock);
+	(void) WaitLatch(MyLatch,
+					 WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | (ShutdownRequestPending ? WL_LATCH_SET : 0),
+					 FAILED_PAUSE_MS, wait_event_new("HotswapDispatcherPause"));
+	SetLatch(MyLatch);
+}
+
+/* The same; an error is logged once. */
 static bool
 try_round(Announced *a, DispatchState *state, MemoryContext context)
 {
+	static char last[TROUBLE_BYTES] = "";
 	volatile bool worked = true;
-	static char *last = NULL;
 
 	PG_TRY();
 	{
 		worked = one_round(a, state);
+		if (!worked && last[0] != '\0')
+		{
+			last[0] = '\0';
+			trouble_over(TROUBLE_DISPATCHER, NULL);
+		}
 	}
 	PG_CATCH();
 	{
 		ErrorData *error;
-		bool again;
+		bool known;
 
-		MemoryContextSwitchTo(TopMemoryContext);
+		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		again = last && strcmp(last, error->message) == 0;
-		if (last)
-			pfree(last);
-		last = pstrdup(error->message);
-		FreeErrorData(error);
-		forgive(context, again || ShutdownRequestPending);
+		known = strncmp(last, error->message, TROUBLE_BYTES - 1) == 0;
+		strlcpy(last, error->message, TROUBLE_BYTES);
+		forgive(context, known || ShutdownRequestPending);
+		/* whatever it was, the extension may be another one now */
 		LWLockAcquire(slot->lock, LW_EXCLUSIVE);
-		slot->reload = slot->check_extension = slot->leases = true;
+		slot->check_extension = true;
 		LWLockRelease(slot->lock);
-		worked = false;
-		(void) WaitLatch(MyLatch,
-						 WL_TIMEOUT | WL_EXIT_ON_PM_DEATH |
-							 (ShutdownRequestPending ? WL_LATCH_SET : 0),
-						 FAILED_PAUSE_MS, wait_event_new("HotswapDispatcherPause"));
-		SetLatch(MyLatch);
+		if (ShutdownRequestPending || !dispatch_failed(dispatch, error))
+			start_anew(error->message);
+		FreeErrorData(error);
 	}
 	PG_END_TRY();
 	return worked;
@@ -431,6 +477,7 @@ hotswap_dispatcher_main(Datum arg)
 	Announced *announced;
 	DispatchState state = DISPATCH_NOTHING;
 	MemoryContext context;
+	bool worked;
 
 	pqsignal(SIGTERM, request_shutdown);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -463,11 +510,10 @@ hotswap_dispatcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		if (try_round(announced, &state, context))
-			continue;
-		if (next_housekeeping != DT_NOBEGIN && next_housekeeping <= GetCurrentTimestamp())
+		worked = try_round(announced, &state, context);
+		if (house_is_due(worked))
 			try_to_keep_house(state, context);
-		else
+		else if (!worked)
 			sleep_until_something_happens();
 	}
 	shut_down(context);

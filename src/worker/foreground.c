@@ -61,7 +61,7 @@ take_lock(void)
 static DispatchState
 work_off(Dispatch *d)
 {
-	DispatchState state = dispatch_load(d);
+	DispatchState state = dispatch_load(d, true);
 
 	if (state == DISPATCH_FOREIGN)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -130,7 +130,11 @@ hotswap_work(PG_FUNCTION_ARGS)
 		SPI_commit();
 		/* a database that is still empty may be about to get its partitions from a dump */
 		if (state != DISPATCH_NOTHING)
-			retention_run(&foreground_mode);
+		{
+			retention_begin();
+			while (retention_step(&foreground_mode) == RETENTION_MORE)
+				;
+		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(unlock, (Datum) 0);
 	unlock(0, (Datum) 0);

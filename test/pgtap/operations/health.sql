@@ -23,7 +23,7 @@ SELECT hotswap.start_dispatching() \g /dev/null
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'it goes on');
 SELECT set_eq($$SELECT component, status FROM hotswap.health()$$,
 	$$VALUES ('version', 'ok'), ('preload', 'ok'), ('launcher', 'ok'), ('dispatcher', 'ok'),
-		('executors', 'ok'), ('dispatching', 'ok'), ('queue', 'ok'), ('approvals', 'ok'),
-		('audit', 'ok')$$,
+		('executors', 'ok'), ('visits', 'ok'), ('housekeeping', 'ok'), ('dispatching', 'ok'),
+		('queue', 'ok'), ('approvals', 'ok'), ('audit', 'ok')$$,
 	'all is well');
 SELECT * FROM finish();
