@@ -93,11 +93,13 @@ CREATE TABLE hotswap.task (
 	context text,
 	script text,
 	position integer,
+	audited_status hotswap.task_status,
 	PRIMARY KEY (tenant_id, deployment_id, stage, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
 COMMENT ON COLUMN hotswap.task.reverts IS 'ordinal of the swap that a revert task undoes';
 COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
+COMMENT ON COLUMN hotswap.task.audited_status IS 'the status in the audit log while an executor has recorded another one since; NULL: status';
 COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify or revert';
 COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');

@@ -74,6 +74,23 @@ enum
 	OPEN_ATTEMPT
 };
 
+/*
+ * The session or prepared transaction that has changed the deployment and not ended: the row that can be
+ * seen was changed by its transaction.
+ */
+static DbStatement row_holder = DB_STATEMENT(
+	"SELECT coalesce(l.pid, 0), p.gid, coalesce(a.wait_event = 'SyncRep', false)"
+	" FROM hotswap.deployment d"
+	" JOIN pg_catalog.pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = d.xmax"
+	" LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid"
+	" LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND coalesce(l.pid, 0) <> pg_catalog.pg_backend_pid()"
+	" AND a.backend_type IS DISTINCT FROM 'hotswap dispatcher'",
+	UUIDOID, UUIDOID);
+
+static DbStatement waits_for_standby = DB_STATEMENT(
+	"SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'", INT4OID);
+
 static DbStatement blockers =
 	DB_STATEMENT("SELECT pg_catalog.array_to_string(pg_catalog.pg_blocking_pids($1), ', ')",
 				 INT4OID);
@@ -147,6 +164,31 @@ explain_dispatching(Explanation *e)
 							 "hotswap is not in shared_preload_libraries.",
 					shared ? "the launcher, see hotswap.health()" :
 							 "CALL hotswap.work(), or the preload and a restart");
+}
+
+/* Nobody goes on with a deployment that somebody else is about to change. */
+static void
+explain_row(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	char *gid;
+	int pid;
+
+	if (db_run(&row_holder, args, NULL) == 0)
+		return;
+	pid = db_int32(0, 1);
+	gid = db_text(0, 2);
+	if (gid)
+		explain_add(e, "a prepared transaction has changed it",
+					psprintf("It is \"%s\", and neither committed nor rolled back.", gid),
+					"COMMIT PREPARED or ROLLBACK PREPARED");
+	else if (db_bool(0, 3))
+		explain_add(e,
+					"the commit of a session that has changed it waits for a synchronous standby",
+					psprintf("It is process %d.", pid), "the standby, see hotswap.health()");
+	else
+		explain_add(e, "another session has changed it and not committed",
+					psprintf("It is process %d.", pid), "the end of that transaction");
 }
 
 static void
@@ -242,6 +284,12 @@ explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampT
 	if (pid == 0)
 	{
 		explain_add(e, "a task is handed to an executor", what, "the executor");
+		return;
+	}
+	if (db_run(&waits_for_standby, args, NULL) > 0)
+	{
+		explain_add(e, "the commit of a task waits for a synchronous standby",
+					psprintf("%s, in process %d.", what, pid), "the standby, see hotswap.health()");
 		return;
 	}
 	(void) db_run(&blockers, args, NULL);
@@ -397,6 +445,7 @@ explain_deployment(Explanation *e)
 	if (!db_isnull(0, 4))
 		explain_add(e, "it is being cancelled", "The statements that run are being cancelled.",
 					"their end");
+	explain_row(e);
 	explain_dispatching(e);
 	explain_workers(e);
 	explain_approvals(e);

@@ -172,7 +172,7 @@ advance_running(Visit *v)
 		if (v->stage->status != STAGE_PENDING && v->stage->status != STAGE_WAITING_APPROVAL)
 		{
 			if (v->tasks == NIL)
-				v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
+				v->tasks = stage_tasks_load(v, v->stage);
 			stage_tasks_settle_lost(v);
 		}
 		if (cancelling)
@@ -239,7 +239,7 @@ reset_stages(Visit *v)
 	reverted = rollback_stage(v);
 	if (reverted && reverted->ordinal < first->ordinal)
 	{
-		List *tasks = steps_load_tasks(&v->d, reverted->ordinal);
+		List *tasks = stage_tasks_load(v, reverted);
 
 		foreach (cell, tasks)
 			if (((Task *) lfirst(cell))->status == TASK_REVERTED)
@@ -402,10 +402,10 @@ fail_running(Visit *v, ErrorData *error)
 		deployment_apply(&v->d, DEPLOYMENT_FAIL, error->message);
 		return;
 	}
-	v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
+	v->tasks = stage_tasks_load(v, v->stage);
 	if (v->stage->status == STAGE_PENDING)
 		stage_apply(v->stage, STAGE_START, NULL);
-	stage_tasks_cancel_unfinished(v->tasks);
+	stage_tasks_break_off(v);
 	fail_stage(v, unpack_sql_state(error->sqlerrcode), error->message);
 }
 
@@ -414,15 +414,13 @@ fail_running(Visit *v, ErrorData *error)
  * and with it the deployment, as far as nothing is swapped half.
  */
 void
-pipeline_fail(const AuditActor *actor, VisitResult *result, ErrorData *error)
+pipeline_fail(VisitRequest *request, VisitResult *result, ErrorData *error)
 {
-	VisitRequest request = { .actor = unconstify(AuditActor *, actor),
-							 .results = CurrentMemoryContext };
 	DbScope scope;
 	Visit v;
 
 	db_enter(&scope);
-	if (pipeline_enter(&v, &request, result))
+	if (pipeline_enter(&v, request, result))
 	{
 		if (v.d.status == DEPLOYMENT_PAUSED)
 			resume_deployment(&v);

@@ -84,7 +84,7 @@ rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 
 	if (stage && environment_reverts(v, stage->environment))
 	{
-		tasks = stage == v->stage ? v->tasks : steps_load_tasks(&v->d, stage->ordinal);
+		tasks = stage == v->stage ? v->tasks : stage_tasks_load(v, stage);
 		if (rollback_add_reverts(&tasks, stage))
 		{
 			visit_finish(v, DEPLOYMENT_ROLL_BACK, reason);
@@ -165,7 +165,7 @@ rollback_advance(Visit *v)
 	if (stage == NULL)
 		elog(ERROR, "there is no stage to roll back");
 	if (v->tasks == NIL)
-		v->tasks = steps_load_tasks(&v->d, stage->ordinal);
+		v->tasks = stage_tasks_load(v, stage);
 	resume_rollback(v, stage);
 	stage_tasks_settle_lost(v);
 	t = stage_tasks_tally(v, true);
