@@ -14,7 +14,8 @@ extern int hotswap_cancel_grace;          /* ms */
 extern int hotswap_retry_base;            /* ms */
 extern int hotswap_retry_max_delay;       /* ms */
 extern int hotswap_retry_limit;           /* attempts */
-extern int hotswap_batch_size;            /* deployments a dispatcher transaction */
+extern int hotswap_batch_size;
+extern int hotswap_max_waiters; /* 0: no limit */            /* deployments a dispatcher transaction */
 extern int hotswap_audit_retention;       /* minutes */
 extern int hotswap_deployment_retention;  /* minutes */
 extern int hotswap_idempotency_ttl;       /* s */
