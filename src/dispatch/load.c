@@ -33,7 +33,7 @@ typedef struct PathEntry
 /* what those that have been started are through with, and when the first pending approval expires */
 #define LOADED_COLUMNS                                                                                    \
 	"d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at,"                         \
-	" CASE WHEN d.started_at IS NULL THEN d.start_by END,"                                                \
+	" d.start_by,"                                                                                        \
 	" CASE WHEN d.started_at IS NOT NULL THEN ARRAY(SELECT s.environment"                                 \
 	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"                    \
 	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped'))" \
@@ -227,7 +227,7 @@ enroll(const Loaded *row)
 	if (row->status == DEPLOYMENT_SCHEDULED)
 		dueset_timer(item, Min(Min(row->run_at, row->start_by), row->approval_due));
 	else if (row->status == DEPLOYMENT_PENDING_APPROVAL)
-		dueset_timer(item, row->approval_due);
+		dueset_timer(item, Min(row->start_by, row->approval_due));
 	else
 	{
 		join_lanes(item, row->environment, row->module, row->finished);

@@ -28,7 +28,7 @@
 PG_FUNCTION_INFO_V1(hotswap_explain);
 
 static DbStatement read_deployment = DB_STATEMENT(
-	"SELECT status, run_at, finished_at, cancel_requested_at, message FROM hotswap.deployment"
+	"SELECT status, run_at, finished_at, cancel_requested_at, message, rollback_message FROM hotswap.deployment"
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID);
 
@@ -422,16 +422,19 @@ explain_deployment(Explanation *e)
 {
 	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
 	char *message;
+	char *rollback;
 
 	if (db_run(&read_deployment, args, NULL) == 0)
 		deployment_refuse_missing(&e->id);
 	e->status = machine_parse(&deployment_machine, db_text(0, 1));
 	message = db_text(0, 5);
+	rollback = db_text(0, 6);
 	if (deployment_is_final(e->status))
 	{
 		explain_add(e, "it has ended",
-					psprintf("It is %s%s%s.", deployment_machine.statuses[e->status],
-							 message ? ": " : "", message ? message : ""),
+					psprintf("It is %s%s%s%s%s.", deployment_machine.statuses[e->status],
+							 message ? ": " : "", message ? message : "",
+							 rollback ? "; its rollback failed: " : "", rollback ? rollback : ""),
 					machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY) ||
 							machine_allows(&deployment_machine, e->status,
 										   DEPLOYMENT_RETRY_ROLLBACK) ?

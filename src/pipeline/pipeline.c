@@ -282,9 +282,9 @@ advance_waiting(Visit *v)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Deployment *d = &v->d;
-	bool expires = d->start_by != TIME_NULL && d->started_at == TIME_NULL;
+	bool expires = d->start_by != TIME_NULL;
 
-	if ((d->gated || v->request->leaving) && d->started_at != TIME_NULL)
+	if ((d->gated || v->request->leaving || expires) && d->started_at != TIME_NULL)
 		v->stages = steps_load_stages(d);
 	if (gate_end_refused(v))
 		return;
@@ -297,8 +297,8 @@ advance_waiting(Visit *v)
 	}
 	if (expires && d->start_by <= now)
 	{
-		d->message = psprintf("not started by %s", timestamptz_to_str(d->start_by));
-		deployment_apply(d, DEPLOYMENT_EXPIRE, NULL);
+		visit_end(v, DEPLOYMENT_EXPIRE,
+				  psprintf("not started by %s", timestamptz_to_str(d->start_by)));
 		return;
 	}
 	if (d->status == DEPLOYMENT_SCHEDULED && d->run_at <= now)
@@ -324,6 +324,8 @@ pipeline_save(Visit *v)
 	steps_save_stages(d, v->stages);
 	steps_save_tasks(d, v->tasks);
 	v->result->next_due = Min(v->result->next_due, gate_next_expiry(v));
+	if (d->status == DEPLOYMENT_PENDING_APPROVAL && d->start_by != TIME_NULL)
+		v->result->next_due = Min(v->result->next_due, d->start_by);
 	if (d->chain.seq != v->result->loaded_seq)
 	{
 		deployment_save(d);
@@ -424,14 +426,17 @@ pipeline_fail(VisitRequest *request, VisitResult *result, ErrorData *error)
 	{
 		if (v.d.status == DEPLOYMENT_PAUSED)
 			resume_deployment(&v);
-		v.d.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-		v.d.message = pstrdup(error->message);
-		if (v.d.status == DEPLOYMENT_RUNNING)
-			fail_running(&v, error);
-		else if (v.d.status == DEPLOYMENT_ROLLING_BACK)
-			deployment_apply(&v.d, DEPLOYMENT_FAIL_ROLLBACK, error->message);
+		if (v.d.status == DEPLOYMENT_ROLLING_BACK)
+			rollback_fail(&v, unpack_sql_state(error->sqlerrcode), error->message);
 		else
-			deployment_apply(&v.d, DEPLOYMENT_FAIL, error->message);
+		{
+			v.d.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
+			v.d.message = pstrdup(error->message);
+			if (v.d.status == DEPLOYMENT_RUNNING)
+				fail_running(&v, error);
+			else
+				deployment_apply(&v.d, DEPLOYMENT_FAIL, error->message);
+		}
 		pipeline_save(&v);
 	}
 	db_leave(&scope);

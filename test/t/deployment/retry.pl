@@ -98,6 +98,13 @@ is( sql(qq(SELECT string_agg(event, ' ' ORDER BY seq) FROM hotswap.audit_log
 	WHERE subject_id = '$ids{40001}' AND event LIKE 'task.%')),
 	'task.start task.retry_later task.start task.retry_later task.start task.fail',
 	'each attempt is in the audit log');
+my $failed = $ids{22012};
+like(
+	slurp_file($node->logfile),
+	qr/WARNING:\ +deployment\ $failed\ of\ m\d+\ 1\ to\ development:\ failed\n
+		\N*DETAIL:\ +The\ swap\ on\ n\ failed:\ 22012:\ as\ told
+		\ \(deploy\ script,\ character\ \d+\)/x,
+	'the server log has what failed, where and why');
 # An attempt does not begin before its time (20 % of jitter, and what passes until the failure is
 # written).
 is( sql(q(SELECT count(*) FROM (SELECT event, row_number() OVER w AS n, at - lag(at) OVER w AS pause
