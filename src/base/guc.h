@@ -15,13 +15,13 @@ extern int hotswap_retry_base;            /* ms */
 extern int hotswap_retry_max_delay;       /* ms */
 extern int hotswap_retry_limit;           /* attempts */
 extern int hotswap_batch_size;
-extern int hotswap_max_waiters; /* 0: no limit */            /* deployments a dispatcher transaction */
-extern int hotswap_audit_retention;       /* minutes */
-extern int hotswap_deployment_retention;  /* minutes */
-extern int hotswap_idempotency_ttl;       /* s */
-extern int hotswap_log_level;             /* elog level of ended deployments */
-extern char *hotswap_notify_channel;      /* empty: no NOTIFY */
-extern char *hotswap_tenant;              /* uuid as text, or empty */
+extern int hotswap_max_waiters; /* 0: no limit */ /* deployments a dispatcher transaction */
+extern int hotswap_audit_retention;               /* minutes */
+extern int hotswap_deployment_retention;          /* minutes */
+extern int hotswap_idempotency_ttl;               /* s */
+extern int hotswap_log_level;                     /* elog level of ended deployments */
+extern char *hotswap_notify_channel;              /* empty: no NOTIFY */
+extern char *hotswap_tenant;                      /* uuid as text, or empty */
 
 extern void guc_init(void);
 extern void guc_push(const char *name, const char *value);

@@ -227,8 +227,8 @@ sub set_max_waiters
 
 my $waiting = $node->safe_psql('postgres',
 	q(SELECT hotswap.deploy('app', '1', 'development', run_at => '2100-01-01')));
-my $waits = q(SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%hotswap.wait(%'
-	AND backend_type = 'client backend' AND wait_event_type = 'Extension');
+my $waits = q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%hotswap.wait(%'
+	AND backend_type = 'client backend' AND wait_event_type = 'Extension'};
 set_max_waiters(1);
 my $waiter = $node->background_psql('postgres');
 $waiter->query_until(qr/begun/, "\\echo begun\nSELECT hotswap.wait('$waiting');\n");
