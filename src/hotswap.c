@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "base/guc.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "lock/lock.h"
 #include "miscadmin.h"
@@ -29,7 +30,16 @@ _PG_init(void)
 	prepared_init();
 	lock_init();
 	if (!process_shared_preload_libraries_in_progress)
+	{
+		if (creating_extension && !IsBinaryUpgrade)
+			ereport(
+				WARNING,
+				(errmsg("hotswap is not in shared_preload_libraries"),
+				 errdetail(
+					 "Nothing works in the background: deployments wait for CALL hotswap.work()."),
+				 errhint("Add it to shared_preload_libraries and restart the server.")));
 		return;
+	}
 	shm_init();
 	make_way_init();
 	if (!IsBinaryUpgrade)

@@ -11,9 +11,11 @@ SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priori
 		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
 		AND s.status IN ('waiting_approval', 'running', 'failed') ORDER BY s.ordinal LIMIT 1) AS current_stage,
 	d.requested_by, d.requested_at, d.run_at, d.start_by, d.started_at, d.finished_at,
-	d.cancel_requested_at, d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata
+	d.cancel_requested_at, d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata,
+	d.rollback_sqlstate, d.rollback_message, f.put_right_by, f.acknowledged_at
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id;
+	JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id
+	LEFT JOIN hotswap.failed_rollback f ON f.tenant_id = d.tenant_id AND f.deployment_id = d.id;
 COMMENT ON VIEW hotswap.deployments IS 'deployments, how far they are, and why they ended';
 GRANT SELECT ON hotswap.deployments TO PUBLIC;
 

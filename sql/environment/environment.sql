@@ -10,12 +10,22 @@ COMMENT ON FUNCTION hotswap.configure_environment(text, integer, text, boolean, 
 'Changes an environment, or makes it when rank is given and it does not exist; NULL leaves what is there.';
 GRANT EXECUTE ON FUNCTION hotswap.configure_environment TO PUBLIC;
 
+CREATE VIEW hotswap.usual_environments AS
+SELECT e.name, e.rank, e.min_approvals
+FROM (VALUES ('development', 10, 0), ('qa', 20, 0), ('staging', 30, 1), ('production', 40, 1))
+	e (name, rank, min_approvals);
+COMMENT ON VIEW hotswap.usual_environments IS 'what a tenant begins with';
+
 CREATE VIEW hotswap.environments WITH (security_barrier) AS
 SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_signature, e.min_approvals, e.approvers,
 	e.expires_after, e.allow_self_approval, e.require_comment, e.max_open_reviews,
 	(SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
 		AND n.environment = e.name AND n.removed_at IS NULL)::integer AS nodes
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.environment e ON e.tenant_id = v.tenant_id;
-COMMENT ON VIEW hotswap.environments IS 'environments and how many nodes they have';
+	JOIN hotswap.environment e ON e.tenant_id = v.tenant_id
+UNION ALL
+SELECT '00000000-0000-7000-8000-000000000001', u.name, u.rank, 'direct', true, false, u.min_approvals, NULL,
+	'24 h', false, false, NULL, 0
+FROM hotswap.usual_environments u WHERE NOT EXISTS (SELECT FROM hotswap.installation);
+COMMENT ON VIEW hotswap.environments IS 'environments and how many nodes they have; in a new database those of the tenant "default", which its first call makes';
 GRANT SELECT ON hotswap.environments TO PUBLIC;

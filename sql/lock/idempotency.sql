@@ -15,3 +15,10 @@ CREATE FUNCTION hotswap.store_idempotent_response(scope text, key text, response
 COMMENT ON FUNCTION hotswap.store_idempotent_response(text, text, jsonb, uuid) IS
 'Stores the answer to the request of a claimed key; whoever brings the key from the commit on gets it.';
 GRANT EXECUTE ON FUNCTION hotswap.store_idempotent_response TO PUBLIC;
+
+CREATE FUNCTION hotswap.release_idempotency_claim(scope text, key text, tenant uuid DEFAULT NULL) RETURNS void
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_release_idempotency_claim';
+COMMENT ON FUNCTION hotswap.release_idempotency_claim(text, text, uuid) IS
+'Gives back a key whose claim was committed without an answer, so that it can be claimed again before its time is over.';
+GRANT EXECUTE ON FUNCTION hotswap.release_idempotency_claim TO PUBLIC;

@@ -45,12 +45,16 @@ CREATE TABLE hotswap.deployment (
 	cancel_reason text,
 	sqlstate text,
 	message text,
+	rollback_sqlstate text,
+	rollback_message text,
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
 COMMENT ON COLUMN hotswap.deployment.audit_hash IS 'hash of the last audit event: the head of its chain';
 COMMENT ON COLUMN hotswap.deployment.requested_by IS 'the person: login role, or whom it spoke for';
 COMMENT ON COLUMN hotswap.deployment.gated IS 'it has approvals';
+COMMENT ON COLUMN hotswap.deployment.message IS 'why it ended as it did; a rollback that fails leaves it as it is';
+COMMENT ON COLUMN hotswap.deployment.rollback_message IS 'why its rollback failed; sqlstate and message say why there was one';
 COMMENT ON COLUMN hotswap.deployment.login IS 'who was logged in';
 COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
@@ -93,14 +97,30 @@ CREATE TABLE hotswap.task (
 	context text,
 	script text,
 	position integer,
+	audited_status hotswap.task_status,
 	PRIMARY KEY (tenant_id, deployment_id, stage, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
 COMMENT ON COLUMN hotswap.task.reverts IS 'ordinal of the swap that a revert task undoes';
 COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
+COMMENT ON COLUMN hotswap.task.audited_status IS 'the status in the audit log while an executor has recorded another one since; NULL: status';
 COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify or revert';
 COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
+
+CREATE TABLE hotswap.failed_rollback (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	module text NOT NULL,
+	environment text NOT NULL,
+	failed_at timestamptz NOT NULL,
+	put_right_by uuid,
+	acknowledged_at timestamptz,
+	PRIMARY KEY (tenant_id, deployment_id)
+);
+COMMENT ON TABLE hotswap.failed_rollback IS 'deployments that are rollback_failed: where, and whether that has been dealt with';
+COMMENT ON COLUMN hotswap.failed_rollback.put_right_by IS 'a later deployment that brought its version to every node of the environment';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.failed_rollback', '');
 
 CREATE TABLE hotswap.work_item (
 	tenant_id uuid NOT NULL,

@@ -28,6 +28,7 @@ int hotswap_retry_max_delay = 5 * 60 * 1000;
 int hotswap_retry_limit = 5;
 char *hotswap_retry_sqlstates = NULL;
 int hotswap_batch_size = 32;
+int hotswap_max_waiters = 0;
 int hotswap_audit_retention = 90 * MINUTES_PER_DAY;
 int hotswap_deployment_retention = 365 * MINUTES_PER_DAY;
 int hotswap_idempotency_ttl = 24 * 60 * 60;
@@ -113,6 +114,10 @@ define_worker_settings(void)
 	define_int("hotswap.batch_size",
 			   "Sets how many deployments the dispatcher advances in one transaction.",
 			   &hotswap_batch_size, 1, 64, 0);
+	define_int(
+		"hotswap.max_waiters",
+		"Sets how many sessions of a database may wait for deployments, approvals and leases.",
+		&hotswap_max_waiters, 0, INT_MAX, 0);
 	DefineCustomStringVariable("hotswap.notify_channel",
 							   "Sets the channel on which the dispatcher sends a NOTIFY when there "
 							   "are new notifications.",

@@ -16,6 +16,7 @@ extern int hotswap_retry_max_delay;       /* ms */
 extern int hotswap_retry_limit;           /* attempts */
 extern char *hotswap_retry_sqlstates;     /* as in the setting */
 extern int hotswap_batch_size;            /* deployments a dispatcher transaction */
+extern int hotswap_max_waiters;           /* 0: no limit */
 extern int hotswap_audit_retention;       /* minutes */
 extern int hotswap_deployment_retention;  /* minutes */
 extern int hotswap_idempotency_ttl;       /* s */

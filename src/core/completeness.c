@@ -56,6 +56,7 @@ static struct
 	OF_DEPLOYMENT("work_item"),
 	OF_DEPLOYMENT("stage"),
 	OF_DEPLOYMENT("task"),
+	OF_DEPLOYMENT("failed_rollback"),
 	OF_DEPLOYMENT("approval"),
 	OF_DEPLOYMENT("approval_vote"),
 	/* what has ended needs neither, and stays a while when its tenant's versions go */

@@ -18,7 +18,7 @@
 #define DEPLOYMENT_COLUMNS                                                                  \
 	"status, priority, module, version, environment, run_at, start_by, started_at,"         \
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated," \
-	" requested_by, login"
+	" requested_by, login, rollback_sqlstate, rollback_message"
 
 enum
 {
@@ -38,7 +38,9 @@ enum
 	D_AUDIT_HASH,
 	D_GATED,
 	D_REQUESTED_BY,
-	D_LOGIN
+	D_LOGIN,
+	D_ROLLBACK_SQLSTATE,
+	D_ROLLBACK_MESSAGE
 };
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
@@ -98,6 +100,8 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->gated = db_bool(0, D_GATED);
 	d->requested_by = db_text(0, D_REQUESTED_BY);
 	d->login = db_text(0, D_LOGIN);
+	d->rollback_sqlstate = db_text(0, D_ROLLBACK_SQLSTATE);
+	d->rollback_message = db_text(0, D_ROLLBACK_MESSAGE);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;
@@ -112,6 +116,8 @@ deployment_apply(Deployment *d, DeploymentEvent event, const char *reason)
 	d->status = machine_next(&deployment_machine, before, event);
 	if (event == DEPLOYMENT_START && d->started_at == TIME_NULL)
 		d->started_at = GetCurrentTimestamp();
+	if (d->status != DEPLOYMENT_ROLLBACK_FAILED)
+		d->rollback_sqlstate = d->rollback_message = NULL;
 	if (d->status == DEPLOYMENT_CANCELLED)
 		d->message = pstrdup(reason);
 	audit_add(d->batch, &d->chain, deployment_machine.events[event],

@@ -31,6 +31,8 @@ typedef struct Deployment
 	char *cancel_reason;
 	char *sqlstate;
 	char *message;
+	char *rollback_sqlstate;
+	char *rollback_message;
 	bool gated;         /* it has approvals */
 	char *requested_by; /* the person */
 	char *login;        /* who was logged in */

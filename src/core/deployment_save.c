@@ -13,15 +13,25 @@
 #include "catalog/pg_type.h"
 #include "core/approval.h"
 #include "core/deployment_save.h"
+#include "core/failed_rollback.h"
+#include "core/machine.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
 
 static DbStatement update_deployment = DB_STATEMENT(
 	"UPDATE hotswap.deployment SET status = $3::hotswap.deployment_status, started_at = $4,"
 	" finished_at = $5, cancel_requested_at = $6, cancel_reason = $7, sqlstate = $8, message = $9,"
-	" audit_seq = $10, audit_hash = $11, gated = $12 WHERE tenant_id = $1 AND id = $2",
+	" audit_seq = $10, audit_hash = $11, gated = $12, rollback_sqlstate = $13, rollback_message = $14"
+	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-	TEXTOID, INT4OID, BYTEAOID, BOOLOID);
+	TEXTOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID, TEXTOID);
+
+static DbStatement failed_tasks = DB_STATEMENT(
+	"SELECT t.kind, coalesce(n.name, t.hook), t.sqlstate, t.message, t.script, t.position"
+	" FROM hotswap.task t LEFT JOIN hotswap.node n ON n.tenant_id = t.tenant_id AND n.id = t.node_id"
+	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.status = 'failed'"
+	" ORDER BY t.finished_at DESC, t.ordinal DESC LIMIT 5",
+	UUIDOID, UUIDOID);
 
 static DbStatement delete_work =
 	DB_STATEMENT("DELETE FROM hotswap.work_item WHERE tenant_id = $1 AND deployment_id = $2",
@@ -35,6 +45,47 @@ static DbStatement update_work =
 static DbStatement insert_work = DB_STATEMENT(
 	"INSERT INTO hotswap.work_item (tenant_id, deployment_id, due_at, priority) VALUES ($1, $2, $3, $4)",
 	UUIDOID, UUIDOID, TIMESTAMPTZOID, INT4OID);
+
+/* Which tasks failed last, where and why; NULL: none did. */
+static char *
+describe_failures(const Deployment *d)
+{
+	Datum key[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+	uint64 n = db_run(&failed_tasks, key, NULL);
+	StringInfoData words;
+
+	initStringInfo(&words);
+	for (uint64 i = 0; i < n; i++)
+	{
+		appendStringInfo(&words, "%sThe %s on %s failed: %s: %s", i > 0 ? "\n" : "", db_text(i, 1),
+						 db_text(i, 2), db_text(i, 3), db_text(i, 4));
+		if (!db_isnull(i, 6))
+			appendStringInfo(&words, " (%s script, character %d)", db_text(i, 5), db_int32(i, 6));
+	}
+	return n > 0 ? words.data : NULL;
+}
+
+/* What the server log has of the end of a deployment: whoever watches nothing else shall see a failure. */
+static void
+log_end(const Deployment *d)
+{
+	bool failed = d->status == DEPLOYMENT_FAILED || d->status == DEPLOYMENT_ROLLED_BACK ||
+				  d->status == DEPLOYMENT_ROLLBACK_FAILED;
+	char *failures = failed ? describe_failures(d) : NULL;
+
+	if (failed && failures == NULL && d->message)
+		failures = psprintf("%s: %s", d->sqlstate ? d->sqlstate : "XX000", d->message);
+	ereport(failed ? WARNING : hotswap_log_level,
+			(errmsg("deployment %s of %s %s to %s: %s", uuid_text(&d->id), d->module, d->version,
+					d->environment, deployment_machine.statuses[d->status]),
+			 failures ? errdetail_internal("%s", failures) : 0,
+			 d->status == DEPLOYMENT_ROLLBACK_FAILED ?
+				 errhint(
+					 "Nodes may run different versions now. Use hotswap.retry(), deploy another "
+					 "version, or hotswap.acknowledge().") :
+				 0,
+			 errhidestmt(true)));
+}
 
 /* Writes the row, the audit events and, if the deployment has ended, the end of its work item. */
 void
@@ -59,19 +110,19 @@ deployment_save(Deployment *d)
 	db_arg_int32(&args, d->chain.seq);
 	db_arg_digest(&args, d->chain.hash);
 	db_arg_bool(&args, d->gated);
+	db_arg_text(&args, d->rollback_sqlstate);
+	db_arg_text(&args, d->rollback_message);
 	if (db_run_args(&args) != 1)
 		elog(ERROR, "deployment was not updated");
 	if (ended)
 		(void) db_run(&delete_work, key, NULL);
 	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
-		ereport(
-			hotswap_log_level,
-			(errmsg(
-				 "deployment \"%s\" of version \"%s\" of module \"%s\" to environment \"%s\": %s",
-				 uuid_text(&d->id), d->version, d->module, d->environment,
-				 deployment_machine.statuses[d->status]),
-			 errhidestmt(true)));
+	{
+		if (d->started_at != TIME_NULL)
+			failed_rollback_put_right(d);
+		log_end(d);
+	}
 }
 
 /* Puts the deployment in the queue. */

@@ -210,6 +210,16 @@ machine_next(const Machine *machine, int from, int event)
 			 errdetail_plural("Status %s allows it.", "Statuses %s allow it.", count, legal.data)));
 }
 
+/* The event that has led from one state to another. */
+const char *
+machine_event_between(const Machine *machine, int from, int to)
+{
+	for (int i = 0; i < machine->ntransitions; i++)
+		if (machine->transitions[i].from == from && machine->transitions[i].to == to)
+			return machine->events[machine->transitions[i].event];
+	elog(ERROR, "no event leads from %s to %s", machine->statuses[from], machine->statuses[to]);
+}
+
 /* The number of a status read from a table. */
 int
 machine_parse(const Machine *machine, const char *status)

@@ -160,6 +160,7 @@ extern const Machine tenant_machine;
 
 extern int machine_next(const Machine *machine, int from, int event);
 extern bool machine_allows(const Machine *machine, int from, int event);
+extern const char *machine_event_between(const Machine *machine, int from, int to);
 extern int machine_parse(const Machine *machine, const char *status);
 extern Datum status_datum(FunctionCallInfo fcinfo, const Machine *machine, int status);
 extern Datum status_value(Oid type, const Machine *machine, int status);

@@ -38,7 +38,7 @@ enum
 
 static DbStatement load_tasks = DB_STATEMENT(
 	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-	" finished_at, previous_version, sqlstate, message FROM hotswap.task"
+	" finished_at, previous_version, sqlstate, message, audited_status FROM hotswap.task"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY ordinal",
 	UUIDOID, UUIDOID, INT2OID);
 
@@ -57,7 +57,8 @@ enum
 	TASK_COLUMN_FINISHED_AT,
 	TASK_COLUMN_PREVIOUS_VERSION,
 	TASK_COLUMN_SQLSTATE,
-	TASK_COLUMN_MESSAGE
+	TASK_COLUMN_MESSAGE,
+	TASK_COLUMN_AUDITED_STATUS
 };
 
 static DbStatement save_stages = DB_STATEMENT(
@@ -83,7 +84,8 @@ static DbStatement save_tasks = DB_STATEMENT(
 	" finished_at, previous_version, sqlstate, message)"
 	" ON CONFLICT (tenant_id, deployment_id, stage, ordinal) DO UPDATE SET status = excluded.status,"
 	" attempt = excluded.attempt, due_at = excluded.due_at, started_at = excluded.started_at,"
-	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message",
+	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message,"
+	" audited_status = NULL",
 	UUIDOID, UUIDOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 	INT4ARRAYOID, INT4ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
 	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
@@ -146,6 +148,10 @@ steps_load_tasks(const Deployment *d, int stage)
 		task->previous_version = db_text(i, TASK_COLUMN_PREVIOUS_VERSION);
 		task->sqlstate = db_text(i, TASK_COLUMN_SQLSTATE);
 		task->message = db_text(i, TASK_COLUMN_MESSAGE);
+		task->is_recorded = !db_isnull(i, TASK_COLUMN_AUDITED_STATUS);
+		if (task->is_recorded)
+			task->saved_status =
+				machine_parse(&task_machine, db_text(i, TASK_COLUMN_AUDITED_STATUS));
 		tasks = lappend(tasks, task);
 	}
 	return tasks;
@@ -322,6 +328,37 @@ put_task(Columns *rows, const Task *task)
 	columns_put_text(rows, TASK_COLUMN_MESSAGE, task->message);
 }
 
+static void
+audit_task(Deployment *d, Task *task, const char *event)
+{
+	audit_change(d, "task", event, task_machine.statuses[task->saved_status],
+				 task_machine.statuses[task->status],
+				 audit_detail("kind", task_kind_names[task->kind], "node",
+							  task->has_node ? uuid_text(&task->node) : NULL, "hook", task->hook,
+							  "attempt", psprintf("%d", task->attempt), NULL),
+				 task->message);
+	task->saved_status = task->status;
+}
+
+/*
+ * Adds the audit events of what executors have recorded since the deployment was saved;
+ * steps_save_tasks() notes that they are there.
+ */
+void
+steps_audit_recorded(Deployment *d, List *tasks)
+{
+	ListCell *cell;
+
+	foreach (cell, tasks)
+	{
+		Task *task = lfirst(cell);
+
+		if (task->is_recorded)
+			audit_task(d, task,
+					   machine_event_between(&task_machine, task->saved_status, task->status));
+	}
+}
+
 /* The same for tasks. */
 void
 steps_save_tasks(Deployment *d, List *tasks)
@@ -350,19 +387,13 @@ steps_save_tasks(Deployment *d, List *tasks)
 	{
 		Task *task = lfirst(cell);
 
-		if (!task->is_new && task->event == NULL)
+		if (!task->is_new && !task->is_recorded && task->event == NULL)
 			continue;
 		put_task(rows, task);
 		if (task->event)
-			audit_change(d, "task", task->event, task_machine.statuses[task->saved_status],
-						 task_machine.statuses[task->status],
-						 audit_detail("kind", task_kind_names[task->kind], "node",
-									  task->has_node ? uuid_text(&task->node) : NULL, "attempt",
-									  psprintf("%d", task->attempt), NULL),
-						 task->message);
-		task->saved_status = task->status;
+			audit_task(d, task, task->event);
 		task->event = NULL;
-		task->is_new = false;
+		task->is_new = task->is_recorded = false;
 	}
 	write_rows(d, &save_tasks, rows);
 }

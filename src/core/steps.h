@@ -46,7 +46,7 @@ typedef struct Task
 	int32 ordinal;
 	TaskKind kind;
 	TaskStatus status;
-	TaskStatus saved_status;
+	TaskStatus saved_status; /* that the audit log has */
 	int32 wave;
 	int32 attempt;
 	int32 reverts; /* -1: NULL */
@@ -61,6 +61,8 @@ typedef struct Task
 	char *message;
 	const char *event;
 	bool is_new;
+	bool is_recorded; /* by its executor, and not in the audit log yet */
+	bool is_lost;     /* it is running, and nobody has it in hand */
 } Task;
 
 #define TASK_KIND_COUNT (TASK_REVERT + 1)
@@ -70,6 +72,7 @@ extern const char *const task_kind_names[TASK_KIND_COUNT];
 
 extern List *steps_load_stages(const Deployment *d);
 extern List *steps_load_tasks(const Deployment *d, int stage);
+extern void steps_audit_recorded(Deployment *d, List *tasks);
 extern Stage *steps_add_stage(List **stages, StageKind kind, const char *environment);
 extern Task *steps_add_task(List **tasks, const Stage *stage, TaskKind kind);
 extern void stage_apply(Stage *stage, StageEvent event, const char *message);

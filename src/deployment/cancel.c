@@ -36,7 +36,7 @@ deployment_cancel(Deployment *d, char *reason)
  * cancel(deployment uuid, reason text) returns the status
  *
  * What has not started ends here and now; what runs is left to the dispatcher, which cannot miss
- * it: an executor that is about to record success locks the row that is locked here.
+ * it: it locks the row that is locked here, and takes back what an executor has swapped meanwhile.
  *
  * In: reason of 1 to 10,000 characters. Errors: 22023, P0002 no such deployment, 55000 it has
  * ended, is being cancelled or is rolling back, 42501. Locks the deployment.

@@ -22,6 +22,7 @@
 #include "lock/idempotency.h"
 #include "module/examination.h"
 #include "module/signature_check.h"
+#include "shm/shmem.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -218,6 +219,20 @@ create_deployment(const Request *r, const AuditActor *actor)
 	wake_deployment(&d.tenant, &d.id, false);
 }
 
+/* Without the preload nothing starts by itself: said once in a session. */
+static void
+tell_unattended(void)
+{
+	static bool told = false;
+
+	if (shared != NULL || told)
+		return;
+	told = true;
+	ereport(NOTICE, (errmsg("the deployment waits for CALL hotswap.work()"),
+					 errdetail("hotswap is not in shared_preload_libraries: nothing works in the "
+							   "background.")));
+}
+
 /*
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
  *		  on_behalf_of, require_approval, tenant) returns the deployment's id
@@ -259,6 +274,7 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	if (is_new)
 		create_deployment(&r, &c.actor);
 	call_end(&c);
+	tell_unattended();
 	*result = r.id;
 	PG_RETURN_UUID_P(result);
 }

@@ -14,6 +14,7 @@
 #include "core/approval.h"
 #include "core/call.h"
 #include "core/deployment_save.h"
+#include "core/failed_rollback.h"
 #include "core/installation.h"
 #include "core/path.h"
 #include "core/tenant.h"
@@ -30,6 +31,20 @@ static DbStatement running_query =
 				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND d.module = $3"
 				 " AND d.status IN " STARTED_STATUSES " LIMIT 1",
 				 UUIDOID, UUIDOID, TEXTOID);
+
+static DbStatement forget_start_by =
+	DB_STATEMENT("UPDATE hotswap.deployment SET start_by = NULL WHERE tenant_id = $1 AND id = $2",
+				 UUIDOID, UUIDOID);
+
+/* Whoever asks for another go means it, late as it may be. */
+static void
+drop_start_by(const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+
+	if (d->start_by != TIME_NULL)
+		(void) db_run(&forget_start_by, args, NULL);
+}
 
 /* A rollback does not wait for its lane: whoever is there now would be in each other's way. */
 static void
@@ -51,6 +66,21 @@ require_free_module(const Deployment *d)
 			 errhint("Wait for its end.")));
 }
 
+/* What a later deployment has put right would be undone. */
+static void
+require_nothing_later(const Deployment *d)
+{
+	pg_uuid_t other;
+
+	if (!failed_rollback_put_right_by(d, &other))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot resume the rollback: a later deployment has put the nodes right"),
+			 errdetail("It is deployment %s.", uuid_text(&other)),
+			 errhint("Deploy the version that shall run there.")));
+}
+
 /*
  * retry(deployment uuid) returns the status
  *
@@ -58,7 +88,7 @@ require_free_module(const Deployment *d)
  * deployment again.  The tenant must be active.
  *
  * Errors: P0002 no such deployment, 55000 not in such a state, or a rollback while another
- * deployment of the module is running, YH003 tenant not active, 42501. Locks the deployment.
+ * deployment of the module is running or after one that has put the nodes right, YH003 tenant not active, 42501. Locks the deployment.
  */
 Datum
 hotswap_retry(PG_FUNCTION_ARGS)
@@ -73,7 +103,11 @@ hotswap_retry(PG_FUNCTION_ARGS)
 	tenant_enter_active(&tenant);
 	deployment_lock_existing(&d, &id, &c.actor);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
+	{
 		require_free_module(&d);
+		require_nothing_later(&d);
+		failed_rollback_remove(&d);
+	}
 	deployment_apply(&d,
 					 d.status == DEPLOYMENT_ROLLBACK_FAILED ? DEPLOYMENT_RETRY_ROLLBACK :
 															  DEPLOYMENT_RETRY,
@@ -82,6 +116,7 @@ hotswap_retry(PG_FUNCTION_ARGS)
 		examination_keep(&d.tenant, d.module, d.version);
 	if (d.gated && d.status == DEPLOYMENT_QUEUED)
 		approval_open_path(&d, path_of(&d.tenant, d.environment), NIL, approval_load(&d));
+	drop_start_by(&d);
 	deployment_save(&d);
 	deployment_enqueue(&d, GetCurrentTimestamp());
 	call_end(&c);

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/backoff.h"
 #include "base/db.h"
 #include "base/guc.h"
@@ -430,7 +431,7 @@ attempt(void *arg)
 
 	error_context_stack = &callback;
 	if (a->failed)
-		pipeline_fail(a->request->actor, a->result, a->failed);
+		pipeline_fail(a->request, a->result, a->failed);
 	else
 		pipeline_visit(a->request, a->result);
 	error_context_stack = callback.previous;
@@ -553,8 +554,9 @@ change_lanes(Dispatch *d, const VisitResult *v)
 }
 
 /*
- * Must the batch be on disk before anybody acts on it?  The start of a task must: one that brings
- * the server down has to count as an attempt.
+ * Must the batch be on disk before anybody acts on it?  The start of a task must: one that brings the
+ * server down has to count as an attempt.  On this server's: a standby that is away must not hold the
+ * rows of a batch.
  */
 static bool
 must_be_durable(const Visited *visits, int count)
@@ -597,8 +599,8 @@ visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 		if (v->result.running && !item->started)
 			dueset_start(item);
 	}
-	if (must_be_durable(visits, count))
-		(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
+	if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH && must_be_durable(visits, count))
+		(void) set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
 	return count;
 }

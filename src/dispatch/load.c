@@ -50,7 +50,7 @@ typedef struct PathEntry
  */
 #define LOADED_COLUMNS                                                                                    \
 	"d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at,"                         \
-	" CASE WHEN d.started_at IS NULL THEN d.start_by END,"                                                \
+	" d.start_by,"                                                                                        \
 	" CASE WHEN d.started_at IS NOT NULL THEN ARRAY(SELECT s.environment"                                 \
 	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"                    \
 	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped'))" \
@@ -264,8 +264,6 @@ set_due(DueItem *item, const Loaded *row)
 		return;
 	if (row->status == DEPLOYMENT_SCHEDULED)
 		due = Min(due, row->run_at);
-	else if (row->status == DEPLOYMENT_PENDING_APPROVAL)
-		due = row->approval_due;
 	dueset_timer(item, due);
 }
 

@@ -1,7 +1,8 @@
 /*
  * idempotency.c
  *		Idempotency keys: one key, one request, one result; for deploy(), and as
- *		claim_idempotency_key() and store_idempotent_response() for the functions of applications.
+ *		claim_idempotency_key(), store_idempotent_response() and release_idempotency_claim() for the
+ *		functions of applications.
  *
  * The claim is an insert into the primary key: of several sessions that bring one key at once, one
  * inserts and the others wait for its transaction.  If it commits they find its result; if it rolls
@@ -42,6 +43,7 @@
 
 PG_FUNCTION_INFO_V1(hotswap_claim_idempotency_key);
 PG_FUNCTION_INFO_V1(hotswap_store_idempotent_response);
+PG_FUNCTION_INFO_V1(hotswap_release_idempotency_claim);
 
 static DbStatement find_key =
 	DB_STATEMENT("SELECT fingerprint, deployment_id FROM hotswap.idempotency_key"
@@ -139,6 +141,11 @@ static DbStatement store_response = DB_STATEMENT(
 	"UPDATE hotswap.idempotency_key SET response = $4 WHERE tenant_id = $1 AND scope = $2"
 	" AND key = $3 AND expires_at > $5 AND response IS NULL",
 	UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+
+static DbStatement release_claim =
+	DB_STATEMENT("DELETE FROM hotswap.idempotency_key WHERE tenant_id = $1 AND scope = $2"
+				 " AND key = $3 AND response IS NULL",
+				 UUIDOID, TEXTOID, TEXTOID);
 
 typedef struct Claim
 {
@@ -315,6 +322,19 @@ hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), values, nulls));
 }
 
+/* Inside a scope: why a key is not one whose answer is still to come. */
+static void
+refuse_unclaimed(const Claim *c)
+{
+	if (!find_response_of(c))
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such idempotency key: \"%s\"", c->key),
+				 errhint("Claim it with hotswap.claim_idempotency_key().")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the response of idempotency key \"%s\" has been stored already", c->key)));
+}
+
 /*
  * store_idempotent_response(scope, key, response, tenant)
  *
@@ -338,15 +358,35 @@ hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
 	db_arg_jsonb(&args, c.response);
 	db_arg_time(&args, GetCurrentTimestamp());
 	if (db_run_args(&args) == 0)
-	{
-		if (!find_response_of(&c))
-			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-							errmsg("idempotency key \"%s\" does not exist", c.key),
-							errhint("Claim it with hotswap.claim_idempotency_key().")));
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("response of idempotency key \"%s\" has already been stored", c.key)));
-	}
+		refuse_unclaimed(&c);
+	db_leave(&scope);
+	PG_RETURN_VOID();
+}
+
+/*
+ * release_idempotency_claim(scope, key, tenant)
+ *
+ * For a claim that was committed without an answer, by somebody who died or gave up: the key can be
+ * claimed again at once, also for another request. Errors: 22023, P0002 the key is not claimed or its time
+ * is over, 55000 an answer is stored, 42501, 25006 read-only. Waits for a transaction that claims the key
+ * now. Locks and deletes the key.
+ */
+Datum
+hotswap_release_idempotency_claim(PG_FUNCTION_ARGS)
+{
+	Claim c = { .wait = true };
+	DbArgs args = db_args(&release_claim);
+	DbScope scope;
+
+	arg_scope_and_key(fcinfo, &c.scope, &c.key);
+	c.tenant = tenant_argument(fcinfo, 2);
+	PreventCommandIfReadOnly("release_idempotency_claim()");
+	db_enter(&scope);
+	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "release an idempotency claim");
+	(void) lock_claim(&c);
+	arg_name(&args, &c.tenant, c.scope, c.key);
+	if (db_run_args(&args) == 0)
+		refuse_unclaimed(&c);
 	db_leave(&scope);
 	PG_RETURN_VOID();
 }

@@ -31,7 +31,7 @@
 PG_FUNCTION_INFO_V1(hotswap_explain);
 
 static DbStatement read_deployment = DB_STATEMENT(
-	"SELECT status, run_at, finished_at, cancel_requested_at, message FROM hotswap.deployment"
+	"SELECT status, run_at, finished_at, cancel_requested_at, message, rollback_message FROM hotswap.deployment"
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID);
 
@@ -76,6 +76,9 @@ enum
 	OPEN_MESSAGE,
 	OPEN_ATTEMPT
 };
+
+static DbStatement waits_for_standby = DB_STATEMENT(
+	"SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'", INT4OID);
 
 static DbStatement stop_reason =
 	DB_STATEMENT0("SELECT stop_reason, stopped_by, stopped_at FROM hotswap.installation");
@@ -265,6 +268,12 @@ explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampT
 		explain_add(e, "a task is handed to an executor", what, "the executor");
 		return;
 	}
+	if (db_run(&waits_for_standby, (Datum[]){ Int32GetDatum(pid) }, NULL) > 0)
+	{
+		explain_add(e, "the commit of a task waits for a synchronous standby",
+					psprintf("%s, in process %d.", what, pid), "the standby, see hotswap.health()");
+		return;
+	}
 	blocker = blocker_of_process(pid);
 	if (blocker)
 		explain_add(e, "a task waits for a lock",
@@ -394,16 +403,19 @@ explain_deployment(Explanation *e)
 {
 	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
 	char *message;
+	char *rollback;
 
 	if (db_run(&read_deployment, args, NULL) == 0)
 		deployment_refuse_missing(&e->id);
 	e->status = machine_parse(&deployment_machine, db_text(0, 1));
 	message = db_text(0, 5);
+	rollback = db_text(0, 6);
 	if (deployment_is_final(e->status))
 	{
 		explain_add(e, "it has ended",
-					psprintf("It is %s%s%s.", deployment_machine.statuses[e->status],
-							 message ? ": " : "", message ? message : ""),
+					psprintf("It is %s%s%s%s%s.", deployment_machine.statuses[e->status],
+							 message ? ": " : "", message ? message : "",
+							 rollback ? "; its rollback failed: " : "", rollback ? rollback : ""),
 					machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY) ||
 							machine_allows(&deployment_machine, e->status,
 										   DEPLOYMENT_RETRY_ROLLBACK) ?

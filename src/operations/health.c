@@ -8,6 +8,7 @@
 
 #include <limits.h>
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "base/compat.h"
 #include "base/db.h"
@@ -24,6 +25,8 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "operations/blocker.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/trouble.h"
@@ -55,6 +58,15 @@ static DbStatement default_partition = DB_STATEMENT0(
 
 static DbStatement stopped =
 	DB_STATEMENT0("SELECT stop_reason, stopped_by, stopped_at FROM hotswap.installation");
+
+static DbStatement open_rollbacks = DB_STATEMENT0(
+	"SELECT f.deployment_id, f.module, f.environment, f.failed_at, pg_catalog.count(*) OVER ()"
+	" FROM hotswap.failed_rollback f WHERE f.put_right_by IS NULL AND f.acknowledged_at IS NULL"
+	" ORDER BY f.failed_at LIMIT 1");
+
+static DbStatement sync_standbys =
+	DB_STATEMENT0("SELECT pg_catalog.count(*)::integer FROM pg_catalog.pg_stat_replication"
+				  " WHERE sync_state IN ('sync', 'quorum')");
 
 static const char *const executor_states[] = { "free", "starting", "idle", "busy", "dead" };
 
@@ -338,6 +350,28 @@ report_queue(ReturnSetInfo *result)
 						   db_isnull(0, 4) ? "" : timestamptz_to_str(db_time(0, 4, 0))));
 }
 
+/* Environments whose nodes run different versions, and nobody has said that this is all right. */
+static void
+report_rollbacks(ReturnSetInfo *result)
+{
+	pg_uuid_t id;
+	int64 others;
+
+	if (db_run(&open_rollbacks, NULL, NULL) == 0)
+	{
+		health_report(result, "rollbacks", "ok", "none has failed that is not dealt with");
+		return;
+	}
+	id = db_uuid(0, 1);
+	others = db_int64(0, 5) - 1;
+	health_report(result, "rollbacks", "critical",
+				  psprintf("the rollback of deployment %s (%s in %s) failed at %s%s: "
+						   "hotswap.retry(), another deployment, or hotswap.acknowledge()",
+						   uuid_text(&id), db_text(0, 2), db_text(0, 3),
+						   timestamptz_to_str(db_time(0, 4, 0)),
+						   others > 0 ? psprintf(", and of " INT64_FORMAT " more", others) : ""));
+}
+
 static void
 report_approvals(ReturnSetInfo *result)
 {
@@ -363,6 +397,34 @@ report_audit(ReturnSetInfo *result)
 		health_report(result, "audit", "ok", "no events yet");
 }
 
+/*
+ * Are the synchronous standbys there that commits wait for?  Where the caller's synchronous_commit does
+ * not wait, it is likely that most others do not.
+ */
+static void
+report_replication(ReturnSetInfo *result)
+{
+	int wanted = max_wal_senders > 0 && SyncRepConfig ? SyncRepConfig->num_sync : 0;
+	int there;
+
+	if (RecoveryInProgress() || wanted == 0)
+	{
+		health_report(result, "replication", "ok", "no synchronous standby is asked for");
+		return;
+	}
+	(void) db_run(&sync_standbys, NULL, NULL);
+	there = db_int32(0, 1);
+	if (there >= wanted)
+		health_report(result, "replication", "ok",
+					  psprintf("%d of %d synchronous standbys", there, wanted));
+	else
+		health_report(result, "replication",
+					  synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH ? "critical" : "warning",
+					  psprintf("%d of %d synchronous standbys: a commit waits for them, unless its "
+							   "synchronous_commit is local or off",
+							   there, wanted));
+}
+
 /* health() returns (component, status, detail) */
 Datum
 hotswap_health(PG_FUNCTION_ARGS)
@@ -382,8 +444,10 @@ hotswap_health(PG_FUNCTION_ARGS)
 	report_work(result);
 	report_dispatching(result);
 	report_queue(result);
+	report_rollbacks(result);
 	report_approvals(result);
 	report_audit(result);
+	report_replication(result);
 	db_leave(&scope);
 	return (Datum) 0;
 }

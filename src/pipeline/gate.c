@@ -1,6 +1,7 @@
 /*
  * gate.c
- *		Where approvals stop a deployment: before the stage that swaps into a protected environment.
+ *		What stops a deployment before a stage that swaps: its start_by, and approvals where the
+ *		environment is protected.
  *
  * What was decided is looked at again here, in the transaction that starts the stage: votes are
  * counted anew, the time is checked, and what will run is compared with what was approved.
@@ -146,6 +147,18 @@ is_gated(Visit *v, Approval *a)
 	return false;
 }
 
+/* Ends a deployment whose next swaps would begin after its start_by. */
+static bool
+end_late(Visit *v)
+{
+	if (v->d.start_by == TIME_NULL || v->d.start_by > GetCurrentTimestamp())
+		return false;
+	visit_end(v, DEPLOYMENT_EXPIRE,
+			  psprintf("the stage of %s was not started by %s", v->stage->environment,
+					   timestamptz_to_str(v->d.start_by)));
+	return true;
+}
+
 /*
  * May the current stage start?  If not, the deployment waits for its approval, or has ended.
  */
@@ -161,6 +174,8 @@ gate_pass(Visit *v)
 		return false;
 	if (v->stage->kind != STAGE_DEPLOY)
 		return true;
+	if (end_late(v))
+		return false;
 	a = approval_find(v->approvals, v->stage->environment);
 	if (!is_gated(v, a))
 		return true;

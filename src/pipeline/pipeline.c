@@ -172,7 +172,7 @@ advance_running(Visit *v)
 		if (v->stage->status != STAGE_PENDING && v->stage->status != STAGE_WAITING_APPROVAL)
 		{
 			if (v->tasks == NIL)
-				v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
+				v->tasks = stage_tasks_load(v, v->stage);
 			stage_tasks_settle_lost(v);
 		}
 		if (cancelling)
@@ -239,7 +239,7 @@ reset_stages(Visit *v)
 	reverted = rollback_stage(v);
 	if (reverted && reverted->ordinal < first->ordinal)
 	{
-		List *tasks = steps_load_tasks(&v->d, reverted->ordinal);
+		List *tasks = stage_tasks_load(v, reverted);
 
 		foreach (cell, tasks)
 			if (((Task *) lfirst(cell))->status == TASK_REVERTED)
@@ -282,9 +282,9 @@ advance_waiting(Visit *v)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Deployment *d = &v->d;
-	bool expires = d->start_by != TIME_NULL && d->started_at == TIME_NULL;
+	bool expires = d->start_by != TIME_NULL;
 
-	if ((d->gated || v->request->leaving) && d->started_at != TIME_NULL)
+	if ((d->gated || v->request->leaving || expires) && d->started_at != TIME_NULL)
 		v->stages = steps_load_stages(d);
 	if (gate_end_refused(v))
 		return;
@@ -297,8 +297,8 @@ advance_waiting(Visit *v)
 	}
 	if (expires && d->start_by <= now)
 	{
-		d->message = psprintf("not started by %s", timestamptz_to_str(d->start_by));
-		deployment_apply(d, DEPLOYMENT_EXPIRE, NULL);
+		visit_end(v, DEPLOYMENT_EXPIRE,
+				  psprintf("not started by %s", timestamptz_to_str(d->start_by)));
 		return;
 	}
 	if (d->status == DEPLOYMENT_SCHEDULED && d->run_at <= now)
@@ -324,6 +324,8 @@ pipeline_save(Visit *v)
 	steps_save_stages(d, v->stages);
 	steps_save_tasks(d, v->tasks);
 	v->result->next_due = Min(v->result->next_due, gate_next_expiry(v));
+	if (d->status == DEPLOYMENT_PENDING_APPROVAL && d->start_by != TIME_NULL)
+		v->result->next_due = Min(v->result->next_due, d->start_by);
 	if (d->chain.seq != v->result->loaded_seq)
 	{
 		deployment_save(d);
@@ -402,10 +404,10 @@ fail_running(Visit *v, ErrorData *error)
 		deployment_apply(&v->d, DEPLOYMENT_FAIL, error->message);
 		return;
 	}
-	v->tasks = steps_load_tasks(&v->d, v->stage->ordinal);
+	v->tasks = stage_tasks_load(v, v->stage);
 	if (v->stage->status == STAGE_PENDING)
 		stage_apply(v->stage, STAGE_START, NULL);
-	stage_tasks_cancel_unfinished(v->tasks);
+	stage_tasks_break_off(v);
 	fail_stage(v, unpack_sql_state(error->sqlerrcode), error->message);
 }
 
@@ -414,26 +416,27 @@ fail_running(Visit *v, ErrorData *error)
  * and with it the deployment, as far as nothing is swapped half.
  */
 void
-pipeline_fail(const AuditActor *actor, VisitResult *result, ErrorData *error)
+pipeline_fail(VisitRequest *request, VisitResult *result, ErrorData *error)
 {
-	VisitRequest request = { .actor = unconstify(AuditActor *, actor),
-							 .results = CurrentMemoryContext };
 	DbScope scope;
 	Visit v;
 
 	db_enter(&scope);
-	if (pipeline_enter(&v, &request, result))
+	if (pipeline_enter(&v, request, result))
 	{
 		if (v.d.status == DEPLOYMENT_PAUSED)
 			resume_deployment(&v);
-		v.d.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-		v.d.message = pstrdup(error->message);
-		if (v.d.status == DEPLOYMENT_RUNNING)
-			fail_running(&v, error);
-		else if (v.d.status == DEPLOYMENT_ROLLING_BACK)
-			deployment_apply(&v.d, DEPLOYMENT_FAIL_ROLLBACK, error->message);
+		if (v.d.status == DEPLOYMENT_ROLLING_BACK)
+			rollback_fail(&v, unpack_sql_state(error->sqlerrcode), error->message);
 		else
-			deployment_apply(&v.d, DEPLOYMENT_FAIL, error->message);
+		{
+			v.d.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
+			v.d.message = pstrdup(error->message);
+			if (v.d.status == DEPLOYMENT_RUNNING)
+				fail_running(&v, error);
+			else
+				deployment_apply(&v.d, DEPLOYMENT_FAIL, error->message);
+		}
 		pipeline_save(&v);
 	}
 	db_leave(&scope);

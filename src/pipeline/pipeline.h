@@ -5,10 +5,9 @@
 #ifndef HOTSWAP_PIPELINE_H
 #define HOTSWAP_PIPELINE_H
 
-#include "core/audit.h"
 #include "pipeline/visit.h"
 
 extern void pipeline_visit(VisitRequest *request, VisitResult *result);
-extern void pipeline_fail(const AuditActor *actor, VisitResult *result, ErrorData *error);
+extern void pipeline_fail(VisitRequest *request, VisitResult *result, ErrorData *error);
 
 #endif /* HOTSWAP_PIPELINE_H */

@@ -3,7 +3,7 @@
  *		Takes back what a deployment has swapped in the environment it is in the middle of.
  *
  * Each swap that succeeded gets a revert, a task of the same stage.  A revert that fails leaves its
- * swap as it is, and the deployment says so.
+ * swap as it is, and the deployment says so, beside the reason of its rollback.
  *
  * The caller holds the lock on the deployment's row; nothing else is locked.
  */
@@ -11,6 +11,7 @@
 
 #include "base/db.h"
 #include "catalog/pg_type.h"
+#include "core/failed_rollback.h"
 #include "pipeline/rollback.h"
 #include "pipeline/stage_tasks.h"
 #include "utils/builtins.h"
@@ -84,7 +85,7 @@ rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 
 	if (stage && environment_reverts(v, stage->environment))
 	{
-		tasks = stage == v->stage ? v->tasks : steps_load_tasks(&v->d, stage->ordinal);
+		tasks = stage == v->stage ? v->tasks : stage_tasks_load(v, stage);
 		if (rollback_add_reverts(&tasks, stage))
 		{
 			visit_finish(v, DEPLOYMENT_ROLL_BACK, reason);
@@ -154,6 +155,23 @@ resume_rollback(Visit *v, Stage *stage)
 		(void) rollback_add_reverts(&v->tasks, stage);
 }
 
+static void
+end_failed(Visit *v, const Stage *stage, const char *sqlstate, const char *message)
+{
+	visit_finish(v, DEPLOYMENT_FAIL_ROLLBACK, message);
+	v->d.rollback_sqlstate = sqlstate ? pstrdup(sqlstate) : NULL;
+	v->d.rollback_message = pstrdup(message);
+	failed_rollback_add(&v->d, stage ? stage->environment : v->d.environment);
+}
+
+/* The visit of a rollback has raised an error. */
+void
+rollback_fail(Visit *v, const char *sqlstate, const char *message)
+{
+	v->stages = steps_load_stages(&v->d);
+	end_failed(v, rolled_back_stage(v), sqlstate, message);
+}
+
 void
 rollback_advance(Visit *v)
 {
@@ -165,7 +183,7 @@ rollback_advance(Visit *v)
 	if (stage == NULL)
 		elog(ERROR, "there is no stage to roll back");
 	if (v->tasks == NIL)
-		v->tasks = steps_load_tasks(&v->d, stage->ordinal);
+		v->tasks = stage_tasks_load(v, stage);
 	resume_rollback(v, stage);
 	stage_tasks_settle_lost(v);
 	t = stage_tasks_tally(v, true);
@@ -176,11 +194,7 @@ rollback_advance(Visit *v)
 		return;
 	failed = settle_failed_reverts(v);
 	if (failed)
-	{
-		v->d.sqlstate = failed->sqlstate;
-		v->d.message = psprintf("rollback failed: %s", failed->message);
-		visit_finish(v, DEPLOYMENT_FAIL_ROLLBACK, failed->message);
-	}
+		end_failed(v, stage, failed->sqlstate, failed->message);
 	else
 		visit_finish(v, cancelled ? DEPLOYMENT_FINISH_CANCEL : DEPLOYMENT_FINISH_ROLLBACK,
 					 cancelled ? v->d.cancel_reason : NULL);

@@ -11,6 +11,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/subxact.h"
+#include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "module/examination.h"
 #include "module/scan.h"
@@ -20,11 +21,11 @@
 
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy,"
-	" e.require_signature"
+	" e.require_signature, m.deployment_id"
 	" FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
-	" LEFT JOIN LATERAL (SELECT nm.version, nm.digest FROM hotswap.node_module nm"
+	" LEFT JOIN LATERAL (SELECT nm.version, nm.digest, nm.deployment_id FROM hotswap.node_module nm"
 	" WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id AND nm.module = $3"
 	" ORDER BY nm.swap DESC LIMIT 1) m ON true"
 	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL ORDER BY n.name",
@@ -37,7 +38,8 @@ enum
 	NODE_RUNS,
 	NODE_RUNS_THE_SAME,
 	NODE_STRATEGY,
-	NODE_REQUIRE_SIGNATURE
+	NODE_REQUIRE_SIGNATURE,
+	NODE_SWAPPED_BY
 };
 
 static DbStatement hooks_query = DB_STATEMENT(
@@ -144,8 +146,10 @@ start_deploy(Visit *v)
 		task->wave = strategy_wave(strategy_parse(db_text(i, NODE_STRATEGY)), (int) i, (int) n);
 		if (!db_isnull(i, NODE_RUNS_THE_SAME) && db_bool(i, NODE_RUNS_THE_SAME))
 		{
-			task->message = psprintf("node \"%s\" already runs version \"%s\"",
-									 db_text(i, NODE_NAME), v->d.version);
+			pg_uuid_t by = db_uuid(i, NODE_SWAPPED_BY);
+
+			task->message = psprintf("node \"%s\" already runs version \"%s\" from deployment %s",
+									 db_text(i, NODE_NAME), v->d.version, uuid_text(&by));
 			task_apply(task, TASK_SKIP);
 		}
 		else

@@ -91,6 +91,51 @@ settle_lost(Visit *v, Task *task)
 	}
 }
 
+/* Marks the running tasks that nobody has in hand; false: there is none. */
+static bool
+mark_lost(Visit *v, List *tasks)
+{
+	bool any = false;
+	ListCell *cell;
+
+	foreach (cell, tasks)
+	{
+		Task *task = lfirst(cell);
+		TaskKey key = task_key(&v->d, task);
+
+		task->is_lost =
+			task->status == TASK_RUNNING && !v->request->in_flight(v->request->tasks, &key);
+		any = any || task->is_lost;
+	}
+	return any;
+}
+
+/*
+ * Reads the tasks of a stage, and which of them are lost; what executors have recorded goes to the
+ * audit log.  An executor may record the end of a task after it was read, and let go of it, so what
+ * seems lost is read once more.
+ */
+List *
+stage_tasks_load(Visit *v, const Stage *stage)
+{
+	List *tasks = steps_load_tasks(&v->d, stage->ordinal);
+
+	if (mark_lost(v, tasks))
+	{
+		List *again = steps_load_tasks(&v->d, stage->ordinal);
+
+		for (int i = 0; i < list_length(tasks); i++)
+		{
+			Task *task = list_nth(again, i);
+
+			task->is_lost = ((Task *) list_nth(tasks, i))->is_lost && task->status == TASK_RUNNING;
+		}
+		tasks = again;
+	}
+	steps_audit_recorded(&v->d, tasks);
+	return tasks;
+}
+
 void
 stage_tasks_settle_lost(Visit *v)
 {
@@ -99,10 +144,10 @@ stage_tasks_settle_lost(Visit *v)
 	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
-		TaskKey key = task_key(&v->d, task);
 
-		if (task->status == TASK_RUNNING && !v->request->in_flight(v->request->tasks, &key))
+		if (task->is_lost)
 			settle_lost(v, task);
+		task->is_lost = false;
 	}
 }
 
@@ -164,6 +209,28 @@ stage_tasks_tally(Visit *v, bool reverts)
 			t.begun = t.begun || begun;
 	}
 	return t;
+}
+
+/*
+ * The stage ends whatever its executors do: what they have not committed by now they cannot record any
+ * more, and they are told so.
+ */
+void
+stage_tasks_break_off(Visit *v)
+{
+	ListCell *cell;
+
+	stage_tasks_cancel_unfinished(v->tasks);
+	foreach (cell, v->tasks)
+	{
+		Task *task = lfirst(cell);
+		TaskKey key = task_key(&v->d, task);
+
+		if (task->status != TASK_RUNNING)
+			continue;
+		task_apply(task, TASK_CANCEL);
+		visit_report(v, &v->result->cancelled, &key, sizeof(key));
+	}
 }
 
 void

@@ -2,8 +2,16 @@
  * record.c
  *		Reads a task and records how it has ended, as the owner of the extension.
  *
- * Success is recorded in the transaction of the scripts, failure in a new one.  The record locks
- * the deployment's row, and so does cancel(): whoever comes first wins, and the other one sees it.
+ * Success is recorded in the transaction of the scripts, failure in a new one.  Only the task's row and
+ * the node's are written, which nobody else writes while the task is running: whoever has the
+ * deployment's row, and for however long, does not keep a finished swap from its commit.  The audit
+ * event is the dispatcher's, at its next visit (stage_tasks_load()), and so is everything that follows.
+ *
+ * A cancel() that has committed is seen here; one that has not finds a task that succeeded, and the
+ * dispatcher takes that back.  A task that was settled without its executor is not running any more,
+ * and so cannot be recorded.
+ *
+ * Locks: the task's row.
  */
 #include "postgres.h"
 
@@ -13,7 +21,8 @@
 #include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/deployment_save.h"
+#include "core/deployment.h"
+#include "core/machine.h"
 #include "run/record.h"
 #include "utils/builtins.h"
 
@@ -44,15 +53,20 @@ static DbStatement load_node =
 	DB_STATEMENT("SELECT name, schema FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
 				 UUIDOID);
 
+static DbStatement read_deployment =
+	DB_STATEMENT("SELECT status, cancel_requested_at IS NOT NULL FROM hotswap.deployment"
+				 " WHERE tenant_id = $1 AND id = $2",
+				 UUIDOID, UUIDOID);
+
 static DbStatement update_succeeded = DB_STATEMENT(
-	"UPDATE hotswap.task SET status = 'succeeded', finished_at = $6, sqlstate = NULL, message = NULL,"
+	"UPDATE hotswap.task SET status = 'succeeded', audited_status = status, finished_at = $6, sqlstate = NULL, message = NULL,"
 	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID);
 
 static DbStatement update_reverted =
-	DB_STATEMENT("UPDATE hotswap.task SET status = 'reverted'"
+	DB_STATEMENT("UPDATE hotswap.task SET status = 'reverted', audited_status = status"
 				 " WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4"
 				 " AND status = 'reverting'",
 				 UUIDOID, UUIDOID, INT2OID, INT4OID);
@@ -63,7 +77,8 @@ static DbStatement insert_node_module = DB_STATEMENT(
 	UUIDOID, UUIDOID, TEXTOID, UUIDOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID);
 
 static DbStatement update_failed = DB_STATEMENT(
-	"UPDATE hotswap.task SET status = $6::hotswap.task_status, finished_at = $7, due_at = $8,"
+	"UPDATE hotswap.task SET status = $6::hotswap.task_status, audited_status = status,"
+	" finished_at = $7, due_at = $8,"
 	" sqlstate = $9, message = $10, detail = $11, hint = $12, context = $13, script = $14, position = $15"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
@@ -179,36 +194,16 @@ mark_reverted(const TaskRun *run)
 		elog(ERROR, "the swap to be reverted is not there");
 }
 
-static Jsonb *
-audit_run(const TaskRun *run)
+/* Is the deployment being cancelled?  Waits for nobody. */
+static bool
+is_cancelled(const TaskRun *run)
 {
-	return audit_detail("kind", task_kind_names[run->kind], "node",
-						run->has_node ? uuid_text(&run->node) : NULL, "hook", run->hook, "attempt",
-						psprintf("%d", run->attempt), NULL);
-}
+	DbArgs args = db_args(&read_deployment);
 
-/*
- * Locks the deployment, whatever the script has made of lock_timeout; raises an error when the
- * result is not wanted any more.
- */
-static void
-lock_deployment(TaskRun *run, Deployment *d, const AuditActor *actor)
-{
-	db_limit_lock_wait(hotswap_lock_timeout);
-	if (deployment_lock(d, &run->key.tenant, &run->key.deployment, actor, false) !=
-			DEPLOYMENT_FOUND ||
-		deployment_is_final(d->status))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("deployment has ended in the meantime")));
-}
-
-static void
-save_event(TaskRun *run, Deployment *d, const char *event, const char *after, const char *reason)
-{
-	audit_add(d->batch, &d->chain, psprintf("task.%s", event), "running", after, reason,
-			  audit_run(run));
-	deployment_save(d);
-	deployment_due(d, GetCurrentTimestamp());
+	db_arg_uuid(&args, &run->key.tenant);
+	db_arg_uuid(&args, &run->key.deployment);
+	return db_run_args(&args) == 1 && db_bool(0, 2) &&
+		   machine_parse(&deployment_machine, db_text(0, 1)) == DEPLOYMENT_RUNNING;
 }
 
 /* In the transaction of the scripts: success, or an error that undoes them. */
@@ -216,15 +211,13 @@ void
 record_success(TaskRun *run)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Deployment d;
-	AuditActor actor;
 	DbScope scope;
 	DbArgs args = db_args(&update_succeeded);
 
-	audit_worker(&actor);
 	db_enter(&scope);
-	lock_deployment(run, &d, &actor);
-	if (d.status == DEPLOYMENT_RUNNING && d.cancel_requested_at != TIME_NULL)
+	/* whatever the script has made of it */
+	db_limit_lock_wait(hotswap_lock_timeout);
+	if (is_cancelled(run))
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
 	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
@@ -236,9 +229,6 @@ record_success(TaskRun *run)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
-	save_event(run, &d, "succeed",
-			   task_machine.statuses[machine_next(&task_machine, TASK_RUNNING, TASK_SUCCEED)],
-			   NULL);
 	db_leave(&scope);
 }
 
@@ -259,11 +249,9 @@ worth_another(const TaskRun *run, const Failure *failure)
 
 /* What the failure means for the task. */
 static TaskEvent
-judge(const TaskRun *run, const Deployment *d, const Failure *failure, bool cancelled,
-	  TimestampTz *due)
+judge(const TaskRun *run, const Failure *failure, bool cancelled, TimestampTz *due)
 {
-	if (d->cancel_requested_at != TIME_NULL && d->status == DEPLOYMENT_RUNNING &&
-		(cancelled || failure->sqlerrcode == ERRCODE_QUERY_CANCELED))
+	if ((cancelled || failure->sqlerrcode == ERRCODE_QUERY_CANCELED) && is_cancelled(run))
 		return TASK_CANCEL;
 	if (!worth_another(run, failure))
 		return TASK_FAIL;
@@ -271,23 +259,18 @@ judge(const TaskRun *run, const Deployment *d, const Failure *failure, bool canc
 	return TASK_RETRY_LATER;
 }
 
-/* In a new transaction. */
+/* In a new transaction.  A task that is not this executor's any more stays as it is. */
 void
 record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 {
-	Deployment d;
-	AuditActor actor;
 	DbScope scope;
 	DbArgs args = db_args(&update_failed);
 	TimestampTz due = TIME_NULL;
-	TaskEvent event;
 	TaskStatus after;
 
-	audit_worker(&actor);
 	db_enter(&scope);
-	lock_deployment(run, &d, &actor);
-	event = judge(run, &d, failure, cancelled, &due);
-	after = machine_next(&task_machine, TASK_RUNNING, event);
+	db_limit_lock_wait(hotswap_lock_timeout);
+	after = machine_next(&task_machine, TASK_RUNNING, judge(run, failure, cancelled, &due));
 	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
 	db_arg_text(&args, task_machine.statuses[after]);
@@ -300,8 +283,6 @@ record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 	db_arg_text(&args, failure->context);
 	db_arg_text(&args, run->script);
 	db_arg_datum(&args, INT4OID, Int32GetDatum(failure->position), failure->position == 0);
-	if (db_run_args(&args) == 1)
-		save_event(run, &d, task_machine.events[event], task_machine.statuses[after],
-				   failure->message);
+	(void) db_run_args(&args);
 	db_leave(&scope);
 }

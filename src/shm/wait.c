@@ -16,6 +16,7 @@
 #include "access/xlog_internal.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "base/guc.h"
 #include "base/time.h"
 #include "shm/shmem.h"
 #include "shm/wait.h"
@@ -117,7 +118,11 @@ wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 	volatile int64 deadline = steady_deadline(end);
 	pg_uuid_t copy = *key;
 
-	waiter_add(&copy);
+	if (!waiter_add(&copy))
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many sessions wait in this database"),
+						errdetail("hotswap.max_waiters is %d.", hotswap_max_waiters),
+						errhint("Ask again later with timeout => '0', which does not wait.")));
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
 	{
 		while (!(done = check(arg)) && snooze(deadline))

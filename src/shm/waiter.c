@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "base/guc.h"
 #include "base/uuid.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -22,6 +23,7 @@
 typedef struct Waiter
 {
 	int next; /* in its bucket's list; -1: last */
+	Oid database;
 	pg_uuid_t key;
 } Waiter;
 
@@ -61,19 +63,44 @@ bucket(const pg_uuid_t *key)
 	return &table->heads[hash % BUCKETS];
 }
 
-/* From now on this session's latch is set when what it waits for has committed. */
-void
+/* Under the lock: may one more session of the database wait? */
+static bool
+may_wait(void)
+{
+	int count = 0;
+
+	if (hotswap_max_waiters == 0)
+		return true;
+	for (int b = 0; b < BUCKETS; b++)
+		for (int i = table->heads[b]; i != -1; i = table->waiters[i].next)
+			if (table->waiters[i].database == MyDatabaseId)
+				count++;
+	return count < hotswap_max_waiters;
+}
+
+/*
+ * From now on this session's latch is set when what it waits for has committed.  False: as many sessions
+ * of the database wait as may, hotswap.max_waiters.
+ */
+bool
 waiter_add(const pg_uuid_t *key)
 {
+	bool allowed;
 	int me = my_proc_number();
 	Waiter *waiter = &table->waiters[me];
 	int *head = bucket(key);
 
 	LWLockAcquire(shared->waiter_lock, LW_EXCLUSIVE);
-	waiter->key = *key;
-	waiter->next = *head;
-	*head = me;
+	allowed = may_wait();
+	if (allowed)
+	{
+		waiter->key = *key;
+		waiter->database = MyDatabaseId;
+		waiter->next = *head;
+		*head = me;
+	}
 	LWLockRelease(shared->waiter_lock);
+	return allowed;
 }
 
 void

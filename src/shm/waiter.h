@@ -9,7 +9,7 @@
 
 extern Size waiter_size(void);
 extern void waiter_startup(void);
-extern void waiter_add(const pg_uuid_t *key);
+extern bool waiter_add(const pg_uuid_t *key);
 extern void waiter_remove(const pg_uuid_t *key);
 extern void waiter_wake(const pg_uuid_t *key);
 extern void waiter_wake_all(void);

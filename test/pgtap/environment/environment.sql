@@ -1,5 +1,11 @@
 -- Environments: configure_environment() (src/environment/environment.c).
-SELECT plan(36);
+SELECT plan(38);
+
+-- In a new database, where nothing has been written yet.
+SELECT results_eq('SELECT name, rank, strategy::text, min_approvals, nodes FROM hotswap.environments
+	ORDER BY rank', $$VALUES ('development', 10, 'direct', 0, 0), ('qa', 20, 'direct', 0, 0),
+		('staging', 30, 'direct', 1, 0), ('production', 40, 'direct', 1, 0)$$,
+	'the environments that the first call makes');
 
 CREATE FUNCTION pg_temp.environment(e text) RETURNS text LANGUAGE sql AS
 	$$SELECT concat_ws(' ', rank, strategy, revert_on_failure) FROM hotswap.environment
@@ -8,6 +14,8 @@ CREATE FUNCTION pg_temp.environment(e text) RETURNS text LANGUAGE sql AS
 -- A new one; the first call also makes the environments that everybody has.
 SELECT lives_ok($$SELECT hotswap.configure_environment('preview', 15)$$,
 	'made when a rank is given');
+SELECT is((SELECT string_agg(name, ' ' ORDER BY rank) FROM hotswap.environments),
+	'development preview qa staging production', 'now there is one more, and the others once');
 SELECT results_eq('SELECT name, rank, strategy::text, revert_on_failure FROM hotswap.environment
 	ORDER BY rank',
 	$$VALUES ('development', 10, 'direct', true), ('preview', 15, 'direct', true),

@@ -1,6 +1,6 @@
 -- Idempotency keys of applications in one session: src/lock/idempotency.c. Concurrency:
 -- test/specs/lock/idempotency.spec.
-SELECT plan(25);
+SELECT plan(30);
 
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
@@ -52,6 +52,17 @@ SELECT is((SELECT code FROM refusal('SELECT hotswap.store_idempotent_response(''
 	''1'')')), 'P0002', 'what is over is over');
 SELECT results_eq('SELECT * FROM hotswap.claim_idempotency_key(''s'', ''k'', ''"something else"'')',
 	'VALUES (true, NULL::jsonb, false)', 'and can be claimed for something else');
+-- A claim that was committed, by somebody who died before there was an answer.
+SELECT results_eq('SELECT is_new, in_progress FROM hotswap.claim_idempotency_key(''s'', ''k'',
+	''"something else"'')', 'VALUES (false, true)', 'nobody else gets the key');
+SELECT lives_ok('SELECT hotswap.release_idempotency_claim(''s'', ''k'')', 'before it is released');
+SELECT results_eq('SELECT is_new FROM hotswap.claim_idempotency_key(''s'', ''k'', ''"third"'')',
+	'VALUES (true)', 'then it can be claimed again');
+SELECT hotswap.store_idempotent_response('s', 'k', '3') \g /dev/null
+SELECT is((SELECT code FROM refusal('SELECT hotswap.release_idempotency_claim(''s'', ''k'')')),
+	'55000', 'an answer stays');
+SELECT is((SELECT code FROM refusal('SELECT hotswap.release_idempotency_claim(''s'', ''none'')')),
+	'P0002', 'a key that nobody has claimed');
 BEGIN READ ONLY;
 SELECT throws_ok('SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'')', '25006', NULL,
 	'in a read-only transaction');

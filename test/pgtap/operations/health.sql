@@ -24,6 +24,7 @@ SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'it goes on');
 SELECT set_eq($$SELECT component, status FROM hotswap.health()$$,
 	$$VALUES ('version', 'ok'), ('preload', 'ok'), ('launcher', 'ok'), ('dispatcher', 'ok'),
 		('executors', 'ok'), ('visits', 'ok'), ('housekeeping', 'ok'), ('dispatching', 'ok'),
-		('queue', 'ok'), ('approvals', 'ok'), ('audit', 'ok')$$,
+		('queue', 'ok'), ('approvals', 'ok'), ('audit', 'ok'), ('rollbacks', 'ok'),
+		('replication', 'ok')$$,
 	'all is well');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Cancelling what runs, and taking back what was swapped (src/pipeline/pipeline.c).
-SELECT plan(59);
+SELECT plan(74);
 
 CREATE ROLE hotswap_test_rollback_a LOGIN;
 CREATE ROLE hotswap_test_rollback_b LOGIN;
@@ -24,6 +24,8 @@ SELECT hotswap.publish_version('m', '3', pg_temp.script('deploy 3', '3'), NULL,
 	pg_temp.script('revert 3', 'reverted 3')) \g /dev/null
 CREATE FUNCTION pg_temp.releases() RETURNS text
 	LANGUAGE plpgsql AS $$BEGIN RETURN a.release() || ', ' || b.release(); END$$;
+CREATE FUNCTION pg_temp.health() RETURNS text LANGUAGE sql AS
+	$$SELECT status || ' ' || detail FROM hotswap.health() WHERE component = 'rollbacks'$$;
 CREATE FUNCTION pg_temp.states(d uuid) RETURNS text LANGUAGE sql AS
 	$$SELECT string_agg(kind || ' ' || node || ' ' || status, ', ' ORDER BY stage, ordinal)
 		FROM hotswap.tasks WHERE deployment_id = d$$;
@@ -48,8 +50,12 @@ INSERT INTO public.refused VALUES ('deploy 1', 'b');
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'rollback_failed',
 	'no revert script and no version before: the rollback fails');
-SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'d'),
-	'rollback failed: version "1" of module "m" cannot be reverted', 'loudly');
+SELECT results_eq(format('SELECT sqlstate, message, rollback_sqlstate, rollback_message
+	FROM hotswap.deployments WHERE id = %L', :'d'),
+	$$VALUES ('P0001', 'no deploy 1', '55000', 'version "1" of module "m" cannot be reverted')$$,
+	'the deployment says why it failed, and why its rollback did');
+SELECT matches(pg_temp.health(), '^critical the rollback of deployment ' || :'d'
+	|| ' \(m in development\) failed at [^,]*: hotswap\.retry', 'health() is loud');
 SELECT is(pg_temp.states(:'d'), 'swap a succeeded, swap b failed, revert a failed',
 	'a is still swapped');
 SELECT is(a.release(), '1', 'in truth too');
@@ -61,11 +67,22 @@ SELECT is((SELECT string_agg(status::text, ',' ORDER BY ordinal) FROM hotswap.ta
 	WHERE deployment_id = :'d' AND kind = 'revert'), 'failed,failed',
 	'the attempt is another task');
 TRUNCATE public.refused;
+SELECT :'d' AS first \gset
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'a new deployment');
+SELECT is(pg_temp.health(), 'ok none has failed that is not dealt with', 'has put it right');
+SELECT results_eq(format('SELECT status::text, put_right_by FROM hotswap.deployments
+	WHERE id = %L', :'first'), format('VALUES (''rollback_failed'', %L::uuid)', :'d'),
+	'as the first one says');
+SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
+	format('SELECT hotswap.retry(%L)', :'first')), format('VALUES (''55000'',
+	''cannot resume the rollback: a later deployment has put the nodes right'',
+	%L)', 'It is deployment ' || :'d' || '.'), 'whose rollback would undo that now');
+SELECT is(attempt(format('SELECT hotswap.acknowledge(%L, ''x'')', :'first')), '55000',
+	'there is nothing to acknowledge');
 SELECT is(pg_temp.states(:'d'), 'swap a skipped, swap b succeeded', 'has only b to do');
 SELECT is((SELECT message FROM hotswap.tasks WHERE deployment_id = :'d' AND node = 'a'),
-	'node "a" already runs version "1"', 'and says so');
+	'node "a" already runs version "1" from deployment ' || :'first', 'and says since when');
 
 -- Without a revert script the deploy script of the version before is used.
 INSERT INTO public.refused VALUES ('deploy 2', 'b');
@@ -96,6 +113,9 @@ TRUNCATE public.refused;
 SELECT is(hotswap.retry(:'d'), 'rolling_back', 'the rollback again');
 SELECT is(hotswap.wait(:'d', '60 s'), 'rolled_back', 'which succeeds now');
 SELECT is(pg_temp.releases(), 'reverted 3, 2', 'by the revert script');
+SELECT results_eq(format('SELECT message, rollback_message FROM hotswap.deployments
+	WHERE id = %L', :'d'), $$VALUES ('no deploy 3', NULL)$$, 'why it failed stays');
+SELECT is(pg_temp.health(), 'ok none has failed that is not dealt with', 'health() is content');
 SELECT results_eq('SELECT name, version FROM hotswap.nodes ORDER BY name',
 	$$VALUES ('a', '2'), ('b', '2')$$, 'node_module agrees');
 
@@ -103,14 +123,34 @@ SELECT results_eq('SELECT name, version FROM hotswap.nodes ORDER BY name',
 INSERT INTO public.refused VALUES ('deploy 3', 'b'), ('revert 3', 'a');
 SELECT hotswap.deploy('m', '3', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'rollback_failed', 'the revert script fails once more');
-TRUNCATE public.refused;
+DELETE FROM public.refused WHERE what = 'revert 3';
+INSERT INTO public.refused VALUES ('deploy 1', 'b');
 SELECT hotswap.deploy('m', '1', 'development') AS other \gset
-SELECT is(hotswap.wait(:'other', '60 s'), 'succeeded', 'and another version is swapped in');
+SELECT is(hotswap.wait(:'other', '60 s'), 'rolled_back', 'another one comes and goes');
 SELECT is(hotswap.retry(:'d'), 'rolling_back', 'the rollback again');
 SELECT is(hotswap.wait(:'d', '60 s'), 'rollback_failed', 'it fails');
-SELECT is((SELECT message FROM hotswap.deployment WHERE id = :'d'),
-	'rollback failed: node "a" runs what another deployment has swapped in since', 'and says why');
-SELECT is(pg_temp.releases(), '1, 1', 'nothing is taken back');
+SELECT is((SELECT rollback_message FROM hotswap.deployment WHERE id = :'d'),
+	'node "a" runs what another deployment has swapped in since', 'and says why');
+SELECT is(pg_temp.releases(), '3, 2', 'nothing is taken back');
+
+-- Somebody says that this is all right.
+SELECT matches(pg_temp.health(), '^critical ', 'health() is loud');
+SELECT results_eq(format('SELECT hotswap.acknowledge(%L, ''b is switched off'')::text', :'d'),
+	$$VALUES ('')$$, 'until it is acknowledged');
+SELECT is(pg_temp.health(), 'ok none has failed that is not dealt with', 'then it is content');
+SELECT results_eq(format('SELECT status::text, acknowledged_at IS NOT NULL FROM hotswap.deployments
+	WHERE id = %L', :'d'), $$VALUES ('rollback_failed', true)$$, 'the status stays');
+SELECT results_eq(format('SELECT event, before, after, reason FROM hotswap.audit_log
+	WHERE subject_id = %L ORDER BY seq DESC LIMIT 1', :'d'), $$VALUES ('acknowledge',
+	'rollback_failed', 'rollback_failed', 'b is switched off')$$, 'who and why is on record');
+SELECT throws_ok(format('SELECT hotswap.acknowledge(%L, ''again'')', :'d'), '55000',
+	format('deployment %s has no failed rollback that is to be dealt with', :'d'), 'once');
+SELECT throws_ok(format('SELECT hotswap.acknowledge(%L, ''x'')', :'other'), '55000',
+	format('deployment %s has no failed rollback that is to be dealt with', :'other'),
+	'not what has none');
+TRUNCATE public.refused;
+SELECT hotswap.deploy('m', '1', 'development') AS other \gset
+SELECT is(hotswap.wait(:'other', '60 s'), 'succeeded', 'another version on both nodes');
 SELECT pg_advisory_lock(78) \g /dev/null
 SELECT hotswap.publish_version('m', 'slow',
 	'SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(78)') \g /dev/null

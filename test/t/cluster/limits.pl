@@ -265,6 +265,32 @@ for my $role (sort keys %settings)
 		"SELECT sqlstate, message, detail, context FROM hotswap.task WHERE deployment_id = '$id'"));
 }
 
+# ---- how many sessions may wait ----
+
+sub set_max_waiters
+{
+	$node->safe_psql('postgres', "ALTER SYSTEM SET hotswap.max_waiters = $_[0]");
+	$node->reload;
+	return wait_for($node, 'postgres', 'SHOW hotswap.max_waiters', $_[0]);
+}
+
+my $waiting = $node->safe_psql('postgres',
+	q(SELECT hotswap.deploy('app', '1', 'development', run_at => '2100-01-01')));
+my $waits = q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%hotswap.wait(%'
+	AND backend_type = 'client backend' AND wait_event_type = 'Extension'};
+set_max_waiters(1);
+my $waiter = $node->background_psql('postgres');
+$waiter->query_until(qr/begun/, "\\echo begun\nSELECT hotswap.wait('$waiting');\n");
+wait_for($node, 'postgres', $waits, '1');
+like(refusal($node, "SELECT hotswap.wait('$waiting')"),
+	qr/53400: +too many sessions wait in this database/, 'one session may wait, and does');
+is($node->safe_psql('postgres', "SELECT hotswap.wait('$waiting', timeout => '0')"), 'scheduled',
+	'whoever does not wait is told the status');
+$node->safe_psql('postgres', "SELECT hotswap.cancel('$waiting', 'seen')");
+wait_for($node, 'postgres', $waits, '0');
+$waiter->quit;
+set_max_waiters(0);
+
 # ---- settings of the database, for the dispatcher too ----
 
 for my $setting ('default_transaction_read_only = on',

@@ -98,6 +98,13 @@ is( sql(qq(SELECT string_agg(event, ' ' ORDER BY seq) FROM hotswap.audit_log
 	WHERE subject_id = '$ids{40001}' AND event LIKE 'task.%')),
 	'task.start task.retry_later task.start task.retry_later task.start task.fail',
 	'each attempt is in the audit log');
+my $failed = $ids{22012};
+like(
+	slurp_file($node->logfile),
+	qr/WARNING:\ +deployment\ $failed\ of\ m\d+\ 1\ to\ development:\ failed\n
+		\N*DETAIL:\ +The\ swap\ on\ n\ failed:\ 22012:\ as\ told
+		\ \(deploy\ script,\ character\ \d+\)/x,
+	'the server log has what failed, where and why');
 set(retry_sqlstates => 'XX000, 22');
 $attempts{$_} = 3 for qw(XX000 22012);
 for my $code (qw(XX000 22012 55006))

@@ -347,6 +347,19 @@ sub check_errors
 	return;
 }
 
+# What health() can say: each component has its remedy, and there are no others.
+sub check_health
+{
+	my %component;
+	my $source = source();
+	my %said = map { $_ => 1 } $source =~ /health_report\(\s*result, "(\w+)"/g;
+
+	$component{ $_->[0] } = 1 for rows(section('doc/operations/watch.md', 'health()'));
+	is(join(', ', sort keys %component), join(', ', sort keys %said),
+		'every component of health() is in doc/operations/watch.md');
+	return;
+}
+
 # The events of the audit log: the transitions of the machines, and what the code names itself.
 sub check_events
 {
@@ -448,5 +461,6 @@ subtest 'names' => sub { check_names($node) };
 subtest 'capabilities' => sub { check_capabilities($node) };
 subtest 'errors' => sub { check_errors() };
 subtest 'events' => sub { check_events($node) };
+subtest 'health' => sub { check_health() };
 
 done_testing();
