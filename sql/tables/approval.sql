@@ -81,6 +81,7 @@ CREATE TABLE hotswap.approval_delegation (
 	PRIMARY KEY (tenant_id, id)
 );
 COMMENT ON TABLE hotswap.approval_delegation IS 'votes that approvers have lent to other roles';
+ALTER TABLE hotswap.approval_delegation ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_delegation', '');
 
 CREATE TABLE hotswap.notification (
@@ -99,4 +100,5 @@ CREATE INDEX notification_outbox ON hotswap.notification (tenant_id, id)
 	WHERE delivered_at IS NULL;
 COMMENT ON TABLE hotswap.notification IS 'the outbox: written in the transaction of the event';
 COMMENT ON COLUMN hotswap.notification.concerns IS 'the roles that may vote, or the person that requested the deployment';
+ALTER TABLE hotswap.notification ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.notification', '');

@@ -53,6 +53,7 @@ COMMENT ON COLUMN hotswap.deployment.requested_by IS 'the person: login role, or
 COMMENT ON COLUMN hotswap.deployment.gated IS 'it has approvals';
 COMMENT ON COLUMN hotswap.deployment.login IS 'who was logged in';
 COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
+ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
 
 CREATE TABLE hotswap.stage (
@@ -68,6 +69,7 @@ CREATE TABLE hotswap.stage (
 	PRIMARY KEY (tenant_id, deployment_id, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.stage IS 'steps of a deployment; made when it starts';
+ALTER TABLE hotswap.stage ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.stage', '');
 
 CREATE TABLE hotswap.task (
@@ -100,6 +102,7 @@ COMMENT ON COLUMN hotswap.task.reverts IS 'ordinal of the swap that a revert tas
 COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
 COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify or revert';
 COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
+ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 
 CREATE TABLE hotswap.work_item (
@@ -110,4 +113,5 @@ CREATE TABLE hotswap.work_item (
 	PRIMARY KEY (tenant_id, deployment_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.work_item IS 'the queue: deployments that need attention, and from when on';
+ALTER TABLE hotswap.work_item ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.work_item', '');

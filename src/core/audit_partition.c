@@ -52,8 +52,10 @@ make_partition(const char *name, const char *from, const char *until)
 		"CREATE TRIGGER audit_guard_truncate BEFORE TRUNCATE ON hotswap.%s"
 		" FOR EACH STATEMENT EXECUTE FUNCTION hotswap.audit_guard();"
 		"ALTER TABLE hotswap.%s ENABLE ALWAYS TRIGGER audit_guard_truncate;"
+		"ALTER TABLE hotswap.%s ALTER COLUMN subject_id SET STATISTICS 0, ALTER COLUMN seq SET STATISTICS 0,"
+		" ALTER COLUMN at SET STATISTICS 0;"
 		"ALTER TABLE hotswap.audit_event ATTACH PARTITION hotswap.%s FOR VALUES FROM ('%s') TO ('%s');",
-		name, name, name, name, from, until);
+		name, name, name, name, name, from, until);
 	db_utility(sql.data);
 }
 
