@@ -49,7 +49,7 @@ limit_open_reviews(const Ballot *b)
 {
 	Datum args[] = { UUIDPGetDatum(&b->d.tenant), CStringGetTextDatum(b->approval->environment) };
 
-	(void) db_run(&open_reviews, args, NULL);
+	(void) db_run_newest(&open_reviews, args, NULL);
 	if (b->policy.max_open_reviews >= 0 && db_int64(0, 1) >= b->policy.max_open_reviews)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("too many bypasses of environment \"%s\" await their review",
@@ -116,7 +116,7 @@ find_open_review(const Ballot *b, char **bypassed_by)
 	Datum args[] = { UUIDPGetDatum(&b->d.tenant), CStringGetTextDatum(b->environment),
 					 UUIDPGetDatum(&b->id) };
 
-	if (db_run(&find_review, args, NULL) == 0)
+	if (db_run_newest(&find_review, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("deployment %s has no open review for environment \"%s\"",
 							   uuid_text(&b->id), b->environment)));

@@ -76,7 +76,7 @@ delegation_find(const pg_uuid_t *tenant, const ApprovalPolicy *policy, Oid role,
 				const Deployment *d, List *votes)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), TimestampTzGetDatum(GetCurrentTimestamp()) };
-	uint64 count = db_run(&in_force, args, NULL);
+	uint64 count = db_run_newest(&in_force, args, NULL);
 
 	for (uint64 i = 0; i < count; i++)
 		if (access_is_member_of_any(role, list_make1_oid(db_oid(i, 2))) &&
@@ -89,7 +89,7 @@ static bool
 may_vote_somewhere(const pg_uuid_t *tenant, Oid role)
 {
 	Datum args[] = { UUIDPGetDatum(tenant) };
-	uint64 count = db_run(&environments_query, args, NULL);
+	uint64 count = db_run_newest(&environments_query, args, NULL);
 	List *names = NIL;
 	ListCell *cell;
 

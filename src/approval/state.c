@@ -174,7 +174,7 @@ hotswap_approval_state(PG_FUNCTION_ARGS)
 		elog(ERROR, "approval_state() must return a record");
 	db_enter(&scope);
 	access_require(&d.tenant, scope.caller, CAPABILITY_VIEWER, "look at an approval");
-	if (db_run(&read_deployment, key, NULL) > 0)
+	if (db_run_newest(&read_deployment, key, NULL) > 0)
 	{
 		d.requested_by = db_text(0, 1);
 		d.login = db_text(0, 2);

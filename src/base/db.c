@@ -219,15 +219,21 @@ db_run(DbStatement *stmt, Datum *values, const bool *isnull)
 	return SPI_processed;
 }
 
-/* The same for a query that shall see a given snapshot, whatever the isolation level. */
+/*
+ * The same for a query with whose answer something is allowed or refused: it sees what has been
+ * committed by now, at every isolation level, or an old transaction would have what was taken away
+ * since.  Row locks and writes are for db_run(): where a row was changed since the snapshot of the
+ * transaction they raise 40001.
+ */
 uint64
-db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot)
+db_run_newest(DbStatement *stmt, Datum *values, const bool *isnull)
 {
 	int rc;
 
 	if (stmt->plan == NULL)
 		prepare(stmt);
-	rc = SPI_execute_snapshot(stmt->plan, values, NULL, snapshot, InvalidSnapshot, true, false, 0);
+	rc = SPI_execute_snapshot(stmt->plan, values, null_flags(stmt, isnull), GetLatestSnapshot(),
+							  InvalidSnapshot, true, false, 0);
 	if (rc < 0)
 		elog(ERROR, "could not execute \"%s\": %s", stmt->sql, SPI_result_code_string(rc));
 	return SPI_processed;

@@ -88,7 +88,7 @@ extern void db_arg_digest(DbArgs *args, const uint8 *value);
 extern uint64 db_run_args(DbArgs *args);
 
 extern uint64 db_run(DbStatement *stmt, Datum *values, const bool *isnull);
-extern uint64 db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot);
+extern uint64 db_run_newest(DbStatement *stmt, Datum *values, const bool *isnull);
 extern Portal db_open(DbStatement *stmt, Datum *values, const bool *isnull);
 extern void db_utility(const char *sql);
 extern uint64 db_fetch(Portal portal, int count);

@@ -115,7 +115,7 @@ approval_policy_load(const pg_uuid_t *tenant, const char *environment, ApprovalP
 	Datum approvers;
 
 	memset(policy, 0, sizeof(ApprovalPolicy));
-	if (db_run(&policy_query, args, NULL) == 0)
+	if (db_run_newest(&policy_query, args, NULL) == 0)
 		return false;
 	policy->min_approvals = db_int32(0, P_MIN_APPROVALS);
 	approvers = db_datum(0, P_APPROVERS, &isnull);
@@ -165,7 +165,7 @@ List *
 approval_load(const Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
-	uint64 count = db_run(&load_query, args, NULL);
+	uint64 count = db_run_newest(&load_query, args, NULL);
 	List *approvals = NIL;
 
 	for (uint64 i = 0; i < count; i++)
@@ -241,7 +241,7 @@ approval_votes(const Deployment *d, const Approval *a)
 	uint64 count;
 
 	approval_key(&args, d, a);
-	count = db_run_args(&args);
+	count = db_run_newest(&votes_query, args.values, args.nulls);
 	for (uint64 i = 0; i < count; i++)
 	{
 		Vote *vote = palloc(sizeof(Vote));
@@ -422,7 +422,7 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 			!approval_policy_load(&d->tenant, environment, &policy))
 			continue;
 		/* one that was asked for stands, though nodes may come only later */
-		if (wanted || (policy.min_approvals > 0 && db_run(&has_nodes, args, NULL) > 0))
+		if (wanted || (policy.min_approvals > 0 && db_run_newest(&has_nodes, args, NULL) > 0))
 			(void) approval_open(d, environment, wanted, last ? last->round + 1 : 1, &policy, path);
 	}
 }

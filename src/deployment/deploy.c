@@ -22,7 +22,6 @@
 #include "module/signature_check.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(hotswap_deploy);
 
@@ -118,7 +117,7 @@ check_demands(Request *r)
 	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
 	char *requires_signature;
 
-	(void) db_run(&demands_query, args, NULL);
+	(void) db_run_newest(&demands_query, args, NULL);
 	r->is_protected = db_bool(0, 1);
 	requires_signature = db_text(0, 2);
 	if (requires_signature)
@@ -132,7 +131,7 @@ check_references(Request *r)
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
 
 	tenant_enter(&r->tenant);
-	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
+	(void) db_run_newest(&look_up, args, NULL);
 	tenant_require_active(&r->tenant, db_text(0, 1));
 	if (db_isnull(0, 2))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),

@@ -23,7 +23,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(hotswap_register_node);
 PG_FUNCTION_INFO_V1(hotswap_remove_node);
@@ -165,7 +164,7 @@ require_environment(const NodeRequest *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
 
-	if (db_run(&find_environment, args, NULL) == 0)
+	if (db_run_newest(&find_environment, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("no such environment: \"%s\"", r->environment),
 						errhint("Make it with hotswap.configure_environment().")));
@@ -201,7 +200,7 @@ require_free_target(const NodeRequest *r)
 	Datum args[] = { ObjectIdGetDatum(r->run_as), CStringGetTextDatum(r->schema ? r->schema : ""),
 					 UUIDPGetDatum(&r->id), UUIDPGetDatum(&r->tenant) };
 
-	if (db_run_snapshot(&find_target, args, GetLatestSnapshot()) == 0)
+	if (db_run_newest(&find_target, args, NULL) == 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -258,7 +257,7 @@ require_no_work(Datum *args, const char *name)
 {
 	pg_uuid_t deployment;
 
-	if (db_run(&find_work, args, NULL) == 0)
+	if (db_run_newest(&find_work, args, NULL) == 0)
 		return;
 	deployment = db_uuid(0, 1);
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
