@@ -45,6 +45,8 @@ CREATE TABLE hotswap.deployment (
 	cancel_reason text,
 	sqlstate text,
 	message text,
+	requester regrole,
+	login_role regrole,
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
@@ -52,6 +54,8 @@ COMMENT ON COLUMN hotswap.deployment.audit_hash IS 'hash of the last audit event
 COMMENT ON COLUMN hotswap.deployment.requested_by IS 'the person: login role, or whom it spoke for';
 COMMENT ON COLUMN hotswap.deployment.gated IS 'it has approvals';
 COMMENT ON COLUMN hotswap.deployment.login IS 'who was logged in';
+COMMENT ON COLUMN hotswap.deployment.requester IS 'the role that the person was, whatever its name is now; NULL: no role has the name';
+COMMENT ON COLUMN hotswap.deployment.login_role IS 'login, whatever its name is now';
 COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');

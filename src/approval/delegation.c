@@ -47,12 +47,12 @@ static DbStatement environments_query =
 	DB_STATEMENT("SELECT name FROM hotswap.environment WHERE tenant_id = $1", UUIDOID);
 
 static bool
-right_is_used(const char *name, List *votes)
+right_is_used(const char *name, Oid role, List *votes)
 {
 	ListCell *cell;
 
 	foreach (cell, votes)
-		if (vote_uses_right_of(lfirst(cell), name))
+		if (vote_uses_right_of(lfirst(cell), name, role))
 			return true;
 	return false;
 }
@@ -66,9 +66,10 @@ is_usable(Oid delegator, const ApprovalPolicy *policy, const Deployment *d, List
 		return false;
 	name = GetUserNameFromId(delegator, false);
 	if (d && !policy->allow_self &&
-		(person_may_be(name, d->requested_by) || person_may_be(name, d->login)))
+		(person_may_be(name, delegator, d->requested_by, d->requester) ||
+		 person_may_be(name, delegator, d->login, d->login_role)))
 		return false;
-	return !right_is_used(name, votes);
+	return !right_is_used(name, delegator, votes);
 }
 
 Oid
@@ -129,7 +130,7 @@ arg_delegate(FunctionCallInfo fcinfo, int n, const Person *delegator)
 
 	if (name == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such role: OID %u", delegate)));
-	if (person_may_be(name, delegator->name))
+	if (person_may_be(name, delegate, delegator->name, delegator->known))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("role \"%s\" cannot lend its vote to role \"%s\"", delegator->name, name),

@@ -357,7 +357,7 @@ db_arg_int64(DbArgs *args, int64 value)
 void
 db_arg_oid(DbArgs *args, Oid value)
 {
-	db_arg_datum(args, OIDOID, ObjectIdGetDatum(value), false);
+	db_arg_datum(args, OIDOID, ObjectIdGetDatum(value), !OidIsValid(value));
 }
 
 void
@@ -441,6 +441,13 @@ Oid
 db_oid(uint64 row, int column)
 {
 	return DatumGetObjectId(not_null(row, column));
+}
+
+/* InvalidOid for NULL. */
+Oid
+db_oid_or_none(uint64 row, int column)
+{
+	return db_isnull(row, column) ? InvalidOid : db_oid(row, column);
 }
 
 bool

@@ -66,7 +66,7 @@ enum
 };
 
 static DbStatement votes_query = DB_STATEMENT(
-	"SELECT person, role::oid, delegator::oid, decision = 'approve'"
+	"SELECT person, role::oid, delegator::oid, decision = 'approve', person_role::oid"
 	" FROM hotswap.approval_vote WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3"
 	" AND round = $4",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID);
@@ -248,7 +248,8 @@ approval_votes(const Deployment *d, const Approval *a)
 
 		vote->person = db_text(i, 1);
 		vote->role = db_oid(i, 2);
-		vote->delegator = db_isnull(i, 3) ? InvalidOid : db_oid(i, 3);
+		vote->delegator = db_oid_or_none(i, 3);
+		vote->person_role = db_oid_or_none(i, 5);
 		vote->approves = db_bool(i, 4);
 		votes = lappend(votes, vote);
 	}
@@ -257,12 +258,14 @@ approval_votes(const Deployment *d, const Approval *a)
 
 /* Was the vote cast with the right of this person, its own or lent? */
 bool
-vote_uses_right_of(const Vote *vote, const char *name)
+vote_uses_right_of(const Vote *vote, const char *name, Oid role)
 {
 	char *holder =
 		OidIsValid(vote->delegator) ? GetUserNameFromId(vote->delegator, true) : vote->person;
 
-	return holder && person_may_be(holder, name);
+	return holder &&
+		   person_may_be(holder, OidIsValid(vote->delegator) ? vote->delegator : vote->person_role,
+						 name, role);
 }
 
 /*

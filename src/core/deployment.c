@@ -18,7 +18,7 @@
 #define DEPLOYMENT_COLUMNS                                                                  \
 	"status, priority, module, version, environment, run_at, start_by, started_at,"         \
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated," \
-	" requested_by, login"
+	" requested_by, login, requester::oid, login_role::oid"
 
 enum
 {
@@ -38,7 +38,9 @@ enum
 	D_AUDIT_HASH,
 	D_GATED,
 	D_REQUESTED_BY,
-	D_LOGIN
+	D_LOGIN,
+	D_REQUESTER,
+	D_LOGIN_ROLE
 };
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
@@ -98,6 +100,8 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->gated = db_bool(0, D_GATED);
 	d->requested_by = db_text(0, D_REQUESTED_BY);
 	d->login = db_text(0, D_LOGIN);
+	d->requester = db_oid_or_none(0, D_REQUESTER);
+	d->login_role = db_oid_or_none(0, D_LOGIN_ROLE);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;
