@@ -18,7 +18,8 @@ GRANT EXECUTE ON FUNCTION hotswap.remove_node TO PUBLIC;
 
 CREATE VIEW hotswap.nodes WITH (security_barrier) AS
 SELECT v.tenant_id, n.id, n.environment, n.name, n.kind, n.run_as, n.schema, n.labels,
-	m.module, m.version, m.deployment_id, m.swapped_at
+	m.module, m.version, m.deployment_id, m.swapped_at,
+	coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.run_as), false) AS superuser
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t
 		WHERE t.tenant_id = v.tenant_id AND t.removed_at IS NULL) n
