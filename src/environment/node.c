@@ -13,6 +13,7 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/guc.h"
 #include "base/uuid.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -112,6 +113,23 @@ check_role(NodeRequest *r)
 					   "Scripts run in a session of their own, logged in as the role.");
 }
 
+/* Scripts of a superuser can do everything in the cluster: refused, or said aloud. */
+static void
+check_superuser(const NodeRequest *r)
+{
+	if (!superuser_arg(r->run_as))
+		return;
+	if (!hotswap_superuser_nodes)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("scripts may not run as the superuser \"%s\"", r->role),
+				 errdetail("hotswap.superuser_nodes is off."),
+				 errhint("Give the node a role that can do no more than its module needs.")));
+	ereport(NOTICE,
+			(errmsg("scripts of node \"%s\" will run as the superuser \"%s\"", r->name, r->role),
+			 errhint("Give the node a role that can do no more than its module needs.")));
+}
+
 static void
 check_schema(NodeRequest *r)
 {
@@ -139,6 +157,7 @@ node_read_request(FunctionCallInfo fcinfo, NodeRequest *r)
 	r->tenant = tenant_argument(fcinfo, 6);
 	uuid7_generate(&r->id);
 	check_role(r);
+	check_superuser(r);
 	check_schema(r);
 }
 

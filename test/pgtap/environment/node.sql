@@ -1,5 +1,5 @@
 -- Nodes: register_node(), remove_node() (src/environment/node.c).
-SELECT plan(60);
+SELECT plan(61);
 
 CREATE TEMP TABLE node (name text, id uuid);
 
@@ -36,6 +36,11 @@ SELECT results_eq(
 
 SELECT results_eq('SELECT name, superuser FROM hotswap.nodes ORDER BY name',
 	$$VALUES ('n1', false), ('n2', true)$$, 'the view tells which scripts run as a superuser');
+
+SET hotswap.superuser_nodes = off;
+SELECT throws_ok('SELECT hotswap.register_node(''qa'', ''n3'')', '42501',
+	format('scripts may not run as the superuser "%s"', current_user), 'which a setting refuses');
+RESET hotswap.superuser_nodes;
 
 -- Bad arguments.
 SELECT throws_ok(format('SELECT hotswap.register_node(%s)', args), '22023', message, args)
