@@ -17,11 +17,14 @@ COMMENT ON FUNCTION hotswap.close_bypass_review(uuid, text, text, text) IS
 GRANT EXECUTE ON FUNCTION hotswap.close_bypass_review TO PUBLIC;
 
 CREATE VIEW hotswap.bypass_reviews WITH (security_barrier) AS
-SELECT a.tenant_id, a.deployment_id, d.module, d.version, a.environment, a.decided_at AS bypassed_at,
-	a.decided_by AS bypassed_by, a.reason, a.ticket, d.status
-FROM hotswap.visible_tenants() t (tenant_id)
-	JOIN hotswap.approval a ON a.tenant_id = t.tenant_id
-	JOIN hotswap.deployment d ON d.tenant_id = a.tenant_id AND d.id = a.deployment_id
-WHERE a.status = 'bypassed' AND a.review_closed_at IS NULL;
+SELECT v.tenant_id, r.deployment_id, r.module, r.version, r.environment, r.decided_at AS bypassed_at,
+	r.decided_by AS bypassed_by, r.reason, r.ticket, r.status
+FROM hotswap.visible_tenants() v (tenant_id)
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (a.deployment_id, a.environment, a.round) a.deployment_id,
+			d.module, d.version, a.environment, a.decided_at, a.decided_by, a.reason, a.ticket, d.status
+		FROM hotswap.approval a
+			JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id AND d.id = a.deployment_id
+		WHERE a.tenant_id = v.tenant_id AND a.status = 'bypassed' AND a.review_closed_at IS NULL
+		OFFSET 0) r;
 COMMENT ON VIEW hotswap.bypass_reviews IS 'bypasses that nobody else has looked at yet; see close_bypass_review()';
 GRANT SELECT ON hotswap.bypass_reviews TO PUBLIC;

@@ -16,9 +16,10 @@ COMMENT ON FUNCTION hotswap.revoke_delegation(uuid, uuid) IS
 GRANT EXECUTE ON FUNCTION hotswap.revoke_delegation TO PUBLIC;
 
 CREATE VIEW hotswap.delegations WITH (security_barrier) AS
-SELECT g.tenant_id, g.id, g.delegator, g.delegate, g.created_at, g.until, g.revoked_at, g.reason,
+SELECT v.tenant_id, g.id, g.delegator, g.delegate, g.created_at, g.until, g.revoked_at, g.reason,
 	g.revoked_at IS NULL AND g.until > pg_catalog.now() AS in_force
-FROM hotswap.visible_tenants() t (tenant_id)
-	JOIN hotswap.approval_delegation g ON g.tenant_id = t.tenant_id;
+FROM hotswap.visible_tenants() v (tenant_id)
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (d.id) d.* FROM hotswap.approval_delegation d
+		WHERE d.tenant_id = v.tenant_id) g;
 COMMENT ON VIEW hotswap.delegations IS 'votes that approvers have lent to others';
 GRANT SELECT ON hotswap.delegations TO PUBLIC;

@@ -10,10 +10,12 @@ COMMENT ON FUNCTION hotswap.take_notifications(integer, uuid) IS
 GRANT EXECUTE ON FUNCTION hotswap.take_notifications TO PUBLIC;
 
 CREATE VIEW hotswap.notifications WITH (security_barrier) AS
-SELECT n.tenant_id, n.id, n.at, n.event, n.deployment_id, d.module, d.version, n.environment, n.concerns,
+SELECT v.tenant_id, n.id, n.at, n.event, n.deployment_id, n.module, n.version, n.environment, n.concerns,
 	n.reason, n.delivered_at
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.notification n ON n.tenant_id = v.tenant_id
-	JOIN hotswap.deployment d ON d.tenant_id = n.tenant_id AND d.id = n.deployment_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (n.deployment_id, n.id) n.*, d.module, d.version
+		FROM hotswap.notification n
+			JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id AND d.id = n.deployment_id
+		WHERE n.tenant_id = v.tenant_id) n;
 COMMENT ON VIEW hotswap.notifications IS 'the outbox: a notice for each event of an approval; see take_notifications()';
 GRANT SELECT ON hotswap.notifications TO PUBLIC;

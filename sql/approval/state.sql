@@ -17,19 +17,22 @@ COMMENT ON FUNCTION hotswap.approval_state(uuid, uuid, text, integer) IS
 GRANT EXECUTE ON FUNCTION hotswap.approval_state TO PUBLIC;
 
 CREATE VIEW hotswap.approvals WITH (security_barrier) AS
-SELECT a.tenant_id, a.deployment_id, d.module, d.version, a.environment, a.round, a.status, s.counted,
+SELECT t.tenant_id, a.deployment_id, a.module, a.version, a.environment, a.round, a.status, s.counted,
 	s.missing, s.may_vote,
 	ARRAY(SELECT v.person || CASE v.decision WHEN 'reject' THEN ' (reject)' ELSE '' END
 		FROM hotswap.approval_vote v
-		WHERE v.tenant_id = a.tenant_id AND v.deployment_id = a.deployment_id
+		WHERE v.tenant_id = t.tenant_id AND v.deployment_id = a.deployment_id
 		AND v.environment = a.environment AND v.round = a.round ORDER BY v.at) AS voters,
-	d.requested_by, a.opened_at, a.expires_at,
+	a.requested_by, a.opened_at, a.expires_at,
 	CASE a.status WHEN 'pending' THEN greatest(a.expires_at - pg_catalog.now(), '0'::interval) END AS time_left,
 	a.decided_at, a.decided_by, a.reason, a.used_at
 FROM hotswap.visible_tenants() t (tenant_id)
-	JOIN hotswap.approval a ON a.tenant_id = t.tenant_id
-	JOIN hotswap.deployment d ON d.tenant_id = a.tenant_id AND d.id = a.deployment_id
-	LEFT JOIN LATERAL (SELECT * FROM hotswap.approval_state(a.tenant_id, a.deployment_id, a.environment, a.round)
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (a.deployment_id, a.environment, a.round) a.*, d.module,
+			d.version, d.requested_by
+		FROM hotswap.approval a
+			JOIN hotswap.deployment d ON d.tenant_id = t.tenant_id AND d.id = a.deployment_id
+		WHERE a.tenant_id = t.tenant_id OFFSET 0) a
+	LEFT JOIN LATERAL (SELECT * FROM hotswap.approval_state(t.tenant_id, a.deployment_id, a.environment, a.round)
 		WHERE a.status = 'pending') s ON true;
 COMMENT ON VIEW hotswap.approvals IS 'approvals: their votes, what is missing, who may still vote, and how much time is left';
 GRANT SELECT ON hotswap.approvals TO PUBLIC;

@@ -7,10 +7,11 @@ COMMENT ON FUNCTION hotswap.audit_guard() IS
 'Trigger that refuses to change or remove audit events (55000), for the owner too; only the retention job passes.';
 
 CREATE VIEW hotswap.audit_log WITH (security_barrier) AS
-SELECT a.tenant_id, a.at, a.subject, a.subject_id, a.seq, a.event, a.before, a.after, a.person, a.role,
+SELECT v.tenant_id, a.at, a.subject, a.subject_id, a.seq, a.event, a.before, a.after, a.person, a.role,
 	a.pid, a.client_addr, a.application_name, a.reason, a.detail
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.audit_event a ON a.tenant_id = v.tenant_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (e.subject_id, e.seq, e.at) e.* FROM hotswap.audit_event e
+		WHERE e.tenant_id = v.tenant_id) a;
 COMMENT ON VIEW hotswap.audit_log IS 'the audit log without its hashes';
 GRANT SELECT ON hotswap.audit_log TO PUBLIC;
 

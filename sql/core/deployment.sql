@@ -1,29 +1,34 @@
 -- Deployments and the queue, as people and monitoring see them.
 
 CREATE VIEW hotswap.deployments WITH (security_barrier) AS
-SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priority,
+SELECT v.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priority,
 	(SELECT pg_catalog.count(*) FROM hotswap.stage s
-		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
+		WHERE s.tenant_id = v.tenant_id AND s.deployment_id = d.id
 		AND s.status IN ('succeeded', 'skipped'))::integer AS stages_done,
 	(SELECT pg_catalog.count(*) FROM hotswap.stage s
-		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id)::integer AS stages_total,
+		WHERE s.tenant_id = v.tenant_id AND s.deployment_id = d.id)::integer AS stages_total,
 	(SELECT s.kind || coalesce(' ' || s.environment, '') FROM hotswap.stage s
-		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
+		WHERE s.tenant_id = v.tenant_id AND s.deployment_id = d.id
 		AND s.status IN ('waiting_approval', 'running', 'failed') ORDER BY s.ordinal LIMIT 1) AS current_stage,
 	d.requested_by, d.requested_at, d.run_at, d.start_by, d.started_at, d.finished_at,
 	d.cancel_requested_at, d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata,
 	d.rollback_sqlstate, d.rollback_message, f.put_right_by, f.acknowledged_at
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id
-	LEFT JOIN hotswap.failed_rollback f ON f.tenant_id = d.tenant_id AND f.deployment_id = d.id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.deployment t
+		WHERE t.tenant_id = v.tenant_id) d
+	LEFT JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id) t.* FROM hotswap.failed_rollback t
+		WHERE t.tenant_id = v.tenant_id) f ON f.deployment_id = d.id;
 COMMENT ON VIEW hotswap.deployments IS 'deployments, how far they are, and why they ended';
 GRANT SELECT ON hotswap.deployments TO PUBLIC;
 
 CREATE VIEW hotswap.queue WITH (security_barrier) AS
-SELECT w.tenant_id, w.deployment_id, d.module, d.version, d.environment, d.status, w.priority, w.due_at,
-	d.requested_at
+SELECT v.tenant_id, q.deployment_id, q.module, q.version, q.environment, q.status, q.priority, q.due_at,
+	q.requested_at
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.work_item w ON w.tenant_id = v.tenant_id
-	JOIN hotswap.deployment d ON d.tenant_id = w.tenant_id AND d.id = w.deployment_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (w.deployment_id) w.deployment_id, d.module, d.version,
+			d.environment, d.status, w.priority, w.due_at, d.requested_at
+		FROM hotswap.work_item w
+			JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id AND d.id = w.deployment_id
+		WHERE w.tenant_id = v.tenant_id) q;
 COMMENT ON VIEW hotswap.queue IS 'deployments that have not ended';
 GRANT SELECT ON hotswap.queue TO PUBLIC;

@@ -1,21 +1,25 @@
 -- The stages and tasks of deployments, as people and monitoring see them.
 
 CREATE VIEW hotswap.stages WITH (security_barrier) AS
-SELECT s.tenant_id, s.deployment_id, s.ordinal, s.kind, s.environment, s.status,
+SELECT v.tenant_id, s.deployment_id, s.ordinal, s.kind, s.environment, s.status,
 	s.started_at, s.finished_at, s.message
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.stage s ON s.tenant_id = v.tenant_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.ordinal) t.* FROM hotswap.stage t
+		WHERE t.tenant_id = v.tenant_id) s;
 COMMENT ON VIEW hotswap.stages IS 'the steps of each deployment';
 GRANT SELECT ON hotswap.stages TO PUBLIC;
 
 CREATE VIEW hotswap.tasks WITH (security_barrier) AS
-SELECT t.tenant_id, t.deployment_id, t.stage, t.ordinal, s.kind AS stage_kind, s.environment,
-	t.kind, t.status, t.wave, n.name AS node, t.hook, t.attempt, t.due_at, t.started_at, t.finished_at,
+SELECT v.tenant_id, t.deployment_id, t.stage, t.ordinal, t.stage_kind, t.environment,
+	t.kind, t.status, t.wave, t.node, t.hook, t.attempt, t.due_at, t.started_at, t.finished_at,
 	t.previous_version, t.sqlstate, t.message, t.detail, t.hint, t.context, t.script, t.position
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.task t ON t.tenant_id = v.tenant_id
-	JOIN hotswap.stage s ON s.tenant_id = t.tenant_id AND s.deployment_id = t.deployment_id
-		AND s.ordinal = t.stage
-	LEFT JOIN hotswap.node n ON n.tenant_id = t.tenant_id AND n.id = t.node_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.stage, t.ordinal) t.*,
+			s.kind AS stage_kind, s.environment, n.name AS node
+		FROM hotswap.task t
+			JOIN hotswap.stage s ON s.tenant_id = v.tenant_id AND s.deployment_id = t.deployment_id
+				AND s.ordinal = t.stage
+			LEFT JOIN hotswap.node n ON n.tenant_id = v.tenant_id AND n.id = t.node_id
+		WHERE t.tenant_id = v.tenant_id) t;
 COMMENT ON VIEW hotswap.tasks IS 'each node''s part of each stage, with the last error';
 GRANT SELECT ON hotswap.tasks TO PUBLIC;

@@ -17,12 +17,13 @@ FROM (VALUES ('development', 10, 0), ('qa', 20, 0), ('staging', 30, 1), ('produc
 COMMENT ON VIEW hotswap.usual_environments IS 'what a tenant begins with';
 
 CREATE VIEW hotswap.environments WITH (security_barrier) AS
-SELECT e.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_signature, e.min_approvals, e.approvers,
+SELECT v.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_signature, e.min_approvals, e.approvers,
 	e.expires_after, e.allow_self_approval, e.require_comment, e.max_open_reviews,
-	(SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = e.tenant_id
+	(SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = v.tenant_id
 		AND n.environment = e.name AND n.removed_at IS NULL)::integer AS nodes
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.environment e ON e.tenant_id = v.tenant_id
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.name) t.* FROM hotswap.environment t
+		WHERE t.tenant_id = v.tenant_id OFFSET 0) e
 UNION ALL
 SELECT '00000000-0000-7000-8000-000000000001', u.name, u.rank, 'direct', true, false, u.min_approvals, NULL,
 	'24 h', false, false, NULL, 0

@@ -17,8 +17,9 @@ COMMENT ON FUNCTION hotswap.remove_hook(text, text, text, uuid) IS
 GRANT EXECUTE ON FUNCTION hotswap.remove_hook TO PUBLIC;
 
 CREATE VIEW hotswap.hooks WITH (security_barrier) AS
-SELECT h.tenant_id, h.stage, nullif(h.module, '') AS module, h.function
+SELECT v.tenant_id, h.stage, nullif(h.module, '') AS module, h.function
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.hook h ON h.tenant_id = v.tenant_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.stage, t.module, t.function) t.* FROM hotswap.hook t
+		WHERE t.tenant_id = v.tenant_id OFFSET 0) h;
 COMMENT ON VIEW hotswap.hooks IS 'registered hooks; module NULL: every module';
 GRANT SELECT ON hotswap.hooks TO PUBLIC;

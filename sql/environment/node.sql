@@ -17,15 +17,16 @@ COMMENT ON FUNCTION hotswap.remove_node(uuid) IS
 GRANT EXECUTE ON FUNCTION hotswap.remove_node TO PUBLIC;
 
 CREATE VIEW hotswap.nodes WITH (security_barrier) AS
-SELECT n.tenant_id, n.id, n.environment, n.name, n.kind, n.run_as, n.schema, n.labels,
-	m.module, m.version, m.deployment_id, m.swapped_at
+SELECT v.tenant_id, n.id, n.environment, n.name, n.kind, n.run_as, n.schema, n.labels,
+	m.module, m.version, m.deployment_id, m.swapped_at,
+	coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.run_as), false) AS superuser
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.node n ON n.tenant_id = v.tenant_id
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t
+		WHERE t.tenant_id = v.tenant_id AND t.removed_at IS NULL) n
 	LEFT JOIN LATERAL (
 		SELECT DISTINCT ON (nm.module) nm.module, nm.version, nm.deployment_id, nm.swapped_at
 		FROM hotswap.node_module nm
-		WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id
-		ORDER BY nm.module, nm.swap DESC) m ON true
-WHERE n.removed_at IS NULL;
+		WHERE nm.tenant_id = v.tenant_id AND nm.node_id = n.id
+		ORDER BY nm.module, nm.swap DESC OFFSET 0) m ON true;
 COMMENT ON VIEW hotswap.nodes IS 'nodes and what runs on them, a row for each module';
 GRANT SELECT ON hotswap.nodes TO PUBLIC;

@@ -48,7 +48,10 @@ WITH h AS MATERIALIZED (SELECT * FROM hotswap.lock_list()),
 	l AS (SELECT (p.classid::bigint << 32) | p.objid::bigint AS key, p.mode, p.granted, p.waitstart, p.pid
 		FROM pg_catalog.pg_locks p
 		WHERE p.locktype = 'advisory' AND p.objsubid = 1
-		AND p.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
+		AND p.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())),
+	e AS MATERIALIZED (SELECT o.* FROM hotswap.visible_tenants() v (tenant_id)
+		CROSS JOIN LATERAL (SELECT DISTINCT ON (t.resource) t.* FROM hotswap.lease t
+			WHERE t.tenant_id = v.tenant_id OFFSET 0) o)
 SELECT n.resource, l.key, 'lock' AS kind,
 	CASE l.mode WHEN 'ExclusiveLock' THEN 'exclusive' ELSE 'shared' END AS mode,
 	CASE WHEN l.granted THEN 'held' ELSE 'waiting' END AS state,
@@ -63,14 +66,12 @@ FROM l
 UNION ALL
 SELECT e.resource, hotswap.lock_key(e.resource), 'lease', 'exclusive', 'held', e.acquired_at, e.expires_at,
 	e.pid, e.role, e.application_name, e.token, '{}'
-FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.lease e ON e.tenant_id = v.tenant_id
+FROM e
 WHERE e.expires_at > pg_catalog.clock_timestamp()
 UNION ALL
 SELECT i.resource, i.key, 'lease', 'exclusive', 'waiting', i.since, NULL, i.pid, a.usename,
 	a.application_name, NULL,
-	ARRAY(SELECT e.pid FROM hotswap.visible_tenants() v (tenant_id)
-		JOIN hotswap.lease e ON e.tenant_id = v.tenant_id WHERE e.resource = i.resource)
+	ARRAY(SELECT e.pid FROM e WHERE e.resource = i.resource)
 FROM h i
 	LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = i.pid
 WHERE i.lease;

@@ -25,12 +25,14 @@ COMMENT ON FUNCTION hotswap.lint_version(text, text, text, uuid) IS
 GRANT EXECUTE ON FUNCTION hotswap.lint_version TO PUBLIC;
 
 CREATE VIEW hotswap.rules WITH (security_barrier) AS
-SELECT e.tenant_id, e.name AS environment, l.rule, coalesce(r.action, l.action) AS action,
-	r.action IS NOT NULL AS is_set, l.about
+SELECT v.tenant_id, r.environment, r.rule, r.action, r.is_set, r.about
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.environment e ON e.tenant_id = v.tenant_id
-	CROSS JOIN hotswap.rule_list() l
-	LEFT JOIN hotswap.environment_rule r ON r.tenant_id = e.tenant_id AND r.environment = e.name
-		AND r.rule = l.rule;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (e.name, l.rule) e.name AS environment, l.rule,
+			coalesce(s.action, l.action) AS action, s.action IS NOT NULL AS is_set, l.about
+		FROM hotswap.environment e
+			CROSS JOIN hotswap.rule_list() l
+			LEFT JOIN hotswap.environment_rule s ON s.tenant_id = v.tenant_id AND s.environment = e.name
+				AND s.rule = l.rule
+		WHERE e.tenant_id = v.tenant_id OFFSET 0) r;
 COMMENT ON VIEW hotswap.rules IS 'static rules and what each environment does about them';
 GRANT SELECT ON hotswap.rules TO PUBLIC;

@@ -24,18 +24,21 @@ COMMENT ON FUNCTION hotswap.module_signing_payload(text, text, text, text, text,
 GRANT EXECUTE ON FUNCTION hotswap.module_signing_payload TO PUBLIC;
 
 CREATE VIEW hotswap.signing_keys WITH (security_barrier) AS
-SELECT k.tenant_id, k.name, k.algorithm, pg_catalog.encode(k.fingerprint, 'hex') AS fingerprint, k.valid,
+SELECT v.tenant_id, k.name, k.algorithm, pg_catalog.encode(k.fingerprint, 'hex') AS fingerprint, k.valid,
 	k.created_at, k.created_by, k.revoked_at, k.revoked_by, k.revoke_reason, k.public_key
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.signing_key k ON k.tenant_id = v.tenant_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.name) t.* FROM hotswap.signing_key t
+		WHERE t.tenant_id = v.tenant_id OFFSET 0) k;
 COMMENT ON VIEW hotswap.signing_keys IS 'signing keys, the revoked ones too';
 GRANT SELECT ON hotswap.signing_keys TO PUBLIC;
 
 CREATE VIEW hotswap.signatures WITH (security_barrier) AS
-SELECT s.tenant_id, s.module, s.version, s.signing_key,
-	k.revoked_at IS NULL AND k.valid @> pg_catalog.clock_timestamp() AS counts, s.signed_at, s.signed_by
+SELECT v.tenant_id, s.module, s.version, s.signing_key,
+	s.revoked_at IS NULL AND s.valid @> pg_catalog.clock_timestamp() AS counts, s.signed_at, s.signed_by
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.version_signature s ON s.tenant_id = v.tenant_id
-	JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (s.module, s.version, s.signing_key) s.*, k.revoked_at, k.valid
+		FROM hotswap.version_signature s
+			JOIN hotswap.signing_key k ON k.tenant_id = v.tenant_id AND k.name = s.signing_key
+		WHERE s.tenant_id = v.tenant_id OFFSET 0) s;
 COMMENT ON VIEW hotswap.signatures IS 'which versions are signed by which keys, and whether the key counts now';
 GRANT SELECT ON hotswap.signatures TO PUBLIC;

@@ -31,6 +31,7 @@ CREATE TABLE hotswap.approval (
 	review_closed_at timestamptz,
 	review_closed_by text,
 	review_comment text,
+	decided_by_role regrole,
 	PRIMARY KEY (tenant_id, deployment_id, environment, round)
 ) WITH (fillfactor = 80);
 CREATE INDEX approval_pending ON hotswap.approval (tenant_id, environment)
@@ -41,6 +42,7 @@ COMMENT ON TABLE hotswap.approval IS 'gates of deployments: one for each protect
 COMMENT ON COLUMN hotswap.approval.extra IS 'asked for by the requester: needs a vote even where the environment does not';
 COMMENT ON COLUMN hotswap.approval.digest IS 'SHA-256 of what was to be approved: module, version, scripts, target, environment and path';
 COMMENT ON COLUMN hotswap.approval.used_at IS 'when the stage started with it; an approval is used once';
+COMMENT ON COLUMN hotswap.approval.decided_by_role IS 'the role that decided_by was, whatever its name is now';
 COMMENT ON COLUMN hotswap.approval.review_closed_at IS 'when somebody else has looked at a bypass';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval', '');
 
@@ -58,6 +60,7 @@ CREATE TABLE hotswap.approval_vote (
 	login name NOT NULL,
 	person text NOT NULL,
 	comment text,
+	person_role regrole,
 	PRIMARY KEY (tenant_id, deployment_id, environment, round, person_key),
 	UNIQUE (tenant_id, deployment_id, environment, round, right_key)
 );
@@ -66,6 +69,7 @@ COMMENT ON COLUMN hotswap.approval_vote.person_key IS 'the person in lower case 
 COMMENT ON COLUMN hotswap.approval_vote.right_key IS 'whose right to vote was used, in the same form: a right that was lent is used once';
 COMMENT ON COLUMN hotswap.approval_vote.role IS 'the role whose membership makes the vote count, looked up again each time votes are counted';
 COMMENT ON COLUMN hotswap.approval_vote.delegator IS 'the approver who lent the vote; NULL: none';
+COMMENT ON COLUMN hotswap.approval_vote.person_role IS 'the role that the person was, whatever its name is now; NULL: no role has the name';
 COMMENT ON COLUMN hotswap.approval_vote.login IS 'who was logged in';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_vote', '');
 
@@ -81,6 +85,7 @@ CREATE TABLE hotswap.approval_delegation (
 	PRIMARY KEY (tenant_id, id)
 );
 COMMENT ON TABLE hotswap.approval_delegation IS 'votes that approvers have lent to other roles';
+ALTER TABLE hotswap.approval_delegation ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval_delegation', '');
 
 CREATE TABLE hotswap.notification (
@@ -99,4 +104,5 @@ CREATE INDEX notification_outbox ON hotswap.notification (tenant_id, id)
 	WHERE delivered_at IS NULL;
 COMMENT ON TABLE hotswap.notification IS 'the outbox: written in the transaction of the event';
 COMMENT ON COLUMN hotswap.notification.concerns IS 'the roles that may vote, or the person that requested the deployment';
+ALTER TABLE hotswap.notification ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.notification', '');

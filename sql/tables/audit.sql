@@ -23,6 +23,7 @@ CREATE TABLE hotswap.audit_event (
 	previous_hash bytea,
 	hash bytea NOT NULL
 ) PARTITION BY RANGE (at);
+ALTER TABLE hotswap.audit_event ALTER COLUMN subject_id SET STATISTICS 0, ALTER COLUMN seq SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
 COMMENT ON TABLE hotswap.audit_event IS 'what happened, to what, by whom; written in the transaction of the change';
 COMMENT ON COLUMN hotswap.audit_event.subject_id IS 'the deployment or tenant whose chain this event belongs to';
 COMMENT ON COLUMN hotswap.audit_event.seq IS 'place in that chain, from 1 without gaps';
@@ -31,4 +32,5 @@ COMMENT ON COLUMN hotswap.audit_event.previous_hash IS 'hash of the event before
 CREATE TABLE hotswap.audit_event_default PARTITION OF hotswap.audit_event
 	(PRIMARY KEY (tenant_id, subject_id, seq, at)) DEFAULT;
 COMMENT ON TABLE hotswap.audit_event_default IS 'events of months that have no partition of their own';
+ALTER TABLE hotswap.audit_event_default ALTER COLUMN subject_id SET STATISTICS 0, ALTER COLUMN seq SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.audit_event_default', '');

@@ -47,6 +47,8 @@ CREATE TABLE hotswap.deployment (
 	message text,
 	rollback_sqlstate text,
 	rollback_message text,
+	requester regrole,
+	login_role regrole,
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
@@ -56,7 +58,10 @@ COMMENT ON COLUMN hotswap.deployment.gated IS 'it has approvals';
 COMMENT ON COLUMN hotswap.deployment.message IS 'why it ended as it did; a rollback that fails leaves it as it is';
 COMMENT ON COLUMN hotswap.deployment.rollback_message IS 'why its rollback failed; sqlstate and message say why there was one';
 COMMENT ON COLUMN hotswap.deployment.login IS 'who was logged in';
+COMMENT ON COLUMN hotswap.deployment.requester IS 'the role that the person was, whatever its name is now; NULL: no role has the name';
+COMMENT ON COLUMN hotswap.deployment.login_role IS 'login, whatever its name is now';
 COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
+ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
 
 CREATE TABLE hotswap.stage (
@@ -72,6 +77,7 @@ CREATE TABLE hotswap.stage (
 	PRIMARY KEY (tenant_id, deployment_id, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.stage IS 'steps of a deployment; made when it starts';
+ALTER TABLE hotswap.stage ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.stage', '');
 
 CREATE TABLE hotswap.task (
@@ -106,6 +112,7 @@ COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
 COMMENT ON COLUMN hotswap.task.audited_status IS 'the status in the audit log while an executor has recorded another one since; NULL: status';
 COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify or revert';
 COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
+ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 
 CREATE TABLE hotswap.failed_rollback (
@@ -120,6 +127,7 @@ CREATE TABLE hotswap.failed_rollback (
 );
 COMMENT ON TABLE hotswap.failed_rollback IS 'deployments that are rollback_failed: where, and whether that has been dealt with';
 COMMENT ON COLUMN hotswap.failed_rollback.put_right_by IS 'a later deployment that brought its version to every node of the environment';
+ALTER TABLE hotswap.failed_rollback ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.failed_rollback', '');
 
 CREATE TABLE hotswap.work_item (
@@ -130,4 +138,5 @@ CREATE TABLE hotswap.work_item (
 	PRIMARY KEY (tenant_id, deployment_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.work_item IS 'the queue: deployments that need attention, and from when on';
+ALTER TABLE hotswap.work_item ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.work_item', '');

@@ -48,6 +48,7 @@ CREATE UNIQUE INDEX node_name_key ON hotswap.node (tenant_id, environment, name)
 COMMENT ON TABLE hotswap.node IS 'targets of deployments; a removed node stays for the history';
 COMMENT ON COLUMN hotswap.node.run_as IS 'the role that executors log in as for this node';
 COMMENT ON COLUMN hotswap.node.schema IS 'search_path of the scripts; NULL: the setting of the role';
+ALTER TABLE hotswap.node ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node', '');
 
 CREATE SEQUENCE hotswap.swap_seq;

@@ -8,4 +8,3 @@
 
 CREATE SCHEMA hotswap;
 COMMENT ON SCHEMA hotswap IS 'hotswap: deployment control plane';
-GRANT USAGE ON SCHEMA hotswap TO PUBLIC;

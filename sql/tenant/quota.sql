@@ -57,9 +57,10 @@ COMMENT ON FUNCTION hotswap.release_quota(uuid, text, bigint) IS
 GRANT EXECUTE ON FUNCTION hotswap.release_quota TO PUBLIC;
 
 CREATE VIEW hotswap.quotas WITH (security_barrier) AS
-SELECT l.tenant_id, l.resource, l.amount AS quota, l.own, l.used,
+SELECT v.tenant_id, l.resource, l.amount AS quota, l.own, l.used,
 	CASE WHEN l.amount IS NOT NULL THEN greatest(l.amount - l.used, 0) END AS "left"
 FROM hotswap.visible_tenants() v (tenant_id)
-	JOIN hotswap.quota_limits l ON l.tenant_id = v.tenant_id;
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (q.resource) q.* FROM hotswap.quota_limits q
+		WHERE q.tenant_id = v.tenant_id OFFSET 0) l;
 COMMENT ON VIEW hotswap.quotas IS 'quotas of tenants, what is used and what is left; quota and left are NULL where it is unlimited';
 GRANT SELECT ON hotswap.quotas TO PUBLIC;

@@ -40,7 +40,7 @@ CREATE VIEW hotswap.tiers WITH (security_barrier) AS
 SELECT t.name, t.rank, t.weight, t.monthly_price_cents,
 	(SELECT coalesce(pg_catalog.jsonb_object_agg(q.resource, q.amount), '{}') FROM hotswap.tier_quota q
 		WHERE q.tier = t.name) AS quotas
-FROM hotswap.tier t
+FROM (SELECT DISTINCT ON (o.name) o.* FROM hotswap.tier o OFFSET 0) t
 WHERE EXISTS (SELECT FROM hotswap.visible_tenants());
 COMMENT ON VIEW hotswap.tiers IS 'tiers and what they give; a resource that is not in quotas is unlimited';
 GRANT SELECT ON hotswap.tiers TO PUBLIC;

@@ -34,9 +34,14 @@ static DbStatement open_reviews = DB_STATEMENT(
 	UUIDOID, TEXTOID);
 
 static DbStatement find_review = DB_STATEMENT(
-	"SELECT round, decided_by FROM hotswap.approval WHERE tenant_id = $1 AND environment = $2"
+	"SELECT round, decided_by, decided_by_role::oid FROM hotswap.approval WHERE tenant_id = $1 AND environment = $2"
 	" AND status = 'bypassed' AND review_closed_at IS NULL AND deployment_id = $3 ORDER BY round LIMIT 1",
 	UUIDOID, TEXTOID, UUIDOID);
+
+static DbStatement note_bypasser =
+	DB_STATEMENT("UPDATE hotswap.approval SET decided_by_role = $5::regrole"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3 AND round = $4",
+				 UUIDOID, UUIDOID, TEXTOID, INT4OID, OIDOID);
 
 static DbStatement close_review = DB_STATEMENT(
 	"UPDATE hotswap.approval SET review_closed_at = pg_catalog.clock_timestamp(), review_closed_by = $5,"
@@ -49,7 +54,7 @@ limit_open_reviews(const Ballot *b)
 {
 	Datum args[] = { UUIDPGetDatum(&b->d.tenant), CStringGetTextDatum(b->approval->environment) };
 
-	(void) db_run(&open_reviews, args, NULL);
+	(void) db_run_newest(&open_reviews, args, NULL);
 	if (b->policy.max_open_reviews >= 0 && db_int64(0, 1) >= b->policy.max_open_reviews)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -75,9 +80,10 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 {
 	char *reason = arg_text(fcinfo, 2, "reason", REASON_LIMIT);
 	char *ticket = arg_text(fcinfo, 3, "ticket", TICKET_LIMIT);
-	char *on_behalf_of = arg_text_or_null(fcinfo, 4, "on_behalf_of", PERSON_LIMIT);
+	char *on_behalf_of = arg_person(fcinfo, 4);
 	pg_uuid_t tenant = tenant_current();
 	Ballot b;
+	DbArgs args = db_args(&note_bypasser);
 	Datum key[] = { UUIDPGetDatum(&tenant), PG_GETARG_DATUM(1) };
 
 	memset(&b, 0, sizeof(b));
@@ -90,6 +96,12 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 	ballot_require(&b, APPROVAL_BYPASS);
 	limit_open_reviews(&b);
 	approval_apply(&b.d, b.approval, APPROVAL_BYPASS, b.person.name, reason, ticket);
+	db_arg_uuid(&args, &b.d.tenant);
+	db_arg_uuid(&args, &b.d.id);
+	db_arg_text(&args, b.approval->environment);
+	db_arg_int32(&args, b.approval->round);
+	db_arg_oid(&args, b.person.known);
+	(void) db_run_args(&args);
 	approval_release(&b.d, b.approval);
 	deployment_save(&b.d);
 	return ballot_close(&b, fcinfo);
@@ -97,14 +109,14 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 
 /* Whoever looks at a bypass must have a say in the environment and be somebody else. */
 static void
-check_reviewer(const Ballot *b, const char *bypassed_by)
+check_reviewer(const Ballot *b, const char *bypassed_by, Oid role)
 {
 	if (!approval_policy_allows(&b->policy, b->call.caller) &&
 		!access_has(&b->d.tenant, b->call.caller, CAPABILITY_ADMIN))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to close a review of environment \"%s\"",
 							   b->environment)));
-	if (person_is_requester(&b->person, bypassed_by, bypassed_by))
+	if (person_is_requester(&b->person, bypassed_by, role, bypassed_by, role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("\"%s\" cannot close the review of a bypass of their own", b->person.name),
@@ -113,16 +125,17 @@ check_reviewer(const Ballot *b, const char *bypassed_by)
 
 /* The round of the oldest bypass whose review is open, and who it was; raises P0002. */
 static int32
-find_open_review(const Ballot *b, char **bypassed_by)
+find_open_review(const Ballot *b, char **bypassed_by, Oid *role)
 {
 	Datum args[] = { UUIDPGetDatum(&b->d.tenant), CStringGetTextDatum(b->environment),
 					 UUIDPGetDatum(&b->id) };
 
-	if (db_run(&find_review, args, NULL) == 0)
+	if (db_run_newest(&find_review, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("deployment \"%s\" has no open review for environment \"%s\"",
 							   uuid_text(&b->id), b->environment)));
 	*bypassed_by = db_text(0, 2);
+	*role = db_oid_or_none(0, 3);
 	return db_int32(0, 1);
 }
 
@@ -136,10 +149,11 @@ find_open_review(const Ballot *b, char **bypassed_by)
 Datum
 hotswap_close_bypass_review(PG_FUNCTION_ARGS)
 {
-	char *on_behalf_of = arg_text_or_null(fcinfo, 3, "on_behalf_of", PERSON_LIMIT);
+	char *on_behalf_of = arg_person(fcinfo, 3);
 	Ballot b;
 	DbArgs args = db_args(&close_review);
 	char *bypassed_by;
+	Oid bypasser;
 	int32 round;
 
 	memset(&b, 0, sizeof(b));
@@ -149,8 +163,8 @@ hotswap_close_bypass_review(PG_FUNCTION_ARGS)
 	person_current(&b.person, on_behalf_of);
 	ballot_begin(&b, CAPABILITY_VIEWER, "look at a deployment");
 	ballot_open(&b);
-	round = find_open_review(&b, &bypassed_by);
-	check_reviewer(&b, bypassed_by);
+	round = find_open_review(&b, &bypassed_by, &bypasser);
+	check_reviewer(&b, bypassed_by, bypasser);
 	db_arg_uuid(&args, &b.d.tenant);
 	db_arg_text(&args, b.environment);
 	db_arg_uuid(&args, &b.id);

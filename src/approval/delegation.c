@@ -48,12 +48,12 @@ static DbStatement environments_query =
 	DB_STATEMENT("SELECT name FROM hotswap.environment WHERE tenant_id = $1", UUIDOID);
 
 static bool
-right_is_used(const char *name, List *votes)
+right_is_used(const char *name, Oid role, List *votes)
 {
 	ListCell *cell;
 
 	foreach (cell, votes)
-		if (vote_uses_right_of(lfirst(cell), name))
+		if (vote_uses_right_of(lfirst(cell), name, role))
 			return true;
 	return false;
 }
@@ -67,9 +67,10 @@ is_usable(Oid delegator, const ApprovalPolicy *policy, const Deployment *d, List
 		return false;
 	name = GetUserNameFromId(delegator, false);
 	if (d && !policy->allow_self &&
-		(person_may_be(name, d->requested_by) || person_may_be(name, d->login)))
+		(person_may_be(name, delegator, d->requested_by, d->requester) ||
+		 person_may_be(name, delegator, d->login, d->login_role)))
 		return false;
-	return !right_is_used(name, votes);
+	return !right_is_used(name, delegator, votes);
 }
 
 Oid
@@ -77,7 +78,7 @@ delegation_find(const pg_uuid_t *tenant, const ApprovalPolicy *policy, Oid role,
 				const Deployment *d, List *votes)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), TimestampTzGetDatum(GetCurrentTimestamp()) };
-	uint64 count = db_run(&in_force, args, NULL);
+	uint64 count = db_run_newest(&in_force, args, NULL);
 
 	for (uint64 i = 0; i < count; i++)
 		if (access_is_member_of_any(role, list_make1_oid(db_oid(i, 2))) &&
@@ -90,7 +91,7 @@ static bool
 may_vote_somewhere(const pg_uuid_t *tenant, Oid role)
 {
 	Datum args[] = { UUIDPGetDatum(tenant) };
-	uint64 count = db_run(&environments_query, args, NULL);
+	uint64 count = db_run_newest(&environments_query, args, NULL);
 	List *names = NIL;
 	ListCell *cell;
 
@@ -130,7 +131,7 @@ arg_delegate(FunctionCallInfo fcinfo, int n, const Person *delegator)
 
 	if (name == NULL)
 		role_refuse_missing(delegate);
-	if (person_may_be(name, delegator->name))
+	if (person_may_be(name, delegate, delegator->name, delegator->known))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("role \"%s\" cannot lend its vote to role \"%s\"", delegator->name, name),

@@ -34,8 +34,8 @@ static DbStatement written_by =
 				 UUIDOID);
 
 static DbStatement read_deployment = DB_STATEMENT(
-	"SELECT requested_by, login FROM hotswap.deployment WHERE tenant_id = $1 AND id = $2", UUIDOID,
-	UUIDOID);
+	"SELECT requested_by, login, requester::oid, login_role::oid FROM hotswap.deployment WHERE tenant_id = $1 AND id = $2",
+	UUIDOID, UUIDOID);
 
 static DbStatement login_roles = DB_STATEMENT0(
 	"SELECT oid, rolname::text FROM pg_catalog.pg_roles WHERE rolcanlogin ORDER BY rolname");
@@ -118,17 +118,24 @@ hotswap_wait_for_approval(PG_FUNCTION_ARGS)
 static bool
 may_still_vote(const Deployment *d, const ApprovalPolicy *policy, Oid role, char *name, List *votes)
 {
-	Person person = { .name = name, .login = name, .key = person_key(name), .role = role };
+	Person person = { .name = name,
+					  .login = name,
+					  .key = person_key(name),
+					  .known = role,
+					  .login_role = role,
+					  .role = role };
 	ListCell *cell;
 
 	if (!approval_policy_allows(policy, role) &&
 		!OidIsValid(delegation_find(&d->tenant, policy, role, d, votes)))
 		return false;
-	if (!policy->allow_self && person_is_requester(&person, d->requested_by, d->login))
+	if (!policy->allow_self &&
+		person_is_requester(&person, d->requested_by, d->requester, d->login, d->login_role))
 		return false;
 	foreach (cell, votes)
-		if (vote_uses_right_of(lfirst(cell), name) ||
-			person_may_be(((Vote *) lfirst(cell))->person, name))
+		if (vote_uses_right_of(lfirst(cell), name, role) ||
+			person_may_be(((Vote *) lfirst(cell))->person, ((Vote *) lfirst(cell))->person_role,
+						  name, role))
 			return false;
 	return true;
 }
@@ -175,10 +182,12 @@ hotswap_approval_state(PG_FUNCTION_ARGS)
 		elog(ERROR, "approval_state() must return a record");
 	db_enter(&scope);
 	access_require(&d.tenant, scope.caller, CAPABILITY_VIEWER, "look at an approval");
-	if (db_run(&read_deployment, key, NULL) > 0)
+	if (db_run_newest(&read_deployment, key, NULL) > 0)
 	{
 		d.requested_by = db_text(0, 1);
 		d.login = db_text(0, 2);
+		d.requester = db_oid_or_none(0, 3);
+		d.login_role = db_oid_or_none(0, 4);
 	}
 	a = approval_find(approval_load(&d), environment);
 	if (a && a->round == round && a->status == APPROVAL_PENDING &&

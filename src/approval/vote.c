@@ -33,10 +33,10 @@ PG_FUNCTION_INFO_V1(hotswap_retract_vote);
 
 static DbStatement insert_vote = DB_STATEMENT(
 	"INSERT INTO hotswap.approval_vote (tenant_id, deployment_id, environment, round, person_key,"
-	" right_key, decision, at, role, delegator, login, person, comment) VALUES ($1, $2, $3, $4, $5, $6,"
-	" $7::hotswap.vote_decision, $8, $9::regrole, $10::regrole, $11::name, $12, $13)",
+	" right_key, decision, at, role, delegator, login, person, comment, person_role) VALUES ($1, $2, $3, $4, $5, $6,"
+	" $7::hotswap.vote_decision, $8, $9::regrole, $10::regrole, $11::name, $12, $13, $14::regrole)",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, OIDOID, OIDOID,
-	TEXTOID, TEXTOID, TEXTOID);
+	TEXTOID, TEXTOID, TEXTOID, OIDOID);
 
 static DbStatement delete_vote = DB_STATEMENT(
 	"DELETE FROM hotswap.approval_vote WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3"
@@ -89,7 +89,8 @@ ballot_close(Ballot *b, FunctionCallInfo fcinfo)
 static void
 refuse_self(const Ballot *b)
 {
-	if (!b->policy.allow_self && person_is_requester(&b->person, b->d.requested_by, b->d.login))
+	if (!b->policy.allow_self && person_is_requester(&b->person, b->d.requested_by, b->d.requester,
+													 b->d.login, b->d.login_role))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("\"%s\" cannot vote on deployment \"%s\"", b->person.name,
 							   uuid_text(&b->id)),
@@ -106,7 +107,7 @@ refuse_second_vote(const Ballot *b, List *votes)
 	{
 		Vote *vote = lfirst(cell);
 
-		if (person_may_be(vote->person, b->person.name))
+		if (person_may_be(vote->person, vote->person_role, b->person.name, b->person.known))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
 					 errmsg("\"%s\" has already voted", b->person.name),
@@ -136,7 +137,7 @@ find_right(const Ballot *b, List *votes, Oid *delegator)
 		ListCell *cell;
 
 		foreach (cell, votes)
-			if (vote_uses_right_of(lfirst(cell), b->person.name))
+			if (vote_uses_right_of(lfirst(cell), b->person.name, b->person.known))
 				ereport(ERROR,
 						(errcode(ERRCODE_UNIQUE_VIOLATION),
 						 errmsg("vote of \"%s\" was lent and has already been cast",
@@ -177,10 +178,11 @@ cast_vote(Ballot *b, bool approves)
 	db_arg_text(&args, approves ? "approve" : "reject");
 	db_arg_time(&args, GetCurrentTimestamp());
 	db_arg_oid(&args, b->person.role);
-	db_arg_datum(&args, OIDOID, ObjectIdGetDatum(delegator), !OidIsValid(delegator));
+	db_arg_oid(&args, delegator);
 	db_arg_text(&args, b->person.login);
 	db_arg_text(&args, b->person.name);
 	db_arg_text(&args, b->comment);
+	db_arg_oid(&args, b->person.known);
 	(void) db_run_args(&args);
 	ballot_audit(b, approves ? "approval.vote_approve" : "approval.vote_reject", b->comment,
 				 OidIsValid(delegator) ? GetUserNameFromId(delegator, false) : NULL);
@@ -202,7 +204,7 @@ ballot_audit(Ballot *b, const char *event, const char *reason, const char *deleg
 static void
 read_ballot(FunctionCallInfo fcinfo, Ballot *b)
 {
-	char *on_behalf_of = arg_text_or_null(fcinfo, 3, "on_behalf_of", PERSON_LIMIT);
+	char *on_behalf_of = arg_person(fcinfo, 3);
 
 	memset(b, 0, sizeof(Ballot));
 	b->id = arg_uuid(fcinfo, 0, "deployment");

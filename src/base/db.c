@@ -224,15 +224,21 @@ db_run(DbStatement *stmt, Datum *values, const bool *isnull)
 	return SPI_processed;
 }
 
-/* The same for a query that shall see a given snapshot, whatever the isolation level. */
+/*
+ * The same for a query with whose answer something is allowed or refused: it sees what has been
+ * committed by now, at every isolation level, or an old transaction would have what was taken away
+ * since.  Row locks and writes are for db_run(): where a row was changed since the snapshot of the
+ * transaction they raise 40001.
+ */
 uint64
-db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot)
+db_run_newest(DbStatement *stmt, Datum *values, const bool *isnull)
 {
 	int rc;
 
 	if (stmt->plan == NULL)
 		prepare(stmt);
-	rc = SPI_execute_snapshot(stmt->plan, values, NULL, snapshot, InvalidSnapshot, true, false, 0);
+	rc = SPI_execute_snapshot(stmt->plan, values, null_flags(stmt, isnull), GetLatestSnapshot(),
+							  InvalidSnapshot, true, false, 0);
 	if (rc < 0)
 		elog(ERROR, "could not execute \"%s\": %s", stmt->sql, SPI_result_code_string(rc));
 	return SPI_processed;
@@ -356,7 +362,7 @@ db_arg_int64(DbArgs *args, int64 value)
 void
 db_arg_oid(DbArgs *args, Oid value)
 {
-	db_arg_datum(args, OIDOID, ObjectIdGetDatum(value), false);
+	db_arg_datum(args, OIDOID, ObjectIdGetDatum(value), !OidIsValid(value));
 }
 
 void
@@ -440,6 +446,13 @@ Oid
 db_oid(uint64 row, int column)
 {
 	return DatumGetObjectId(not_null(row, column));
+}
+
+/* InvalidOid for NULL. */
+Oid
+db_oid_or_none(uint64 row, int column)
+{
+	return db_isnull(row, column) ? InvalidOid : db_oid(row, column);
 }
 
 bool

@@ -82,13 +82,13 @@ extern void db_arg_bool(DbArgs *args, bool value);
 extern void db_arg_int16(DbArgs *args, int16 value);
 extern void db_arg_int32(DbArgs *args, int32 value);
 extern void db_arg_int64(DbArgs *args, int64 value);
-extern void db_arg_oid(DbArgs *args, Oid value);
+extern void db_arg_oid(DbArgs *args, Oid value); /* InvalidOid is NULL */
 extern void db_arg_jsonb(DbArgs *args, Jsonb *value);
 extern void db_arg_digest(DbArgs *args, const uint8 *value);
 extern uint64 db_run_args(DbArgs *args);
 
 extern uint64 db_run(DbStatement *stmt, Datum *values, const bool *isnull);
-extern uint64 db_run_snapshot(DbStatement *stmt, Datum *values, Snapshot snapshot);
+extern uint64 db_run_newest(DbStatement *stmt, Datum *values, const bool *isnull);
 extern Portal db_open(DbStatement *stmt, Datum *values, const bool *isnull);
 extern void db_utility(const char *sql);
 extern uint64 db_fetch(Portal portal, int count);
@@ -100,6 +100,7 @@ extern char *db_text(uint64 row, int column);
 extern int32 db_int32(uint64 row, int column);
 extern int64 db_int64(uint64 row, int column);
 extern Oid db_oid(uint64 row, int column);
+extern Oid db_oid_or_none(uint64 row, int column);
 extern bool db_bool(uint64 row, int column);
 extern TimestampTz db_time(uint64 row, int column, TimestampTz when_null);
 extern pg_uuid_t db_uuid(uint64 row, int column);

@@ -33,6 +33,7 @@ int hotswap_audit_retention = 90 * MINUTES_PER_DAY;
 int hotswap_deployment_retention = 365 * MINUTES_PER_DAY;
 int hotswap_idempotency_ttl = 24 * 60 * 60;
 int hotswap_log_level = DEBUG1;
+bool hotswap_superuser_nodes = true;
 char *hotswap_notify_channel = NULL;
 char *hotswap_tenant = NULL;
 
@@ -175,6 +176,9 @@ guc_init(void)
 	define_worker_settings();
 	define_task_settings();
 	define_retention_settings();
+	DefineCustomBoolVariable("hotswap.superuser_nodes",
+							 "Allows nodes whose scripts run as a superuser to be registered.",
+							 NULL, &hotswap_superuser_nodes, true, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("hotswap.tenant",
 							   "Sets the tenant that functions act for when none is given.",
 							   "Empty means the tenant \"default\".", &hotswap_tenant, "",

@@ -21,6 +21,7 @@ extern int hotswap_audit_retention;       /* minutes */
 extern int hotswap_deployment_retention;  /* minutes */
 extern int hotswap_idempotency_ttl;       /* s */
 extern int hotswap_log_level;             /* elog level of ended deployments */
+extern bool hotswap_superuser_nodes;      /* may be registered */
 extern char *hotswap_notify_channel;      /* empty: no NOTIFY */
 extern char *hotswap_tenant;              /* uuid as text, or empty */
 

@@ -42,7 +42,6 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -240,7 +239,7 @@ compute_mask(void *answer)
 		return;
 	}
 	db_enter(&scope);
-	count = db_run_snapshot(&rights_in_tenant, args, GetLatestSnapshot());
+	count = db_run_newest(&rights_in_tenant, args, NULL);
 	for (uint64 i = 0; i < count; i++)
 		if (right_applies(i, e->key.role, &e->until))
 			e->mask |= included[label_parse(db_text(i, 3), capability_names, CAPABILITY_COUNT)];
@@ -307,10 +306,9 @@ compute_sight(void *answer)
 	sight->until = DT_NOEND;
 	db_enter(&scope);
 	if (all)
-		collect_tenants(sight, db_run_snapshot(&all_tenants, tenant, GetLatestSnapshot()),
-						InvalidOid);
+		collect_tenants(sight, db_run_newest(&all_tenants, tenant, NULL), InvalidOid);
 	else
-		collect_tenants(sight, db_run_snapshot(&all_rights, now, GetLatestSnapshot()), sight->role);
+		collect_tenants(sight, db_run_newest(&all_rights, now, NULL), sight->role);
 	db_leave(&scope);
 }
 
@@ -338,7 +336,7 @@ List *
 access_roles(const pg_uuid_t *tenant, Capability capability)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(capability_names[capability]) };
-	uint64 count = db_run(&roles_query, args, NULL);
+	uint64 count = db_run_newest(&roles_query, args, NULL);
 	List *roles = NIL;
 
 	for (uint64 i = 0; i < count; i++)

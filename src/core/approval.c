@@ -66,7 +66,7 @@ enum
 };
 
 static DbStatement votes_query = DB_STATEMENT(
-	"SELECT person, role::oid, delegator::oid, decision = 'approve'"
+	"SELECT person, role::oid, delegator::oid, decision = 'approve', person_role::oid"
 	" FROM hotswap.approval_vote WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3"
 	" AND round = $4",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID);
@@ -115,7 +115,7 @@ approval_policy_load(const pg_uuid_t *tenant, const char *environment, ApprovalP
 	Datum approvers;
 
 	memset(policy, 0, sizeof(ApprovalPolicy));
-	if (db_run(&policy_query, args, NULL) == 0)
+	if (db_run_newest(&policy_query, args, NULL) == 0)
 		return false;
 	policy->min_approvals = db_int32(0, P_MIN_APPROVALS);
 	approvers = db_datum(0, P_APPROVERS, &isnull);
@@ -165,7 +165,7 @@ List *
 approval_load(const Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
-	uint64 count = db_run(&load_query, args, NULL);
+	uint64 count = db_run_newest(&load_query, args, NULL);
 	List *approvals = NIL;
 
 	for (uint64 i = 0; i < count; i++)
@@ -242,14 +242,15 @@ approval_votes(const Deployment *d, const Approval *a)
 	uint64 count;
 
 	approval_key(&args, d, a);
-	count = db_run_args(&args);
+	count = db_run_newest(&votes_query, args.values, args.nulls);
 	for (uint64 i = 0; i < count; i++)
 	{
 		Vote *vote = palloc(sizeof(Vote));
 
 		vote->person = db_text(i, 1);
 		vote->role = db_oid(i, 2);
-		vote->delegator = db_isnull(i, 3) ? InvalidOid : db_oid(i, 3);
+		vote->delegator = db_oid_or_none(i, 3);
+		vote->person_role = db_oid_or_none(i, 5);
 		vote->approves = db_bool(i, 4);
 		votes = lappend(votes, vote);
 	}
@@ -258,12 +259,14 @@ approval_votes(const Deployment *d, const Approval *a)
 
 /* Was the vote cast with the right of this person, its own or lent? */
 bool
-vote_uses_right_of(const Vote *vote, const char *name)
+vote_uses_right_of(const Vote *vote, const char *name, Oid role)
 {
 	char *holder =
 		OidIsValid(vote->delegator) ? GetUserNameFromId(vote->delegator, true) : vote->person;
 
-	return holder && person_may_be(holder, name);
+	return holder &&
+		   person_may_be(holder, OidIsValid(vote->delegator) ? vote->delegator : vote->person_role,
+						 name, role);
 }
 
 /*
@@ -423,7 +426,7 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 			!approval_policy_load(&d->tenant, environment, &policy))
 			continue;
 		/* one that was asked for stands, though nodes may come only later */
-		if (wanted || (policy.min_approvals > 0 && db_run(&has_nodes, args, NULL) > 0))
+		if (wanted || (policy.min_approvals > 0 && db_run_newest(&has_nodes, args, NULL) > 0))
 			(void) approval_open(d, environment, wanted, last ? last->round + 1 : 1, &policy, path);
 	}
 }

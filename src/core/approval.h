@@ -41,6 +41,7 @@ typedef struct Approval
 typedef struct Vote
 {
 	char *person;
+	Oid person_role; /* the role that it was; InvalidOid: none */
 	Oid role;
 	Oid delegator; /* InvalidOid: own right */
 	bool approves;
@@ -56,7 +57,7 @@ extern Approval *approval_find(List *approvals, const char *environment);
 extern Approval *approval_choose(const Deployment *d, const char *environment);
 extern bool approval_is_live(const Approval *a);
 extern List *approval_votes(const Deployment *d, const Approval *a);
-extern bool vote_uses_right_of(const Vote *vote, const char *name);
+extern bool vote_uses_right_of(const Vote *vote, const char *name, Oid role);
 extern int approval_count(const Deployment *d, const Approval *a, const ApprovalPolicy *policy);
 
 extern void approval_digest(const Deployment *d, List *path, const char *environment,

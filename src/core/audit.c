@@ -111,7 +111,7 @@ audit_actor(AuditActor *actor, const char *on_behalf_of)
 void
 audit_worker(AuditActor *actor)
 {
-	audit_actor(actor, "hotswap");
+	audit_actor(actor, AUDIT_SELF);
 }
 
 AuditBatch *

@@ -35,6 +35,8 @@ typedef struct AuditChain
 
 typedef struct AuditBatch AuditBatch;
 
+#define AUDIT_SELF "hotswap" /* the person of what hotswap does by itself */
+
 extern void audit_actor(AuditActor *actor, const char *on_behalf_of);
 extern void audit_worker(AuditActor *actor);
 extern AuditBatch *audit_batch(const AuditActor *actor);

@@ -9,10 +9,13 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "core/audit_partition.h"
+#include "core/closed.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #define LOCK_WAIT_MS 200 /* how long others may have to queue behind us */
@@ -52,9 +55,12 @@ make_partition(const char *name, const char *from, const char *until)
 		"CREATE TRIGGER audit_guard_truncate BEFORE TRUNCATE ON hotswap.%s"
 		" FOR EACH STATEMENT EXECUTE FUNCTION hotswap.audit_guard();"
 		"ALTER TABLE hotswap.%s ENABLE ALWAYS TRIGGER audit_guard_truncate;"
+		"ALTER TABLE hotswap.%s ALTER COLUMN subject_id SET STATISTICS 0, ALTER COLUMN seq SET STATISTICS 0,"
+		" ALTER COLUMN at SET STATISTICS 0;"
 		"ALTER TABLE hotswap.audit_event ATTACH PARTITION hotswap.%s FOR VALUES FROM ('%s') TO ('%s');",
-		name, name, name, name, from, until);
+		name, name, name, name, name, from, until);
 	db_utility(sql.data);
+	closed_revoke(get_relname_relid(name, get_namespace_oid("hotswap", false)));
 }
 
 /*

@@ -18,7 +18,7 @@
 #define DEPLOYMENT_COLUMNS                                                                  \
 	"status, priority, module, version, environment, run_at, start_by, started_at,"         \
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated," \
-	" requested_by, login, rollback_sqlstate, rollback_message"
+	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid"
 
 enum
 {
@@ -40,7 +40,9 @@ enum
 	D_REQUESTED_BY,
 	D_LOGIN,
 	D_ROLLBACK_SQLSTATE,
-	D_ROLLBACK_MESSAGE
+	D_ROLLBACK_MESSAGE,
+	D_REQUESTER,
+	D_LOGIN_ROLE
 };
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
@@ -102,6 +104,8 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->login = db_text(0, D_LOGIN);
 	d->rollback_sqlstate = db_text(0, D_ROLLBACK_SQLSTATE);
 	d->rollback_message = db_text(0, D_ROLLBACK_MESSAGE);
+	d->requester = db_oid_or_none(0, D_REQUESTER);
+	d->login_role = db_oid_or_none(0, D_LOGIN_ROLE);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;

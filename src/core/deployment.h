@@ -36,7 +36,9 @@ typedef struct Deployment
 	bool gated;         /* it has approvals */
 	char *requested_by; /* the person */
 	char *login;        /* who was logged in */
-	bool tell_waiters;  /* something that is waited for has been decided */
+	Oid requester;      /* the role that it was; InvalidOid: none */
+	Oid login_role;
+	bool tell_waiters; /* something that is waited for has been decided */
 	AuditChain chain;
 	AuditBatch *batch;
 } Deployment;

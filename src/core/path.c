@@ -22,7 +22,7 @@ List *
 path_of(const pg_uuid_t *tenant, const char *target)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(target) };
-	uint64 n = db_run(&path_query, args, NULL);
+	uint64 n = db_run_newest(&path_query, args, NULL);
 	List *path = NIL;
 
 	for (uint64 i = 0; i < n; i++)

@@ -114,7 +114,7 @@ quota_require(const pg_uuid_t *tenant, const char *resource)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(resource) };
 
-	if (db_run(&count_used, args, NULL) > 0)
+	if (db_run_newest(&count_used, args, NULL) > 0)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("quota of \"%s\" exceeded", resource),
 						errdetail("The quota is %lld; with this it would be %lld.",
@@ -137,7 +137,7 @@ quota_require_fit(const pg_uuid_t *tenant, const char *tier)
 {
 	Datum args[] = { UUIDPGetDatum(tenant) };
 
-	if (db_run(&find_excess, args, NULL) > 0)
+	if (db_run_newest(&find_excess, args, NULL) > 0)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("tenant \"%s\" uses more of \"%s\" than tier \"%s\" gives",
 							   uuid_text(tenant), db_text(0, 1), tier),

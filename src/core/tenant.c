@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "shm/advisory.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 /* The tenant "default" has the same id everywhere, so that it can be named without a look-up. */
 static const pg_uuid_t default_tenant = { { 0, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0,
@@ -153,7 +152,7 @@ tenant_enter_active(const pg_uuid_t *tenant)
 	bool found;
 
 	tenant_enter(tenant);
-	found = db_run_snapshot(&read_status, args, GetLatestSnapshot()) > 0;
+	found = db_run_newest(&read_status, args, NULL) > 0;
 	tenant_require_active(tenant, found ? db_text(0, 1) : NULL);
 }
 

@@ -25,7 +25,6 @@
 #include "shm/shmem.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(hotswap_deploy);
 
@@ -34,10 +33,11 @@ PG_FUNCTION_INFO_V1(hotswap_deploy);
 static DbStatement insert_deployment = DB_STATEMENT(
 	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
 	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
-	" audit_hash, gated, login) VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9,"
-	" $10, $11, $12::name, $13, $14, $15, $16, $17, $18::name)",
+	" audit_hash, gated, login, requester, login_role) VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9,"
+	" $10, $11, $12::name, $13, $14, $15, $16, $17, $18::name, $19::regrole, $20::regrole)",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID);
+	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
+	OIDOID, OIDOID);
 
 /* everything a request refers to, in one look-up */
 static DbStatement look_up = DB_STATEMENT(
@@ -86,7 +86,7 @@ deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 	r->run_at = arg_time(fcinfo, 5, "run_at");
 	r->start_by = arg_time(fcinfo, 6, "start_by");
 	r->metadata = arg_object(fcinfo, 7, "metadata");
-	r->on_behalf_of = arg_text_or_null(fcinfo, 8, "on_behalf_of", PERSON_LIMIT);
+	r->on_behalf_of = arg_person(fcinfo, 8);
 	r->require_approval = arg_names(fcinfo, 9, "require_approval", NAME_LIMIT);
 	r->tenant = tenant_argument(fcinfo, 10);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
@@ -122,7 +122,7 @@ check_demands(Request *r)
 	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
 	char *requires_signature;
 
-	(void) db_run(&demands_query, args, NULL);
+	(void) db_run_newest(&demands_query, args, NULL);
 	r->is_protected = db_bool(0, 1);
 	requires_signature = db_text(0, 2);
 	if (requires_signature)
@@ -139,7 +139,7 @@ check_references(Request *r)
 	bool is_examined;
 
 	tenant_enter(&r->tenant);
-	(void) db_run_snapshot(&look_up, args, GetLatestSnapshot());
+	(void) db_run_newest(&look_up, args, NULL);
 	tenant_require_active(&r->tenant, db_text(0, 1));
 	if (db_isnull(0, 2))
 		environment_refuse_missing(&r->tenant, r->environment);
@@ -177,6 +177,8 @@ deploy_insert(const Request *r, const AuditActor *actor, const Deployment *d)
 	db_arg_digest(&args, d->chain.hash);
 	db_arg_bool(&args, d->gated);
 	db_arg_text(&args, d->login);
+	db_arg_oid(&args, d->requester);
+	db_arg_oid(&args, d->login_role);
 	(void) db_run_args(&args);
 }
 
@@ -184,6 +186,7 @@ deploy_insert(const Request *r, const AuditActor *actor, const Deployment *d)
 static void
 deploy_describe(const Request *r, const AuditActor *actor, Deployment *d)
 {
+	Person person;
 	bool later = r->run_at != ARG_TIME_NULL && r->run_at > GetCurrentTimestamp();
 
 	memset(d, 0, sizeof(Deployment));
@@ -197,6 +200,9 @@ deploy_describe(const Request *r, const AuditActor *actor, Deployment *d)
 	d->run_at = later ? r->run_at : TIME_NULL;
 	d->requested_by = actor->person;
 	d->login = actor->login;
+	person_current(&person, r->on_behalf_of);
+	d->requester = person.known;
+	d->login_role = person.login_role;
 	audit_chain_set(&d->chain, "deployment", &r->tenant, &r->id, 0, (Datum) 0, true);
 	d->batch = audit_batch(actor);
 }

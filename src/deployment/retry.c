@@ -54,7 +54,7 @@ require_free_module(const Deployment *d)
 					 CStringGetTextDatum(d->module) };
 	pg_uuid_t other;
 
-	if (db_run(&running_query, args, NULL) == 0)
+	if (db_run_newest(&running_query, args, NULL) == 0)
 		return;
 	other = db_uuid(0, 1);
 	ereport(ERROR,

@@ -12,6 +12,7 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/guc.h"
 #include "base/uuid.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -24,7 +25,6 @@
 #include "miscadmin.h"
 #include "shm/advisory.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(hotswap_register_node);
 PG_FUNCTION_INFO_V1(hotswap_remove_node);
@@ -110,6 +110,23 @@ check_role(NodeRequest *r)
 	role_require_login(r->run_as, NULL);
 }
 
+/* Scripts of a superuser can do everything in the cluster: refused, or said aloud. */
+static void
+check_superuser(const NodeRequest *r)
+{
+	if (!superuser_arg(r->run_as))
+		return;
+	if (!hotswap_superuser_nodes)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("scripts of nodes cannot run as superuser \"%s\"", r->role),
+				 errdetail("Setting \"hotswap.superuser_nodes\" is off."),
+				 errhint("Give the node a role that can do no more than its module needs.")));
+	ereport(NOTICE,
+			(errmsg("scripts of node \"%s\" will run as superuser \"%s\"", r->name, r->role),
+			 errhint("Give the node a role that can do no more than its module needs.")));
+}
+
 static void
 check_schema(NodeRequest *r)
 {
@@ -138,6 +155,7 @@ node_read_request(FunctionCallInfo fcinfo, NodeRequest *r)
 	r->tenant = tenant_argument(fcinfo, 6);
 	uuid7_generate(&r->id);
 	check_role(r);
+	check_superuser(r);
 	check_schema(r);
 }
 
@@ -164,7 +182,7 @@ require_environment(const NodeRequest *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
 
-	if (db_run(&find_environment, args, NULL) == 0)
+	if (db_run_newest(&find_environment, args, NULL) == 0)
 		environment_refuse_missing(&r->tenant, r->environment);
 }
 
@@ -209,7 +227,7 @@ require_free_target(const NodeRequest *r)
 	Datum args[] = { ObjectIdGetDatum(r->run_as), CStringGetTextDatum(r->schema ? r->schema : ""),
 					 UUIDPGetDatum(&r->id), UUIDPGetDatum(&r->tenant) };
 
-	if (db_run_snapshot(&find_target, args, GetLatestSnapshot()) == 0)
+	if (db_run_newest(&find_target, args, NULL) == 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -266,7 +284,7 @@ require_no_work(Datum *args, const char *name)
 {
 	pg_uuid_t deployment;
 
-	if (db_run(&find_work, args, NULL) == 0)
+	if (db_run_newest(&find_work, args, NULL) == 0)
 		return;
 	deployment = db_uuid(0, 1);
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -34,7 +34,6 @@
 #include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/snapmgr.h"
 
 #define LATE_MS 1000 /* a waiter looks itself when the dispatcher is so late */
 
@@ -376,7 +375,7 @@ lease_compare(const Lease *l, int64 token, int64 *newest)
 	DbArgs args = args_of(&read_lease, l);
 
 	/* whatever the transaction's snapshot shows: a newer token may have been given since */
-	if (db_run_snapshot(&read_lease, args.values, GetLatestSnapshot()) == 0)
+	if (db_run_newest(&read_lease, args.values, NULL) == 0)
 		return TOKEN_UNKNOWN;
 	*newest = db_int64(0, 1);
 	return token == *newest && db_time(0, 2, 0) > GetCurrentTimestamp() ? TOKEN_CURRENT :

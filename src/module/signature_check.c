@@ -83,7 +83,7 @@ signature_require_good(const SignedVersion *v, const GivenSignature *given)
 	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(given->key) };
 	StoredSignature s;
 
-	if (db_run(&find_key, args, NULL) == 0)
+	if (db_run_newest(&find_key, args, NULL) == 0)
 		signing_key_refuse_missing(given->key);
 	s = read_row(0);
 	if (s.problem)
@@ -130,7 +130,7 @@ version_require_signature(const SignedVersion *v, const char *environment)
 {
 	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
 					 CStringGetTextDatum(v->version) };
-	uint64 count = db_run(&signatures_query, args, NULL);
+	uint64 count = db_run_newest(&signatures_query, args, NULL);
 	char *key = NULL;
 	char *problem = NULL;
 

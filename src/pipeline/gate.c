@@ -6,6 +6,9 @@
  * What was decided is looked at again here, in the transaction that starts the stage: votes are
  * counted anew, the time is checked, and what will run is compared with what was approved.
  *
+ * Whether an environment is protected and whether it has nodes is read at once, and the stage goes by
+ * that: a node that is registered after the gate was passed for want of nodes is not swapped.
+ *
  * The caller holds the lock on the deployment's row; nothing else is locked.
  */
 #include "postgres.h"
@@ -140,7 +143,8 @@ is_gated(Visit *v, Approval *a)
 
 	if (db_run(&protected_query, args, NULL) == 0)
 		return false;
-	if (db_bool(0, 2))
+	v->without_nodes = !db_bool(0, 2);
+	if (!v->without_nodes)
 		return db_bool(0, 1) || (a && a->extra);
 	if (a && approval_is_live(a))
 		approval_apply(&v->d, a, APPROVAL_INVALIDATE, NULL, "the environment has no nodes", NULL);

@@ -68,7 +68,8 @@ typedef struct Visit
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
-	Version *version; /* NULL: not read during this visit */
+	Version *version;   /* NULL: not read during this visit */
+	bool without_nodes; /* the environment of the current stage, when the gate looked */
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);

@@ -22,7 +22,6 @@
 #include "fmgr.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(hotswap_set_quota);
 PG_FUNCTION_INFO_V1(hotswap_clear_quota);
@@ -151,7 +150,7 @@ begin_consumption(Consumption *c, Oid caller, const char *action)
 	installation_ensure();
 	tenant_enter_active(&c->tenant);
 	c->used = quota_lock_used(&c->tenant, c->resource);
-	if (db_run_snapshot(&read_limit, args, GetLatestSnapshot()) != 1)
+	if (db_run_newest(&read_limit, args, NULL) != 1)
 		elog(ERROR, "quota of \"%s\" was not found", c->resource);
 	tenant_require_active(&c->tenant, db_text(0, 1));
 	c->unlimited = db_isnull(0, 2);

@@ -16,7 +16,6 @@
 #include "core/deployment.h"
 #include "deployment/cancel.h"
 #include "tenant/removal.h"
-#include "utils/snapmgr.h"
 
 #define BATCH 100 /* deployments whose memory is given back together */
 
@@ -89,7 +88,7 @@ cancel_batch(const pg_uuid_t *tenant, pg_uuid_t *last, const AuditActor *actor, 
 	uint64 count;
 
 	db_enter(&scope);
-	count = db_run_snapshot(&next_deployments, args, GetLatestSnapshot());
+	count = db_run_newest(&next_deployments, args, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
 		ids[i] = db_uuid(i, 1);
@@ -123,7 +122,7 @@ tenant_require_idle(const pg_uuid_t *tenant)
 	pg_uuid_t id = { { 0 } };
 	Datum args[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(&id) };
 
-	if (db_run_snapshot(&next_deployments, args, GetLatestSnapshot()) == 0)
+	if (db_run_newest(&next_deployments, args, NULL) == 0)
 		return;
 	id = db_uuid(0, 1);
 	ereport(ERROR,

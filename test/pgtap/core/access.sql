@@ -355,6 +355,7 @@ SELECT matches(plan_of(format('SELECT id FROM hotswap.deployments WHERE id = %L'
 RESET ROLE;
 SELECT matches(plan_of(format('SELECT id FROM hotswap.deployments WHERE tenant_id = %L AND id = %L',
 	:'other', :'d')), 'Index Cond: .*tenant_id = .* AND \(?id = ', 'for who sees all as well');
-SELECT matches(plan_of('SELECT id FROM hotswap.deployments'), '(Hash|Merge) Join',
-	'who reads everything does not look up tenant by tenant');
+SELECT matches(plan_of('SELECT id FROM hotswap.deployments'),
+	'Index Cond: \(?tenant_id = v\.tenant_id',
+	'who reads everything looks up tenant by tenant, too: no plan scans what one may not see');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Nodes: register_node(), remove_node() (src/environment/node.c).
-SELECT plan(59);
+SELECT plan(61);
 
 CREATE TEMP TABLE node (name text, id uuid);
 
@@ -33,6 +33,14 @@ SELECT results_eq(
 		WHERE n.name = 'n2'$$,
 	$$VALUES ('database', current_user::regrole, NULL::text, '{}'::jsonb)$$,
 	'by default it runs as the caller, with the search_path of the role');
+
+SELECT results_eq('SELECT name, superuser FROM hotswap.nodes ORDER BY name',
+	$$VALUES ('n1', false), ('n2', true)$$, 'the view tells which scripts run as a superuser');
+
+SET hotswap.superuser_nodes = off;
+SELECT throws_ok('SELECT hotswap.register_node(''qa'', ''n3'')', '42501',
+	format('scripts of nodes cannot run as superuser "%s"', current_user), 'which a setting refuses');
+RESET hotswap.superuser_nodes;
 
 -- Bad arguments.
 SELECT throws_ok(format('SELECT hotswap.register_node(%s)', args), '22023', message, args)

@@ -245,7 +245,7 @@ sub function_names
 {
 	return query($_[0], q{
 		SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'hotswap'::regnamespace
-		AND prorettype NOT IN ('trigger'::regtype, 'internal'::regtype)});
+		AND has_function_privilege('public', oid, 'EXECUTE')});
 }
 
 # What a user can see of the extension has one place in the manual, and one line in its index.
