@@ -193,17 +193,6 @@ take_evicted(Oid database)
 	return evicted;
 }
 
-static bool
-database_is_held(Oid database)
-{
-	bool held;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	held = shmem_database_held(database);
-	LWLockRelease(shared->lock);
-	return held;
-}
-
 /* The name of a database; its OID where it has been dropped meanwhile. */
 static char *
 database_name(Oid database)
