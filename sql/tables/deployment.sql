@@ -98,7 +98,7 @@ CREATE TABLE hotswap.task (
 COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
 COMMENT ON COLUMN hotswap.task.reverts IS 'ordinal of the swap that a revert task undoes';
 COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
-COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify or revert';
+COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify, revert or hook';
 COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 
