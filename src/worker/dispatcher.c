@@ -382,7 +382,7 @@ clock_was_set(void)
 	int64 old = offset;
 
 	offset = GetCurrentTimestamp() - clock_steady();
-	return old != 0 && Abs(offset - old) > CLOCK_LEAP_USECS;
+	return old != 0 && llabs((long long) (offset - old)) > CLOCK_LEAP_USECS;
 }
 
 /* Times that were counted from a clock that is no more are forgotten. */
