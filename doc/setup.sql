@@ -3,7 +3,7 @@
 -- may approve, and the variable :first has the id of that deployment.
 \set QUIET on
 \set ON_ERROR_STOP on
-CREATE EXTENSION hotswap;
+CREATE EXTENSION IF NOT EXISTS hotswap;
 
 -- two nodes: a role and a schema each
 CREATE ROLE billing_dev LOGIN;

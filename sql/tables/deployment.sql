@@ -110,7 +110,7 @@ COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; 
 COMMENT ON COLUMN hotswap.task.reverts IS 'ordinal of the swap that a revert task undoes';
 COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
 COMMENT ON COLUMN hotswap.task.audited_status IS 'the status in the audit log while an executor has recorded another one since; NULL: status';
-COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify or revert';
+COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify, revert or hook';
 COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
 ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');

@@ -125,6 +125,22 @@ dispatcher_attach(Oid database)
 	LWLockRelease(slot->lock);
 }
 
+/*
+ * Leaves if somebody needs the database for a command (make_way.c).  The hold may have come after
+ * the launcher had started us and before our slot named us, when nobody could send us away; who
+ * puts one now finds us there.
+ */
+static void
+dispatcher_make_way(Oid database)
+{
+	if (!database_is_held(database))
+		return;
+	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
+	slot->evicted = true;
+	LWLockRelease(slot->lock);
+	proc_exit(0);
+}
+
 /* There is nothing to dispatch here: the launcher shall not start another one. */
 static void
 give_up_slot(void)
@@ -403,7 +419,7 @@ clock_was_set(void)
 	int64 old = offset;
 
 	offset = GetCurrentTimestamp() - clock_steady();
-	return old != 0 && Abs(offset - old) > CLOCK_LEAP_USECS;
+	return old != 0 && llabs((long long) (offset - old)) > CLOCK_LEAP_USECS;
 }
 
 /* Times that were counted from a clock that is no more are forgotten. */
@@ -484,6 +500,7 @@ hotswap_dispatcher_main(Datum arg)
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	dispatcher_attach(DatumGetObjectId(arg));
+	dispatcher_make_way(DatumGetObjectId(arg));
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	pgstat_report_appname("hotswap dispatcher");
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);

@@ -200,17 +200,6 @@ take_evicted(Oid database)
 }
 
 static bool
-database_is_held(Oid database)
-{
-	bool held;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	held = shmem_database_held(database);
-	LWLockRelease(shared->lock);
-	return held;
-}
-
-static bool
 register_worker(BackgroundWorker *worker, BackgroundWorkerHandle **handle)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);

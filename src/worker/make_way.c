@@ -4,8 +4,9 @@
  *
  * DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE and CREATE DATABASE ... TEMPLATE fail
  * while a worker is connected.  Before one of them runs, the session puts a hold on the database
- * and sends the dispatcher and the executors away; the launcher starts none there until the hold is
- * released, which happens at the end of the command whether it failed or not.  A task that is
+ * and sends the dispatcher and the executors away.  None starts there until the hold is released,
+ * which happens at the end of the command whether it failed or not: the launcher starts none, and a
+ * dispatcher that was asked for just before leaves as soon as it can be found.  A task that is
  * running is broken off; should the database live on, the task is repeated and the attempt does not
  * count.
  *
@@ -97,6 +98,18 @@ release_hold(int code pg_attribute_unused(), Datum arg)
 	if (shared->launcher_pid != 0)
 		shmem_wake_proc(shared->launcher_proc);
 	LWLockRelease(shared->lock);
+}
+
+/* Does a command need the database for itself?  Then no worker may start there. */
+bool
+database_is_held(Oid database)
+{
+	bool held;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	held = shmem_database_held(database);
+	LWLockRelease(shared->lock);
+	return held;
 }
 
 /* Signals the dispatcher and, once it has gone, the executors; true while any is left. */

@@ -13,5 +13,6 @@ extern PGDLLEXPORT void hotswap_executor_main(Datum arg);
 
 extern void launcher_register(void);
 extern void make_way_init(void);
+extern bool database_is_held(Oid database);
 
 #endif /* HOTSWAP_PROCESS_H */

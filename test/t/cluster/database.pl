@@ -8,7 +8,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = hotswap_cluster('database');
+# The log of a worker that leaves is one for debugging.
+my $node = hotswap_cluster('database', log_min_messages => 'debug1');
 
 # A script that waits for a gate which all databases see: it needs no session in its own one.
 my $gated = q{DO $$ BEGIN
@@ -227,6 +228,54 @@ is($node->psql('postgres', 'DROP DATABASE renamed'), 0, 'DROP DATABASE with a ta
 	"CREATE DATABASE brief TEMPLATE two;\nDROP DATABASE brief;\n" x 20, on_error_stop => 0);
 is($err, '', 'a copy can be dropped as soon as it is made');
 $node->safe_psql('postgres', 'DROP DATABASE IF EXISTS brief WITH (FORCE)');
+
+# The same in slow motion. The postmaster is stopped, so that a dispatcher is asked for before the
+# command, and starts when the command has seen none and waits for pg_database.
+$node->safe_psql('postgres', 'CREATE DATABASE late TEMPLATE template0');
+make_database('witness');
+wait_for_dispatchers('witness', 1);
+wait_for_dispatchers('late', 0);
+my %slow = map { $_ => $node->background_psql($_ eq 'maker' ? 'late' : 'postgres',
+	on_error_stop => 0) } qw(guard maker dropper);
+my $since = -s $node->logfile;
+
+sub until_true
+{
+	my ($query) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	until ($slow{guard}->query_safe("SELECT pg_stat_clear_snapshot(); $query") =~ /t$/)
+	{
+		die "waited in vain for: $query" if time > $deadline;
+	}
+	return;
+}
+
+$slow{guard}->query_safe('BEGIN; LOCK TABLE pg_database IN SHARE MODE');
+my $now = $slow{guard}->query_safe('SELECT clock_timestamp()');
+kill STOP => $node->{_pid};
+my $all_well = eval {
+	$slow{maker}->query_safe('CREATE EXTENSION hotswap');
+	$slow{maker}->quit;
+	until_true("SELECT state = 'idle' AND state_change > '$now' FROM pg_stat_activity
+		WHERE backend_type = 'hotswap launcher'");
+	$slow{dropper}->query_until(qr/^sent/m, "\\echo sent\nDROP DATABASE late;\n");
+	until_true("SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE query ~ '^DROP DATABASE late' AND wait_event_type = 'Lock'");
+	1;
+};
+kill CONT => $node->{_pid};
+die $@ unless $all_well;
+my $left = qr/background worker "hotswap dispatcher" .* exited with exit code 0/;
+until (slurp_file($node->logfile, $since) =~ $left)
+{
+	last if $slow{guard}->query_safe('SELECT pg_stat_clear_snapshot();
+		SELECT count(*) FROM pg_stat_activity WHERE ' . dispatcher('late')) =~ /1$/;
+}
+$slow{guard}->query_safe('COMMIT');
+$slow{dropper}->query('SELECT 1');
+is($slow{dropper}->{stderr}, '', 'one that was asked for before the command makes way');
+$slow{$_}->quit for qw(guard dropper);
+$node->safe_psql('postgres', 'DROP DATABASE witness');
 
 # The extension in template1, so that every new database has it; made by somebody who may not send
 # workers of template1 away. The launcher has seen template1 when it has seen what was made after
