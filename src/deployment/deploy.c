@@ -235,7 +235,7 @@ tell_unattended(void)
 		return;
 	told = true;
 	ereport(NOTICE, (errmsg("the deployment waits for CALL hotswap.work()"),
-					 errdetail("hotswap is not in shared_preload_libraries: nothing works in the "
+					 errdetail("Without hotswap in shared_preload_libraries nothing works in the "
 							   "background.")));
 }
 

@@ -119,10 +119,11 @@ wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 	pg_uuid_t copy = *key;
 
 	if (!waiter_add(&copy))
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("too many sessions wait in this database"),
-						errdetail("hotswap.max_waiters is %d.", hotswap_max_waiters),
-						errhint("Ask again later with timeout => '0', which does not wait.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many sessions wait in this database"),
+				 errdetail("At most %d may wait (hotswap.max_waiters).", hotswap_max_waiters),
+				 errhint("Ask again later with timeout => '0', which does not wait.")));
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
 	{
 		while (!(done = check(arg)) && snooze(deadline))

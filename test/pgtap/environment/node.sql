@@ -39,7 +39,8 @@ SELECT results_eq('SELECT name, superuser FROM hotswap.nodes ORDER BY name',
 
 SET hotswap.superuser_nodes = off;
 SELECT throws_ok('SELECT hotswap.register_node(''qa'', ''n3'')', '42501',
-	format('scripts of nodes cannot run as superuser "%s"', current_user), 'which a setting refuses');
+	format('scripts of nodes cannot run as superuser "%s"', current_user),
+	'which a setting refuses');
 RESET hotswap.superuser_nodes;
 
 -- Bad arguments.

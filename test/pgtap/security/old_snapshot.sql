@@ -49,7 +49,8 @@ SELECT as_role(named('bob'), format($$SELECT hotswap.delegate_approval(%L::regro
 SELECT begins('erin', 'REPEATABLE READ') \g /dev/null
 SELECT is(as_role(named('bob'), format('SELECT hotswap.revoke_delegation(%L)', :'lent')), '',
 	'revoked');
-SELECT is(then_asks(format('SELECT hotswap.approve(%L)', :'d2')), '42501', 'it is no right any more');
+SELECT is(then_asks(format('SELECT hotswap.approve(%L)', :'d2')), '42501',
+	'it is no right any more');
 
 -- When the policy has become stricter since, then it counts.
 SELECT begins('bob', 'REPEATABLE READ') \g /dev/null
