@@ -27,6 +27,8 @@
 #include "dispatch/load.h"
 #include "dispatch/placement.h"
 #include "dispatch/pool.h"
+#include "dispatch/reading.h"
+#include "dispatch/setback.h"
 #include "dispatch/starvation.h"
 #include "pipeline/pipeline.h"
 #include "shm/advisory.h"
@@ -35,12 +37,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-
-#define LOCKED_RETRY_MS 20   /* a row that somebody else has; doubles */
-#define FAILED_RETRY_MS 1000 /* a visit whose failure could not be recorded */
-#define RETRY_DOUBLINGS 6
-#define LOAD_PAUSE 3   /* times as long as a chunk took to be read, until the next */
-#define LOCKED_NOTED 6 /* so many visits in a row, a second: somebody should know */
 
 /* Begins to dispatch, with an empty due set; what was known before is forgotten. */
 Dispatch *
@@ -83,304 +79,6 @@ dispatch_unlock(void)
 	(void) LockRelease(&tag, ExclusiveLock, true);
 }
 
-/* Logs a problem when it is another one than the last. */
-static void
-report_problem(Dispatch *d, ErrorData *error)
-{
-	if (d->last_problem && error && strcmp(d->last_problem, error->message) == 0)
-		return;
-	if (d->last_problem)
-		pfree(d->last_problem);
-	d->last_problem = error ? MemoryContextStrdup(d->context, error->message) : NULL;
-	if (error)
-		ereport(d->mode->background ? LOG : WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("hotswap could not dispatch: %s", error->message),
-				 error->detail ? errdetail_internal("%s", error->detail) : 0,
-				 error->context ? errcontext("%s", error->context) : 0));
-}
-
-/* ---- what fails ---- */
-
-/*
- * Is it the end of the dispatcher, or of what it works for?  Then it is no deployment's fault, and nothing
- * is to be gone on with.
- */
-static bool
-is_the_end(const ErrorData *error)
-{
-	char *version;
-
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-		return true;
-	if (error->sqlerrcode != ERRCODE_UNDEFINED_TABLE &&
-		error->sqlerrcode != ERRCODE_FEATURE_NOT_SUPPORTED &&
-		error->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
-		return false;
-	/* the extension is being dropped or updated */
-	version = db_extension_version(true);
-	return version == NULL || !db_version_fits(version, DEBUG1);
-}
-
-static TimestampTz
-later(int base_ms, int failures)
-{
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									   (int64) base_ms << Min(failures, RETRY_DOUBLINGS));
-}
-
-/* Its turn comes again after a while, and longer each time; health() and explain() tell why. */
-static void
-set_aside(Dispatch *d, DueItem *item, ErrorData *error)
-{
-	if (item->failures == 0)
-		report_problem(d, error);
-	trouble_note(TROUBLE_DEPLOYMENT, &item->id, error->message);
-	dueset_put_off(item, later(FAILED_RETRY_MS, item->failures));
-	item->failures++;
-}
-
-static void
-go_on(DueItem *item)
-{
-	if (item->failures == 0)
-		return;
-	item->failures = 0;
-	trouble_over(TROUBLE_DEPLOYMENT, &item->id);
-}
-
-/* Somebody else has its row. */
-static void
-rest(DueItem *item)
-{
-	dueset_timer(item, later(LOCKED_RETRY_MS, item->locked));
-	if (++item->locked >= LOCKED_NOTED)
-		trouble_note(TROUBLE_LOCKED, &item->id, "the row is locked");
-}
-
-static void
-stop_resting(DueItem *item)
-{
-	if (item->locked >= LOCKED_NOTED)
-		trouble_over(TROUBLE_LOCKED, &item->id);
-	item->locked = 0;
-}
-
-/* The deployment is none of the dispatcher's business any more. */
-static void
-forget(DueItem *item)
-{
-	go_on(item);
-	stop_resting(item);
-	dueset_remove(item);
-}
-
-/* ---- loading ---- */
-
-typedef struct Chunk
-{
-	Datum *tenants;
-	Datum *ids;
-	int count;
-} Chunk;
-
-static void
-load_chunk(void *arg)
-{
-	Chunk *c = arg;
-
-	load_some(c->tenants, c->ids, c->count);
-}
-
-/* Reads some; if that fails, the halves by themselves, down to the one that cannot be read. */
-static void
-load_apart(Dispatch *d, Datum *tenants, Datum *ids, int count)
-{
-	Chunk chunk = { tenants, ids, count };
-	ErrorData *error = subxact_run(load_chunk, &chunk);
-	const pg_uuid_t *id = DatumGetUUIDP(ids[0]);
-	DueItem *item;
-	int half = count / 2;
-
-	if (error == NULL)
-		return;
-	if (is_the_end(error))
-		ReThrowError(error);
-	if (half > 0)
-	{
-		load_apart(d, tenants, ids, half);
-		load_apart(d, tenants + half, ids + half, count - half);
-		return;
-	}
-	item = dueset_find(id);
-	set_aside(d, item ? item : dueset_add(DatumGetUUIDP(tenants[0]), id, 0, false, 0), error);
-}
-
-/* Reads what a batch that failed had taken; in a transaction. */
-static void
-load_again(Dispatch *d)
-{
-	List *list = d->reread;
-	ListCell *cell;
-
-	d->reread = NIL;
-	foreach (cell, list)
-	{
-		RingEntry *entry = lfirst(cell);
-		Datum tenant = UUIDPGetDatum(&entry->tenant);
-		Datum id = UUIDPGetDatum(&entry->deployment);
-
-		load_apart(d, &tenant, &id, 1);
-	}
-	list_free_deep(list);
-}
-
-static DispatchState
-read_state(void)
-{
-	DbScope scope;
-	DispatchState state;
-
-	db_enter(&scope);
-	state = installation_dispatch_state();
-	db_leave(&scope);
-	return state;
-}
-
-/*
- * Everything is to be read again, beside the work; if the configuration was changed, nothing stays as it
- * is known.
- */
-DispatchState
-dispatch_load(Dispatch *d, bool changed)
-{
-	DispatchState state;
-
-	dispatch_begin_transaction(d);
-	MemoryContextReset(d->batch_context);
-	d->no_worker_until = DT_NOBEGIN;
-	state = read_state();
-	d->may_start = state == DISPATCH_ALLOWED;
-	if (d->may_start || state == DISPATCH_STOPPED)
-		load_anew(changed);
-	else
-	{
-		starvation_forget(d);
-		load_nothing();
-		trouble_all_over();
-		d->loaded = false;
-		d->shortages = 0; /* nor does anything wait for an executor */
-	}
-	d->mode->commit();
-	return state;
-}
-
-/* When something is to be read, DT_NOEND: never. */
-static TimestampTz
-next_load(const Dispatch *d)
-{
-	if (d->reread != NIL)
-		return DT_NOBEGIN;
-	return d->loaded ? Max(load_next(), d->next_chunk) : load_next();
-}
-
-/* Reads the next of what is to be read; false when there is nothing. */
-static bool
-load_more(Dispatch *d)
-{
-	Datum tenants[LOAD_CHUNK];
-	Datum ids[LOAD_CHUNK];
-	TimestampTz start = GetCurrentTimestamp();
-	int count;
-
-	if (next_load(d) > start)
-		return false;
-	dispatch_begin_transaction(d);
-	MemoryContextReset(d->batch_context);
-	load_again(d);
-	count = load_take(tenants, ids);
-	if (count > 0)
-		load_apart(d, tenants, ids, count);
-	d->mode->commit();
-	/* once there is work to be done beside, that has the greater part of the time */
-	d->next_chunk = GetCurrentTimestamp() + LOAD_PAUSE * Max(0, GetCurrentTimestamp() - start);
-	d->loaded = d->loaded || load_next() != DT_NOBEGIN;
-	return true;
-}
-
-/* Deployments that a committed transaction changed, RING_BATCH at most. */
-void
-dispatch_announced(Dispatch *d, const RingEntry *entries, int count)
-{
-	Datum tenants[RING_BATCH];
-	Datum ids[RING_BATCH];
-	int unknown = 0;
-
-	Assert(count <= RING_BATCH);
-	for (int i = 0; i < count; i++)
-	{
-		DueItem *item = dueset_find(&entries[i].deployment);
-
-		/* one that stood in no lane may have come to need some */
-		if (item && item->nlinks > 0)
-			dueset_touch(item);
-		else
-		{
-			if (item)
-				forget(item);
-			tenants[unknown] = UUIDPGetDatum(&entries[i].tenant);
-			ids[unknown++] = UUIDPGetDatum(&entries[i].deployment);
-		}
-	}
-	if (unknown == 0)
-		return;
-	dispatch_begin_transaction(d);
-	MemoryContextReset(d->batch_context);
-	load_apart(d, tenants, ids, unknown);
-	d->mode->commit();
-}
-
-/* ---- a batch ---- */
-
-static void
-load_tenant(void *arg)
-{
-	Datum id = UUIDPGetDatum(&((DueTenant *) arg)->id);
-
-	load_tenants(&id, 1);
-}
-
-/*
- * Makes sure that what is known of a deployment and its tenant is what was committed before the batch began:
- * a suspension lets nothing through.  False when it has to be looked at again.
- */
-static bool
-refresh(Dispatch *d, DueItem *item)
-{
-	ErrorData *error;
-
-	if (load_is_stale(item))
-	{
-		Datum tenant = UUIDPGetDatum(&item->tenant->id);
-		Datum id = UUIDPGetDatum(&item->id);
-
-		load_apart(d, &tenant, &id, 1);
-		return false;
-	}
-	if (item->tenant->seen == d->batch)
-		return true;
-	error = subxact_run(load_tenant, item->tenant);
-	if (error == NULL)
-	{
-		item->tenant->seen = d->batch;
-		return true;
-	}
-	if (is_the_end(error))
-		ReThrowError(error);
-	set_aside(d, item, error);
-	return false;
-}
-
 /*
  * Picks what is to be visited next, and says whether it is admitted to its lanes: what was touched
  * is only looked at, and takes its turn like everything else that waits.
@@ -391,14 +89,14 @@ pick(Dispatch *d, int free_capacity, bool *admit)
 	DueItem *item;
 
 	*admit = false;
-	while ((item = dueset_touched()) != NULL && !refresh(d, item))
+	while ((item = dueset_touched()) != NULL && !reading_refresh(d, item))
 		;
 	/* without capacity, all that waits waits for an executor */
 	while (item == NULL && d->may_start && free_capacity > 0 && (item = dueset_next()) != NULL)
 	{
 		*admit = true;
 		/* is it still its turn? */
-		if (!refresh(d, item) || dueset_next() != item)
+		if (!reading_refresh(d, item) || dueset_next() != item)
 			item = NULL;
 	}
 	if (item)
@@ -447,7 +145,7 @@ try_visit(VisitRequest *request, VisitResult *v, ErrorData *failed)
 	Attempt a = { request, v, failed };
 	ErrorData *error = subxact_run(attempt, &a);
 
-	if (error && is_the_end(error))
+	if (error && setback_is_final(error))
 		ReThrowError(error);
 	return error;
 }
@@ -471,7 +169,7 @@ visit(Dispatch *d, VisitRequest *request, VisitResult *v)
 
 		error = try_visit(request, v, first);
 		if (error == NULL)
-			report_problem(d, first);
+			setback_report(d, first);
 	}
 	if (error)
 		*v = (VisitResult){ .tenant = v->tenant,
@@ -501,23 +199,23 @@ apply(Dispatch *d, const Visited *visited)
 		return;
 	if (v->locked)
 	{
-		rest(item);
+		setback_locked(item);
 		return;
 	}
 	if (visited->error)
 	{
-		set_aside(d, item, visited->error);
+		setback_set_aside(d, item, visited->error);
 		return;
 	}
-	stop_resting(item);
+	setback_unlocked(item);
 	if (v->ended)
 	{
-		forget(item);
+		setback_forget(item);
 		return;
 	}
 	/* that one could be looked at says nothing about its next start */
 	if (!v->queued || visited->admitted)
-		go_on(item);
+		setback_over(item);
 	if (v->running && !item->started)
 		dueset_start(item);
 	foreach (cell, v->finished_environments)
@@ -542,14 +240,12 @@ static void
 change_lanes(Dispatch *d, const VisitResult *v)
 {
 	DueItem *item = dueset_find(&v->deployment);
-	Datum tenant = UUIDPGetDatum(&v->tenant);
-	Datum id = UUIDPGetDatum(&v->deployment);
 
 	if (item == NULL || (!v->parked && !v->queued) || v->queued == (item->nlinks > 0))
 		return;
 	dueset_remove(item);
 	dispatch_begin_transaction(d);
-	load_apart(d, &tenant, &id, 1);
+	reading_one(d, &v->tenant, &v->deployment);
 	d->mode->commit();
 }
 
@@ -637,7 +333,7 @@ run_batch(Dispatch *d)
 	MemoryContextReset(d->batch_context);
 	d->limit = Min(d->limit, hotswap_batch_size);
 	/* the line may have been stopped since everything was loaded */
-	d->may_start = read_state() == DISPATCH_ALLOWED;
+	d->may_start = reading_state() == DISPATCH_ALLOWED;
 	request.may_start = d->may_start && !d->giving_back;
 	audit_worker(&actor);
 	request.actor = &actor;
@@ -655,7 +351,7 @@ run_batch(Dispatch *d)
 		troubled = troubled || visits[i].error;
 	}
 	if (count > 0 && !troubled)
-		report_problem(d, NULL);
+		setback_report(d, NULL);
 	for (int i = 0; i < count; i++)
 		change_lanes(d, &visits[i].result);
 	placement_forget_settled(d);
@@ -688,7 +384,7 @@ dispatch_failed(Dispatch *d, ErrorData *error)
 			continue;
 		item->read = 0;
 		if (count == 1)
-			set_aside(d, item, error);
+			setback_set_aside(d, item, error);
 	}
 	list_free_deep(taken);
 	return true;
@@ -708,7 +404,7 @@ can_visit(Dispatch *d)
 bool
 dispatch_step(Dispatch *d)
 {
-	bool worked = load_more(d);
+	bool worked = reading_more(d);
 
 	if (!d->loaded)
 		return worked;
@@ -737,7 +433,7 @@ dispatch_step(Dispatch *d)
 TimestampTz
 dispatch_next(const Dispatch *d)
 {
-	return Min(Min(dueset_next_timer(), placement_next(d)), Min(d->next_look, next_load(d)));
+	return Min(Min(dueset_next_timer(), placement_next(d)), Min(d->next_look, reading_next(d)));
 }
 
 /* Before the end: what was broken off is ready again, and the attempt does not count. */

@@ -2,8 +2,9 @@
  * dispatch.h
  *		What a dispatcher knows besides the due set: shared by the files that do its work.
  *
- * batch.c visits deployments; placement.c hands started tasks to executors, or runs them;
- * starvation.c sees to tasks that do not get anywhere.  Lists live in the dispatcher's own context.
+ * batch.c visits deployments, reading.c reads them, setback.c knows those that cannot be visited;
+ * placement.c hands started tasks to executors, or runs them; starvation.c sees to tasks that do
+ * not get anywhere.  Lists live in the dispatcher's own context.
  */
 #ifndef HOTSWAP_DISPATCH_H
 #define HOTSWAP_DISPATCH_H

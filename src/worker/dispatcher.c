@@ -21,6 +21,7 @@
 #include "dispatch/batch.h"
 #include "dispatch/placement.h"
 #include "dispatch/pool.h"
+#include "dispatch/reading.h"
 #include "lock/lease.h"
 #include "operations/retention.h"
 #include "pgstat.h"

@@ -13,6 +13,7 @@
 #include "core/access.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
+#include "dispatch/reading.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lock/lease.h"
