@@ -237,7 +237,7 @@ trouble_words(const Trouble *t)
 }
 
 static void
-report_dispatcher(ReturnSetInfo *result, const Trouble *troubles, int count)
+report_dispatcher(ReturnSetInfo *result, const Trouble *troubles, int count, bool in_scope)
 {
 	int pid = shmem_dispatcher_pid();
 	const Trouble *t;
@@ -252,7 +252,7 @@ report_dispatcher(ReturnSetInfo *result, const Trouble *troubles, int count)
 	else if (count_troubles(troubles, count, TROUBLE_DISPATCHER, TROUBLE_DISPATCHER, &t) > 0)
 		health_report(result, "dispatcher", "critical",
 					  psprintf("process %d fails %s", pid, trouble_words(t)));
-	else if ((blocker = blocker_of_process(pid)) != NULL)
+	else if (in_scope && (blocker = blocker_of_process(pid)) != NULL)
 		health_report(result, "dispatcher", "warning",
 					  psprintf("process %d is blocked by %s", pid, blocker));
 	else
@@ -280,9 +280,12 @@ report_visits(ReturnSetInfo *result, const Trouble *troubles, int count)
 							   n, uuid_text(&t->deployment), timestamptz_to_str(t->since)));
 }
 
-/* What the processes say of their work, where there are any. */
+/*
+ * What the processes say of their work, where there are any.  It needs no table; only who blocks one is
+ * asked in a scope.
+ */
 static void
-report_work(ReturnSetInfo *result)
+report_work(ReturnSetInfo *result, bool in_scope)
 {
 	int count;
 	Trouble *troubles;
@@ -292,7 +295,7 @@ report_work(ReturnSetInfo *result)
 	if (shared == NULL || RecoveryInProgress())
 		return;
 	troubles = trouble_list(&count);
-	report_dispatcher(result, troubles, count);
+	report_dispatcher(result, troubles, count, in_scope);
 	report_visits(result, troubles, count);
 	n = count_troubles(troubles, count, TROUBLE_HOUSEKEEPING, INT_MAX, &t);
 	health_report(result, "housekeeping", n > 0 ? "warning" : "ok",
@@ -438,10 +441,11 @@ hotswap_health(PG_FUNCTION_ARGS)
 		access_require_everywhere(GetUserId(), CAPABILITY_VIEWER, "look at the health of hotswap");
 	fits = report_version(result);
 	report_processes(result);
+	if (fits)
+		db_enter(&scope);
+	report_work(result, fits);
 	if (!fits)
 		return (Datum) 0;
-	db_enter(&scope);
-	report_work(result);
 	report_dispatching(result);
 	report_queue(result);
 	report_rollbacks(result);

@@ -583,9 +583,13 @@ sub check_log
 {
 	my @log = split /\n/, slurp_file($node->logfile);
 	my $ours = grep { /was terminated by signal 9/ } @log;
+	# What our REINDEX CONCURRENTLY left of an index of a TOAST table when it was interrupted.
+	my $left_over =
+	  qr/ XX002 .* WARNING:  cannot reindex invalid index "pg_toast\.\w+_cc(new|old)\d*" /;
+	my @bad = grep { !/$left_over/
+		&& / XX... |PANIC:|TRAP:|terminated by signal (?!9)|stuck spinlock/ } @log;
 
-	is(join("\n", grep { / XX... |PANIC:|TRAP:|terminated by signal (?!9)|stuck spinlock/ } @log),
-		'', 'no error in the log that must not be');
+	is(join("\n", @bad), '', 'no error in the log that must not be');
 	cmp_ok($ours, '<=', $crashes, 'no process was killed but by us');
 	return;
 }

@@ -204,7 +204,8 @@ foreach my $old (@releases)
 	like(health($db), qr/^critical: extension \Q$old\E, library \Q$current\E: .*UPDATE/,
 		'before the update health() names both versions');
 	is(sql(q{SELECT string_agg(component, ',') FROM hotswap.health()}, $db),
-		'version,preload,launcher,dispatcher,executors', 'and looks into no table');
+		'version,preload,launcher,executors,dispatcher,visits,housekeeping',
+		'and looks into no table');
 	foreach my $call (q{SELECT hotswap.deploy('app', '1', 'qa')}, 'CALL hotswap.work()',
 		q{SELECT hotswap.explain('00000000-0000-7000-8000-000000000001')},
 		'SELECT hotswap.visible_tenants()', q{SELECT hotswap.lease_lock('x', '1 s')})
