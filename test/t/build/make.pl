@@ -3,10 +3,12 @@
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $dir = PostgreSQL::Test::Utils::tempdir;
+# A path of its own: from 17 on it is relative.
+my $dir = abs_path(PostgreSQL::Test::Utils::tempdir);
 my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
 
 sub write_program
