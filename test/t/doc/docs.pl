@@ -347,7 +347,7 @@ sub check_errors
 	return;
 }
 
-# What health() can say: each component has its remedy, and there are no others.
+# What health() can say: each component has its meaning and its remedy, and there are no others.
 sub check_health
 {
 	my %component;
@@ -357,6 +357,22 @@ sub check_health
 	$component{ $_->[0] } = 1 for rows(section('doc/operations/watch.md', 'health()'));
 	is(join(', ', sort keys %component), join(', ', sort keys %said),
 		'every component of health() is in doc/operations/watch.md');
+	is_same_list([ map { $_->[0] } rows(section('doc/functions/operations.md', 'health()')) ],
+		[ keys %said ], 'each once in the reference');
+	return;
+}
+
+# The reasons that explain() can give.
+sub check_explain
+{
+	my $source = source() =~ s/" INT64_FORMAT "/N/gr =~ s/\\"%s\\"/'...'/gr;
+	my @said = grep { defined }
+	  $source =~ /explain_add\(e,\s*(?:\w+\([^"]*)?"([^"]*)"(?:\s*:\s*"([^"]*)")?/g;
+
+	my @rows = rows(section('doc/functions/operations.md', 'explain(...)'));
+
+	is_same_list([ map { $_->[0] =~ tr/"/'/r } @rows ], \@said,
+		'each reason of explain() is listed once');
 	return;
 }
 
@@ -462,5 +478,6 @@ subtest 'capabilities' => sub { check_capabilities($node) };
 subtest 'errors' => sub { check_errors() };
 subtest 'events' => sub { check_events($node) };
 subtest 'health' => sub { check_health() };
+subtest 'explain' => sub { check_explain() };
 
 done_testing();

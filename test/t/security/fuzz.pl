@@ -219,6 +219,8 @@ my %values = (
 	regrole => sub { return quote(pick(@roles)); },
 	regprocedure => sub { return quote(pick(0, 4294967295, 'pg_catalog.now()', $hook, $hook,
 		'hotswap.adopt()')); },
+	regclass => sub { return quote(pick(0, 4294967295, 'pg_catalog.pg_class', 'hotswap.tenant',
+		'hotswap.tenants')); },
 	bytea => sub { return pick(q('\\x'), q('\\x00'), q('\\xdeadbeef'),
 		q(pg_catalog.convert_to(pg_catalog.repeat('x', 1000000), 'UTF8')),
 		q(pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'))); },
