@@ -96,7 +96,7 @@ $gate->query_safe('SELECT pg_advisory_lock(5)');
 $id = deploy('SELECT 1;' x 60_000 . 'SELECT pg_advisory_xact_lock(5)');
 wait_at_gate($node, 5, 1);
 my $holder = $node->background_psql('postgres');
-$holder->query_safe("BEGIN; SELECT FROM hotswap.deployment WHERE id = '$id' FOR UPDATE");
+$holder->query_safe("BEGIN; SELECT FROM hotswap.task WHERE deployment_id = '$id' FOR UPDATE");
 my $offset = -s $node->logfile;
 $gate->query_safe('SELECT pg_advisory_unlock(5)');
 ok($node->wait_for_log(qr/hotswap executor .*still waiting for ShareLock/, $offset),
@@ -186,7 +186,7 @@ for my $script ('RESET ROLE', 'SET ROLE NONE; SET ROLE other', 'SET LOCAL ROLE N
 }
 $id = deploy('SET ROLE NONE');
 is(run($id), 'failed', 'but not leave another role behind');
-is(task($id, 'sqlstate, message'), '55000|the script changed the role', 'and says so');
+is(task($id, 'sqlstate, message'), '55000|script changed the role', 'and says so');
 sql(q(CREATE FUNCTION public.smoke(uuid) RETURNS boolean LANGUAGE plpgsql AS
 		$$BEGIN
 			INSERT INTO app.seen VALUES (session_user || ' ' || current_user);
