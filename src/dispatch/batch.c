@@ -350,6 +350,9 @@ run_batch(Dispatch *d)
 		apply(d, &visits[i]);
 		troubled = troubled || visits[i].error;
 	}
+	/* when none of them can be forgotten any more */
+	if (d->mode->background && d->unplaced != NIL)
+		placement_hand_over(d);
 	if (count > 0 && !troubled)
 		setback_report(d, NULL);
 	for (int i = 0; i < count; i++)
@@ -411,7 +414,7 @@ dispatch_step(Dispatch *d)
 	dueset_fire_timers(GetCurrentTimestamp());
 	if (d->mode->background)
 	{
-		placement_retry(d);
+		placement_hand_over(d);
 		pool_rebalance();
 		starvation_relieve(d);
 	}

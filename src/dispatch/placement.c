@@ -220,7 +220,7 @@ place(Dispatch *d, const StartedTask *task)
 	return true;
 }
 
-/* Hands tasks (StartedTask) to executors, after those that have been waiting longer. */
+/* Tasks (StartedTask) that placement_hand_over() is to hand over, after those that have been waiting longer. */
 void
 placement_put(Dispatch *d, List *tasks)
 {
@@ -228,13 +228,14 @@ placement_put(Dispatch *d, List *tasks)
 
 	foreach (cell, tasks)
 		dispatch_remember(d, &d->unplaced, lfirst(cell), sizeof(StartedTask));
-	if (tasks != NIL)
-		placement_retry(d);
 }
 
-/* Hands over the tasks that no executor had room for so far. */
+/*
+ * Hands the tasks that wait here to executors, as far as these have room.  Outside a transaction.  This can
+ * fail; then what has not been handed over still waits.
+ */
 void
-placement_retry(Dispatch *d)
+placement_hand_over(Dispatch *d)
 {
 	ListCell *cell;
 

@@ -15,7 +15,7 @@ extern bool placement_given_back(void *d, const TaskKey *key);
 extern bool placement_overran(void *d, const TaskKey *key);
 extern void placement_put(Dispatch *d, List *tasks);
 extern void placement_run(Dispatch *d, DueItem *item, List *tasks);
-extern void placement_retry(Dispatch *d);
+extern void placement_hand_over(Dispatch *d);
 extern void placement_cancel(Dispatch *d, DueItem *item, List *keys, bool end);
 extern void placement_reap(Dispatch *d, bool leaving);
 extern void placement_forget_settled(Dispatch *d);

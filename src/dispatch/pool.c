@@ -74,50 +74,67 @@ pool_tasks(int *executors)
 }
 
 static bool
-start_executor(int index, uint32 generation)
+register_worker(int index, uint32 generation)
 {
 	BackgroundWorker worker;
-	ExecutorSlot *slot = executor_slot(index);
-	uint64 login = session_prepare(slot->role);
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	bool started;
+	bool registered;
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot->login = login;
-	LWLockRelease(shared->lock);
 	if (handles == NULL)
 		handles = palloc0(executors_count() * sizeof(BackgroundWorkerHandle *));
 	bgworker_describe(&worker, "hotswap executor", "hotswap_executor_main");
 	worker.bgw_main_arg = Int32GetDatum(index);
 	memcpy(worker.bgw_extra, &generation, sizeof(generation));
 	worker.bgw_notify_pid = MyProcPid;
-	started = RegisterDynamicBackgroundWorker(&worker, &handles[index]);
+	registered = RegisterDynamicBackgroundWorker(&worker, &handles[index]);
 	MemoryContextSwitchTo(old);
-	return started;
+	return registered;
 }
 
 /* Takes a slot for an executor with a first task; -1 where there is none or others are ahead in the line. */
 static int
-claim(const TaskKey *key, Oid role, uint32 *generation)
+claim(const TaskKey *key, Oid role, uint64 login, uint32 *generation)
 {
-	ExecutorSlot *slot = worker_line_turn(MyDatabaseId) ? executor_claim(role) : NULL;
+	ExecutorSlot *slot;
 
-	if (slot == NULL)
-		return EXECUTOR_NO_SLOT;
-	slot->queue[slot->queued++] = *key;
-	*generation = slot->generation;
-	return executor_index(slot);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = worker_line_turn(MyDatabaseId) ? executor_claim(role) : NULL;
+	if (slot)
+	{
+		slot->login = login;
+		slot->queue[slot->queued++] = *key;
+		*generation = slot->generation;
+	}
+	LWLockRelease(shared->lock);
+	return slot ? executor_index(slot) : EXECUTOR_NO_SLOT;
+}
+
+/* Starts an executor with a first task; false if there can be none now. */
+static bool
+start_executor(const TaskKey *key, Oid role)
+{
+	/* first, since this may fail: then no slot has been taken for a worker that does not come */
+	uint64 login = session_prepare(role);
+	uint32 generation = 0;
+	int index = claim(key, role, login, &generation);
+
+	if (index == EXECUTOR_NO_SLOT)
+		return false;
+	if (register_worker(index, generation))
+		return true;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	executor_slot(index)->state = EXECUTOR_FREE;
+	LWLockRelease(shared->lock);
+	return false;
 }
 
 /* No executor could be started: has room made for one, and until then finds the next best place. */
 static PoolPlacement
-do_without(const TaskKey *key, Oid role, int index)
+do_without(const TaskKey *key, Oid role)
 {
 	ExecutorSlot *room;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (index != EXECUTOR_NO_SLOT)
-		executor_slot(index)->state = EXECUTOR_FREE;
 	executors_make_room(MyDatabaseId, role, true);
 	/* better second in a queue than nowhere */
 	room = find_room(role);
@@ -131,7 +148,7 @@ do_without(const TaskKey *key, Oid role, int index)
 
 /*
  * Hands a task, whose start has been committed, to an executor logged in as the role: to an idle
- * one, else to a new one (if may_start), else as the next task of a busy one.
+ * one, else to a new one (if may_start), else as the next task of a busy one.  Outside a transaction.
  */
 PoolPlacement
 pool_place(const TaskKey *key, Oid role, bool may_start)
@@ -139,8 +156,6 @@ pool_place(const TaskKey *key, Oid role, bool may_start)
 	PoolPlacement result = POOL_BUSY;
 	ExecutorSlot *room;
 	int executors;
-	int index = EXECUTOR_NO_SLOT;
-	uint32 generation = 0;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	room = find_room(role);
@@ -153,16 +168,11 @@ pool_place(const TaskKey *key, Oid role, bool may_start)
 	else if (executors >= hotswap_max_executors)
 		executors_make_room(MyDatabaseId, role, false);
 	else if (may_start)
-	{
-		index = claim(key, role, &generation);
-		result = POOL_NO_WORKER;
-	}
+		result = POOL_STARTED;
 	LWLockRelease(shared->lock);
-	if (result != POOL_NO_WORKER)
-		return result;
-	if (index == EXECUTOR_NO_SLOT || !start_executor(index, generation))
-		return do_without(key, role, index);
-	return POOL_STARTED;
+	if (result == POOL_STARTED && !start_executor(key, role))
+		return do_without(key, role);
+	return result;
 }
 
 /* Nobody waits for an executor any more. */

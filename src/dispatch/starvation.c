@@ -115,6 +115,7 @@ starvation_relieve(Dispatch *d)
 	tasks = list_make1(&task);
 	placement_put(d, tasks);
 	list_free(tasks);
+	placement_hand_over(d);
 }
 
 /* Nothing is known any more. */

@@ -40,6 +40,7 @@
 #include "base/compat.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_auth_members.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_db_role_setting.h"
 #include "commands/async.h"
 #include "commands/prepare.h"
@@ -48,6 +49,7 @@
 #include "jit/jit.h"
 #include "pgstat.h"
 #include "run/session.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/catcache.h"
@@ -147,15 +149,30 @@ login_rows(Oid role)
 	return rows;
 }
 
-/* Outside a transaction, before an executor of the role logs in: what it is to be compared with. */
+/* Locks the catalogs that a login comes from until the end of the transaction, if nobody has them. */
+static bool
+try_lock_catalogs(void)
+{
+	return ConditionalLockRelationOid(DbRoleSettingRelationId, AccessShareLock) &&
+		   ConditionalLockRelationOid(AuthIdRelationId, AccessShareLock) &&
+		   ConditionalLockRelationOid(AuthMemRelationId, AccessShareLock);
+}
+
+/*
+ * Outside a transaction, before an executor of the role logs in: what it is to be compared with.  Whoever
+ * has a catalog keeps the executor from its login, but not the dispatcher from its work: such an executor is
+ * compared with nothing, and gives back what it was to do.
+ */
 uint64
 session_prepare(Oid role)
 {
 	MemoryContext context = CurrentMemoryContext;
-	uint64 rows;
+	uint64 rows = 0;
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	rows = login_rows(role);
+	if (try_lock_catalogs())
+		rows = login_rows(role);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	return rows;

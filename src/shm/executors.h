@@ -14,9 +14,10 @@
  *			dispatcher makes it DEAD when that worker cannot come any more.
  * pid > 0	STARTING, IDLE, BUSY: the process lives, and the slot is its own until it says itself that it is
  *			DEAD, however long that takes.  Only the executor writes state, pid, proc, running, since,
- *			terminated and unbegun, takes queue[0] out, and clears cancel.  The dispatcher of its database appends to
- *			the queue, takes out what stands behind queue[0], and sets cancel.  Anybody who needs the
- *			worker slot or the database sets stop and stop_at; nobody clears them.
+ *			terminated, overran and unbegun, takes queue[0] out, and clears cancel.  The dispatcher of its
+ *			database appends to the queue, takes out what stands behind queue[0], and sets cancel.  Anybody
+ *			who needs the worker slot or the database sets stop and stop_at, and so does an executor that
+ *			leaves by itself; nobody clears them.
  * DEAD		The dispatcher of its database takes the tasks and frees it.  Where no dispatcher is, any other
  *			may claim it.
  */

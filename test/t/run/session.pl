@@ -6,6 +6,7 @@ use warnings;
 use HotswapTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $node = hotswap_cluster(
 	'session',
@@ -42,6 +43,19 @@ sub task
 sub executor
 {
 	return sql(q(SELECT string_agg(pid::text, ',') FROM hotswap.workers WHERE kind = 'executor'));
+}
+
+# The same as wait_for(), in a session that is there already.
+sub wait_in
+{
+	my ($session, $query) = @_;
+	my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (time < $limit)
+	{
+		return 1 if $session->query_safe($query) eq 't';
+		usleep(10_000);
+	}
+	return 0;
 }
 
 # What the server has logged since.
@@ -96,7 +110,7 @@ $gate->query_safe('SELECT pg_advisory_lock(5)');
 $id = deploy('SELECT 1;' x 60_000 . 'SELECT pg_advisory_xact_lock(5)');
 wait_at_gate($node, 5, 1);
 my $holder = $node->background_psql('postgres');
-$holder->query_safe("BEGIN; SELECT FROM hotswap.deployment WHERE id = '$id' FOR UPDATE");
+$holder->query_safe("BEGIN; SELECT FROM hotswap.task WHERE deployment_id = '$id' FOR UPDATE");
 my $offset = -s $node->logfile;
 $gate->query_safe('SELECT pg_advisory_unlock(5)');
 ok($node->wait_for_log(qr/hotswap executor .*still waiting for ShareLock/, $offset),
@@ -186,7 +200,7 @@ for my $script ('RESET ROLE', 'SET ROLE NONE; SET ROLE other', 'SET LOCAL ROLE N
 }
 $id = deploy('SET ROLE NONE');
 is(run($id), 'failed', 'but not leave another role behind');
-is(task($id, 'sqlstate, message'), '55000|the script changed the role', 'and says so');
+is(task($id, 'sqlstate, message'), '55000|script changed the role', 'and says so');
 sql(q(CREATE FUNCTION public.smoke(uuid) RETURNS boolean LANGUAGE plpgsql AS
 		$$BEGIN
 			INSERT INTO app.seen VALUES (session_user || ' ' || current_user);
@@ -199,11 +213,32 @@ is(seen(), 'app other', 'is called as the scripts run');
 sql(q(SELECT hotswap.remove_hook('test', 'public.smoke(uuid)')));
 is(executor(), $executor, 'all of it in one executor');
 
-# ---- a superuser that is none any more ----
+# ---- a login that somebody holds up ----
 
 sql(q(CREATE ROLE chief LOGIN SUPERUSER;
 	SELECT hotswap.remove_node(id) FROM hotswap.node;
 	SELECT hotswap.register_node('development', 'chief', run_as => 'chief')));
+sql(q(SELECT hotswap.publish_version('early', '1', 'SELECT 1')));
+my $control = $node->background_psql('postgres');
+$holder = $node->background_psql('postgres');
+$control->query_safe('SELECT count(*) FROM hotswap.workers');
+$holder->query_safe('BEGIN; LOCK TABLE pg_db_role_setting IN ACCESS EXCLUSIVE MODE');
+$id = $control->query_safe("SELECT hotswap.deploy('early', '1', 'development')");
+ok(wait_in(
+		$control, q(SELECT count(*) = 1 FROM hotswap.workers
+			WHERE kind = 'executor' AND state = 'starting' AND pid IS NOT NULL)),
+	'the dispatcher starts an executor while nobody can log in');
+my $held = $control->query_safe(
+	q(SELECT pid FROM hotswap.workers WHERE kind = 'executor' AND state = 'starting'));
+$holder->query_safe('COMMIT');
+$_->quit for $control, $holder;
+is(run($id), 'succeeded', 'its task runs when they can');
+is(task($id, 'attempt'), '1', 'at its first attempt');
+is(sql("SELECT count(*) FROM hotswap.workers WHERE pid = $held"), '0',
+	'in one whose login is known');
+
+# ---- a superuser that is none any more ----
+
 is(run(deploy('SET SESSION AUTHORIZATION postgres; RESET SESSION AUTHORIZATION')), 'succeeded',
 	'a superuser may be anybody');
 $gate = $node->background_psql('postgres');
