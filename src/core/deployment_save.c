@@ -75,16 +75,17 @@ log_end(const Deployment *d)
 
 	if (failed && failures == NULL && d->message)
 		failures = psprintf("%s: %s", d->sqlstate ? d->sqlstate : "XX000", d->message);
-	ereport(failed ? WARNING : hotswap_log_level,
-			(errmsg("deployment %s of %s %s to %s: %s", uuid_text(&d->id), d->module, d->version,
-					d->environment, deployment_machine.statuses[d->status]),
-			 failures ? errdetail_internal("%s", failures) : 0,
-			 d->status == DEPLOYMENT_ROLLBACK_FAILED ?
-				 errhint(
-					 "Nodes may run different versions now. Use hotswap.retry(), deploy another "
+	ereport(
+		failed ? WARNING : hotswap_log_level,
+		(errmsg("deployment \"%s\" of version \"%s\" of module \"%s\" to environment \"%s\": %s",
+				uuid_text(&d->id), d->version, d->module, d->environment,
+				deployment_machine.statuses[d->status]),
+		 failures ? errdetail_internal("%s", failures) : 0,
+		 d->status == DEPLOYMENT_ROLLBACK_FAILED ?
+			 errhint("Nodes may run different versions now. Use hotswap.retry(), deploy another "
 					 "version, or hotswap.acknowledge().") :
-				 0,
-			 errhidestmt(true)));
+			 0,
+		 errhidestmt(true)));
 }
 
 /* Writes the row, the audit events and, if the deployment has ended, the end of its work item. */

@@ -3,7 +3,7 @@
  *		Deployments whose rollback failed, and whether that has been dealt with.
  *
  * A row stands for an environment whose nodes run different versions.  It is there as long as its
- * deployment is rollback_failed, and counts until somebody acknowledges it, or a later deployment
+ * deployment is rollback_failed and its tenant is not deleted, and counts until somebody acknowledges it, or a later deployment
  * of the module has brought its version to every node there.
  *
  * The caller holds the lock on the deployment's row; the rows of others' failed rollbacks are locked

@@ -39,7 +39,7 @@ hotswap_acknowledge(PG_FUNCTION_ARGS)
 	status = deployment_machine.statuses[d.status];
 	if (!failed_rollback_acknowledge(&d))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("deployment %s has no failed rollback that is to be dealt with",
+						errmsg("deployment \"%s\" has no failed rollback that is to be dealt with",
 							   uuid_text(&id)),
 						errdetail("It is %s.", status)));
 	audit_add(d.batch, &d.chain, "acknowledge", status, status, reason, NULL);

@@ -77,7 +77,7 @@ require_nothing_later(const Deployment *d)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot resume the rollback: a later deployment has put the nodes right"),
-			 errdetail("It is deployment %s.", uuid_text(&other)),
+			 errdetail("It is deployment \"%s\".", uuid_text(&other)),
 			 errhint("Deploy the version that shall run there.")));
 }
 

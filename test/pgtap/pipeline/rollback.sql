@@ -77,7 +77,7 @@ SELECT results_eq(format('SELECT status::text, put_right_by FROM hotswap.deploym
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.retry(%L)', :'first')), format('VALUES (''55000'',
 	''cannot resume the rollback: a later deployment has put the nodes right'',
-	%L)', 'It is deployment ' || :'d' || '.'), 'whose rollback would undo that now');
+	%L)', 'It is deployment "' || :'d' || '".'), 'whose rollback would undo that now');
 SELECT is(attempt(format('SELECT hotswap.acknowledge(%L, ''x'')', :'first')), '55000',
 	'there is nothing to acknowledge');
 SELECT is(pg_temp.states(:'d'), 'swap a skipped, swap b succeeded', 'has only b to do');
@@ -144,9 +144,9 @@ SELECT results_eq(format('SELECT event, before, after, reason FROM hotswap.audit
 	WHERE subject_id = %L ORDER BY seq DESC LIMIT 1', :'d'), $$VALUES ('acknowledge',
 	'rollback_failed', 'rollback_failed', 'b is switched off')$$, 'who and why is on record');
 SELECT throws_ok(format('SELECT hotswap.acknowledge(%L, ''again'')', :'d'), '55000',
-	format('deployment %s has no failed rollback that is to be dealt with', :'d'), 'once');
+	format('deployment "%s" has no failed rollback that is to be dealt with', :'d'), 'once');
 SELECT throws_ok(format('SELECT hotswap.acknowledge(%L, ''x'')', :'other'), '55000',
-	format('deployment %s has no failed rollback that is to be dealt with', :'other'),
+	format('deployment "%s" has no failed rollback that is to be dealt with', :'other'),
 	'not what has none');
 TRUNCATE public.refused;
 SELECT hotswap.deploy('m', '1', 'development') AS other \gset

@@ -50,6 +50,7 @@ SELECT is((SELECT status_reason FROM hotswap.tenants WHERE id = :'t'), NULL,
 SELECT hotswap.set_rule('qa', 'drop_table', 'deny') \g /dev/null
 INSERT INTO hotswap.signing_key VALUES (:'t', 'k', 'ed25519', 'pem',
 	decode(repeat('00', 32), 'hex'), '(,)', now(), 'x');
+INSERT INTO hotswap.failed_rollback VALUES (:'t', :'done', 'm', 'development', now());
 INSERT INTO hotswap.version_signature VALUES (:'t', 'm', '1', 'k', '', now(), 'x');
 
 -- Whatever belongs to a tenant is either removed with it or left to retention: who makes a new

@@ -158,7 +158,10 @@ $node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM SET hotswap.statemen
 $node->reload;
 $node->safe_psql('postgres', 'CALL hotswap.work()');
 ($slow, $quick) = request('3');
-is(refusal($node, 'CALL hotswap.work()'), '', 'hotswap.statement_timeout does not end it');
+my $said = refusal($node, 'CALL hotswap.work()');
+unlike($said, qr/ERROR: /, 'hotswap.statement_timeout does not end it');
+like($said, qr/WARNING: .* deployment "$slow" of .*: failed$/m,
+	'the session is told what has failed');
 is(outcome($slow), 'failed|57014', 'but the task');
 is(status_of($node, $quick), 'succeeded', 'and the next one is done');
 $node->safe_psql('postgres', q{LOAD 'hotswap'; ALTER SYSTEM RESET hotswap.statement_timeout});
