@@ -330,9 +330,8 @@ refuse_unclaimed(const Claim *c)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such idempotency key: \"%s\"", c->key),
 				 errhint("Claim it with hotswap.claim_idempotency_key().")));
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the response of idempotency key \"%s\" has been stored already", c->key)));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("response of idempotency key \"%s\" has already been stored", c->key)));
 }
 
 /*
