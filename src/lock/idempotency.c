@@ -327,9 +327,9 @@ static void
 refuse_unclaimed(const Claim *c)
 {
 	if (!find_response_of(c))
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("no such idempotency key: \"%s\"", c->key),
-				 errhint("Claim it with hotswap.claim_idempotency_key().")));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("idempotency key \"%s\" does not exist", c->key),
+						errhint("Claim it with hotswap.claim_idempotency_key().")));
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("response of idempotency key \"%s\" has already been stored", c->key)));
 }

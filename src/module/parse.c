@@ -131,7 +131,7 @@ parse_require_setting(const char *label)
 {
 	if (!standard_conforming_strings)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("the %s may not change standard_conforming_strings", label),
+						errmsg("changing standard_conforming_strings is not allowed in the %s", label),
 						errdetail("Its statements were read with the setting on."),
 						errhint("Write strings with backslash escapes as E'...'.")));
 }

@@ -75,11 +75,11 @@ FROM (VALUES
 	('a procedure that commits', '2D000', 'invalid transaction termination',
 		'CREATE PROCEDURE p() LANGUAGE plpgsql AS $$BEGIN COMMIT; END$$; CALL p()'),
 	('backslashes in strings', '0A000',
-		'the deploy script may not change standard_conforming_strings',
+		'changing standard_conforming_strings is not allowed in the deploy script',
 		'SELECT set_config(''standard_conforming_strings'', ''off'', false);
 			SELECT ''\''; SELECT 1 --'''),
 	('what the role has set', '0A000',
-		'the deploy script may not change standard_conforming_strings',
+		'changing standard_conforming_strings is not allowed in the deploy script',
 		'RESET ALL; SELECT 1'),
 	('no right', '42501', 'permission denied for table deployment',
 		'DELETE FROM hotswap.deployment'),
