@@ -8,7 +8,8 @@ SELECT hotswap.cancel(:'d', 'no more') \g /dev/null
 SELECT '00000000-0000-7000-8000-000000000001' AS t \gset
 -- Whoever works here (autovacuum) may have begun before the last event.
 DO $$ BEGIN
-	WHILE (SELECT events FROM hotswap.audit_head()) < (SELECT count(*) FROM hotswap.audit_event) LOOP
+	WHILE (SELECT events FROM hotswap.audit_head()) < (SELECT count(*) FROM hotswap.audit_event)
+	LOOP
 		COMMIT;
 	END LOOP;
 END $$;
