@@ -1,6 +1,6 @@
 -- Access: capabilities, what each of them lets a role do and see, and that it ends when it is taken
 -- back (src/core/access.c).
-SELECT plan(104);
+SELECT plan(106);
 
 \set other 00000000-0000-7000-8000-0000000000bb
 \set first 00000000-0000-7000-8000-000000000001
@@ -131,7 +131,8 @@ FROM unnest(ARRAY['SELECT hotswap.publish_version(''m'', ''1'', ''SELECT 1'', te
 	'SELECT hotswap.grant_access(''core_access_admin'', ''viewer'', %L)',
 	'SELECT hotswap.take_notifications(1, %L)',
 	'SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'', tenant => %L)',
-	'SELECT hotswap.verify_audit(%L)',
+	'SELECT hotswap.verify_audit(%L)', 'SELECT hotswap.audit_head(%L)',
+	'SELECT hotswap.check_audit_head(now(), now(), 1, ''0'', %L)',
 	'SELECT hotswap.remove_hook(''test'', ''x'', tenant => %L)']) query;
 SELECT is(asks('admin', query), '42501',
 	'what concerns all tenants is not for the admin of one: ' || query)

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(78);
+SELECT plan(80);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -52,7 +52,8 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 		E''-----BEGIN PUBLIC KEY-----\n''
 			''MCowBQYDK2VwAyEAIY0JSa4oieLQ77JMTZcHxBB+AvzdnWPfpRYRDuAaKP8=\n''
 			''-----END PUBLIC KEY-----'')',
-	'SELECT * FROM hotswap.verify_audit()',
+	'SELECT * FROM hotswap.verify_audit()', 'SELECT hotswap.audit_head()',
+	'SELECT hotswap.check_audit_head(now(), now(), 1, ''0'')',
 	'SELECT * FROM hotswap.verify_audit(''00000000-0000-7000-8000-000000000001'')',
 	'SELECT * FROM hotswap.health()',
 	'SELECT * FROM hotswap.deployment', 'SELECT * FROM hotswap.audit_event_default',
