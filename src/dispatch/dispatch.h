@@ -44,7 +44,7 @@ typedef struct Dispatch
 	List *overrun;               /* of TaskKey: lost because they did not end in time */
 	List *unplaced;              /* of StartedTask: started, but every executor is busy */
 	bool cancelled;              /* the session of CALL work() is to stop */
-	int shortages;               /* executors that could not be started, in a row */
+	uint32 shortages;            /* executors that could not be started, in a row */
 	TimestampTz no_worker_until; /* none is started before */
 	TimestampTz short_reported;  /* when the log last had it that no worker slot is free */
 	bool short_known;            /* and it has not yet had that they are free again */

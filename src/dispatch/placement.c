@@ -167,7 +167,7 @@ report_shortage(Dispatch *d, bool lasts)
 static void
 put_off_starts(Dispatch *d)
 {
-	int64 delay = Min((int64) SHORT_RETRY_MS << Min(d->shortages, 10), SHORT_RETRY_MAX_MS);
+	int64 delay = Min((int64) SHORT_RETRY_MS << Min(d->shortages, 10u), SHORT_RETRY_MAX_MS);
 
 	d->shortages++;
 	d->no_worker_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
