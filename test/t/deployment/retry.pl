@@ -101,7 +101,8 @@ is( sql(qq(SELECT string_agg(event, ' ' ORDER BY seq) FROM hotswap.audit_log
 my $failed = $ids{22012};
 like(
 	slurp_file($node->logfile),
-	qr/WARNING:\ +deployment\ $failed\ of\ m\d+\ 1\ to\ development:\ failed\n
+	qr/WARNING:\ +deployment\ "$failed"\ of\ version\ "1"\ of\ module\ "m\d+"
+		\ to\ environment\ "development":\ failed\n
 		\N*DETAIL:\ +The\ swap\ on\ n\ failed:\ 22012:\ as\ told
 		\ \(deploy\ script,\ character\ \d+\)/x,
 	'the server log has what failed, where and why');
