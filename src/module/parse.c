@@ -130,10 +130,11 @@ void
 parse_require_setting(const char *label)
 {
 	if (!standard_conforming_strings)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("changing standard_conforming_strings is not allowed in the %s", label),
-						errdetail("Its statements were read with the setting on."),
-						errhint("Write strings with backslash escapes as E'...'.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("changing standard_conforming_strings is not allowed in the %s", label),
+				 errdetail("Its statements were read with the setting on."),
+				 errhint("Write strings with backslash escapes as E'...'.")));
 }
 
 bool

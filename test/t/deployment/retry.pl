@@ -263,10 +263,8 @@ $id = sql(q(SELECT hotswap.deploy('cold', '2', 'qa')));
 my $head = sql("SELECT audit_hash FROM hotswap.deployment WHERE id = '$id'");
 sql(qq(UPDATE hotswap.deployment SET audit_hash = '\\x00' WHERE id = '$id'));
 sql('SELECT hotswap.start_dispatching()');
-my $log = $node->logfile;
-ok( wait_for($node, 'postgres',
-		"SELECT pg_read_file('$log') ~ 'LOG:  hotswap could not dispatch: [^\\n]*\\n"
-		  . "[^\\n]*CONTEXT:  visit of deployment \"$id\"'"),
+ok( $node->wait_for_log(
+		qr/LOG:  hotswap could not dispatch: [^\n]*\n[^\n]*CONTEXT:  visit of deployment "$id"/),
 	'a visit that fails says of which deployment');
 sql("UPDATE hotswap.deployment SET audit_hash = '$head' WHERE id = '$id'");
 is(run($id), 'succeeded', 'repaired, it is deployed');
