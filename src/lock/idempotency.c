@@ -8,14 +8,19 @@
  * inserts and the others wait for its transaction.  If it commits they find its result; if it rolls
  * back, one of them inserts.  A key whose time is over is taken over in the same statement.
  *
- * An application's claim holds an advisory lock of hotswap's own key space as well, until its
- * transaction ends: so that another one can tell without waiting that it is going on.
+ * An application may ask without waiting.  Whether a transaction that is open has written the key
+ * is seen by a dirty look-up of the primary key.  So that nobody claims it between that and the
+ * insert, applications do both under LOCK_KEY, and release it right after: a transaction may claim
+ * any number of keys.  Those that wait have LOCK_KEY_QUEUE while they do, taken before LOCK_KEY, so
+ * that they come in their order.
  *
  * In REPEATABLE READ and above a key that somebody else committed after the snapshot raises 40001.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "base/digest.h"
@@ -23,6 +28,8 @@
 #include "base/guc.h"
 #include "base/time.h"
 #include "base/uuid.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/installation.h"
@@ -32,7 +39,12 @@
 #include "lock/idempotency.h"
 #include "miscadmin.h"
 #include "shm/advisory.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* A key can be purged between our failed insert and our look-up, but hardly this often. */
@@ -96,6 +108,13 @@ default_expiry(TimestampTz now)
 	return TimestampTzPlusMilliseconds(now, hotswap_idempotency_ttl * INT64CONST(1000));
 }
 
+pg_noreturn static void
+refuse_claim(const char *key)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not claim idempotency key \"%s\"", key)));
+}
+
 /*
  * Claims a key for *deployment: true.  If somebody else has it: false, and *deployment is theirs.
  * May wait for the transaction of a concurrent claim.
@@ -119,8 +138,7 @@ idempotency_claim(const pg_uuid_t *tenant, const char *scope, const char *key,
 		if (idempotency_find(tenant, scope, key, fingerprint, deployment))
 			return false;
 	}
-	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					errmsg("could not claim idempotency key \"%s\"", key)));
+	refuse_claim(key);
 }
 
 /* ---- for applications ---- */
@@ -234,47 +252,110 @@ read_response(Claim *c)
 	return true;
 }
 
-/* The lock of whoever claims the key now; false: somebody else has it. */
-static bool
-lock_claim(const Claim *c)
+/* Of the locks of the key: LOCK_KEY or LOCK_KEY_QUEUE. */
+static void
+key_tag(const Claim *c, LockSpace space, LOCKTAG *tag)
 {
 	pg_cryptohash_ctx *ctx = digest_begin();
 	uint8 hash[DIGEST_LENGTH];
-	LOCKTAG tag;
 
 	digest_bytes(ctx, c->tenant.data, UUID_LEN);
 	digest_field(ctx, c->scope);
 	digest_field(ctx, c->key);
 	digest_end(ctx, hash);
-	lock_tag(&tag, LOCK_KEY, hash, DIGEST_LENGTH);
-	return lock_wait_until(&tag, ExclusiveLock, false, c->wait ? DT_NOEND : DT_NOBEGIN);
+	lock_tag(tag, space, hash, DIGEST_LENGTH);
 }
 
-/* Inside a scope. */
-static void
-claim_for(Claim *c)
+/* Another transaction that is open and has written or deleted the row of the key, or none. */
+static TransactionId
+find_claimer(const Claim *c)
+{
+	Oid schema = get_namespace_oid("hotswap", false);
+	Relation table = table_open(get_relname_relid("idempotency_key", schema), AccessShareLock);
+	Oid primary_key = get_relname_relid("idempotency_key_pkey", schema);
+	TransactionId result = InvalidTransactionId;
+	SnapshotData dirty;
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+
+	ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid, InvalidOid, F_UUID_EQ,
+						   UUIDPGetDatum(&c->tenant));
+	ScanKeyEntryInitialize(&keys[1], 0, 2, BTEqualStrategyNumber, InvalidOid, DEFAULT_COLLATION_OID,
+						   F_TEXTEQ, CStringGetTextDatum(c->scope));
+	ScanKeyEntryInitialize(&keys[2], 0, 3, BTEqualStrategyNumber, InvalidOid, DEFAULT_COLLATION_OID,
+						   F_TEXTEQ, CStringGetTextDatum(c->key));
+	InitDirtySnapshot(dirty);
+	scan = systable_beginscan(table, primary_key, true, &dirty, lengthof(keys), keys);
+	while (!TransactionIdIsValid(result) && HeapTupleIsValid(systable_getnext(scan)))
+		result = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
+	return result;
+}
+
+static bool
+insert_claim(const Claim *c)
 {
 	DbArgs args = db_args(&claim_for_response);
 
-	if (read_response(c))
-		return;
-	if (!lock_claim(c))
-	{
-		c->in_progress = true;
-		return;
-	}
-	/* whoever had the lock may have committed meanwhile */
-	if (read_response(c))
-		return;
 	arg_name(&args, &c->tenant, c->scope, c->key);
 	db_arg_digest(&args, c->fingerprint);
 	db_arg_time(&args, c->expires_at);
 	db_arg_time(&args, GetCurrentTimestamp());
-	if (db_run_args(&args) == 0)
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not claim idempotency key \"%s\"", c->key),
-						errdetail("Somebody else claimed it after the transaction's snapshot.")));
-	c->is_new = true;
+	return db_run_args(&args) > 0;
+}
+
+/*
+ * Claims the key unless another transaction that is open has: then in_progress, and that
+ * transaction, or none if it is only about to.  Neither: somebody has committed a claim.
+ */
+static TransactionId
+try_claim(Claim *c)
+{
+	TransactionId claimer;
+	LOCKTAG tag;
+
+	key_tag(c, LOCK_KEY, &tag);
+	c->in_progress = !lock_wait_until(&tag, ExclusiveLock, false, c->wait ? DT_NOEND : DT_NOBEGIN);
+	if (c->in_progress)
+		return InvalidTransactionId;
+	claimer = find_claimer(c);
+	c->in_progress = TransactionIdIsValid(claimer);
+	c->is_new = !c->in_progress && insert_claim(c);
+	LockRelease(&tag, ExclusiveLock, false);
+	return claimer;
+}
+
+/*
+ * Inside a scope.  Who waits does so in a queue, but never holds LOCK_KEY: the transaction it waits
+ * for may have undone its claim by ROLLBACK TO, and may claim the key again.
+ */
+static void
+claim_for(Claim *c)
+{
+	bool queued = false;
+	int tries = 0;
+	LOCKTAG queue;
+
+	key_tag(c, LOCK_KEY_QUEUE, &queue);
+	while (!read_response(c))
+	{
+		TransactionId claimer = try_claim(c);
+
+		if (c->is_new || (c->in_progress && !c->wait))
+			break;
+		if (!c->in_progress)
+		{
+			if (++tries == CLAIM_TRIES)
+				refuse_claim(c->key);
+		}
+		else if (queued)
+			XactLockTableWait(claimer, NULL, NULL, XLTW_None);
+		else
+			queued = lock_wait_until(&queue, ExclusiveLock, false, DT_NOEND);
+	}
+	if (queued)
+		LockRelease(&queue, ExclusiveLock, false);
 }
 
 /*
@@ -287,7 +368,9 @@ claim_for(Claim *c)
  * transaction; else the stored answer, or in_progress if there is none. Errors: 22023; YH001 the
  * key was used with another request; P0002, YH003 tenant; 42501; 40001 REPEATABLE READ and claimed
  * after the snapshot; 25006 read-only; those of any lock. Waits, if wait, for the transaction of
- * another caller with the key, and is the first if that is rolled back. Writes idempotency_key.
+ * another caller with the key, and is the first if that is rolled back; ROLLBACK TO does not end
+ * the wait if the claim was made in a subtransaction that had ended by then, as with deploy().
+ * Locks LOCK_KEY_QUEUE while it waits, LOCK_KEY while it inserts. Writes idempotency_key.
  */
 Datum
 hotswap_claim_idempotency_key(PG_FUNCTION_ARGS)
@@ -366,15 +449,16 @@ hotswap_store_idempotent_response(PG_FUNCTION_ARGS)
  * release_idempotency_claim(scope, key, tenant)
  *
  * For a claim that was committed without an answer, by somebody who died or gave up: the key can be
- * claimed again at once, also for another request. Errors: 22023, P0002 the key is not claimed or its time
- * is over, 55000 an answer is stored, 42501, 25006 read-only. Waits for a transaction that claims the key
- * now. Locks and deletes the key.
+ * claimed again at once, also for another request. Errors: 22023, P0002 the key is not claimed or
+ * its time is over, 55000 an answer is stored, 42501, 25006 read-only; those of any lock. Waits for
+ * a transaction that claims the key now. Locks and deletes the key.
  */
 Datum
 hotswap_release_idempotency_claim(PG_FUNCTION_ARGS)
 {
-	Claim c = { .wait = true };
+	Claim c = { .is_new = false };
 	DbArgs args = db_args(&release_claim);
+	TransactionId claimer;
 	DbScope scope;
 
 	arg_scope_and_key(fcinfo, &c.scope, &c.key);
@@ -382,7 +466,8 @@ hotswap_release_idempotency_claim(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("release_idempotency_claim()");
 	db_enter(&scope);
 	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "release an idempotency claim");
-	(void) lock_claim(&c);
+	while (TransactionIdIsValid(claimer = find_claimer(&c)))
+		XactLockTableWait(claimer, NULL, NULL, XLTW_None);
 	arg_name(&args, &c.tenant, c.scope, c.key);
 	if (db_run_args(&args) == 0)
 		refuse_unclaimed(&c);

@@ -19,9 +19,10 @@ typedef enum LockSpace
 	LOCK_LANE,           /* transaction: who changes a module on a node */
 	LOCK_TASK,           /* session: who runs a task; lets a script's unlock_all be noticed */
 	LOCK_LEASE,          /* transaction: who takes (exclusive) or relies on (shared) a lease */
-	LOCK_KEY,            /* transaction: who claims an idempotency key of an application */
-	LOCK_TENANT, /* transaction: who needs a tenant active (shared), or ends that (exclusive) */
-	LOCK_TARGET  /* transaction: who registers or removes a node with a role and a schema */
+	LOCK_KEY,            /* transaction: who is writing the claim of an idempotency key */
+	LOCK_TENANT,   /* transaction: who needs a tenant active (shared), or ends that (exclusive) */
+	LOCK_TARGET,   /* transaction: who registers or removes a node with a role and a schema */
+	LOCK_KEY_QUEUE /* transaction: the next to claim an idempotency key, while it waits */
 } LockSpace;
 
 extern void lock_tag(LOCKTAG *tag, LockSpace space, const void *key, int length);

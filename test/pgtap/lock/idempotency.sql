@@ -1,6 +1,6 @@
 -- Idempotency keys of applications in one session: src/lock/idempotency.c. Concurrency:
 -- test/specs/lock/idempotency.spec.
-SELECT plan(30);
+SELECT plan(32);
 
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	format('VALUES (''22023''::text, %L::text)', m), q) FROM (VALUES
@@ -63,6 +63,17 @@ SELECT is((SELECT code FROM refusal('SELECT hotswap.release_idempotency_claim(''
 	'55000', 'an answer stays');
 SELECT is((SELECT code FROM refusal('SELECT hotswap.release_idempotency_claim(''s'', ''none'')')),
 	'P0002', 'a key that nobody has claimed');
+-- The lock table has room for some thousands.
+BEGIN;
+SELECT hotswap.claim_idempotency_key('many', 'first', '1') \g /dev/null
+CREATE TEMP TABLE held ON COMMIT DROP AS SELECT count(*) FROM pg_locks
+	WHERE pid = pg_backend_pid() AND locktype = 'advisory';
+SELECT is(count(*) FILTER (WHERE is_new), 1000::bigint, 'many keys in one transaction')
+FROM generate_series(1, 1000) i,
+	hotswap.claim_idempotency_key('many', i::text, '1', wait => i % 2 = 0);
+SELECT is((SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()
+	AND locktype = 'advisory'), count, 'take no more locks than one') FROM held;
+ROLLBACK;
 BEGIN READ ONLY;
 SELECT throws_ok('SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'')', '25006', NULL,
 	'in a read-only transaction');
