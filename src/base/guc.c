@@ -18,6 +18,7 @@
 #define MINUTES_PER_DAY (24 * 60)
 
 int hotswap_max_executors = 4;
+int hotswap_max_tenant_executors = 0;
 int hotswap_min_executors = 2;
 int hotswap_executor_idle_timeout = 60 * 1000;
 int hotswap_lock_timeout = 5 * 1000;
@@ -106,6 +107,9 @@ define_worker_settings(void)
 {
 	define_int("hotswap.max_executors", "Sets the number of executors that a database may have.",
 			   &hotswap_max_executors, 1, 256, 0);
+	define_int("hotswap.max_tenant_executors",
+			   "Sets how many tasks of one tenant may be in hand in a database at a time.",
+			   &hotswap_max_tenant_executors, 0, 256, 0);
 	define_int("hotswap.min_executors",
 			   "Sets the number of executors that stay logged in once a database has used them.",
 			   &hotswap_min_executors, 0, 256, 0);

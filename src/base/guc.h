@@ -6,6 +6,7 @@
 #define HOTSWAP_GUC_H
 
 extern int hotswap_max_executors;         /* per database */
+extern int hotswap_max_tenant_executors;  /* per database; 0: no limit */
 extern int hotswap_min_executors;         /* per database, kept warm */
 extern int hotswap_executor_idle_timeout; /* ms */
 extern int hotswap_lock_timeout;          /* ms, of a task's statements */

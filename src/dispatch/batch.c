@@ -30,6 +30,7 @@
 #include "dispatch/reading.h"
 #include "dispatch/setback.h"
 #include "dispatch/starvation.h"
+#include "dispatch/tenant_limit.h"
 #include "pipeline/pipeline.h"
 #include "shm/advisory.h"
 #include "shm/shmem.h"
@@ -92,11 +93,12 @@ pick(Dispatch *d, int free_capacity, bool *admit)
 	while ((item = dueset_touched()) != NULL && !reading_refresh(d, item))
 		;
 	/* without capacity, all that waits waits for an executor */
-	while (item == NULL && d->may_start && free_capacity > 0 && (item = dueset_next()) != NULL)
+	while (item == NULL && d->may_start && free_capacity > 0 &&
+		   (item = tenant_limit_next(d)) != NULL)
 	{
 		*admit = true;
 		/* is it still its turn? */
-		if (!reading_refresh(d, item) || dueset_next() != item)
+		if (!reading_refresh(d, item) || tenant_limit_next(d) != item)
 			item = NULL;
 	}
 	if (item)
@@ -263,6 +265,16 @@ must_be_durable(const Visited *visits, int count)
 	return false;
 }
 
+/*
+ * How much of the capacity a visit leaves to others: what its tenant may not have, and, if it is only
+ * looked at, what is reserved for them.
+ */
+static int
+left_to_others(Dispatch *d, const DueItem *item, bool admitted, int capacity)
+{
+	return Max(admitted ? 0 : d->reserved, capacity - tenant_limit_room(d, item->tenant));
+}
+
 static int
 visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 {
@@ -274,6 +286,7 @@ visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 		Visited *v = &visits[count];
 		DueItem *item = pick(d, request->capacity, &v->admitted);
 		RingEntry entry;
+		int left;
 
 		if (item == NULL)
 			break;
@@ -285,10 +298,11 @@ visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 		request->suspended = item->tenant->suspended;
 		request->leaving = item->tenant->leaving;
 		count++;
-		/* what is only looked at leaves to the others what is reserved for them */
-		request->capacity -= v->admitted ? 0 : d->reserved;
+		left = left_to_others(d, item, v->admitted, request->capacity);
+		request->capacity -= left;
 		v->error = visit(d, request, &v->result);
-		request->capacity += v->admitted ? 0 : d->reserved;
+		request->capacity += left;
+		d->starting = list_concat(d->starting, v->result.started);
 		/* whoever waits for the server or for a lock shall not make the others of the batch wait */
 		broken = v->error != NULL;
 		/* two of one lane must not be admitted in one batch */
@@ -330,6 +344,7 @@ run_batch(Dispatch *d)
 		request.only_role = GetSessionUserId();
 	d->batch++;
 	dispatch_begin_transaction(d);
+	d->starting = NIL;
 	MemoryContextReset(d->batch_context);
 	d->limit = Min(d->limit, hotswap_batch_size);
 	/* the line may have been stopped since everything was loaded */
@@ -340,6 +355,7 @@ run_batch(Dispatch *d)
 	visits = palloc0(hotswap_batch_size * sizeof(Visited));
 	count = visit_batch(d, visits, &request);
 	d->mode->commit();
+	d->starting = NIL;
 	list_free_deep(d->taken);
 	d->taken = NIL;
 	if (count > 0)
@@ -376,6 +392,7 @@ dispatch_failed(Dispatch *d, ErrorData *error)
 	if (count == 0)
 		return false;
 	d->taken = NIL;
+	d->starting = NIL;
 	d->limit = Max(1, count / 2);
 	foreach (cell, taken)
 	{
@@ -397,7 +414,7 @@ dispatch_failed(Dispatch *d, ErrorData *error)
 static bool
 can_visit(Dispatch *d)
 {
-	return dueset_touched() || (d->may_start && dueset_next() && placement_capacity(d) > 0);
+	return dueset_touched() || (d->may_start && placement_capacity(d) > 0 && tenant_limit_next(d));
 }
 
 /*
@@ -418,6 +435,7 @@ dispatch_step(Dispatch *d)
 		pool_rebalance();
 		starvation_relieve(d);
 	}
+	tenant_limit_return(d);
 	starvation_wake(d);
 	if (!can_visit(d))
 		return worked;

@@ -3,7 +3,8 @@
  *		What a dispatcher knows besides the due set: shared by the files that do its work.
  *
  * batch.c visits deployments, reading.c reads them, setback.c knows those that cannot be visited;
- * placement.c hands started tasks to executors, or runs them; starvation.c sees to tasks that do
+ * placement.c hands started tasks to executors, or runs them; tenant_limit.c bounds those of one
+ * tenant; starvation.c sees to tasks that do
  * not get anywhere.  Lists live in the dispatcher's own context.
  */
 #ifndef HOTSWAP_DISPATCH_H
@@ -49,6 +50,10 @@ typedef struct Dispatch
 	TimestampTz short_reported;  /* when the log last had it that no worker slot is free */
 	bool short_known;            /* and it has not yet had that they are free again */
 	TimestampTz next_reap;
+
+	/* tenant_limit.c */
+	List *starting; /* of StartedTask: by the present batch */
+	List *full;     /* of pg_uuid_t: tenants that stand aside */
 
 	/* starvation.c */
 	List *starved;             /* of pg_uuid_t: deployments with ready tasks */

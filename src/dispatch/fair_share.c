@@ -9,8 +9,8 @@
  * time behind it is next; then the older request.  A tenant that had nothing waiting begins at the
  * time of the turn that was given last, so that it is next without having saved anything up.
  *
- * A tenant that is not active, or has as many deployments running as it may, does not compete: its
- * shares stand aside, all that waits in them with one step.
+ * A tenant that is not active, or has as many deployments running or tasks in hand as it may, does
+ * not compete: its shares stand aside, all that waits in them with one step.
  */
 #include "postgres.h"
 
@@ -95,7 +95,7 @@ turn_find_tenant(const pg_uuid_t *id)
 static bool
 may_start_more(const DueTenant *tenant)
 {
-	return tenant->active && tenant->started < tenant->limit;
+	return tenant->active && !tenant->full && tenant->started < tenant->limit;
 }
 
 /* Puts a share where it belongs, after something has changed that matters for its place. */
@@ -120,6 +120,14 @@ turn_set_tenant(DueTenant *tenant)
 	for (Share *share = tenant->share; share; share = share->next)
 		if (share->competes != may_start_more(tenant))
 			settle(share);
+}
+
+/* It has as many tasks in hand as it may, or (not full) fewer again. */
+void
+turn_set_full(DueTenant *tenant, bool full)
+{
+	tenant->full = full;
+	turn_set_tenant(tenant);
 }
 
 /* So many more of its items have started. */

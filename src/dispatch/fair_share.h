@@ -25,6 +25,7 @@ typedef struct DueTenant
 	bool active;
 	bool suspended;
 	bool leaving; /* deprovisioning or deleted */
+	bool full;    /* tenant_limit.c: as many tasks are in hand as may be */
 	int weight;
 	int64 limit;  /* deployments at a time, or TURN_UNLIMITED */
 	int started;  /* of its items */
@@ -61,6 +62,7 @@ extern void turn_reset(MemoryContext context);
 extern DueTenant *turn_tenant(const pg_uuid_t *id);
 extern DueTenant *turn_find_tenant(const pg_uuid_t *id);
 extern void turn_set_tenant(DueTenant *tenant);
+extern void turn_set_full(DueTenant *tenant, bool full);
 extern void turn_count(DueTenant *tenant, int started);
 extern void turn_add(TurnItem *item, const pg_uuid_t *id, DueTenant *tenant, int priority);
 extern void turn_remove(TurnItem *item);

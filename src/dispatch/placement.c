@@ -65,6 +65,26 @@ placement_count_tasks(Dispatch *d)
 		count_task(&((StartedTask *) lfirst(cell))->key);
 }
 
+static int
+count_of(List *tasks, const pg_uuid_t *tenant)
+{
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, tasks)
+		if (memcmp(&((StartedTask *) lfirst(cell))->key.tenant, tenant, sizeof(*tenant)) == 0)
+			count++;
+	return count;
+}
+
+/* How many tasks of a tenant are in hand, those that the present batch starts among them. */
+int
+placement_tasks_of(Dispatch *d, const pg_uuid_t *tenant)
+{
+	return executors_tasks_of(tenant) + count_of(d->unplaced, tenant) +
+		   count_of(d->starting, tenant);
+}
+
 static bool
 key_in(List *keys, const TaskKey *key)
 {

@@ -10,6 +10,7 @@
 
 extern int placement_capacity(Dispatch *d);
 extern void placement_count_tasks(Dispatch *d);
+extern int placement_tasks_of(Dispatch *d, const pg_uuid_t *tenant);
 extern bool placement_in_flight(void *d, const TaskKey *key);
 extern bool placement_given_back(void *d, const TaskKey *key);
 extern bool placement_overran(void *d, const TaskKey *key);

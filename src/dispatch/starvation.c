@@ -9,6 +9,7 @@
 #include "dispatch/placement.h"
 #include "dispatch/pool.h"
 #include "dispatch/starvation.h"
+#include "dispatch/tenant_limit.h"
 #include "pipeline/visit.h"
 
 /* A task of the deployment was ready and there was no capacity for it. */
@@ -52,16 +53,25 @@ has_less(const DueTenant *a, const DueTenant *b)
 	return (int64) (a->tasks + 1) * b->weight < (int64) (b->tasks + 1) * a->weight;
 }
 
-/* The place in the list of the first whose tenant has the least in hand. */
+/*
+ * The place in the list of the first whose tenant has the least in hand, and may have more; -1 if there is
+ * none.
+ */
 static int
 find_neediest(Dispatch *d)
 {
-	int best = 0;
+	DueTenant *least = NULL;
+	int best = -1;
 
-	for (int i = 1; i < list_length(d->starved); i++)
-		if (has_less(dueset_find(list_nth(d->starved, i))->tenant,
-					 dueset_find(list_nth(d->starved, best))->tenant))
-			best = i;
+	for (int i = 0; i < list_length(d->starved); i++)
+	{
+		DueTenant *tenant = dueset_find(list_nth(d->starved, i))->tenant;
+
+		if (tenant->tasks >= tenant_limit(d) || (least && !has_less(tenant, least)))
+			continue;
+		least = tenant;
+		best = i;
+	}
 	return best;
 }
 
@@ -74,7 +84,7 @@ void
 starvation_wake(Dispatch *d)
 {
 	int room = d->starved == NIL ? 0 : placement_capacity(d);
-	DueItem *next = room > 0 && d->may_start ? dueset_next() : NULL;
+	DueItem *next = room > 0 && d->may_start ? tenant_limit_next(d) : NULL;
 
 	d->reserved = 0;
 	if (room > 0)
@@ -82,8 +92,11 @@ starvation_wake(Dispatch *d)
 	for (; d->starved != NIL && room > 0; room--)
 	{
 		int place = find_neediest(d);
-		DueItem *item = dueset_find(list_nth(d->starved, place));
+		DueItem *item;
 
+		if (place < 0)
+			break;
+		item = dueset_find(list_nth(d->starved, place));
 		if (next && d->reserved == 0 && has_less(next->tenant, item->tenant))
 		{
 			next->tenant->tasks++;

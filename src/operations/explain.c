@@ -226,6 +226,20 @@ explain_limit(Explanation *e, int64 limit)
 						"a higher quota of concurrent_deployments");
 }
 
+/* As many of the tenant's tasks are in hand as may be; detail: what waits because of it. */
+static bool
+explain_tenant_executors(Explanation *e, const char *detail)
+{
+	int limit = hotswap_max_tenant_executors;
+	int tasks = limit > 0 ? executors_tasks_of(&e->tenant) : 0;
+
+	if (limit == 0 || tasks < limit)
+		return false;
+	explain_add(e, psprintf("the tenant has %d of %d executors", tasks, limit), detail,
+				"the end of one of its tasks, or a larger hotswap.max_tenant_executors");
+	return true;
+}
+
 /* What the tenant's status and quota keep from moving. */
 static void
 explain_tenant(Explanation *e)
@@ -321,6 +335,18 @@ read_tasks(Explanation *e, uint64 *count)
 	return tasks;
 }
 
+/* A task that an executor could run. */
+static void
+explain_ready(Explanation *e, const char *what)
+{
+	if (explain_tenant_executors(e, psprintf("%s is ready.", what)))
+		return;
+	explain_add(e, "a task waits for an executor",
+				psprintf("%s is ready; at most %d executors work in this database.", what,
+						 hotswap_max_executors),
+				"an executor that has finished its task");
+}
+
 static void
 explain_tasks(Explanation *e)
 {
@@ -341,10 +367,7 @@ explain_tasks(Explanation *e)
 			explain_add(e, "a task waits for a session of its role",
 						psprintf("%s is ready.", t->what), "CALL hotswap.work() in that session");
 		else if (strcmp(t->status, "ready") == 0)
-			explain_add(e, "a task waits for an executor",
-						psprintf("%s is ready; at most %d executors work in this database.",
-								 t->what, hotswap_max_executors),
-						"an executor that has finished its task");
+			explain_ready(e, t->what);
 		else
 			explain_add(e, "a task waits for its wave", t->what, "the end of the wave before it");
 	}
@@ -436,6 +459,7 @@ explain_deployment(Explanation *e)
 	explain_tenant(e);
 	if (e->status == DEPLOYMENT_QUEUED)
 	{
+		(void) explain_tenant_executors(e, NULL);
 		explain_lanes(e);
 		explain_turn(e);
 	}

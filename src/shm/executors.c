@@ -216,6 +216,23 @@ executor_of(const TaskKey *key)
 	return pid;
 }
 
+/* How many tasks of a tenant the executors of this database have in hand. */
+int
+executors_tasks_of(const pg_uuid_t *tenant)
+{
+	int count = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	foreach_executor (slot, MyDatabaseId)
+		for (int q = 0; q < slot->queued; q++)
+			if (memcmp(&slot->queue[q].tenant, tenant, sizeof(*tenant)) == 0)
+				count++;
+	LWLockRelease(shared->lock);
+	return count;
+}
+
 /* Is a task in the hands of an executor of this database, dead or alive? */
 bool
 executors_have(const TaskKey *key)

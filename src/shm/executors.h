@@ -105,6 +105,7 @@ extern void executors_make_room(Oid database, Oid role, bool anywhere);
 /* For those who only look; these take the lock, and do without the preload. */
 extern int executors_busy(void);
 extern int executor_of(const TaskKey *key);
+extern int executors_tasks_of(const pg_uuid_t *tenant);
 extern bool executors_have(const TaskKey *key);
 extern ExecutorSlot *executors_list(int *count);
 

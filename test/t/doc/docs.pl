@@ -365,7 +365,7 @@ sub check_health
 # The reasons that explain() can give.
 sub check_explain
 {
-	my $source = source() =~ s/" INT64_FORMAT "/N/gr =~ s/\\"%s\\"/'...'/gr;
+	my $source = source() =~ s/" INT64_FORMAT "|%d/N/gr =~ s/\\"%s\\"/'...'/gr;
 	my @said = grep { defined }
 	  $source =~ /explain_add\(e,\s*(?:\w+\([^"]*)?"([^"]*)"(?:\s*:\s*"([^"]*)")?/g;
 
