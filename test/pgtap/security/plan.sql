@@ -98,7 +98,8 @@ DECLARE
 	plan text = '';
 BEGIN
 	PERFORM set_config(s, 'off', true) FROM unnest(string_to_array(settings, ' ')) s;
-	FOR line IN EXECUTE format('EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) SELECT FROM hotswap.%I
+	FOR line IN EXECUTE format('EXPLAIN (ANALYZE, BUFFERS OFF, TIMING OFF, SUMMARY OFF)
+		SELECT FROM hotswap.%I
 		WHERE %I %s %L', view, col, operator, value) LOOP
 		-- the rest of locks is about the server's own lists, which change all the time
 		CONTINUE WHEN view = 'locks' AND line !~ 'Scan on (lease|e|visible)';
