@@ -344,6 +344,16 @@ access_roles(const pg_uuid_t *tenant, Capability capability)
 	return roles;
 }
 
+/* The audit log of a tenant, or (NULL) that of all. */
+void
+access_require_audit(const pg_uuid_t *tenant, Oid role)
+{
+	if (tenant)
+		access_require(tenant, role, CAPABILITY_VIEWER, "verify the audit log");
+	else
+		access_require_everywhere(role, CAPABILITY_VIEWER, "verify the whole audit log");
+}
+
 /*
  * Is a role, which must exist, one of these or a member of one?  Being a superuser does not count.
  */

@@ -30,6 +30,7 @@ extern bool access_has_everywhere(Oid role, Capability capability);
 extern void access_require(const pg_uuid_t *tenant, Oid role, Capability capability,
 						   const char *action);
 extern void access_require_everywhere(Oid role, Capability capability, const char *action);
+extern void access_require_audit(const pg_uuid_t *tenant, Oid role);
 extern bool access_is_member_of_any(Oid role, List *roles);
 
 /* Inside a scope. */

@@ -123,15 +123,6 @@ compute_head(Head *head)
 	head->digest = digest_hex(result);
 }
 
-static void
-require_viewer(const Head *head, Oid caller)
-{
-	if (head->tenant)
-		access_require(head->tenant, caller, CAPABILITY_VIEWER, "verify the audit log");
-	else
-		access_require_everywhere(caller, CAPABILITY_VIEWER, "verify the whole audit log");
-}
-
 /*
  * audit_head(tenant, since) returns (starts_at, ends_at, events, head)
  *
@@ -152,7 +143,7 @@ hotswap_audit_head(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	db_enter(&scope);
-	require_viewer(&head, scope.caller);
+	access_require_audit(head.tenant, scope.caller);
 	head.starts_at = find_horizon();
 	if (!PG_ARGISNULL(1))
 		head.starts_at = Max(head.starts_at, PG_GETARG_TIMESTAMPTZ(1));
@@ -209,7 +200,7 @@ hotswap_check_audit_head(PG_FUNCTION_ARGS)
 	events = arg_int64(fcinfo, 2, "events");
 	digest = arg_text(fcinfo, 3, "head", HEX_LENGTH);
 	db_enter(&scope);
-	require_viewer(&now, scope.caller);
+	access_require_audit(now.tenant, scope.caller);
 	problem = compare_head(&now, events, digest);
 	if (problem)
 		problem = MemoryContextStrdup(scope.context, problem);

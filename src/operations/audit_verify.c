@@ -273,10 +273,7 @@ hotswap_verify_audit(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	v.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	db_enter(&scope);
-	if (tenant)
-		access_require(tenant, scope.caller, CAPABILITY_VIEWER, "verify the audit log");
-	else
-		access_require_everywhere(scope.caller, CAPABILITY_VIEWER, "verify the whole audit log");
+	access_require_audit(tenant, scope.caller);
 	if (db_run(&read_horizon, NULL, NULL) > 0)
 		horizon = db_time(0, 1, DT_NOBEGIN);
 	if (horizon != DT_NOBEGIN)
