@@ -32,6 +32,8 @@ CREATE TABLE hotswap.approval (
 	review_closed_by text,
 	review_comment text,
 	decided_by_role regrole,
+	steps jsonb,
+	roles regrole[],
 	PRIMARY KEY (tenant_id, deployment_id, environment, round)
 ) WITH (fillfactor = 80);
 CREATE INDEX approval_pending ON hotswap.approval (tenant_id, environment)
@@ -43,6 +45,8 @@ COMMENT ON COLUMN hotswap.approval.extra IS 'asked for by the requester: needs a
 COMMENT ON COLUMN hotswap.approval.digest IS 'SHA-256 of what was to be approved: module, version, scripts, target, environment and path';
 COMMENT ON COLUMN hotswap.approval.used_at IS 'when the stage started with it; an approval is used once';
 COMMENT ON COLUMN hotswap.approval.decided_by_role IS 'the role that decided_by was, whatever its name is now';
+COMMENT ON COLUMN hotswap.approval.steps IS 'the steps that were to be approved: module, direction, version and digest; NULL: the digest says it all';
+COMMENT ON COLUMN hotswap.approval.roles IS 'the roles that scripts were to run as: those of the nodes';
 COMMENT ON COLUMN hotswap.approval.review_closed_at IS 'when somebody else has looked at a bypass';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval', '');
 

@@ -20,6 +20,14 @@ CREATE TYPE hotswap.task_status AS ENUM
 	 'succeeded', 'failed', 'skipped', 'cancelled', 'reverting', 'reverted');
 COMMENT ON TYPE hotswap.task_status IS 'state of a task; see state_diagram(''task'')';
 
+CREATE TYPE hotswap.deployment_kind AS ENUM ('deploy', 'rollback', 'rehearsal', 'bring_up', 'declare');
+COMMENT ON TYPE hotswap.deployment_kind IS
+'what a deployment is for: deploy = its version; rollback = what ran before another one; rehearsal = nothing stays; bring_up = one node gets what the others run; declare = see set_node_version()';
+
+CREATE TYPE hotswap.failure_action AS ENUM ('back', 'stay');
+COMMENT ON TYPE hotswap.failure_action IS
+'what becomes of a node whose deployment fails: back = to the version it ran; stay = at the last step that is complete';
+
 CREATE TABLE hotswap.deployment (
 	tenant_id uuid NOT NULL,
 	id uuid NOT NULL,
@@ -49,6 +57,15 @@ CREATE TABLE hotswap.deployment (
 	rollback_message text,
 	requester regrole,
 	login_role regrole,
+	kind hotswap.deployment_kind NOT NULL DEFAULT 'deploy',
+	rolls_back uuid,
+	nodes uuid[],
+	allow_revert boolean NOT NULL DEFAULT false,
+	only_target boolean NOT NULL DEFAULT false,
+	reapply boolean NOT NULL DEFAULT false,
+	on_failure hotswap.failure_action,
+	release text,
+	nodes_behind integer NOT NULL DEFAULT 0,
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
@@ -61,6 +78,14 @@ COMMENT ON COLUMN hotswap.deployment.login IS 'who was logged in';
 COMMENT ON COLUMN hotswap.deployment.requester IS 'the role that the person was, whatever its name is now; NULL: no role has the name';
 COMMENT ON COLUMN hotswap.deployment.login_role IS 'login, whatever its name is now';
 COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
+COMMENT ON COLUMN hotswap.deployment.rolls_back IS 'of a rollback: the deployment that it takes back';
+COMMENT ON COLUMN hotswap.deployment.nodes IS 'the nodes of the target that it is for; NULL: all';
+COMMENT ON COLUMN hotswap.deployment.allow_revert IS 'versions that its version does not build on are taken back in the target';
+COMMENT ON COLUMN hotswap.deployment.only_target IS 'environments of lower rank are not passed through';
+COMMENT ON COLUMN hotswap.deployment.reapply IS 'versions that a rollback has taken back may come again';
+COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: back, or stay when a step outside of a transaction is done';
+COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one; module has its name too, version that of its digest';
+COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version, while it succeeded';
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
 
@@ -104,6 +129,13 @@ CREATE TABLE hotswap.task (
 	script text,
 	position integer,
 	audited_status hotswap.task_status,
+	plan_digest bytea CHECK (pg_catalog.length(plan_digest) = 32),
+	steps integer,
+	swap_from bigint,
+	step text,
+	line integer,
+	"column" integer,
+	excerpt text,
 	PRIMARY KEY (tenant_id, deployment_id, stage, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
@@ -112,6 +144,13 @@ COMMENT ON COLUMN hotswap.task.due_at IS 'when the next attempt may start';
 COMMENT ON COLUMN hotswap.task.audited_status IS 'the status in the audit log while an executor has recorded another one since; NULL: status';
 COMMENT ON COLUMN hotswap.task.script IS 'the script that failed: deploy, verify, revert or hook';
 COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters from 1';
+COMMENT ON COLUMN hotswap.task.plan_digest IS 'SHA-256 over the steps that were planned: module, direction and digest of each, in their order';
+COMMENT ON COLUMN hotswap.task.steps IS 'how many they are';
+COMMENT ON COLUMN hotswap.task.swap_from IS 'the last swap on the node when they were planned: what is later is theirs';
+COMMENT ON COLUMN hotswap.task.step IS 'the version whose script failed';
+COMMENT ON COLUMN hotswap.task.line IS 'where in that script, the line from 1';
+COMMENT ON COLUMN hotswap.task."column" IS 'the character in that line, from 1';
+COMMENT ON COLUMN hotswap.task.excerpt IS 'the lines around it';
 ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 
@@ -129,6 +168,39 @@ COMMENT ON TABLE hotswap.failed_rollback IS 'deployments that are rollback_faile
 COMMENT ON COLUMN hotswap.failed_rollback.put_right_by IS 'a later deployment that brought its version to every node of the environment';
 ALTER TABLE hotswap.failed_rollback ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.failed_rollback', '');
+
+CREATE TABLE hotswap.held_version (
+	tenant_id uuid NOT NULL,
+	environment text NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	held_at timestamptz NOT NULL,
+	held_by text NOT NULL,
+	deployment_id uuid NOT NULL,
+	reason text NOT NULL,
+	PRIMARY KEY (tenant_id, environment, module, version)
+);
+COMMENT ON TABLE hotswap.held_version IS 'versions that a rollback took back in an environment: they do not come again by themselves';
+COMMENT ON COLUMN hotswap.held_version.deployment_id IS 'the rollback';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.held_version', '');
+
+CREATE TABLE hotswap.rehearsal (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	node_id uuid NOT NULL,
+	step integer NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	direction hotswap.step_direction NOT NULL,
+	duration interval NOT NULL,
+	rows bigint NOT NULL,
+	locks jsonb NOT NULL,
+	PRIMARY KEY (tenant_id, deployment_id, node_id, step)
+);
+COMMENT ON TABLE hotswap.rehearsal IS 'what the steps of a rehearsal took, before they were rolled back';
+COMMENT ON COLUMN hotswap.rehearsal.locks IS 'the strongest lock on each relation, and for how long it was held';
+ALTER TABLE hotswap.rehearsal ALTER COLUMN deployment_id SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.rehearsal', '');
 
 CREATE TABLE hotswap.work_item (
 	tenant_id uuid NOT NULL,

@@ -3,6 +3,10 @@
 CREATE TYPE hotswap.strategy AS ENUM ('direct');
 COMMENT ON TYPE hotswap.strategy IS 'how the nodes of an environment are taken: direct = all at once';
 
+CREATE TYPE hotswap.revert_policy AS ENUM ('no', 'approval', 'operator', 'anyone');
+COMMENT ON TYPE hotswap.revert_policy IS
+'who may have deploy() take back versions that others have built on: no = nobody; approval = who deploys, where votes agree; operator = the capability; anyone = who deploys';
+
 CREATE TABLE hotswap.environment (
 	tenant_id uuid NOT NULL,
 	name text NOT NULL,
@@ -16,6 +20,15 @@ CREATE TABLE hotswap.environment (
 	allow_self_approval boolean NOT NULL DEFAULT false,
 	require_comment boolean NOT NULL DEFAULT false,
 	max_open_reviews integer,
+	allow_revert hotswap.revert_policy,
+	rollback_needs_approval boolean NOT NULL DEFAULT false,
+	rollback_within interval NOT NULL DEFAULT '7 d',
+	may_skip_environments boolean NOT NULL DEFAULT false,
+	bring_up_needs_approval boolean NOT NULL DEFAULT false,
+	rehearse_without_approval boolean NOT NULL DEFAULT false,
+	require_rehearsal boolean NOT NULL DEFAULT false,
+	rehearse_max_lock interval NOT NULL DEFAULT '500 ms',
+	max_failed text CHECK (max_failed ~ '^[0-9]+%?$'),
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -25,6 +38,15 @@ COMMENT ON COLUMN hotswap.environment.approvers IS 'roles whose members may vote
 COMMENT ON COLUMN hotswap.environment.max_open_reviews IS 'bypasses that may await their review; NULL: any number';
 COMMENT ON COLUMN hotswap.environment.revert_on_failure IS 'nodes already swapped go back when a deployment fails here';
 COMMENT ON COLUMN hotswap.environment.require_signature IS 'only versions with a signature that counts may go here';
+COMMENT ON COLUMN hotswap.environment.allow_revert IS 'NULL: no where it is protected, else operator';
+COMMENT ON COLUMN hotswap.environment.rollback_needs_approval IS 'rollback() is approved like a deployment, also where it would go without';
+COMMENT ON COLUMN hotswap.environment.rollback_within IS 'how long after a deployment its rollback goes without approval';
+COMMENT ON COLUMN hotswap.environment.may_skip_environments IS 'deployments may come here without passing through those of lower rank';
+COMMENT ON COLUMN hotswap.environment.bring_up_needs_approval IS 'bring_up() is approved like a deployment, also where every version was approved here';
+COMMENT ON COLUMN hotswap.environment.rehearse_without_approval IS 'a rehearsal goes without the approval that a deployment would need';
+COMMENT ON COLUMN hotswap.environment.require_rehearsal IS 'an approval is used only when the same was rehearsed here in the last 24 hours';
+COMMENT ON COLUMN hotswap.environment.rehearse_max_lock IS 'how long a rehearsal may hold an AccessExclusive lock on what was there before it';
+COMMENT ON COLUMN hotswap.environment.max_failed IS 'nodes, or percent of them, that may stay behind while a deployment succeeds; NULL: none';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.node_kind AS ENUM ('database');
@@ -41,13 +63,15 @@ CREATE TABLE hotswap.node (
 	labels jsonb NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	removed_at timestamptz,
+	search_path text[],
 	PRIMARY KEY (tenant_id, id)
 );
 CREATE UNIQUE INDEX node_name_key ON hotswap.node (tenant_id, environment, name)
 	WHERE removed_at IS NULL;
 COMMENT ON TABLE hotswap.node IS 'targets of deployments; a removed node stays for the history';
 COMMENT ON COLUMN hotswap.node.run_as IS 'the role that executors log in as for this node';
-COMMENT ON COLUMN hotswap.node.schema IS 'search_path of the scripts; NULL: the setting of the role';
+COMMENT ON COLUMN hotswap.node.schema IS 'first in the search_path of the scripts; NULL: the setting of the role';
+COMMENT ON COLUMN hotswap.node.search_path IS 'schemas after it; NULL: none';
 ALTER TABLE hotswap.node ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node', '');
 
@@ -55,19 +79,29 @@ CREATE SEQUENCE hotswap.swap_seq;
 COMMENT ON SEQUENCE hotswap.swap_seq IS 'orders the rows of node_module: swaps of a module on a node happen one after the other';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.swap_seq', '');
 
+CREATE TYPE hotswap.step_direction AS ENUM ('up', 'down', 'install', 'declared');
+COMMENT ON TYPE hotswap.step_direction IS
+'which script of a version takes a node a step: up = deploy; down = revert; install = its installer; declared = none, see set_node_version()';
+
 CREATE TABLE hotswap.node_module (
 	tenant_id uuid NOT NULL,
 	node_id uuid NOT NULL,
 	module text NOT NULL,
 	swap bigint NOT NULL DEFAULT pg_catalog.nextval('hotswap.swap_seq'),
-	deployment_id uuid NOT NULL,
+	deployment_id uuid,
 	version text,
 	digest bytea,
 	swapped_at timestamptz NOT NULL,
+	step text,
+	direction hotswap.step_direction,
+	heads text[],
 	PRIMARY KEY (tenant_id, node_id, module, swap)
 );
 COMMENT ON TABLE hotswap.node_module IS 'what was swapped in where: insert-only, the row with the highest swap is what runs';
-COMMENT ON COLUMN hotswap.node_module.version IS 'NULL: the module was reverted to nothing';
+COMMENT ON COLUMN hotswap.node_module.deployment_id IS 'NULL: no deployment, it was declared';
+COMMENT ON COLUMN hotswap.node_module.version IS 'what runs after it, the newest of the heads; NULL: nothing';
+COMMENT ON COLUMN hotswap.node_module.step IS 'the version whose script ran';
+COMMENT ON COLUMN hotswap.node_module.heads IS 'the versions that run after it and that no version that runs builds on; NULL: the module''s versions are complete';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node_module', '');
 
 CREATE TABLE hotswap.hook (

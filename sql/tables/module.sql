@@ -4,9 +4,15 @@ CREATE TABLE hotswap.module (
 	tenant_id uuid NOT NULL,
 	name text NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	is_graph boolean NOT NULL DEFAULT false,
+	versions integer NOT NULL DEFAULT 0,
+	history bytea CHECK (pg_catalog.length(history) = 32),
 	PRIMARY KEY (tenant_id, name)
 );
 COMMENT ON TABLE hotswap.module IS 'named units of code';
+COMMENT ON COLUMN hotswap.module.is_graph IS 'its versions have parents; the first one decides. false: each is complete in itself';
+COMMENT ON COLUMN hotswap.module.versions IS 'the ordinal that was given last';
+COMMENT ON COLUMN hotswap.module.history IS 'SHA-256 over what it was before and what was published or withdrawn last: two copies that are equal here know the same versions';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module', '');
 
 CREATE TABLE hotswap.module_version (
@@ -21,13 +27,76 @@ CREATE TABLE hotswap.module_version (
 	revert_sql text,
 	findings json,
 	findings_digest bytea CHECK (pg_catalog.length(findings_digest) = 32),
+	ordinal integer,
+	parents text[],
+	install_sql text,
+	install_digest bytea CHECK (pg_catalog.length(install_digest) = 32),
+	transactional boolean NOT NULL DEFAULT true,
+	requires text[],
+	metadata jsonb NOT NULL DEFAULT '{}',
 	PRIMARY KEY (tenant_id, module, version)
 );
 COMMENT ON TABLE hotswap.module_version IS 'what can be deployed: scripts and their digest, never changed once published';
-COMMENT ON COLUMN hotswap.module_version.digest IS 'SHA-256 over the three scripts, each with its length in front';
+COMMENT ON COLUMN hotswap.module_version.digest IS 'SHA-256 over the scripts, each with its length in front, and over what else says what is done: see the manual';
 COMMENT ON COLUMN hotswap.module_version.findings IS 'what the static rules are about in the scripts, found when they were published; written again after an update';
 COMMENT ON COLUMN hotswap.module_version.findings_digest IS 'SHA-256 over the version''s digest, the rules and the server''s grammar, and findings; they count only if it fits';
+COMMENT ON COLUMN hotswap.module_version.ordinal IS 'order of publication in the module, from 1';
+COMMENT ON COLUMN hotswap.module_version.parents IS 'the versions that the deploy script builds on, empty: the first of a chain; NULL: the version is complete in itself';
+COMMENT ON COLUMN hotswap.module_version.install_sql IS 'takes nothing to this version in one go; for nodes that run nothing of the module';
+COMMENT ON COLUMN hotswap.module_version.install_digest IS 'SHA-256 over the version''s digest and the installer, which may have been published after it';
+COMMENT ON COLUMN hotswap.module_version.transactional IS 'false: each statement is a transaction of its own';
+COMMENT ON COLUMN hotswap.module_version.requires IS 'what a node has to run, or must not run, of other modules before';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
+
+CREATE TABLE hotswap.withdrawn_version (
+	tenant_id uuid NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	ordinal integer NOT NULL,
+	digest bytea NOT NULL CHECK (pg_catalog.length(digest) = 32),
+	published_at timestamptz NOT NULL,
+	published_by text NOT NULL,
+	withdrawn_at timestamptz NOT NULL,
+	withdrawn_by text NOT NULL,
+	reason text NOT NULL,
+	PRIMARY KEY (tenant_id, module, ordinal)
+);
+COMMENT ON TABLE hotswap.withdrawn_version IS 'versions that were taken back before they were applied in a protected environment; their names are free again';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.withdrawn_version', '');
+
+CREATE TABLE hotswap.version_tag (
+	tenant_id uuid NOT NULL,
+	module text NOT NULL,
+	tag text NOT NULL,
+	version text NOT NULL,
+	tagged_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	tagged_by text NOT NULL,
+	PRIMARY KEY (tenant_id, module, tag)
+);
+COMMENT ON TABLE hotswap.version_tag IS 'other names of versions, never changed; a name is that of a version or of a tag';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.version_tag', '');
+
+CREATE TABLE hotswap.release (
+	tenant_id uuid NOT NULL,
+	name text NOT NULL,
+	digest bytea NOT NULL CHECK (pg_catalog.length(digest) = 32),
+	published_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	published_by text NOT NULL,
+	PRIMARY KEY (tenant_id, name)
+);
+COMMENT ON TABLE hotswap.release IS 'versions of several modules that are deployed as one, never changed once published';
+COMMENT ON COLUMN hotswap.release.digest IS 'SHA-256 over its modules, their versions and the digests of these, in the order of the modules'' names';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.release', '');
+
+CREATE TABLE hotswap.release_module (
+	tenant_id uuid NOT NULL,
+	release text NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	PRIMARY KEY (tenant_id, release, module)
+);
+COMMENT ON TABLE hotswap.release_module IS 'the modules of a release, each with its version';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.release_module', '');
 
 CREATE TYPE hotswap.signature_algorithm AS ENUM ('ed25519', 'rsa-pss-sha256');
 COMMENT ON TYPE hotswap.signature_algorithm IS

@@ -53,6 +53,15 @@ static struct
 	REFERENCE("version_signature", "tenant_id, module, version", "module_version",
 			  "tenant_id, module, version"),
 	REFERENCE("version_signature", "tenant_id, signing_key", "signing_key", "tenant_id, name"),
+	REFERENCE("version_tag", "tenant_id, module, version", "module_version",
+			  "tenant_id, module, version"),
+	REFERENCE("release_module", "tenant_id, release", "release", "tenant_id, name"),
+	REFERENCE("release_module", "tenant_id, module, version", "module_version",
+			  "tenant_id, module, version"),
+	REFERENCE("held_version", "tenant_id, environment", "environment", "tenant_id, name"),
+	OF_TENANT("withdrawn_version"),
+	OF_TENANT("release"),
+	OF_DEPLOYMENT("rehearsal"),
 	OF_DEPLOYMENT("work_item"),
 	OF_DEPLOYMENT("stage"),
 	OF_DEPLOYMENT("task"),
@@ -62,8 +71,10 @@ static struct
 	/* what has ended needs neither, and stays a while when its tenant's versions go */
 	REFERENCE_IF("finished_at IS NULL", "deployment", "tenant_id, id", "work_item",
 				 "tenant_id, deployment_id"),
-	REFERENCE_IF("finished_at IS NULL", "deployment", "tenant_id, module, version",
-				 "module_version", "tenant_id, module, version"),
+	REFERENCE_IF("finished_at IS NULL AND release IS NULL", "deployment",
+				 "tenant_id, module, version", "module_version", "tenant_id, module, version"),
+	REFERENCE_IF("finished_at IS NULL AND release IS NOT NULL", "deployment", "tenant_id, release",
+				 "release", "tenant_id, name"),
 };
 
 /* What is missing, in words; NULL: nothing is. */

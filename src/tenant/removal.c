@@ -39,14 +39,29 @@ static DbStatement anonymise = DB_STATEMENT(
 #define DELETE_FROM(table) \
 	DB_STATEMENT("DELETE FROM hotswap." table " WHERE tenant_id = $1", UUIDOID)
 
-static DbStatement deletions[] = {
-	DELETE_FROM("version_signature"),   DELETE_FROM("signing_key"), DELETE_FROM("environment_rule"),
-	DELETE_FROM("module_version"),      DELETE_FROM("module"),      DELETE_FROM("failed_rollback"),
-	DELETE_FROM("node_module"),         DELETE_FROM("node"),        DELETE_FROM("hook"),
-	DELETE_FROM("idempotency_key"),     DELETE_FROM("lease"),       DELETE_FROM("notification"),
-	DELETE_FROM("approval_delegation"), DELETE_FROM("access"),      DELETE_FROM("quota"),
-	DELETE_FROM("quota_usage"),         DELETE_FROM("environment")
-};
+static DbStatement deletions[] = { DELETE_FROM("version_signature"),
+								   DELETE_FROM("signing_key"),
+								   DELETE_FROM("environment_rule"),
+								   DELETE_FROM("release_module"),
+								   DELETE_FROM("release"),
+								   DELETE_FROM("version_tag"),
+								   DELETE_FROM("held_version"),
+								   DELETE_FROM("rehearsal"),
+								   DELETE_FROM("withdrawn_version"),
+								   DELETE_FROM("module_version"),
+								   DELETE_FROM("module"),
+								   DELETE_FROM("failed_rollback"),
+								   DELETE_FROM("node_module"),
+								   DELETE_FROM("node"),
+								   DELETE_FROM("hook"),
+								   DELETE_FROM("idempotency_key"),
+								   DELETE_FROM("lease"),
+								   DELETE_FROM("notification"),
+								   DELETE_FROM("approval_delegation"),
+								   DELETE_FROM("access"),
+								   DELETE_FROM("quota"),
+								   DELETE_FROM("quota_usage"),
+								   DELETE_FROM("environment") };
 
 static void
 cancel_one(const pg_uuid_t *tenant, const pg_uuid_t *id, const AuditActor *actor, char *reason,

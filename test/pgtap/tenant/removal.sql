@@ -52,6 +52,14 @@ INSERT INTO hotswap.signing_key VALUES (:'t', 'k', 'ed25519', 'pem',
 	decode(repeat('00', 32), 'hex'), '(,)', now(), 'x');
 INSERT INTO hotswap.failed_rollback VALUES (:'t', :'done', 'm', 'development', now());
 INSERT INTO hotswap.version_signature VALUES (:'t', 'm', '1', 'k', '', now(), 'x');
+INSERT INTO hotswap.version_tag VALUES (:'t', 'm', 'tag', '1', now(), 'x');
+INSERT INTO hotswap.withdrawn_version VALUES (:'t', 'm', '0', 1,
+	decode(repeat('00', 32), 'hex'), now(), 'x', now(), 'x', 'reason');
+INSERT INTO hotswap.release VALUES (:'t', 'r', decode(repeat('00', 32), 'hex'), now(), 'x');
+INSERT INTO hotswap.release_module VALUES (:'t', 'r', 'm', '1');
+INSERT INTO hotswap.held_version VALUES (:'t', 'development', 'm', '1', now(), 'x', :'done', 'r');
+INSERT INTO hotswap.rehearsal VALUES (:'t', :'done', gen_random_uuid(), 1, 'm', '1', 'up',
+	'1 s', 1, '[]');
 
 -- Whatever belongs to a tenant is either removed with it or left to retention: who makes a new
 -- table has to think of it.
