@@ -247,8 +247,8 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 Datum
 hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 {
-	char *module = arg_identifier(fcinfo, 0, "module");
-	char *version = arg_identifier(fcinfo, 1, "version");
+	char *module = arg_module(fcinfo, 0);
+	char *version = arg_version(fcinfo, 1);
 	char *deploy = arg_script(fcinfo, 2, "deploy_sql", true);
 	char *verify = arg_script(fcinfo, 3, "verify_sql", false);
 	char *revert = arg_script(fcinfo, 4, "revert_sql", false);

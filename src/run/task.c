@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/args.h"
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
@@ -146,7 +147,7 @@ lock_lane(const TaskRun *run)
 	{
 		pg_uuid_t tenant;
 		pg_uuid_t node;
-		char module[64 * 4];
+		char module[MODULE_LIMIT + 1];
 	} lane;
 
 	memset(&lane, 0, sizeof(lane));
