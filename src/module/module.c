@@ -55,13 +55,18 @@ typedef struct NewVersion
 	GivenSignature signature;
 } NewVersion;
 
-/* Fetches one script and keeps the argument itself to be stored. */
+/* Fetches one script and keeps the argument itself to be stored, but for a byte order mark. */
 static char *
 module_read_script(FunctionCallInfo fcinfo, int n, const char *word, bool required,
 				   NullableDatum *stored)
 {
+	char *given = arg_script(fcinfo, n, word, required);
+	char *script = given ? script_without_mark(given) : NULL;
+
 	*stored = fcinfo->args[n];
-	return arg_script(fcinfo, n, word, required);
+	if (script != given)
+		stored->value = CStringGetTextDatum(script);
+	return script;
 }
 
 static void
@@ -69,8 +74,8 @@ module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
 	char *scripts[SCRIPT_COUNT];
 
-	v->module = arg_identifier(fcinfo, 0, "module");
-	v->version = arg_identifier(fcinfo, 1, "version");
+	v->module = arg_module(fcinfo, 0);
+	v->version = arg_version(fcinfo, 1);
 	scripts[SCRIPT_DEPLOY] =
 		module_read_script(fcinfo, 2, "deploy_sql", true, &v->scripts[SCRIPT_DEPLOY]);
 	scripts[SCRIPT_VERIFY] =
