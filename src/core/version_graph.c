@@ -22,9 +22,9 @@
 /* So many versions are kept in all; the graphs that were used longest ago go first. */
 #define KEPT_VERSIONS 100000
 
-static DbStatement find_module = DB_STATEMENT(
-	"SELECT is_graph, history FROM hotswap.module WHERE tenant_id = $1 AND name = $2", UUIDOID,
-	TEXTOID);
+static DbStatement find_module =
+	DB_STATEMENT("SELECT is_graph, history FROM hotswap.module WHERE tenant_id = $1 AND name = $2",
+				 UUIDOID, TEXTOID);
 
 /* The module's row, once for each version after an ordinal, and once without if there is none. */
 static DbStatement load_versions = DB_STATEMENT(
@@ -272,8 +272,7 @@ graph_load(const pg_uuid_t *tenant, const char *module)
 		return NULL;
 	has_history = db_digest(0, 2, history);
 	k = find_kept(tenant, module);
-	if (k && !(has_history && k->has_history &&
-			   memcmp(history, k->history, DIGEST_LENGTH) == 0) &&
+	if (k && !(has_history && k->has_history && memcmp(history, k->history, DIGEST_LENGTH) == 0) &&
 		!read_versions(k))
 	{
 		forget(k);
