@@ -580,7 +580,7 @@ block(NodePlan *p, char *reason, char *hint)
 static void
 skip_current(NodePlan *p, const Running *r)
 {
-	p->has_targets = true;
+	p->runs_target = true;
 	skip(p, psprintf("node \"%s\" already runs version \"%s\"%s%s", p->name, r->version,
 					 r->deployment ? " from deployment " : "", r->deployment ? r->deployment : ""));
 }
@@ -698,7 +698,7 @@ plan_contained(const Planning *g, NodePlan *p, const Running *r, int target,
 {
 	const VersionGraph *graph = g->graph;
 
-	p->has_targets = true;
+	p->runs_target = true;
 	if (list_member_int(r->heads, target) &&
 		(bms_is_empty(unwanted) || !g->request->allow_revert || !g->request->is_target))
 		skip_current(p, r);

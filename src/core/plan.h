@@ -48,7 +48,7 @@ typedef struct NodePlan
 	char *reason;           /* why it is skipped or blocked */
 	char *hint;             /* what to do about it, or NULL */
 	List *steps;            /* of Step */
-	bool has_targets;       /* it runs what was asked for, or something that builds on it */
+	bool runs_target;       /* it runs what was asked for, or something that builds on it */
 	int64 swap_from;        /* the last swap of these modules on it; 0: none */
 	char *previous_version; /* what it runs of the last module; NULL: nothing */
 } NodePlan;

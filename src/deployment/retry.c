@@ -115,7 +115,7 @@ hotswap_retry(PG_FUNCTION_ARGS)
 	if (d.status == DEPLOYMENT_QUEUED)
 		examination_keep(&d.tenant, d.module, d.version);
 	if (d.gated && d.status == DEPLOYMENT_QUEUED)
-		approval_open_path(&d, path_of(&d.tenant, d.environment), NIL, approval_load(&d));
+		approval_open_path(&d, path_of_deployment(&d), NIL, approval_load(&d));
 	drop_start_by(&d);
 	deployment_save(&d);
 	deployment_enqueue(&d, GetCurrentTimestamp());
