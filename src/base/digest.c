@@ -116,3 +116,14 @@ digest_scripts(const char *deploy, const char *verify, const char *revert, uint8
 	digest_field(ctx, revert);
 	digest_end(ctx, result);
 }
+
+/* The digest of an installer of a version: what module_version.install_digest holds. */
+void
+digest_installer(const uint8 *version, const char *installer, uint8 *result)
+{
+	pg_cryptohash_ctx *ctx = digest_begin();
+
+	digest_bytes(ctx, version, DIGEST_LENGTH);
+	digest_field(ctx, installer);
+	digest_end(ctx, result);
+}

@@ -22,6 +22,11 @@ static DbStatement version_query = DB_STATEMENT(
 	" WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = $3",
 	UUIDOID, TEXTOID, TEXTOID, INT8OID);
 
+static DbStatement installer_query = DB_STATEMENT(
+	"SELECT install_sql, install_digest FROM hotswap.module_version"
+	" WHERE tenant_id = $1 AND module = $2 AND version = $3 AND install_sql IS NOT NULL",
+	UUIDOID, TEXTOID, TEXTOID);
+
 enum
 {
 	VERSION_SCRIPTS = 1,
@@ -84,7 +89,7 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 		return NULL;
 	/* a query leaves its caller in the memory context of SPI */
 	MemoryContextSwitchTo(context);
-	v = palloc(sizeof(Version));
+	v = palloc0(sizeof(Version));
 	v->module = pstrdup(module);
 	v->name = pstrdup(version);
 	for (int i = 0; i < SCRIPT_COUNT; i++)
@@ -113,6 +118,29 @@ version_read_scripts(const pg_uuid_t *tenant, Version *v)
 {
 	if (!v->is_whole)
 		*v = *version_read_existing(tenant, v->module, v->name, VERSION_WHOLE);
+}
+
+/* Reads the installer into the current context; XX001 if it is not the one that was published. */
+void
+version_read_installer(const pg_uuid_t *tenant, Version *v)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->name) };
+	uint8 digest[DIGEST_LENGTH];
+
+	if (db_run(&installer_query, args, NULL) == 0)
+		elog(ERROR, "the installer of version \"%s\" of module \"%s\" has disappeared", v->name,
+			 v->module);
+	MemoryContextSwitchTo(context);
+	v->installer = db_text(0, 1);
+	(void) db_digest(0, 2, v->install_digest);
+	digest_installer(v->digest, v->installer, digest);
+	if (memcmp(v->install_digest, digest, DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("installer of version \"%s\" of module \"%s\" is not the one that"
+							   " was published",
+							   v->name, v->module)));
 }
 
 /* Raises XX001 if the scripts are not those that were published.  Needs no scope. */

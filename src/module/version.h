@@ -17,6 +17,8 @@ typedef struct Version
 	uint8 digest[DIGEST_LENGTH]; /* of what was published */
 	bool is_whole;               /* the scripts were read */
 	bool has_verify;             /* even if they were not */
+	char *installer;             /* read by version_read_installer() */
+	uint8 install_digest[DIGEST_LENGTH];
 	char *findings; /* what was found in them, as it is kept; NULL: nothing that counts */
 } Version;
 
@@ -29,6 +31,7 @@ extern Version *version_read(const pg_uuid_t *tenant, const char *module, const 
 extern Version *version_read_existing(const pg_uuid_t *tenant, const char *module,
 									  const char *version, int64 limit);
 extern void version_read_scripts(const pg_uuid_t *tenant, Version *v);
+extern void version_read_installer(const pg_uuid_t *tenant, Version *v);
 
 extern void version_require_intact(const Version *v);
 

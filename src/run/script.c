@@ -11,6 +11,7 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "module/parse.h"
@@ -214,4 +215,17 @@ run_deferred(void)
 	run_limit_end(armed);
 	if (rc < 0)
 		elog(ERROR, "SET CONSTRAINTS failed: %s", SPI_result_code_string(rc));
+}
+
+/*
+ * Runs the triggers that a step has deferred, as the end of its transaction would: the next step finds nothing
+ * pending, and its constraints are as deferred as ever.
+ */
+void
+run_deferred_triggers(void)
+{
+	bool armed = run_limit_begin();
+
+	AfterTriggerFireDeferred();
+	run_limit_end(armed);
 }
