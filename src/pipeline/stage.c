@@ -148,18 +148,22 @@ add_swap(Visit *v, const NodePlan *p, int wave)
 	task->swap_from = p->swap_from;
 }
 
-/* Why no node of the environment runs anything: the same for all, or for the first. */
+/* Why no node of the environment has anything to run: as it is for the first that runs another version. */
 static void
 skip_stage(Visit *v, List *plans)
 {
 	ListCell *cell;
 
 	foreach (cell, plans)
-		if (!((NodePlan *) lfirst(cell))->runs_target)
+	{
+		const NodePlan *p = lfirst(cell);
+
+		if (p->previous_version == NULL || strcmp(p->previous_version, v->d.version) != 0)
 		{
-			stage_apply(v->stage, STAGE_SKIP, ((NodePlan *) lfirst(cell))->reason);
+			stage_apply(v->stage, STAGE_SKIP, p->reason);
 			return;
 		}
+	}
 	stage_apply(v->stage, STAGE_SKIP,
 				psprintf("every node already runs version \"%s\"", v->d.version));
 }
