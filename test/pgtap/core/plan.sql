@@ -17,7 +17,8 @@ SELECT is(:'said'::text, 'succeeded', 'from 2 to 5');
 SELECT is(log_of('d'), '1 2 3 4 5', 'what is between runs, in order');
 SELECT is(steps_of('d'), 'up 1, up 2, up 3, up 4, up 5', 'a row a step');
 SELECT is(heads_of('d'), '5', 'the node runs 5');
-SELECT results_eq($$SELECT version, encode(digest, 'hex') FROM hotswap.node_module WHERE step = '4'$$,
+SELECT results_eq($$SELECT version, encode(digest, 'hex') FROM hotswap.node_module WHERE step =
+	'4'$$,
 	$$SELECT version, encode(digest, 'hex') FROM hotswap.module_version WHERE version = '4'$$,
 	'version and digest are those of what ran then');
 
@@ -27,7 +28,8 @@ SELECT is(:'said'::text, 'succeeded', 'production at 2 takes 3 while development
 SELECT is(log_of('d') || ' / ' || log_of('p'), '1 2 3 4 5 / 1 2 3', 'development stays');
 SELECT results_eq($$SELECT s.message FROM hotswap.stage s JOIN hotswap.deployment d
 	ON d.id = s.deployment_id WHERE d.version = '3' AND s.environment = 'development'$$,
-	$$VALUES ('node "d" runs version "5", which builds on version "3"')$$, 'and its stage says why');
+	$$VALUES ('node "d" runs version "5", which builds on version "3"')$$,
+	'and its stage says why');
 
 -- In the target it is refused: nothing is taken back unasked.
 CALL deploy_to('3', 'development') \gset

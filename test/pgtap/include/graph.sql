@@ -1,13 +1,17 @@
--- Versions that build on each other: scripts that write their name to a table of their node, and what
+-- Versions that build on each other: scripts that write their name to a table of their node, and
+-- what
 -- nodes run.
 
 -- A version that writes its name; its revert script writes it with a minus, its installer with =.
 CREATE FUNCTION publish_step(version text, parents text[], revert boolean DEFAULT true,
 		install boolean DEFAULT false) RETURNS text LANGUAGE sql AS $$
-	SELECT hotswap.publish_version('m', version, format('INSERT INTO log (what) VALUES (%L)', version),
-		revert_sql => CASE WHEN revert THEN format('INSERT INTO log (what) VALUES (%L)', '-' || version) END,
+	SELECT hotswap.publish_version('m', version, format('INSERT INTO log (what) VALUES (%L)',
+	version),
+		revert_sql => CASE WHEN revert THEN format('INSERT INTO log (what) VALUES (%L)', '-' ||
+	version) END,
 		parents => parents,
-		install_sql => CASE WHEN install THEN format('INSERT INTO log (what) VALUES (%L)', '=' || version) END)
+		install_sql => CASE WHEN install THEN format('INSERT INTO log (what) VALUES (%L)', '=' ||
+	version) END)
 $$;
 
 -- A node with a schema of its own, in which there is the table.
@@ -23,7 +27,8 @@ CREATE FUNCTION log_of(node text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
 BEGIN
-	EXECUTE format('SELECT coalesce(string_agg(what, '' '' ORDER BY ordinal), '''') FROM %I.log', node)
+	EXECUTE format('SELECT coalesce(string_agg(what, '' '' ORDER BY ordinal), '''') FROM %I.log',
+	node)
 		INTO result;
 	RETURN result;
 END $$;
