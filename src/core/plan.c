@@ -515,6 +515,17 @@ plan_digest(List *steps, uint8 *result)
 	digest_end(ctx, result);
 }
 
+List *
+plan_versions(List *steps)
+{
+	List *versions = NIL;
+	ListCell *cell;
+
+	foreach (cell, steps)
+		versions = lappend(versions, ((Step *) lfirst(cell))->version);
+	return versions;
+}
+
 /* The names of versions that are to be taken back and cannot be. */
 List *
 plan_missing_reverts(const pg_uuid_t *tenant, List *steps)

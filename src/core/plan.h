@@ -92,6 +92,9 @@ extern List *plan_back(const pg_uuid_t *tenant, const pg_uuid_t *node, const cha
 /* SHA-256 over module, direction and digest of each step. */
 extern void plan_digest(List *steps, uint8 *result);
 
+/* The versions whose scripts these are. */
+extern List *plan_versions(List *steps);
+
 extern List *plan_missing_reverts(const pg_uuid_t *tenant, List *steps);
 extern char *plan_names(List *names);
 

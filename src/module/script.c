@@ -45,7 +45,8 @@ static const char no_client[] =
 static const char one_way[] =
 	"Every script is read with the setting on; write strings with backslash escapes as E'...'.";
 
-const char *const script_labels[] = { "deploy script", "verify script", "revert script" };
+const char *const script_labels[] = { "deploy script", "verify script", "revert script",
+									  "install script" };
 
 /* ---- where an error is ---- */
 

@@ -20,6 +20,7 @@
 #include "core/tenant.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
+#include "module/version.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
@@ -240,23 +241,36 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 
 /*
  * module_signing_payload(module text, version text, deploy_sql text, verify_sql text,
- *		revert_sql text, tenant uuid) returns text
+ *		revert_sql text, parents text[], install_sql text, tenant uuid) returns text
  *
- * Out: what signature_payload() makes of them.  Errors: 22023.  Reads nothing.
+ * Out: what signature_payload() makes of them.  Errors: 22023, P0002 no such parent.  Reads the digests of
+ * the parents, for who may publish.
  */
 Datum
 hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 {
-	char *module = arg_identifier(fcinfo, 0, "module");
-	char *version = arg_identifier(fcinfo, 1, "version");
-	char *deploy = arg_script(fcinfo, 2, "deploy_sql", true);
-	char *verify = arg_script(fcinfo, 3, "verify_sql", false);
-	char *revert = arg_script(fcinfo, 4, "revert_sql", false);
-	pg_uuid_t tenant = tenant_argument(fcinfo, 5);
-	uint8 digest[DIGEST_LENGTH];
+	Version v = { .module = arg_identifier(fcinfo, 0, "module"),
+				  .name = arg_identifier(fcinfo, 1, "version"),
+				  .is_graph = !PG_ARGISNULL(5) };
+	List *parents = arg_names(fcinfo, 5, "parents", NAME_LIMIT);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 7);
 
-	digest_scripts(deploy, verify, revert, digest);
-	PG_RETURN_TEXT_P(cstring_to_text(signature_payload(&tenant, module, version, digest)));
+	v.scripts[SCRIPT_DEPLOY] = arg_script(fcinfo, 2, "deploy_sql", true);
+	v.scripts[SCRIPT_VERIFY] = arg_script(fcinfo, 3, "verify_sql", false);
+	v.scripts[SCRIPT_REVERT] = arg_script(fcinfo, 4, "revert_sql", false);
+	v.scripts[SCRIPT_INSTALL] = arg_script(fcinfo, 6, "install_sql", false);
+	if (parents != NIL)
+	{
+		Call c;
+
+		call_begin(&c, &tenant, CAPABILITY_DEPLOYER, "compute the digest of a version");
+		v.parent_digests = version_parent_digests(&tenant, v.module, parents);
+		version_digest(&v, v.digest);
+		call_end(&c);
+	}
+	else
+		version_digest(&v, v.digest);
+	PG_RETURN_TEXT_P(cstring_to_text(signature_payload(&tenant, v.module, v.name, v.digest)));
 }
 
 /* The arguments n (signature) and n + 1 (signing_key) of a function; both are given, or neither. */

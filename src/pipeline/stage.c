@@ -55,11 +55,54 @@ start_build(Visit *v)
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
-/* scan: may these scripts go all the way? */
+/* What the nodes of an environment would run now. */
+static List *
+plan(Visit *v, const char *environment)
+{
+	PlanTarget target = { v->d.module, v->d.version };
+	PlanRequest request = { .tenant = &v->d.tenant,
+							.targets = list_make1(&target),
+							.environment = environment,
+							.is_target = strcmp(environment, v->d.environment) == 0,
+							.allow_revert = v->d.allow_revert,
+							.reapply = v->d.reapply,
+							.nodes = v->d.nodes };
+
+	request.all_nodes = v->d.all_nodes || !request.is_target;
+	return plan_environment(&request);
+}
+
+/* Scans what the nodes of an environment would run on their way to the version, each version once. */
+static void
+scan_plans(Visit *v, List *plans, char *environment)
+{
+	List *versions = NIL;
+	ListCell *cell;
+
+	if (!version_of(v)->is_graph)
+		return; /* there is no other one */
+	foreach (cell, plans)
+	{
+		const NodePlan *p = lfirst(cell);
+
+		if (p->outcome == NODE_RUNS)
+			versions = list_concat(versions, plan_versions(p->steps));
+	}
+	scan_steps(&v->d.tenant, v->d.module, versions, environment);
+}
+
+/* scan: may these scripts go all the way, and those of the versions that lead there? */
 static void
 start_scan(Visit *v)
 {
-	stage_apply(v->stage, STAGE_SUCCEED, scan_version(&v->d.tenant, version_of(v), visit_path(v)));
+	List *path = visit_path(v);
+	char *message = scan_version(&v->d.tenant, version_of(v), path);
+	ListCell *cell;
+
+	if (version_of(v)->is_graph)
+		foreach (cell, path)
+			scan_plans(v, plan(v, lfirst(cell)), lfirst(cell));
+	stage_apply(v->stage, STAGE_SUCCEED, message);
 }
 
 static int
@@ -81,23 +124,6 @@ start_test(Visit *v)
 {
 	if (add_hooks(v) == 0)
 		stage_apply(v->stage, STAGE_SKIP, "no test hook is registered");
-}
-
-/* What the nodes of an environment would run now. */
-static List *
-plan(Visit *v, const char *environment)
-{
-	PlanTarget target = { v->d.module, v->d.version };
-	PlanRequest request = { .tenant = &v->d.tenant,
-							.targets = list_make1(&target),
-							.environment = environment,
-							.is_target = strcmp(environment, v->d.environment) == 0,
-							.allow_revert = v->d.allow_revert,
-							.reapply = v->d.reapply,
-							.nodes = v->d.nodes };
-
-	request.all_nodes = v->d.all_nodes || !request.is_target;
-	return plan_environment(&request);
 }
 
 /* Refuses a plan that a node has no way for, before anything is touched. */
@@ -197,6 +223,8 @@ start_deploy(Visit *v)
 		skip_stage(v, plans);
 	else if (first->require_signature)
 		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
+	if (to_do > 0)
+		scan_plans(v, plans, v->stage->environment);
 }
 
 /* validate: the verify script on every node of the target that runs the version, and the user's hooks */

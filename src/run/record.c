@@ -265,16 +265,18 @@ record_read_step(const TaskRun *run, const Step *step)
 {
 	DbScope scope;
 	Version *version;
+	uint8 digest[DIGEST_LENGTH];
 
 	db_enter(&scope);
 	MemoryContextSwitchTo(scope.context);
 	version = version_read_existing(&run->key.tenant, step->module, step->version, VERSION_WHOLE);
-	if (step->direction == STEP_INSTALL)
-		version_read_installer(&run->key.tenant, version);
 	db_leave(&scope);
 	version_require_intact(version);
-	if (memcmp(step->direction == STEP_INSTALL ? version->install_digest : version->digest,
-			   step->digest, DIGEST_LENGTH) != 0)
+	if (step->direction == STEP_INSTALL)
+		digest_installer(version->digest, version->scripts[SCRIPT_INSTALL], digest);
+	else
+		memcpy(digest, version->digest, DIGEST_LENGTH);
+	if (memcmp(digest, step->digest, DIGEST_LENGTH) != 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("version \"%s\" of module \"%s\" is not the one that was planned",
 							   step->version, step->module)));

@@ -107,7 +107,7 @@ run_step(TaskRun *run, const Step *step)
 	if (step->direction == STEP_DOWN)
 		run_script(run, "revert", version->scripts[SCRIPT_REVERT]);
 	else if (step->direction == STEP_INSTALL)
-		run_script(run, "install", version->installer);
+		run_script(run, "install", version->scripts[SCRIPT_INSTALL]);
 	else
 		run_script(run, "deploy", version->scripts[SCRIPT_DEPLOY]);
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
