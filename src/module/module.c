@@ -216,6 +216,16 @@ module_insert(const NewVersion *new, const AuditActor *actor)
 	return true;
 }
 
+/* What a version builds on may be withdrawn, and published with other content, until the tenant is locked. */
+static void
+module_compute_digest(NewVersion *new)
+{
+	Version *v = &new->content;
+
+	v->parent_digests = version_parent_digests(&new->tenant, v->module, new->parents);
+	version_digest(v, v->digest);
+}
+
 /* Stores the version, its signature, and their audit events, unless the same is already there. */
 static void
 module_publish(NewVersion *new)
@@ -225,12 +235,12 @@ module_publish(NewVersion *new)
 	Call c;
 
 	call_begin(&c, &new->tenant, CAPABILITY_DEPLOYER, "publish a version");
-	v->parent_digests = version_parent_digests(&new->tenant, v->module, new->parents);
-	version_digest(v, v->digest);
+	module_compute_digest(new);
 	if (!already_published(new))
 	{
 		installation_ensure();
 		tenant_lock_for_change(&new->tenant);
+		module_compute_digest(new);
 		if (module_insert(new, &c.actor))
 			audit_tenant(&c.actor, &new->tenant, "publish_version", NULL, NULL, NULL,
 						 audit_detail("module", v->module, "version", v->name, "digest",

@@ -17,6 +17,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/missing.h"
 #include "core/tenant.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
@@ -56,6 +57,11 @@ static DbStatement find_signature =
 	DB_STATEMENT("SELECT 1 FROM hotswap.version_signature"
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3 AND signing_key = $4",
 				 UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement find_version =
+	DB_STATEMENT("SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $2"
+				 " AND version = $3 AND digest = $4",
+				 UUIDOID, TEXTOID, TEXTOID, BYTEAOID);
 
 static DbStatement insert_signature = DB_STATEMENT(
 	"INSERT INTO hotswap.version_signature (tenant_id, module, version, signing_key, signature, signed_by)"
@@ -296,6 +302,18 @@ signature_arguments(FunctionCallInfo fcinfo, int n)
 
 /* ---- signatures ---- */
 
+/* Locks the tenant row; raises P0002 if the version was withdrawn before. */
+static void
+lock_version(const SignedVersion *v)
+{
+	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->version), digest_datum(v->digest) };
+
+	tenant_lock_for_change(v->tenant);
+	if (db_run_newest(&find_version, args, NULL) == 0)
+		version_refuse_missing(v->module, v->version);
+}
+
 /*
  * Stores a signature of a version, which is there, with its audit event; nothing if the key has
  * signed it before.  Raises P0002 no such key, 55000 the key does not count now, YH010 it does not
@@ -310,7 +328,7 @@ version_sign(const SignedVersion *v, const GivenSignature *given, const AuditAct
 	bool is_new = db_run(&find_signature, key, NULL) == 0;
 
 	if (is_new)
-		tenant_lock_for_change(v->tenant);
+		lock_version(v);
 	signature_require_good(v, given);
 	if (!is_new)
 		return;

@@ -93,7 +93,8 @@ SELECT results_eq($$SELECT code, message, hint FROM refusal(
 	$$VALUES ('55000', 'the versions of module "complete" are complete in themselves',
 	'Publish it without "parents", or under a new module.')$$, 'parents among complete versions');
 SELECT results_eq($$SELECT code, message FROM refusal(
-	'SELECT hotswap.publish_version(''complete'', ''2'', ''SELECT 1'', install_sql => ''SELECT 1'')')$$,
+	'SELECT hotswap.publish_version(''complete'', ''2'', ''SELECT 1'',
+	install_sql => ''SELECT 1'')')$$,
 	$$VALUES ('22023', '"install_sql" must not be given without "parents"')$$,
 	'an installer of a complete version');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '9', 'SELECT 1', parents => '{NULL}')$$,
