@@ -195,7 +195,7 @@ record_load(TaskRun *run)
 		return false;
 	if (run->version)
 		version_require_intact(run->version);
-	if (run->previous && run->version->scripts[SCRIPT_REVERT] == NULL)
+	if (run->previous && run->version && run->version->scripts[SCRIPT_REVERT] == NULL)
 		version_require_intact(run->previous);
 	return true;
 }
