@@ -328,7 +328,7 @@ complete_step(const TaskRun *run)
 	Step *step = palloc0(sizeof(Step));
 
 	step->module = run->module;
-	step->version = down || after == NULL ? run->version->name : after->name;
+	step->version = down || after == NULL ? run->target : after->name;
 	step->direction = down ? STEP_DOWN : STEP_UP;
 	if (after)
 	{
