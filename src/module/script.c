@@ -380,6 +380,31 @@ script_parse(const char *label, const char *sql)
 	return statements;
 }
 
+/* Is it that, with nothing added that would mean more? */
+static bool
+is_plain(const RawStmt *raw, TransactionStmtKind kind)
+{
+	const TransactionStmt *stmt = (const TransactionStmt *) raw->stmt;
+
+	return IsA(stmt, TransactionStmt) && stmt->kind == kind && stmt->options == NIL && !stmt->chain;
+}
+
+/*
+ * A verify script is rolled back whatever it says, so that BEGIN before and ROLLBACK after it, as other tools
+ * have them, say nothing new.
+ */
+List *
+script_parse_verify(const char *sql)
+{
+	List *statements = script_parse(script_labels[SCRIPT_VERIFY], sql);
+
+	if (is_plain(linitial(statements), TRANS_STMT_BEGIN))
+		statements = list_delete_first(statements);
+	if (statements != NIL && is_plain(llast(statements), TRANS_STMT_ROLLBACK))
+		statements = list_delete_last(statements);
+	return statements;
+}
+
 /*
  * Raises 0A000, with the place, for the first statement that cannot run inside the transaction of a swap.
  */

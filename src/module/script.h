@@ -22,6 +22,9 @@ extern const char *const script_labels[];
 /* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
 extern List *script_parse(const char *label, const char *sql);
 
+/* The same of a verify script, which may begin with BEGIN and end with ROLLBACK: without these. */
+extern List *script_parse_verify(const char *sql);
+
 /* Refuses (0A000) what cannot run inside the transaction of a swap. */
 extern void script_check(const char *label, const char *sql, List *statements);
 
