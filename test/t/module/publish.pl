@@ -135,6 +135,10 @@ scripts_are('a transaction around a script is taken off, lines stay',
 	folder('1.deploy.sql' => "BEGIN;\nSELECT 1;\nCOMMIT;\n",
 		'1.verify.sql' => "BEGIN;\nSELECT 2;\nROLLBACK;\n"));
 
+scripts_are('also when it ends with the file',
+	"-- deploy script\n-- first\n -- then\nSELECT 1;\n",
+	folder('1.sql' => "-- first\nBEGIN; -- then\nSELECT 1; COMMIT"));
+
 my $alembic = (dry_run('--scripts', '--no-alembic-table', "$fixtures/alembic"))[1];
 unlike($alembic, qr/alembic_version/, 'Alembic\'s own statements can be left out');
 unlike($alembic, qr/^(BEGIN|COMMIT)/m, 'nor is a transaction left');
@@ -255,7 +259,7 @@ SKIP:
 		AND to_regclass('hotswap.versions') IS NOT NULL}) ne 't';
 	subtest 'with versions that build on each other' => \&with_server;
 }
-done_testing(52);
+done_testing(53);
 
 # What Sqitch calls the first change of the fixture: its SHA-1, as of an object of git.
 sub sqitch_id
