@@ -145,6 +145,11 @@ unlike($alembic, qr/^(BEGIN|COMMIT)/m, 'nor is a transaction left');
 like((dry_run('--scripts', "$fixtures/alembic"))[1], qr/INSERT INTO alembic_version/,
 	'they are kept unless told');
 
+scripts_are('a baseline is a version when it is the first, else an installer of the one before',
+	"-- deploy script\nSELECT 10;\n-- deploy script\nSELECT 11;\n-- install script\nSELECT 12;\n",
+	folder('B10__a.sql' => "SELECT 10;\n", 'V11__b.sql' => "SELECT 11;\n",
+		'B12__c.sql' => "SELECT 12;\n"));
+
 # ---- what psql does ----
 
 scripts_are('variables get their values, in the forms of psql',
@@ -259,7 +264,7 @@ SKIP:
 		AND to_regclass('hotswap.versions') IS NOT NULL}) ne 't';
 	subtest 'with versions that build on each other' => \&with_server;
 }
-done_testing(53);
+done_testing(54);
 
 # What Sqitch calls the first change of the fixture: its SHA-1, as of an object of git.
 sub sqitch_id
