@@ -138,7 +138,7 @@ COMMENT ON COLUMN hotswap.version_signature.signed_at IS 'when publish_version()
 SELECT pg_catalog.pg_extension_config_dump('hotswap.version_signature', '');
 
 CREATE TYPE hotswap.static_rule AS ENUM ('security_definer_search_path', 'grant_to_public', 'alter_system',
-	'copy_program', 'create_extension', 'untrusted_language', 'drop_table', 'truncate', 'dynamic_do');
+	'copy_program', 'create_extension', 'untrusted_language', 'drop_table', 'truncate', 'dynamic_do', 'secret_in_script');
 COMMENT ON TYPE hotswap.static_rule IS 'what scripts are scanned for; see rule_list()';
 
 CREATE TYPE hotswap.rule_action AS ENUM ('off', 'warn', 'deny');

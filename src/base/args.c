@@ -86,11 +86,10 @@ arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 	return PG_ARGISNULL(n) ? NULL : arg_text(fcinfo, n, word, limit);
 }
 
-/* A name that is safe in file names, URLs and messages. */
-char *
-arg_identifier(FunctionCallInfo fcinfo, int n, const char *word)
+static char *
+arg_safe_name(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 {
-	char *value = arg_text(fcinfo, n, word, NAME_LIMIT);
+	char *value = arg_text(fcinfo, n, word, limit);
 
 	for (const char *p = value; *p; p++)
 	{
@@ -105,6 +104,65 @@ arg_identifier(FunctionCallInfo fcinfo, int n, const char *word)
 				 errdetail(
 					 "It may contain the letters a to z and A to Z, digits, and the characters . _ + - after the first.")));
 	}
+	return value;
+}
+
+/* A name that is safe in file names, URLs and messages. */
+char *
+arg_identifier(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	return arg_safe_name(fcinfo, n, word, NAME_LIMIT);
+}
+
+/* The name of a module, which is safe as well. */
+char *
+arg_module(FunctionCallInfo fcinfo, int n)
+{
+	return arg_safe_name(fcinfo, n, "module", MODULE_LIMIT);
+}
+
+/*
+ * Characters that nobody sees, or that change how others are shown: two names must not look the same.
+ * Other encodings than UTF-8 have no such characters beyond those of ASCII, or none that anybody uses.
+ */
+static bool
+is_unprintable(pg_wchar c)
+{
+	if (c < 0x20 || c == 0x7f)
+		return true;
+	if (GetDatabaseEncoding() != PG_UTF8)
+		return false;
+	return (c >= 0x80 && c <= 0x9f) || c == 0xad || (c >= 0x200b && c <= 0x200f) ||
+		   (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
+static bool
+is_blank_character(pg_wchar c)
+{
+	if (c == ' ')
+		return true;
+	return GetDatabaseEncoding() == PG_UTF8 &&
+		   (c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x202f ||
+			c == 0x205f || c == 0x3000);
+}
+
+/* The name of a version, as people know it from elsewhere: any printable text. */
+char *
+arg_version(FunctionCallInfo fcinfo, int n)
+{
+	char *value = arg_text(fcinfo, n, "version", VERSION_LIMIT);
+	pg_wchar *characters = palloc((strlen(value) + 1) * sizeof(pg_wchar));
+	int count = pg_mb2wchar(value, characters);
+
+	for (int i = 0; i < count; i++)
+		if (is_unprintable(characters[i]))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("invalid value for \"version\": \"%s\"", value),
+							errdetail("Character %d is not printable.", i + 1)));
+	if (is_blank_character(characters[0]) || is_blank_character(characters[count - 1]))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for \"version\": \"%s\"", value),
+						errdetail("It must not begin or end with a blank.")));
 	return value;
 }
 

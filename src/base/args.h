@@ -13,9 +13,11 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
-#define NAME_LIMIT 63          /* characters of a module, version, environment or node name */
-#define REASON_LIMIT 10000     /* characters */
-#define JSON_LIMIT (64 * 1024) /* bytes of an object in text form */
+#define NAME_LIMIT 63                   /* characters of an environment, node, key, tier or label */
+#define VERSION_LIMIT 255               /* characters of the name of a version */
+#define MODULE_LIMIT 128                /* characters of the name of a module, which are bytes */
+#define REASON_LIMIT 10000              /* characters */
+#define JSON_LIMIT (64 * 1024)          /* bytes of an object in text form */
 #define SCRIPT_LIMIT (16 * 1024 * 1024) /* bytes */
 #define PRIORITY_LIMIT 1000
 #define ARRAY_LIMIT 100 /* elements */
@@ -27,6 +29,8 @@ extern char *arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, 
 extern int arg_label(FunctionCallInfo fcinfo, int n, const char *word, const char *const *known,
 					 int count);
 extern char *arg_identifier(FunctionCallInfo fcinfo, int n, const char *word);
+extern char *arg_module(FunctionCallInfo fcinfo, int n);
+extern char *arg_version(FunctionCallInfo fcinfo, int n);
 extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 extern Jsonb *arg_object(FunctionCallInfo fcinfo, int n, const char *word);
 extern int32 arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max);

@@ -78,8 +78,8 @@ typedef struct Request
 static void
 deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 {
-	r->module = arg_identifier(fcinfo, 0, "module");
-	r->version = arg_identifier(fcinfo, 1, "version");
+	r->module = arg_module(fcinfo, 0);
+	r->version = arg_version(fcinfo, 1);
 	r->environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	r->key = arg_text_or_null(fcinfo, 3, "idempotency_key", KEY_LIMIT);
 	r->priority = arg_int32(fcinfo, 4, "priority", -PRIORITY_LIMIT, PRIORITY_LIMIT);

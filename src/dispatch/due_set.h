@@ -7,8 +7,10 @@
 #ifndef HOTSWAP_DUE_SET_H
 #define HOTSWAP_DUE_SET_H
 
+#include "base/args.h"
 #include "dispatch/fair_share.h"
 #include "lib/pairingheap.h"
+#include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -19,8 +21,8 @@ typedef struct DueItem DueItem;
 typedef struct LaneKey
 {
 	pg_uuid_t tenant;
-	char environment[256]; /* 63 characters of up to 4 bytes */
-	char module[64];       /* ASCII */
+	char environment[NAME_LIMIT * MAX_MULTIBYTE_CHAR_LEN + 1];
+	char module[MODULE_LIMIT + 1];
 } LaneKey;
 
 typedef struct Lane

@@ -67,7 +67,7 @@ static void
 read_hook(FunctionCallInfo fcinfo, Hook *h)
 {
 	h->stage = arg_stage(fcinfo, 0);
-	h->module = PG_ARGISNULL(2) ? NULL : arg_identifier(fcinfo, 2, "module");
+	h->module = PG_ARGISNULL(2) ? NULL : arg_module(fcinfo, 2);
 	h->tenant = tenant_argument(fcinfo, 3);
 }
 

@@ -156,8 +156,8 @@ rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, cons
 Datum
 hotswap_lint_version(PG_FUNCTION_ARGS)
 {
-	char *module = arg_identifier(fcinfo, 0, "module");
-	char *version = arg_identifier(fcinfo, 1, "version");
+	char *module = arg_module(fcinfo, 0);
+	char *version = arg_version(fcinfo, 1);
 	char *environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;

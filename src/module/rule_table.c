@@ -16,7 +16,8 @@ const char *const rule_names[RULE_COUNT] = { "security_definer_search_path",
 											 "untrusted_language",
 											 "drop_table",
 											 "truncate",
-											 "dynamic_do" };
+											 "dynamic_do",
+											 "secret_in_script" };
 
 const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_SECURITY_DEFINER_SEARCH_PATH] = { RULE_WARN,
@@ -41,6 +42,9 @@ const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_DYNAMIC_DO] = { RULE_WARN,
 						  "DO blocks that execute text, cannot be read, or are not in PL/pgSQL",
 						  "Write the statements themselves." },
+	[RULE_SECRET_IN_SCRIPT] = { RULE_DENY,
+								"passwords of roles, and in the options and connections of servers, user mappings, foreign tables and subscriptions",
+								"Who may see the version can read it: set it outside of hotswap, and choose another one." },
 };
 
 const char *const rule_actions[RULE_ACTION_COUNT] = { "off", "warn", "deny" };

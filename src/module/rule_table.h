@@ -15,13 +15,14 @@ typedef enum Rule
 	RULE_UNTRUSTED_LANGUAGE,
 	RULE_DROP_TABLE,
 	RULE_TRUNCATE,
-	RULE_DYNAMIC_DO
+	RULE_DYNAMIC_DO,
+	RULE_SECRET_IN_SCRIPT
 } Rule;
 
 /* Raised with each change of what the rules find, or of what a script may not contain. */
-#define RULE_SET "rules 1, PostgreSQL " PG_MAJORVERSION
+#define RULE_SET "rules 2, PostgreSQL " PG_MAJORVERSION
 
-#define RULE_COUNT (RULE_DYNAMIC_DO + 1)
+#define RULE_COUNT (RULE_SECRET_IN_SCRIPT + 1)
 
 /* From the mildest to the strictest. */
 typedef enum RuleAction

@@ -18,6 +18,7 @@
 #include "module/rule_walk.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
+#include "utils/formatting.h"
 
 /*
  * DO blocks inside of each other that are looked into: each one is read anew in every one around
@@ -196,6 +197,89 @@ walk_do(RuleWalk *walk, const DoStmt *stmt)
 	}
 }
 
+/* ---- secrets ---- */
+
+/* Does a connection string say a password?  One that is told by another word, a file or a service is none. */
+static bool
+connection_has_secret(const char *connection)
+{
+	const char *user = strstr(connection, "://");
+	char *lower = asc_tolower(connection, strlen(connection));
+
+	for (const char *p = lower; (p = strstr(p, "password")) != NULL;)
+	{
+		p += strlen("password");
+		if (p[strspn(p, " \t\r\n")] == '=')
+			return true;
+	}
+	if (user == NULL)
+		return false;
+	/* scheme://user:password@host */
+	user += strlen("://");
+	user += strcspn(user, ":@/?");
+	return *user == ':' && user[1 + strcspn(user + 1, "@/?")] == '@' && user[1] != '@';
+}
+
+static void
+walk_connection(RuleWalk *walk, const char *connection, const char *what)
+{
+	if (connection && connection_has_secret(connection))
+		finding_add(walk, RULE_SECRET_IN_SCRIPT,
+					psprintf("password in the connection of %s", what));
+}
+
+/* PASSWORD NULL takes one away. */
+static void
+walk_role_options(RuleWalk *walk, List *options, const char *role)
+{
+	const DefElem *password = find_option(options, "password");
+
+	if (password && password->arg)
+		finding_add(walk, RULE_SECRET_IN_SCRIPT, psprintf("password of role %s", role));
+}
+
+/* Options of foreign data: wrappers call it password, sslpassword and the like. */
+static void
+walk_secret_options(RuleWalk *walk, List *options, const char *what)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+	{
+		const DefElem *option = lfirst_node(DefElem, cell);
+		char *name = asc_tolower(option->defname, strlen(option->defname));
+
+		/* DROP has no value */
+		if (option->arg && strstr(name, "password"))
+		{
+			finding_add(walk, RULE_SECRET_IN_SCRIPT,
+						psprintf("option %s of %s", option->defname, what));
+			return;
+		}
+	}
+}
+
+static const char *
+name_of_role(const RoleSpec *role)
+{
+	return role->rolename ? role->rolename : "that runs the script";
+}
+
+static void
+walk_alter_system(RuleWalk *walk, const AlterSystemStmt *stmt)
+{
+	ListCell *cell;
+
+	finding_add(walk, RULE_ALTER_SYSTEM, "ALTER SYSTEM");
+	foreach (cell, stmt->setstmt->args)
+	{
+		const A_Const *value = lfirst(cell);
+
+		if (IsA(value, A_Const) && nodeTag(&value->val) == T_String)
+			walk_connection(walk, strVal(&value->val), psprintf("setting %s", stmt->setstmt->name));
+	}
+}
+
 /* ---- objects ---- */
 
 static bool
@@ -251,6 +335,7 @@ walk_foreign_options(RuleWalk *walk, List *options)
 {
 	if (find_option(options, "program"))
 		finding_add(walk, RULE_COPY_PROGRAM, "foreign table that is read from a program");
+	walk_secret_options(walk, options, "a foreign table");
 }
 
 static void
@@ -339,7 +424,45 @@ walk_statement(RuleWalk *walk, Node *stmt)
 			walk_grant(walk, castNode(AlterDefaultPrivilegesStmt, stmt)->action);
 			break;
 		case T_AlterSystemStmt:
-			finding_add(walk, RULE_ALTER_SYSTEM, "ALTER SYSTEM");
+			walk_alter_system(walk, castNode(AlterSystemStmt, stmt));
+			break;
+		case T_CreateRoleStmt:
+			walk_role_options(walk, castNode(CreateRoleStmt, stmt)->options,
+							  castNode(CreateRoleStmt, stmt)->role);
+			break;
+		case T_AlterRoleStmt:
+			walk_role_options(walk, castNode(AlterRoleStmt, stmt)->options,
+							  name_of_role(castNode(AlterRoleStmt, stmt)->role));
+			break;
+		case T_CreateFdwStmt:
+			walk_secret_options(walk, castNode(CreateFdwStmt, stmt)->options,
+								"a foreign-data wrapper");
+			break;
+		case T_AlterFdwStmt:
+			walk_secret_options(walk, castNode(AlterFdwStmt, stmt)->options,
+								"a foreign-data wrapper");
+			break;
+		case T_CreateForeignServerStmt:
+			walk_secret_options(walk, castNode(CreateForeignServerStmt, stmt)->options, "a server");
+			break;
+		case T_AlterForeignServerStmt:
+			walk_secret_options(walk, castNode(AlterForeignServerStmt, stmt)->options, "a server");
+			break;
+		case T_CreateUserMappingStmt:
+			walk_secret_options(walk, castNode(CreateUserMappingStmt, stmt)->options,
+								"a user mapping");
+			break;
+		case T_AlterUserMappingStmt:
+			walk_secret_options(walk, castNode(AlterUserMappingStmt, stmt)->options,
+								"a user mapping");
+			break;
+		case T_CreateSubscriptionStmt:
+			walk_connection(walk, castNode(CreateSubscriptionStmt, stmt)->conninfo,
+							"a subscription");
+			break;
+		case T_AlterSubscriptionStmt:
+			walk_connection(walk, castNode(AlterSubscriptionStmt, stmt)->conninfo,
+							"a subscription");
 			break;
 		case T_CopyStmt:
 			if (castNode(CopyStmt, stmt)->is_program)

@@ -35,7 +35,9 @@ typedef struct Refusal
 } Refusal;
 
 static const char in_transaction[] =
-	"hotswap begins and ends the transaction that a script runs in.";
+	"hotswap begins and ends the transaction that a script runs in; leave them out, or publish with transactional => false.";
+static const char no_listener[] =
+	"Nobody reads what the session of a script hears; LISTEN in a session of the application.";
 static const char outside[] =
 	"It cannot run inside a transaction block; run it by itself, outside of hotswap.";
 static const char concurrently[] =
@@ -101,6 +103,18 @@ show_place(const Script *script, int offset, int *column)
 }
 
 /*
+ * A backslash outside of strings is no SQL: it begins a command of psql, as pg_dump writes some, too.
+ */
+static void
+describe_psql_command(const char *sql, int offset)
+{
+	int length = 1 + (int) strspn(sql + offset + 1, "abcdefghijklmnopqrstuvwxyz_.!?");
+
+	errmsg("\"%.*s\" is a command of psql, not of SQL", length, sql + offset);
+	errhint("Publish the file with hotswap-publish, or leave the command out.");
+}
+
+/*
  * Error context of the parser.  Its positions are meant for the query of the client; here they are
  * turned into places in the script.  Only syntax errors get the detail: other errors of the grammar
  * may bring their own.
@@ -110,6 +124,7 @@ parse_context(void *arg)
 {
 	const Script *script = arg;
 	int position = geterrposition();
+	int offset;
 	int line;
 	int column;
 
@@ -119,7 +134,10 @@ parse_context(void *arg)
 		return;
 	}
 	errposition(0);
-	line = show_place(script, offset_of(script->sql, position), &column);
+	offset = offset_of(script->sql, position);
+	line = show_place(script, offset, &column);
+	if (geterrcode() == ERRCODE_SYNTAX_ERROR && script->sql[offset] == '\\')
+		describe_psql_command(script->sql, offset);
 	if (geterrcode() == ERRCODE_SYNTAX_ERROR)
 		errdetail("Line %d, column %d of the %s.", line, column, script->label);
 	errcontext("%s, line %d", script->label, line);
@@ -223,6 +241,8 @@ check_statement(Node *stmt)
 	{
 		case T_TransactionStmt:
 			return (Refusal){ "transaction control", in_transaction };
+		case T_ListenStmt:
+			return (Refusal){ "LISTEN", no_listener };
 		case T_VacuumStmt:
 			if (castNode(VacuumStmt, stmt)->is_vacuumcmd)
 				return (Refusal){ "VACUUM", outside };
@@ -356,6 +376,16 @@ script_refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
 }
 
 /* ---- interface ---- */
+
+/* The script behind the byte order mark that some editors put before a text. */
+char *
+script_without_mark(char *sql)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+	bool bytes_are_utf8 = GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
+
+	return bytes_are_utf8 && strncmp(sql, mark, strlen(mark)) == 0 ? sql + strlen(mark) : sql;
+}
 
 /*
  * Parses a script into RawStmts, in the current context.  Raises 42601 (or what else the grammar

@@ -19,6 +19,9 @@ enum
 
 extern const char *const script_labels[];
 
+/* The script without a byte order mark; what is stored, and what the digest is over. */
+extern char *script_without_mark(char *sql);
+
 /* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
 extern List *script_parse(const char *label, const char *sql);
 

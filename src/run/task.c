@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/args.h"
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"

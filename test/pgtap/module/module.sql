@@ -1,5 +1,5 @@
 -- Modules and versions: publish_version() (src/module/module.c).
-SELECT plan(67);
+SELECT plan(77);
 
 -- The digest: SHA-256 over the scripts, each behind its length in eight bytes (-1 for NULL).
 CREATE FUNCTION pg_temp.digest(VARIADIC scripts text[]) RETURNS text LANGUAGE sql AS $$
@@ -115,19 +115,29 @@ FROM (VALUES (NULL, '"module" must not be null'), ('', '"module" must not be bla
 	('münze', 'invalid value for "module": "münze"'), ('-a', 'invalid value for "module": "-a"'),
 	('a"b', 'invalid value for "module": "a"b"'),
 	('a''b', 'invalid value for "module": "a''b"'), (E'a\n', E'invalid value for "module": "a\n"'),
-	(repeat('a', 64), '"module" is too long: "' || repeat('a', 64) || '..."')) m (name, message);
+	(repeat('a', 129), '"module" is too long: "' || repeat('a', 100) || '..."')) m (name, message);
 SELECT throws_ok(format('SELECT hotswap.publish_version(''m'', %L, ''SELECT 1'')', name), '22023',
 	message,
 	format('version %L', name))
 FROM (VALUES (NULL, '"version" must not be null'), ('', '"version" must not be blank'),
-	('1 0', 'invalid value for "version": "1 0"'), ('+1', 'invalid value for "version": "+1"'),
-	('1~2', 'invalid value for "version": "1~2"'),
-	('１', 'invalid value for "version": "１"'),
-	(repeat('1', 64), '"version" is too long: "' || repeat('1', 64) || '..."')) v (name, message);
+	(' 1', 'invalid value for "version": " 1"'), ('1 ', 'invalid value for "version": "1 "'),
+	(E'\u30001', E'invalid value for "version": "\u30001"'),
+	(E'1\u00a0', E'invalid value for "version": "1\u00a0"'),
+	(E'1\n2', E'invalid value for "version": "1\n2"'),
+	(E'1\u007f', E'invalid value for "version": "1\u007f"'),
+	(E'1\u200b', E'invalid value for "version": "1\u200b"'),
+	(E'1\u202e2', E'invalid value for "version": "1\u202e2"'),
+	(repeat('ü', 256), '"version" is too long: "' || repeat('ü', 50) || '..."')) v (name, message);
 SELECT lives_ok(format('SELECT hotswap.publish_version(%L, %L, ''SELECT 1'')', module, version),
 	format('%s %s', module, version))
-FROM (VALUES ('a', '0'), (repeat('m', 63), repeat('v', 63)), ('A.b_c+d-e', '1.0.0-rc.1+build_7'),
-	('0', 'Z')) m (module, version);
+FROM (VALUES ('a', '0'), (repeat('m', 128), repeat('v', 255)), ('A.b_c+d-e', '1.0.0-rc.1+build_7'),
+	('0', 'Z'), ('a', 'tables/events@v1.0'), ('a', repeat('€', 255)), ('a', '+1 ~ 年'),
+	('a', '''"\')) m (module, version);
+
+SELECT is((refusal($$SELECT hotswap.publish_version('m', E'1\t2', 'SELECT 1')$$)).detail,
+	'Character 2 is not printable.', 'the detail says which character');
+SELECT is((refusal($$SELECT hotswap.publish_version('m', '1 ', 'SELECT 1')$$)).detail,
+	'It must not begin or end with a blank.', 'and which rule');
 
 -- Scripts; see script.sql for what may be in them.
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', NULL)$$, '22023',

@@ -7,12 +7,13 @@ SELECT hotswap.publish_version('three', '1', 'DROP TABLE a', 'TRUNCATE b',
 
 -- What holds from the start.
 SELECT results_eq('SELECT l.rule, l.action::text FROM hotswap.rule_list() l ORDER BY 1',
-	$$SELECT r, CASE WHEN r IN ('alter_system', 'copy_program') THEN 'deny' ELSE 'warn' END
+	$$SELECT r, CASE WHEN r IN ('alter_system', 'copy_program',
+		'secret_in_script') THEN 'deny' ELSE 'warn' END
 		FROM unnest(enum_range(NULL::hotswap.static_rule)) r$$, 'the usual actions');
 SELECT results_eq('SELECT environment, count(*), bool_or(is_set) FROM hotswap.rules GROUP BY 1
 	ORDER BY 1',
-	$$VALUES ('development', 9::bigint, false), ('production', 9, false), ('qa', 9, false),
-		('staging', 9, false)$$, 'hold everywhere');
+	$$VALUES ('development', 10::bigint, false), ('production', 10, false), ('qa', 10, false),
+		('staging', 10, false)$$, 'hold everywhere');
 
 -- Set.
 SELECT lives_ok($$SELECT hotswap.set_rule('production', 'drop_table', 'deny')$$, 'set');

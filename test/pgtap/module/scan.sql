@@ -1,6 +1,6 @@
 -- Static rules: what is found in scripts, and what comes of it when they are deployed
 -- (src/module/scan.c, src/module/rule_walk.c, src/module/rule_do.c).
-SELECT plan(175);
+SELECT plan(197);
 
 SELECT hotswap.publish_version('first', '1', 'SELECT 1') \g /dev/null
 
@@ -66,6 +66,33 @@ INSERT INTO found VALUES
 	'copy_program:1'),
 ('ALTER FOREIGN TABLE t DROP a, OPTIONS (ADD program ''true'')', 'copy_program:1'),
 ('CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (filename ''program'')', NULL),
+-- secrets
+('CREATE ROLE r PASSWORD ''x''', 'secret_in_script:1'),
+('CREATE USER r LOGIN ENCRYPTED PASSWORD ''x''', 'secret_in_script:1'),
+('ALTER ROLE r PASSWORD ''x''', 'secret_in_script:1'),
+('ALTER USER CURRENT_USER PASSWORD ''x''', 'secret_in_script:1'),
+('CREATE ROLE r PASSWORD NULL; ALTER ROLE r PASSWORD NULL; ALTER ROLE r LOGIN', NULL),
+('CREATE USER MAPPING FOR r SERVER s OPTIONS (user ''u'', password ''x'')', 'secret_in_script:1'),
+('ALTER USER MAPPING FOR r SERVER s OPTIONS (SET "SSLPassword" ''x'')', 'secret_in_script:1'),
+('ALTER USER MAPPING FOR r SERVER s OPTIONS (DROP password)', NULL),
+('CREATE USER MAPPING FOR r SERVER s OPTIONS (user ''password'')', NULL),
+('CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (password ''x'')', 'secret_in_script:1'),
+('ALTER SERVER s OPTIONS (ADD password ''x'')', 'secret_in_script:1'),
+('CREATE FOREIGN DATA WRAPPER w OPTIONS (password ''x'')', 'secret_in_script:1'),
+('ALTER FOREIGN DATA WRAPPER w OPTIONS (ADD password ''x'')', 'secret_in_script:1'),
+('CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (password ''x'')', 'secret_in_script:1'),
+('CREATE SUBSCRIPTION s CONNECTION ''host=h PassWord = x'' PUBLICATION p
+	WITH (connect = false)', 'secret_in_script:1'),
+('CREATE SUBSCRIPTION s CONNECTION ''postgresql://u:x@h/d'' PUBLICATION p
+	WITH (connect = false)', 'secret_in_script:1'),
+('CREATE SUBSCRIPTION s CONNECTION ''postgresql://u@h:5432/password'' PUBLICATION p
+	WITH (connect = false)', NULL),
+('ALTER SUBSCRIPTION s CONNECTION ''host=h sslpassword=x''', 'secret_in_script:1'),
+('ALTER SUBSCRIPTION s CONNECTION ''host=h passfile=/x''; ALTER SUBSCRIPTION s DISABLE', NULL),
+('DO $$BEGIN ALTER SYSTEM SET primary_conninfo = ''password=x''; END$$',
+	'alter_system:1 secret_in_script:1'),
+('DO $$BEGIN
+	CREATE ROLE r PASSWORD ''x''; END$$', 'secret_in_script:2'),
 -- extensions
 ('CREATE EXTENSION hstore', 'create_extension:1'),
 ('CREATE EXTENSION IF NOT EXISTS hstore', 'create_extension:1'),
@@ -219,6 +246,9 @@ SELECT results_eq($$SELECT rule::text, action::text, strictest, script, line, me
 	'all three scripts');
 SELECT is(message, expected, expected) FROM hotswap.lint_version('found', '1', 'development'),
 	(VALUES ('function f is SECURITY DEFINER without a pinned search_path')) e (expected);
+
+SELECT is_empty($$SELECT l.* FROM found f, hotswap.lint_version('found', f.n::text, 'development') l
+	WHERE l.message LIKE '%''x''%'$$, 'no message shows a secret');
 
 -- publish_version() refuses it at the top of a script; it is found all the same.
 INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by, deploy_sql)

@@ -319,6 +319,24 @@ SELECT hotswap.deploy('m8', '4', 'production', 'key 1')));
 like($stderr, qr/YH001/, 'another request with a key is refused');
 check_invariants($node, 'postgres');
 
+# ---- names of all lengths ----
+
+# Two modules whose names differ in the last of their characters have lanes of their own.
+my ($slow, $fast) = map { 'n' x 127 . $_ } 'a', 'b';
+my $version = 'tables/events@v1.0';
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('SELECT pg_advisory_lock(77)');
+sql("SELECT hotswap.publish_version('$slow', '$version', 'SELECT pg_advisory_xact_lock(77)'),
+	hotswap.publish_version('$fast', repeat('€', 255), 'SELECT 1')");
+$one = sql("SELECT hotswap.deploy('$slow', '$version', 'production')");
+wait_for($node, 'postgres', "SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE backend_type LIKE 'hotswap %' AND wait_event = 'advisory'");
+my $quick = sql("SELECT hotswap.deploy('$fast', repeat('€', 255), 'production')");
+is(sql("SELECT hotswap.wait('$quick', '60 s')"), 'succeeded',
+	'a module whose name differs in the last character does not wait');
+$holder->quit;
+is(sql("SELECT hotswap.wait('$one', '60 s')"), 'succeeded', 'the other one after it');
+
 # ---- nobody looks for work ----
 
 # Each turn of a worker's loop would show.
