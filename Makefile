@@ -67,6 +67,7 @@ endif
 UPDATE_SCRIPTS = $(foreach step,$(SQL_UPDATES),\
 	sql/$(EXTENSION)--$(firstword $(subst --, ,$(notdir $(step))))--$(EXTVERSION).sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql $(UPDATE_SCRIPTS)
+SCRIPTS = bin/hotswap-publish
 EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--*) tmp_check .built-for $(wildcard src/*.gc?? src/*/*.gc??)
 
 # Server headers count as system headers: they are not clean under -Wextra, our code is.

@@ -82,11 +82,16 @@ install_private()
 	share=$("$PG_CONFIG" --sharedir)
 	lib=$("$PG_CONFIG" --pkglibdir)
 	mkdir -p "$WORK$bin"
-	cp -L "$bin"/* "$WORK$bin/"
+	for file in "$bin"/*; do
+		case ${file##*/} in
+		hotswap*) ;;		# one that is installed there is not the one to test
+		*) cp -L "$file" "$WORK$bin/" ;;
+		esac
+	done
 	for dir in "$lib" "$share" "$share/extension"; do
 		for file in "$dir"/*; do
 			case ${file##*/} in
-			hotswap*) ;;		# one that is installed there is not the one to test
+			hotswap*) ;;
 			*) [ -e "$WORK$file" ] || ln -s "$file" "$WORK$file" ;;
 			esac
 		done

@@ -308,7 +308,7 @@ vote_reopen(Ballot *b)
 	approval_apply(&b->d, last, APPROVAL_INVALIDATE, b->person.name,
 				   psprintf("the vote of %s was taken back", b->person.name), NULL);
 	b->approval = approval_open(&b->d, last->environment, last->extra, last->round + 1, &b->policy,
-								path_of(&b->d.tenant, b->d.environment));
+								path_of_deployment(&b->d));
 }
 
 /*

@@ -294,6 +294,21 @@ db_text_array(List *strings)
 	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* The strings of a text[] without NULLs, in the current context. */
+List *
+db_text_list(Datum array)
+{
+	Datum *values;
+	int count;
+	List *strings = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
+					  &count);
+	for (int i = 0; i < count; i++)
+		strings = lappend(strings, TextDatumGetCString(values[i]));
+	return strings;
+}
+
 DbArgs
 db_args(DbStatement *statement)
 {

@@ -72,6 +72,7 @@ extern void db_leave(DbScope *scope);
 extern void db_limit_lock_wait(int ms);
 
 extern Datum db_text_array(List *strings);
+extern List *db_text_list(Datum array);
 
 extern DbArgs db_args(DbStatement *statement);
 extern void db_arg_datum(DbArgs *args, Oid type, Datum value, bool isnull);

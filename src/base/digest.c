@@ -105,14 +105,13 @@ digest_read(Datum value, uint8 *result)
 	return fits;
 }
 
-/* The digest of a version: what module_version.digest holds. */
+/* The digest of an installer of a version: what module_version.install_digest holds. */
 void
-digest_scripts(const char *deploy, const char *verify, const char *revert, uint8 *result)
+digest_installer(const uint8 *version, const char *installer, uint8 *result)
 {
 	pg_cryptohash_ctx *ctx = digest_begin();
 
-	digest_field(ctx, deploy);
-	digest_field(ctx, verify);
-	digest_field(ctx, revert);
+	digest_bytes(ctx, version, DIGEST_LENGTH);
+	digest_field(ctx, installer);
 	digest_end(ctx, result);
 }

@@ -18,7 +18,6 @@ extern void digest_plain(const void *data, size_t length, uint8 *result);
 extern char *digest_hex(const uint8 *digest);
 extern Datum digest_datum(const uint8 *digest);
 extern bool digest_read(Datum value, uint8 *result);
-extern void digest_scripts(const char *deploy, const char *verify, const char *revert,
-						   uint8 *result);
+extern void digest_installer(const uint8 *version, const char *installer, uint8 *result);
 
 #endif /* HOTSWAP_DIGEST_H */

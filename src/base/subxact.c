@@ -1,6 +1,6 @@
 /*
  * subxact.c
- *		Runs something in a subtransaction that is rolled back if it fails.
+ *		Runs something in a subtransaction that is rolled back if it fails, or always.
  */
 #include "postgres.h"
 
@@ -10,12 +10,9 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-/*
- * Runs body(arg), in the caller's memory context; returns the error that it has raised, which is
- * the caller's to report, or NULL.
- */
-ErrorData *
-subxact_run(void (*body)(void *), void *arg)
+/* Runs body(arg) in the caller's memory context; what it has done stays if it is to be kept and nothing fails. */
+static ErrorData *
+run(void (*body)(void *), void *arg, bool keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -26,7 +23,10 @@ subxact_run(void (*body)(void *), void *arg)
 	PG_TRY();
 	{
 		body(arg);
-		ReleaseCurrentSubTransaction();
+		if (keep)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -39,4 +39,24 @@ subxact_run(void (*body)(void *), void *arg)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+/*
+ * Runs body(arg), in the caller's memory context; returns the error that it has raised, which is
+ * the caller's to report, or NULL.
+ */
+ErrorData *
+subxact_run(void (*body)(void *), void *arg)
+{
+	return run(body, arg, true);
+}
+
+/* The same for what is to leave nothing: it is rolled back whatever happens, and its error raised. */
+void
+subxact_undo(void (*body)(void *), void *arg)
+{
+	ErrorData *error = run(body, arg, false);
+
+	if (error)
+		ReThrowError(error);
 }

@@ -6,5 +6,6 @@
 #define HOTSWAP_SUBXACT_H
 
 extern ErrorData *subxact_run(void (*body)(void *), void *arg);
+extern void subxact_undo(void (*body)(void *), void *arg);
 
 #endif /* HOTSWAP_SUBXACT_H */

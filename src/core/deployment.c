@@ -13,12 +13,14 @@
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
 #include "core/tenant.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
-#define DEPLOYMENT_COLUMNS                                                                  \
-	"status, priority, module, version, environment, run_at, start_by, started_at,"         \
-	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated," \
-	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid"
+#define DEPLOYMENT_COLUMNS                                                                        \
+	"status, priority, module, version, environment, run_at, start_by, started_at,"               \
+	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
+	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
+	" nodes, allow_revert, only_target, reapply, on_failure"
 
 enum
 {
@@ -42,7 +44,12 @@ enum
 	D_ROLLBACK_SQLSTATE,
 	D_ROLLBACK_MESSAGE,
 	D_REQUESTER,
-	D_LOGIN_ROLE
+	D_LOGIN_ROLE,
+	D_NODES,
+	D_ALLOW_REVERT,
+	D_ONLY_TARGET,
+	D_REAPPLY,
+	D_ON_FAILURE
 };
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
@@ -106,6 +113,13 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->rollback_message = db_text(0, D_ROLLBACK_MESSAGE);
 	d->requester = db_oid_or_none(0, D_REQUESTER);
 	d->login_role = db_oid_or_none(0, D_LOGIN_ROLE);
+	d->nodes = db_datum(0, D_NODES, &d->all_nodes);
+	if (!d->all_nodes)
+		d->nodes = PointerGetDatum(DatumGetArrayTypePCopy(d->nodes));
+	d->allow_revert = db_bool(0, D_ALLOW_REVERT);
+	d->only_target = db_bool(0, D_ONLY_TARGET);
+	d->reapply = db_bool(0, D_REAPPLY);
+	d->on_failure = db_text(0, D_ON_FAILURE);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;

@@ -30,6 +30,13 @@ path_of(const pg_uuid_t *tenant, const char *target)
 	return path;
 }
 
+/* The same of one that may be for its target alone. */
+List *
+path_of_deployment(const Deployment *d)
+{
+	return d->only_target ? list_make1(d->environment) : path_of(&d->tenant, d->environment);
+}
+
 /* Is an environment among these? */
 bool
 path_has(List *names, const char *name)

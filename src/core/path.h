@@ -5,11 +5,12 @@
 #ifndef HOTSWAP_PATH_H
 #define HOTSWAP_PATH_H
 
+#include "core/deployment.h"
 #include "nodes/pg_list.h"
-#include "utils/uuid.h"
 
 /* Inside a scope. */
 extern List *path_of(const pg_uuid_t *tenant, const char *target);
+extern List *path_of_deployment(const Deployment *d);
 
 extern bool path_has(List *names, const char *name);
 

@@ -38,7 +38,8 @@ enum
 
 static DbStatement load_tasks = DB_STATEMENT(
 	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-	" finished_at, previous_version, sqlstate, message, audited_status FROM hotswap.task"
+	" finished_at, previous_version, sqlstate, message, audited_status, plan_digest, steps, swap_from"
+	" FROM hotswap.task"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY ordinal",
 	UUIDOID, UUIDOID, INT2OID);
 
@@ -58,7 +59,10 @@ enum
 	TASK_COLUMN_PREVIOUS_VERSION,
 	TASK_COLUMN_SQLSTATE,
 	TASK_COLUMN_MESSAGE,
-	TASK_COLUMN_AUDITED_STATUS
+	TASK_COLUMN_AUDITED_STATUS,
+	TASK_COLUMN_PLAN_DIGEST,
+	TASK_COLUMN_STEPS,
+	TASK_COLUMN_SWAP_FROM
 };
 
 static DbStatement save_stages = DB_STATEMENT(
@@ -75,20 +79,22 @@ static DbStatement save_stages = DB_STATEMENT(
 
 static DbStatement save_tasks = DB_STATEMENT(
 	"INSERT INTO hotswap.task (tenant_id, deployment_id, stage, ordinal, kind, status, wave, attempt,"
-	" reverts, node_id, hook, due_at, started_at, finished_at, previous_version, sqlstate, message)"
+	" reverts, node_id, hook, due_at, started_at, finished_at, previous_version, sqlstate, message,"
+	" plan_digest, steps, swap_from)"
 	" SELECT $1, $2, e.stage, e.ordinal, e.kind::hotswap.task_kind, e.status::hotswap.task_status,"
 	" e.wave, e.attempt, e.reverts, e.node_id, e.hook, e.due_at, e.started_at, e.finished_at,"
-	" e.previous_version, e.sqlstate, e.message"
-	" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+	" e.previous_version, e.sqlstate, e.message, e.plan_digest, e.steps, e.swap_from"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
 	" e (stage, ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-	" finished_at, previous_version, sqlstate, message)"
+	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from)"
 	" ON CONFLICT (tenant_id, deployment_id, stage, ordinal) DO UPDATE SET status = excluded.status,"
 	" attempt = excluded.attempt, due_at = excluded.due_at, started_at = excluded.started_at,"
 	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message,"
 	" audited_status = NULL",
 	UUIDOID, UUIDOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 	INT4ARRAYOID, INT4ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
-	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	BYTEAARRAYOID, INT4ARRAYOID, INT8ARRAYOID);
 
 static DbStatement forget_tasks = DB_STATEMENT(
 	"DELETE FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3", UUIDOID,
@@ -152,6 +158,11 @@ steps_load_tasks(const Deployment *d, int stage)
 		if (task->is_recorded)
 			task->saved_status =
 				machine_parse(&task_machine, db_text(i, TASK_COLUMN_AUDITED_STATUS));
+		if (db_digest(i, TASK_COLUMN_PLAN_DIGEST, task->plan_digest))
+		{
+			task->steps = db_int32(i, TASK_COLUMN_STEPS);
+			task->swap_from = db_int64(i, TASK_COLUMN_SWAP_FROM);
+		}
 		tasks = lappend(tasks, task);
 	}
 	return tasks;
@@ -326,6 +337,9 @@ put_task(Columns *rows, const Task *task)
 	columns_put_text(rows, TASK_COLUMN_PREVIOUS_VERSION, task->previous_version);
 	columns_put_text(rows, TASK_COLUMN_SQLSTATE, task->sqlstate);
 	columns_put_text(rows, TASK_COLUMN_MESSAGE, task->message);
+	columns_put(rows, TASK_COLUMN_MESSAGE + 1, digest_datum(task->plan_digest), task->steps == 0);
+	columns_put(rows, TASK_COLUMN_MESSAGE + 2, Int32GetDatum(task->steps), task->steps == 0);
+	columns_put(rows, TASK_COLUMN_MESSAGE + 3, Int64GetDatum(task->swap_from), task->steps == 0);
 }
 
 static void
@@ -379,6 +393,9 @@ steps_save_tasks(Deployment *d, List *tasks)
 		[TASK_COLUMN_PREVIOUS_VERSION] = TEXTOID,
 		[TASK_COLUMN_SQLSTATE] = TEXTOID,
 		[TASK_COLUMN_MESSAGE] = TEXTOID,
+		BYTEAOID, /* plan_digest */
+		INT4OID,  /* steps */
+		INT8OID,  /* swap_from */
 	};
 	Columns *rows = columns_make(types, lengthof(types));
 	ListCell *cell;

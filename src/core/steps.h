@@ -5,6 +5,7 @@
 #ifndef HOTSWAP_STEPS_H
 #define HOTSWAP_STEPS_H
 
+#include "base/digest.h"
 #include "core/deployment.h"
 #include "nodes/pg_list.h"
 #include "shm/executors.h"
@@ -59,6 +60,9 @@ typedef struct Task
 	char *previous_version;
 	char *sqlstate;
 	char *message;
+	int32 steps; /* of its plan; 0: it has none */
+	uint8 plan_digest[DIGEST_LENGTH];
+	int64 swap_from; /* what is later on the node is the task's */
 	const char *event;
 	bool is_new;
 	bool is_recorded; /* by its executor, and not in the audit log yet */

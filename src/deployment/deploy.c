@@ -218,7 +218,7 @@ create_deployment(const Request *r, const AuditActor *actor)
 			  audit_detail("module", r->module, "version", r->version, "environment",
 						   r->environment, NULL));
 	if (r->is_protected || r->require_approval != NIL)
-		approval_open_path(&d, path_of(&d.tenant, d.environment), r->require_approval, NIL);
+		approval_open_path(&d, path_of_deployment(&d), r->require_approval, NIL);
 	deploy_insert(r, actor, &d);
 	deployment_enqueue(&d, d.run_at == TIME_NULL ? GetCurrentTimestamp() : d.run_at);
 	audit_flush(d.batch);

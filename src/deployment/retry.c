@@ -16,6 +16,7 @@
 #include "core/deployment_save.h"
 #include "core/failed_rollback.h"
 #include "core/installation.h"
+#include "core/missing.h"
 #include "core/path.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -35,6 +36,11 @@ static DbStatement running_query =
 static DbStatement forget_start_by =
 	DB_STATEMENT("UPDATE hotswap.deployment SET start_by = NULL WHERE tenant_id = $1 AND id = $2",
 				 UUIDOID, UUIDOID);
+
+static DbStatement version_query =
+	DB_STATEMENT("SELECT 1 FROM hotswap.module_version"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
 
 /* Whoever asks for another go means it, late as it may be. */
 static void
@@ -81,13 +87,24 @@ require_nothing_later(const Deployment *d)
 			 errhint("Deploy the version that shall run there.")));
 }
 
+/* What has ended keeps no version from being withdrawn. */
+static void
+require_version(const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->module),
+					 CStringGetTextDatum(d->version) };
+
+	if (db_run_newest(&version_query, args, NULL) == 0)
+		version_refuse_missing(d->module, d->version);
+}
+
 /*
  * retry(deployment uuid) returns the status
  *
  * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
  * deployment again.  The tenant must be active.
  *
- * Errors: P0002 no such deployment, 55000 not in such a state, or a rollback while another
+ * Errors: P0002 no such deployment, or its version was withdrawn, 55000 not in such a state, or a rollback while another
  * deployment of the module is running or after one that has put the nodes right, YH003 tenant not active, 42501. Locks the deployment.
  */
 Datum
@@ -113,9 +130,12 @@ hotswap_retry(PG_FUNCTION_ARGS)
 															  DEPLOYMENT_RETRY,
 					 NULL);
 	if (d.status == DEPLOYMENT_QUEUED)
+	{
+		require_version(&d);
 		examination_keep(&d.tenant, d.module, d.version);
+	}
 	if (d.gated && d.status == DEPLOYMENT_QUEUED)
-		approval_open_path(&d, path_of(&d.tenant, d.environment), NIL, approval_load(&d));
+		approval_open_path(&d, path_of_deployment(&d), NIL, approval_load(&d));
 	drop_start_by(&d);
 	deployment_save(&d);
 	deployment_enqueue(&d, GetCurrentTimestamp());

@@ -76,7 +76,8 @@ examine_scripts(char *const *scripts, bool refuse)
 			continue;
 		context = AllocSetContextCreate(results, "hotswap script", ALLOCSET_DEFAULT_SIZES);
 		MemoryContextSwitchTo(context);
-		statements = script_parse(script_labels[i], scripts[i]);
+		statements = i == SCRIPT_VERIFY ? script_parse_verify(scripts[i]) :
+										  script_parse(script_labels[i], scripts[i]);
 		if (refuse)
 			script_check(script_labels[i], scripts[i], statements);
 		rule_walk_script(i, scripts[i], statements, results, &findings);

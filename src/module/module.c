@@ -5,8 +5,12 @@
  * A version is never changed: what is published again must be what is there.  Two sessions that
  * publish the same version at the same time get the same answer as if one had come after the other.
  *
- * Locks: tenant row, then the rows inserted into module and module_version.  Publishing what is
- * already there locks nothing.
+ * A module has versions that are complete in themselves, or a graph of versions with parents; the first
+ * one decides.  Its row counts them in the order of their publication, which the row's lock makes that of
+ * their commits, and has a hash over that history for those who keep the graph in memory.
+ *
+ * Locks: tenant row, then the rows inserted into or updated in module, and inserted into module_version.
+ * Publishing what is already there locks nothing.
  */
 #include "postgres.h"
 
@@ -18,6 +22,7 @@
 #include "core/installation.h"
 #include "core/quota.h"
 #include "core/tenant.h"
+#include "core/version_graph.h"
 #include "fmgr.h"
 #include "module/examination.h"
 #include "module/script.h"
@@ -33,143 +38,233 @@ static DbStatement find_version =
 				 UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement insert_module = DB_STATEMENT(
-	"INSERT INTO hotswap.module (tenant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", UUIDOID,
-	TEXTOID);
+	"INSERT INTO hotswap.module (tenant_id, name, is_graph) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+	UUIDOID, TEXTOID, BOOLOID);
+
+static DbStatement lock_module = DB_STATEMENT(
+	"SELECT is_graph, versions, history FROM hotswap.module WHERE tenant_id = $1 AND name = $2"
+	" FOR NO KEY UPDATE",
+	UUIDOID, TEXTOID);
+
+static DbStatement update_module =
+	DB_STATEMENT("UPDATE hotswap.module SET versions = $3, history = $4"
+				 " WHERE tenant_id = $1 AND name = $2",
+				 UUIDOID, TEXTOID, INT4OID, BYTEAOID);
 
 static DbStatement insert_version = DB_STATEMENT(
 	"INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by,"
-	" deploy_sql, verify_sql, revert_sql, findings, findings_digest)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::json, $10) ON CONFLICT DO NOTHING",
-	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID);
+	" deploy_sql, verify_sql, revert_sql, install_sql, findings, findings_digest, ordinal, parents,"
+	" install_digest, metadata)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11, $12, $13, $14, $15)"
+	" ON CONFLICT DO NOTHING",
+	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+	BYTEAOID, INT4OID, TEXTARRAYOID, BYTEAOID, JSONBOID);
 
 /* A version as it was given. */
 typedef struct NewVersion
 {
 	pg_uuid_t tenant;
-	char *module;
-	char *version;
+	Version content;
 	NullableDatum scripts[SCRIPT_COUNT]; /* text */
-	uint8 digest[DIGEST_LENGTH];
+	List *parents;                       /* of names, in their order */
+	Jsonb *metadata;
 	char *findings; /* in the scripts, as they are kept */
-	uint8 findings_digest[DIGEST_LENGTH];
 	GivenSignature signature;
 } NewVersion;
 
-/* Fetches one script and keeps the argument itself to be stored, but for a byte order mark. */
-static char *
-module_read_script(FunctionCallInfo fcinfo, int n, const char *word, bool required,
-				   NullableDatum *stored)
+/* The row of the module that a version is added to. */
+typedef struct ModuleRow
 {
-	char *given = arg_script(fcinfo, n, word, required);
-	char *script = given ? script_without_mark(given) : NULL;
+	int32 versions;
+	bool has_history;
+	uint8 history[DIGEST_LENGTH];
+} ModuleRow;
 
-	*stored = fcinfo->args[n];
-	if (script != given)
-		stored->value = CStringGetTextDatum(script);
-	return script;
+/* Fetches one script and keeps the argument itself to be stored. */
+static void
+read_script(FunctionCallInfo fcinfo, int n, const char *word, NewVersion *v, int script)
+{
+	v->scripts[script] = fcinfo->args[n];
+	v->content.scripts[script] = arg_script(fcinfo, n, word, script == SCRIPT_DEPLOY);
 }
 
 static void
 module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
-	char *scripts[SCRIPT_COUNT];
-
-	v->module = arg_module(fcinfo, 0);
-	v->version = arg_version(fcinfo, 1);
-	scripts[SCRIPT_DEPLOY] =
-		module_read_script(fcinfo, 2, "deploy_sql", true, &v->scripts[SCRIPT_DEPLOY]);
-	scripts[SCRIPT_VERIFY] =
-		module_read_script(fcinfo, 3, "verify_sql", false, &v->scripts[SCRIPT_VERIFY]);
-	scripts[SCRIPT_REVERT] =
-		module_read_script(fcinfo, 4, "revert_sql", false, &v->scripts[SCRIPT_REVERT]);
-	v->findings = examination_text(examine_scripts(scripts, true));
+	memset(v, 0, sizeof(NewVersion));
+	v->content.module = arg_identifier(fcinfo, 0, "module");
+	v->content.name = arg_identifier(fcinfo, 1, "version");
+	read_script(fcinfo, 2, "deploy_sql", v, SCRIPT_DEPLOY);
+	read_script(fcinfo, 3, "verify_sql", v, SCRIPT_VERIFY);
+	read_script(fcinfo, 4, "revert_sql", v, SCRIPT_REVERT);
 	v->signature = signature_arguments(fcinfo, 5);
-	v->tenant = tenant_argument(fcinfo, 7);
-	digest_scripts(scripts[SCRIPT_DEPLOY], scripts[SCRIPT_VERIFY], scripts[SCRIPT_REVERT],
-				   v->digest);
-	version_digest_findings(v->digest, v->findings, v->findings_digest);
+	v->content.is_graph = !PG_ARGISNULL(7);
+	v->parents = arg_names(fcinfo, 7, "parents", NAME_LIMIT);
+	read_script(fcinfo, 8, "install_sql", v, SCRIPT_INSTALL);
+	v->metadata = arg_object(fcinfo, 9, "metadata");
+	v->tenant = tenant_argument(fcinfo, 10);
+	if (v->content.scripts[SCRIPT_INSTALL] && !v->content.is_graph)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"install_sql\" must not be given without \"parents\""),
+						errdetail("A version that is complete in itself is its own installer.")));
+	v->findings = examination_text(examine_scripts(v->content.scripts, true));
 }
 
 /* Is the version there already?  Raises 23505 if it is, with other content. */
 static bool
-already_published(const NewVersion *v)
+already_published(const NewVersion *new)
 {
-	Datum args[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module),
-					 CStringGetTextDatum(v->version) };
+	const Version *v = &new->content;
+	Datum args[] = { UUIDPGetDatum(&new->tenant), CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->name) };
 	uint8 published[DIGEST_LENGTH];
 
 	if (db_run(&find_version, args, NULL) == 0)
 		return false;
-	tenant_require_active(&v->tenant, db_text(0, 2));
+	tenant_require_active(&new->tenant, db_text(0, 2));
 	(void) db_digest(0, 1, published);
 	if (memcmp(published, v->digest, DIGEST_LENGTH) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("version \"%s\" of module \"%s\" already exists with other content",
-						v->version, v->module),
+						v->name, v->module),
 				 errdetail("The SHA-256 of what was published is %s, that of what was given is %s.",
 						   digest_hex(published), digest_hex(v->digest)),
 				 errhint("A version never changes; publish under a new one.")));
 	return true;
 }
 
+/* Makes the module if it is new, and locks it; 55000 if its versions are of the other kind. */
+static void
+module_enter(const NewVersion *new, ModuleRow *row)
+{
+	const Version *v = &new->content;
+	Datum args[] = { UUIDPGetDatum(&new->tenant), CStringGetTextDatum(v->module),
+					 BoolGetDatum(v->is_graph) };
+
+	if (db_run(&insert_module, args, NULL) > 0)
+		quota_require(&new->tenant, QUOTA_MODULES);
+	if (db_run(&lock_module, args, NULL) != 1)
+		elog(ERROR, "module \"%s\" has disappeared", v->module);
+	row->versions = db_int32(0, 2);
+	row->has_history = db_digest(0, 3, row->history);
+	if (db_bool(0, 1) == v->is_graph)
+		return;
+	if (v->is_graph)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the versions of module \"%s\" are complete in themselves", v->module),
+				 errhint("Publish it without \"parents\", or under a new module.")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the versions of module \"%s\" build on each other", v->module),
+					errhint("Say in \"parents\" which versions it builds on.")));
+}
+
+/* The module has one more version. */
+static void
+module_count(const NewVersion *new, const ModuleRow *row)
+{
+	uint8 history[DIGEST_LENGTH];
+	DbArgs args = db_args(&update_module);
+
+	graph_history_next(row->has_history ? row->history : NULL, false, new->content.digest, history);
+	db_arg_uuid(&args, &new->tenant);
+	db_arg_text(&args, new->content.module);
+	db_arg_int32(&args, row->versions + 1);
+	db_arg_digest(&args, history);
+	(void) db_run_args(&args);
+}
+
 /* Stores the version; false if another session did before. */
 static bool
-module_insert(const NewVersion *v, const AuditActor *actor)
+version_insert(const NewVersion *new, int32 ordinal, const AuditActor *actor)
 {
-	Datum module[] = { UUIDPGetDatum(&v->tenant), CStringGetTextDatum(v->module) };
+	const Version *v = &new->content;
+	uint8 findings[DIGEST_LENGTH];
+	uint8 installer[DIGEST_LENGTH];
 	DbArgs args = db_args(&insert_version);
 
-	if (db_run(&insert_module, module, NULL) > 0)
-		quota_require(&v->tenant, QUOTA_MODULES);
-	db_arg_uuid(&args, &v->tenant);
+	version_digest_findings(v->digest, new->findings, findings);
+	if (v->scripts[SCRIPT_INSTALL])
+		digest_installer(v->digest, v->scripts[SCRIPT_INSTALL], installer);
+	db_arg_uuid(&args, &new->tenant);
 	db_arg_text(&args, v->module);
-	db_arg_text(&args, v->version);
+	db_arg_text(&args, v->name);
 	db_arg_digest(&args, v->digest);
 	db_arg_text(&args, actor->person);
 	for (int i = 0; i < SCRIPT_COUNT; i++)
-		db_arg_datum(&args, TEXTOID, v->scripts[i].value, v->scripts[i].isnull);
-	db_arg_text(&args, v->findings);
-	db_arg_digest(&args, v->findings_digest);
-	if (db_run_args(&args) == 0)
+		db_arg_datum(&args, TEXTOID, new->scripts[i].value, new->scripts[i].isnull);
+	db_arg_text(&args, new->findings);
+	db_arg_digest(&args, findings);
+	db_arg_int32(&args, ordinal);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(new->parents), !v->is_graph);
+	db_arg_digest(&args, v->scripts[SCRIPT_INSTALL] ? installer : NULL);
+	db_arg_jsonb(&args, new->metadata);
+	return db_run_args(&args) > 0;
+}
+
+static bool
+module_insert(const NewVersion *new, const AuditActor *actor)
+{
+	ModuleRow row;
+
+	module_enter(new, &row);
+	if (!version_insert(new, row.versions + 1, actor))
 		return false;
-	quota_require(&v->tenant, QUOTA_STORED_BYTES);
+	module_count(new, &row);
+	quota_require(&new->tenant, QUOTA_STORED_BYTES);
 	return true;
+}
+
+/* What a version builds on may be withdrawn, and published with other content, until the tenant is locked. */
+static void
+module_compute_digest(NewVersion *new)
+{
+	Version *v = &new->content;
+
+	v->parent_digests = version_parent_digests(&new->tenant, v->module, new->parents);
+	version_digest(v, v->digest);
 }
 
 /* Stores the version, its signature, and their audit events, unless the same is already there. */
 static void
-module_publish(const NewVersion *v)
+module_publish(NewVersion *new)
 {
-	SignedVersion signed_version = { &v->tenant, v->module, v->version, v->digest };
+	Version *v = &new->content;
+	SignedVersion signed_version = { &new->tenant, v->module, v->name, v->digest };
 	Call c;
 
-	call_begin(&c, &v->tenant, CAPABILITY_DEPLOYER, "publish a version");
-	if (!already_published(v))
+	call_begin(&c, &new->tenant, CAPABILITY_DEPLOYER, "publish a version");
+	module_compute_digest(new);
+	if (!already_published(new))
 	{
 		installation_ensure();
-		tenant_lock_for_change(&v->tenant);
-		if (module_insert(v, &c.actor))
-			audit_tenant(&c.actor, &v->tenant, "publish_version", NULL, NULL, NULL,
-						 audit_detail("module", v->module, "version", v->version, "digest",
+		tenant_lock_for_change(&new->tenant);
+		module_compute_digest(new);
+		if (module_insert(new, &c.actor))
+			audit_tenant(&c.actor, &new->tenant, "publish_version", NULL, NULL, NULL,
+						 audit_detail("module", v->module, "version", v->name, "digest",
 									  digest_hex(v->digest), NULL));
-		else if (!already_published(v))
-			elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->version, v->module);
+		else if (!already_published(new))
+			elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", v->name, v->module);
 	}
-	if (v->signature.key)
-		version_sign(&signed_version, &v->signature, &c.actor);
+	if (new->signature.key)
+		version_sign(&signed_version, &new->signature, &c.actor);
 	call_end(&c);
 }
 
 /*
  * publish_version(module text, version text, deploy_sql text, verify_sql text, revert_sql text,
- *		signature bytea, signing_key text, tenant uuid) returns text
+ *		signature bytea, signing_key text, parents text[], install_sql text, metadata jsonb,
+ *		tenant uuid) returns text
  *
- * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, and tenant may
- * be NULL.  Out: the version's SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts,
- * 23505 other content, 53400 a quota is exceeded, P0002 no such tenant or key, 55000 the key does
- * not count, YH003, YH010.  Locks the tenant row; writes module, module_version, version_signature
- * and the audit log, nothing where the same content and signature are there.
+ * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, install_sql, and
+ * tenant may be NULL; parents: at most 100 versions of the module, NULL: the version is complete in itself;
+ * metadata: an object of at most 64 kB, which is not part of the digest.  Out: the version's SHA-256 in hex.
+ * Errors: 22023, 42601 and 0A000 of the scripts, 23505 other content, 53400 a quota is exceeded, P0002 no such
+ * tenant, parent or key, 55000 the module's versions are of the other kind or the key does not count,
+ * YH003, YH010.  Locks the tenant row and the module row; writes module, module_version,
+ * version_signature and the audit log, nothing where the same content and signature are there.
  */
 Datum
 hotswap_publish_version(PG_FUNCTION_ARGS)
@@ -178,5 +273,5 @@ hotswap_publish_version(PG_FUNCTION_ARGS)
 
 	module_read_version(fcinfo, &version);
 	module_publish(&version);
-	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(version.digest)));
+	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(version.content.digest)));
 }

@@ -18,6 +18,7 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "module/examination.h"
 #include "module/scan.h"
 #include "module/signature_check.h"
@@ -33,6 +34,19 @@ static DbStatement policy_query =
 				 " ON r.tenant_id = e.tenant_id AND r.environment = e.name"
 				 " WHERE e.tenant_id = $1 AND e.name = ANY ($2) ORDER BY e.rank",
 				 UUIDOID, TEXTARRAYOID);
+
+static DbStatement steps_query = DB_STATEMENT(
+	"SELECT version, digest, findings::text, findings_digest FROM hotswap.module_version"
+	" WHERE tenant_id = $1 AND module = $2 AND version = ANY ($3) ORDER BY ordinal",
+	UUIDOID, TEXTOID, TEXTARRAYOID);
+
+enum
+{
+	STEP_VERSION = 1,
+	STEP_DIGEST,
+	STEP_FINDINGS,
+	STEP_FINDINGS_DIGEST
+};
 
 /* ---- what is asked for ---- */
 
@@ -160,14 +174,21 @@ scan_describe(List *findings, const ScanPolicy *policy, RuleAction action, const
 	return count > 0 ? words.data : NULL;
 }
 
-/* Raises YH011 for what is denied; returns the warnings in words, or NULL. */
+/*
+ * Raises YH011 for what is denied; returns the warnings in words, or NULL.  step: the version, where it is not
+ * the deployment's.
+ */
 static char *
-apply_rules(List *findings, const ScanPolicy *policy)
+apply_rules(List *findings, const ScanPolicy *policy, const char *step)
 {
 	const Finding *first;
 	char *denied = scan_describe(findings, policy, RULE_DENY, &first);
 
 	/* the hint is part of it: of what a stage has raised, only the message is kept */
+	if (denied && step)
+		ereport(ERROR,
+				(errcode(ERRCODE_HOTSWAP_RULE), errmsg("denied in version \"%s\": %s. %s", step,
+													   denied, rule_info[first->rule].hint)));
 	if (denied)
 		ereport(ERROR, (errcode(ERRCODE_HOTSWAP_RULE),
 						errmsg("denied: %s. %s", denied, rule_info[first->rule].hint)));
@@ -203,10 +224,75 @@ scan_version(const pg_uuid_t *tenant, Version *v, List *path)
 	if (policy.requires_signature)
 		appendStringInfo(&message, ", signed by %s",
 						 version_require_signature(&version, policy.requires_signature));
-	warnings = apply_rules(find(tenant, v, &policy), &policy);
+	warnings = apply_rules(find(tenant, v, &policy), &policy, NULL);
 	if (warnings)
 		appendStringInfo(&message, "; warning: %s", warnings);
 	return message.data;
+}
+
+/* One of the versions that a path consists of: its name, and its findings as they are kept, if they count. */
+typedef struct ScannedStep
+{
+	char *version;
+	char *findings;
+} ScannedStep;
+
+static List *
+read_steps(const pg_uuid_t *tenant, const char *module, List *versions)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module), db_text_array(versions) };
+	uint64 count = db_run(&steps_query, args, NULL);
+	List *steps = NIL;
+
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < count; i++)
+	{
+		ScannedStep *step = palloc(sizeof(ScannedStep));
+		uint8 digest[DIGEST_LENGTH];
+		uint8 findings_digest[DIGEST_LENGTH];
+
+		step->version = db_text(i, STEP_VERSION);
+		step->findings = db_text(i, STEP_FINDINGS);
+		(void) db_digest(i, STEP_DIGEST, digest);
+		if (!db_digest(i, STEP_FINDINGS_DIGEST, findings_digest) ||
+			!version_findings_fit(digest, step->findings, findings_digest))
+			step->findings = NULL;
+		steps = lappend(steps, step);
+	}
+	return steps;
+}
+
+static List *
+find_in_step(const pg_uuid_t *tenant, const char *module, const ScannedStep *step,
+			 const ScanPolicy *policy)
+{
+	if (step->findings)
+		return scan_findings(examination_read(step->findings), policy);
+	return find(tenant, version_read_existing(tenant, module, step->version, VERSION_WHOLE),
+				policy);
+}
+
+/*
+ * Scans the versions that nodes of an environment would run on their way, whichever of their scripts; what is
+ * denied there is the failure of the deployment.
+ */
+void
+scan_steps(const pg_uuid_t *tenant, const char *module, List *versions, char *environment)
+{
+	ScanPolicy policy;
+	ListCell *cell;
+
+	if (versions == NIL)
+		return;
+	scan_policy_load(tenant, list_make1(environment), &policy);
+	foreach (cell, read_steps(tenant, module, versions))
+	{
+		const ScannedStep *step = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		(void) apply_rules(find_in_step(tenant, module, step, &policy), &policy, step->version);
+	}
 }
 
 /*

@@ -47,7 +47,8 @@ static const char no_client[] =
 static const char one_way[] =
 	"Every script is read with the setting on; write strings with backslash escapes as E'...'.";
 
-const char *const script_labels[] = { "deploy script", "verify script", "revert script" };
+const char *const script_labels[] = { "deploy script", "verify script", "revert script",
+									  "install script" };
 
 /* ---- where an error is ---- */
 
@@ -406,6 +407,31 @@ script_parse(const char *label, const char *sql)
 	if (statements == NIL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
 						errdetail("It contains no statement.")));
+	return statements;
+}
+
+/* Is it that, with nothing added that would mean more? */
+static bool
+is_plain(const RawStmt *raw, TransactionStmtKind kind)
+{
+	const TransactionStmt *stmt = (const TransactionStmt *) raw->stmt;
+
+	return IsA(stmt, TransactionStmt) && stmt->kind == kind && stmt->options == NIL && !stmt->chain;
+}
+
+/*
+ * A verify script is rolled back whatever it says, so that BEGIN before and ROLLBACK after it, as other tools
+ * have them, say nothing new.
+ */
+List *
+script_parse_verify(const char *sql)
+{
+	List *statements = script_parse(script_labels[SCRIPT_VERIFY], sql);
+
+	if (is_plain(linitial(statements), TRANS_STMT_BEGIN))
+		statements = list_delete_first(statements);
+	if (statements != NIL && is_plain(llast(statements), TRANS_STMT_ROLLBACK))
+		statements = list_delete_last(statements);
 	return statements;
 }
 

@@ -13,6 +13,7 @@ enum
 	SCRIPT_DEPLOY,
 	SCRIPT_VERIFY,
 	SCRIPT_REVERT,
+	SCRIPT_INSTALL,
 	SCRIPT_COUNT
 };
 
@@ -23,6 +24,9 @@ extern char *script_without_mark(char *sql);
 
 /* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
 extern List *script_parse(const char *label, const char *sql);
+
+/* The same of a verify script, which may begin with BEGIN and end with ROLLBACK: without these. */
+extern List *script_parse_verify(const char *sql);
 
 /* Refuses (0A000) what cannot run inside the transaction of a swap. */
 extern void script_check(const char *label, const char *sql, List *statements);

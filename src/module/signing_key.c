@@ -17,9 +17,11 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/missing.h"
 #include "core/tenant.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
+#include "module/version.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
 #include "utils/timestamp.h"
@@ -55,6 +57,11 @@ static DbStatement find_signature =
 	DB_STATEMENT("SELECT 1 FROM hotswap.version_signature"
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3 AND signing_key = $4",
 				 UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement find_version =
+	DB_STATEMENT("SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $2"
+				 " AND version = $3 AND digest = $4",
+				 UUIDOID, TEXTOID, TEXTOID, BYTEAOID);
 
 static DbStatement insert_signature = DB_STATEMENT(
 	"INSERT INTO hotswap.version_signature (tenant_id, module, version, signing_key, signature, signed_by)"
@@ -240,23 +247,36 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 
 /*
  * module_signing_payload(module text, version text, deploy_sql text, verify_sql text,
- *		revert_sql text, tenant uuid) returns text
+ *		revert_sql text, parents text[], install_sql text, tenant uuid) returns text
  *
- * Out: what signature_payload() makes of them.  Errors: 22023.  Reads nothing.
+ * Out: what signature_payload() makes of them.  Errors: 22023, P0002 no such parent.  Reads the digests of
+ * the parents, for who may publish.
  */
 Datum
 hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 {
-	char *module = arg_module(fcinfo, 0);
-	char *version = arg_version(fcinfo, 1);
-	char *deploy = arg_script(fcinfo, 2, "deploy_sql", true);
-	char *verify = arg_script(fcinfo, 3, "verify_sql", false);
-	char *revert = arg_script(fcinfo, 4, "revert_sql", false);
-	pg_uuid_t tenant = tenant_argument(fcinfo, 5);
-	uint8 digest[DIGEST_LENGTH];
+	Version v = { .module = arg_identifier(fcinfo, 0, "module"),
+				  .name = arg_identifier(fcinfo, 1, "version"),
+				  .is_graph = !PG_ARGISNULL(5) };
+	List *parents = arg_names(fcinfo, 5, "parents", NAME_LIMIT);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 7);
 
-	digest_scripts(deploy, verify, revert, digest);
-	PG_RETURN_TEXT_P(cstring_to_text(signature_payload(&tenant, module, version, digest)));
+	v.scripts[SCRIPT_DEPLOY] = arg_script(fcinfo, 2, "deploy_sql", true);
+	v.scripts[SCRIPT_VERIFY] = arg_script(fcinfo, 3, "verify_sql", false);
+	v.scripts[SCRIPT_REVERT] = arg_script(fcinfo, 4, "revert_sql", false);
+	v.scripts[SCRIPT_INSTALL] = arg_script(fcinfo, 6, "install_sql", false);
+	if (parents != NIL)
+	{
+		Call c;
+
+		call_begin(&c, &tenant, CAPABILITY_DEPLOYER, "compute the digest of a version");
+		v.parent_digests = version_parent_digests(&tenant, v.module, parents);
+		version_digest(&v, v.digest);
+		call_end(&c);
+	}
+	else
+		version_digest(&v, v.digest);
+	PG_RETURN_TEXT_P(cstring_to_text(signature_payload(&tenant, v.module, v.name, v.digest)));
 }
 
 /* The arguments n (signature) and n + 1 (signing_key) of a function; both are given, or neither. */
@@ -282,6 +302,18 @@ signature_arguments(FunctionCallInfo fcinfo, int n)
 
 /* ---- signatures ---- */
 
+/* Locks the tenant row; raises P0002 if the version was withdrawn before. */
+static void
+lock_version(const SignedVersion *v)
+{
+	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
+					 CStringGetTextDatum(v->version), digest_datum(v->digest) };
+
+	tenant_lock_for_change(v->tenant);
+	if (db_run_newest(&find_version, args, NULL) == 0)
+		version_refuse_missing(v->module, v->version);
+}
+
 /*
  * Stores a signature of a version, which is there, with its audit event; nothing if the key has
  * signed it before.  Raises P0002 no such key, 55000 the key does not count now, YH010 it does not
@@ -296,7 +328,7 @@ version_sign(const SignedVersion *v, const GivenSignature *given, const AuditAct
 	bool is_new = db_run(&find_signature, key, NULL) == 0;
 
 	if (is_new)
-		tenant_lock_for_change(v->tenant);
+		lock_version(v);
 	signature_require_good(v, given);
 	if (!is_new)
 		return;

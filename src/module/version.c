@@ -9,18 +9,29 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "catalog/pg_type.h"
+#include "core/missing.h"
 #include "module/rule_table.h"
 #include "module/version.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 static DbStatement version_query = DB_STATEMENT(
 	"SELECT CASE WHEN s.fits THEN v.deploy_sql END, CASE WHEN s.fits THEN v.verify_sql END,"
-	" CASE WHEN s.fits THEN v.revert_sql END, v.digest, s.fits, v.verify_sql IS NOT NULL,"
-	" v.findings::text, v.findings_digest"
+	" CASE WHEN s.fits THEN v.revert_sql END, CASE WHEN s.fits THEN v.install_sql END, v.digest, s.fits,"
+	" v.verify_sql IS NOT NULL, v.findings::text, v.findings_digest, v.parents IS NOT NULL,"
+	" (SELECT array_agg(p.digest ORDER BY p.digest) FROM hotswap.module_version p"
+	" WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = ANY (v.parents))"
 	" FROM hotswap.module_version v CROSS JOIN LATERAL (SELECT octet_length(v.deploy_sql)::bigint"
-	" + coalesce(octet_length(v.verify_sql), 0) + coalesce(octet_length(v.revert_sql), 0) <= $4) s (fits)"
+	" + coalesce(octet_length(v.verify_sql), 0) + coalesce(octet_length(v.revert_sql), 0)"
+	" + coalesce(octet_length(v.install_sql), 0) <= $4) s (fits)"
 	" WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = $3",
 	UUIDOID, TEXTOID, TEXTOID, INT8OID);
+
+static DbStatement find_parents =
+	DB_STATEMENT("SELECT array_agg(version), array_agg(digest ORDER BY digest)"
+				 " FROM hotswap.module_version"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = ANY ($3)",
+				 UUIDOID, TEXTOID, TEXTARRAYOID);
 
 enum
 {
@@ -29,7 +40,9 @@ enum
 	VERSION_FITS,
 	VERSION_HAS_VERIFY,
 	VERSION_FINDINGS,
-	VERSION_FINDINGS_DIGEST
+	VERSION_FINDINGS_DIGEST,
+	VERSION_IS_GRAPH,
+	VERSION_PARENT_DIGESTS
 };
 
 /* Over the version's digest, what it was examined with, and what was found. */
@@ -68,6 +81,26 @@ read_findings(const Version *v)
 	return version_findings_fit(v->digest, findings, digest) ? findings : NULL;
 }
 
+/* The digests of a bytea[], as they stand in it. */
+static List *
+read_digests(Datum array)
+{
+	Datum *values;
+	int count;
+	List *digests = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), BYTEAOID, -1, false, TYPALIGN_INT, &values, NULL,
+					  &count);
+	for (int i = 0; i < count; i++)
+	{
+		uint8 *digest = palloc(DIGEST_LENGTH);
+
+		(void) digest_read(values[i], digest);
+		digests = lappend(digests, digest);
+	}
+	return digests;
+}
+
 /*
  * Reads a version into the current context; NULL if it does not exist.  Without the scripts if they are
  * larger than the limit.
@@ -78,13 +111,15 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
 					 CStringGetTextDatum(version), Int64GetDatum(limit) };
 	MemoryContext context = CurrentMemoryContext;
+	Datum parents;
+	bool isnull;
 	Version *v;
 
 	if (db_run(&version_query, args, NULL) == 0)
 		return NULL;
 	/* a query leaves its caller in the memory context of SPI */
 	MemoryContextSwitchTo(context);
-	v = palloc(sizeof(Version));
+	v = palloc0(sizeof(Version));
 	v->module = pstrdup(module);
 	v->name = pstrdup(version);
 	for (int i = 0; i < SCRIPT_COUNT; i++)
@@ -93,6 +128,10 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	v->is_whole = db_bool(0, VERSION_FITS);
 	v->has_verify = db_bool(0, VERSION_HAS_VERIFY);
 	v->findings = read_findings(v);
+	v->is_graph = db_bool(0, VERSION_IS_GRAPH);
+	parents = db_datum(0, VERSION_PARENT_DIGESTS, &isnull);
+	if (!isnull)
+		v->parent_digests = read_digests(parents);
 	return v;
 }
 
@@ -115,6 +154,73 @@ version_read_scripts(const pg_uuid_t *tenant, Version *v)
 		*v = *version_read_existing(tenant, v->module, v->name, VERSION_WHOLE);
 }
 
+/* The first of the names that is not in an array; one is missing. */
+static const char *
+first_missing(List *names, Datum array, bool isnull)
+{
+	List *there = isnull ? NIL : db_text_list(array);
+	ListCell *cell;
+
+	foreach (cell, names)
+	{
+		bool found = false;
+		ListCell *other;
+
+		foreach (other, there)
+			found = found || strcmp(lfirst(cell), lfirst(other)) == 0;
+		if (!found)
+			return lfirst(cell);
+	}
+	return NULL;
+}
+
+/* Inside a scope: the digests of versions that a version builds on, ascending; P0002 if one is not there. */
+List *
+version_parent_digests(const pg_uuid_t *tenant, const char *module, List *parents)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module), db_text_array(parents) };
+	bool isnull;
+	Datum names;
+	const char *missing;
+
+	if (parents == NIL)
+		return NIL;
+	(void) db_run(&find_parents, args, NULL);
+	MemoryContextSwitchTo(context);
+	names = db_datum(0, 1, &isnull);
+	missing = first_missing(parents, names, isnull);
+	if (missing)
+		version_refuse_missing(module, missing);
+	return read_digests(db_datum(0, 2, &isnull));
+}
+
+/*
+ * The digest of what a version consists of.  One that is complete in itself and has no installer has that of
+ * its scripts alone; else what else says what is done is in it, as a commit names its parents.
+ */
+void
+version_digest(const Version *v, uint8 *result)
+{
+	pg_cryptohash_ctx *ctx = digest_begin();
+	bool is_plain = !v->is_graph && v->scripts[SCRIPT_INSTALL] == NULL;
+	ListCell *cell;
+
+	if (!is_plain)
+		digest_field(ctx, "hotswap-version-v2");
+	digest_field(ctx, v->scripts[SCRIPT_DEPLOY]);
+	digest_field(ctx, v->scripts[SCRIPT_VERIFY]);
+	digest_field(ctx, v->scripts[SCRIPT_REVERT]);
+	if (!is_plain)
+	{
+		digest_field(ctx, v->scripts[SCRIPT_INSTALL]);
+		digest_int64(ctx, v->is_graph ? list_length(v->parent_digests) : -1);
+		foreach (cell, v->parent_digests)
+			digest_bytes(ctx, lfirst(cell), DIGEST_LENGTH);
+	}
+	digest_end(ctx, result);
+}
+
 /* Raises XX001 if the scripts are not those that were published.  Needs no scope. */
 void
 version_require_intact(const Version *v)
@@ -122,8 +228,7 @@ version_require_intact(const Version *v)
 	uint8 digest[DIGEST_LENGTH];
 
 	Assert(v->is_whole);
-	digest_scripts(v->scripts[SCRIPT_DEPLOY], v->scripts[SCRIPT_VERIFY], v->scripts[SCRIPT_REVERT],
-				   digest);
+	version_digest(v, digest);
 	if (memcmp(v->digest, digest, DIGEST_LENGTH) != 0)
 		ereport(
 			ERROR,

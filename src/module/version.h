@@ -7,6 +7,7 @@
 
 #include "base/digest.h"
 #include "module/script.h"
+#include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
 typedef struct Version
@@ -17,6 +18,8 @@ typedef struct Version
 	uint8 digest[DIGEST_LENGTH]; /* of what was published */
 	bool is_whole;               /* the scripts were read */
 	bool has_verify;             /* even if they were not */
+	bool is_graph;               /* it has parents, or is the first of a chain */
+	List *parent_digests;        /* of uint8 *, ascending */
 	char *findings; /* what was found in them, as it is kept; NULL: nothing that counts */
 } Version;
 
@@ -30,6 +33,9 @@ extern Version *version_read_existing(const pg_uuid_t *tenant, const char *modul
 									  const char *version, int64 limit);
 extern void version_read_scripts(const pg_uuid_t *tenant, Version *v);
 
+extern List *version_parent_digests(const pg_uuid_t *tenant, const char *module, List *parents);
+
+extern void version_digest(const Version *v, uint8 *result);
 extern void version_require_intact(const Version *v);
 
 /* Do findings that were kept fit the version, the rules of this library and the grammar of this server? */

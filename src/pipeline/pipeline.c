@@ -209,7 +209,7 @@ advance_running(Visit *v)
 static void
 make_stages(Visit *v)
 {
-	List *path = path_of(&v->d.tenant, v->d.environment);
+	List *path = path_of_deployment(&v->d);
 	ListCell *cell;
 
 	if (path == NIL)

@@ -68,6 +68,9 @@ rollback_add_reverts(List **tasks, const Stage *stage)
 		revert->has_node = true;
 		revert->node = swap->node;
 		revert->previous_version = swap->previous_version;
+		revert->steps = swap->steps;
+		memcpy(revert->plan_digest, swap->plan_digest, DIGEST_LENGTH);
+		revert->swap_from = swap->swap_from;
 		any = true;
 	}
 	return any;

@@ -11,36 +11,13 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/subxact.h"
-#include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/plan.h"
 #include "module/examination.h"
 #include "module/scan.h"
 #include "pipeline/stage.h"
 #include "pipeline/strategy.h"
 #include "utils/builtins.h"
-
-static DbStatement nodes_query = DB_STATEMENT(
-	"SELECT n.id, n.name, m.version, m.digest = v.digest AND m.version = v.version, e.strategy,"
-	" e.require_signature, m.deployment_id"
-	" FROM hotswap.node n"
-	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
-	" JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
-	" LEFT JOIN LATERAL (SELECT nm.version, nm.digest, nm.deployment_id FROM hotswap.node_module nm"
-	" WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id AND nm.module = $3"
-	" ORDER BY nm.swap DESC LIMIT 1) m ON true"
-	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL ORDER BY n.name",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
-
-enum
-{
-	NODE_ID = 1,
-	NODE_NAME,
-	NODE_RUNS,
-	NODE_RUNS_THE_SAME,
-	NODE_STRATEGY,
-	NODE_REQUIRE_SIGNATURE,
-	NODE_SWAPPED_BY
-};
 
 static DbStatement hooks_query = DB_STATEMENT(
 	"SELECT function FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2 AND module IN ('', $3)"
@@ -78,11 +55,54 @@ start_build(Visit *v)
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
-/* scan: may these scripts go all the way? */
+/* What the nodes of an environment would run now. */
+static List *
+plan(Visit *v, const char *environment)
+{
+	PlanTarget target = { v->d.module, v->d.version };
+	PlanRequest request = { .tenant = &v->d.tenant,
+							.targets = list_make1(&target),
+							.environment = environment,
+							.is_target = strcmp(environment, v->d.environment) == 0,
+							.allow_revert = v->d.allow_revert,
+							.reapply = v->d.reapply,
+							.nodes = v->d.nodes };
+
+	request.all_nodes = v->d.all_nodes || !request.is_target;
+	return plan_environment(&request);
+}
+
+/* Scans what the nodes of an environment would run on their way to the version, each version once. */
+static void
+scan_plans(Visit *v, List *plans, char *environment)
+{
+	List *versions = NIL;
+	ListCell *cell;
+
+	if (!version_of(v)->is_graph)
+		return; /* there is no other one */
+	foreach (cell, plans)
+	{
+		const NodePlan *p = lfirst(cell);
+
+		if (p->outcome == NODE_RUNS)
+			versions = list_concat(versions, plan_versions(p->steps));
+	}
+	scan_steps(&v->d.tenant, v->d.module, versions, environment);
+}
+
+/* scan: may these scripts go all the way, and those of the versions that lead there? */
 static void
 start_scan(Visit *v)
 {
-	stage_apply(v->stage, STAGE_SUCCEED, scan_version(&v->d.tenant, version_of(v), visit_path(v)));
+	List *path = visit_path(v);
+	char *message = scan_version(&v->d.tenant, version_of(v), path);
+	ListCell *cell;
+
+	if (version_of(v)->is_graph)
+		foreach (cell, path)
+			scan_plans(v, plan(v, lfirst(cell)), lfirst(cell));
+	stage_apply(v->stage, STAGE_SUCCEED, message);
 }
 
 static int
@@ -106,78 +126,128 @@ start_test(Visit *v)
 		stage_apply(v->stage, STAGE_SKIP, "no test hook is registered");
 }
 
-static uint64
-query_nodes(Visit *v, const char *environment)
+/* Refuses a plan that a node has no way for, before anything is touched. */
+static void
+require_unblocked(Visit *v, List *plans)
 {
-	DbArgs args = db_args(&nodes_query);
+	StringInfoData words;
+	const char *hint = NULL;
+	ListCell *cell;
 
-	db_arg_uuid(&args, &v->d.tenant);
-	db_arg_text(&args, environment);
-	db_arg_text(&args, v->d.module);
-	db_arg_text(&args, v->d.version);
-	return db_run_args(&args);
+	initStringInfo(&words);
+	foreach (cell, plans)
+	{
+		const NodePlan *p = lfirst(cell);
+
+		if (p->outcome != NODE_BLOCKED)
+			continue;
+		appendStringInfo(&words, "%s%s", words.len > 0 ? "; " : "", p->reason);
+		if (hint == NULL)
+			hint = p->hint;
+	}
+	/* the hint is part of it: of what a stage has raised, only the message is kept */
+	if (words.len > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("version \"%s\" cannot go to environment \"%s\": %s%s%s", v->d.version,
+						v->stage->environment, words.data, hint ? ". " : "", hint ? hint : "")));
 }
 
-/* deploy: a swap for each node that does not run the version already */
+/* A task for a node: its swap, or why there is none. */
+static void
+add_swap(Visit *v, const NodePlan *p, int wave)
+{
+	Task *task = steps_add_task(&v->tasks, v->stage, TASK_SWAP);
+
+	task->has_node = true;
+	task->node = p->node;
+	task->previous_version = p->previous_version;
+	task->wave = wave;
+	if (p->outcome == NODE_SKIPPED)
+	{
+		task->message = p->reason;
+		task_apply(task, TASK_SKIP);
+		return;
+	}
+	task->steps = list_length(p->steps);
+	plan_digest(p->steps, task->plan_digest);
+	task->swap_from = p->swap_from;
+}
+
+/* Why no node of the environment has anything to run: as it is for the first that runs another version. */
+static void
+skip_stage(Visit *v, List *plans)
+{
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		const NodePlan *p = lfirst(cell);
+
+		if (p->previous_version == NULL || strcmp(p->previous_version, v->d.version) != 0)
+		{
+			stage_apply(v->stage, STAGE_SKIP, p->reason);
+			return;
+		}
+	}
+	stage_apply(v->stage, STAGE_SKIP,
+				psprintf("every node already runs version \"%s\"", v->d.version));
+}
+
+/* deploy: a swap for each node that has steps to run */
 static void
 start_deploy(Visit *v)
 {
-	uint64 n = v->without_nodes ? 0 : query_nodes(v, v->stage->environment);
-	bool is_target = strcmp(v->stage->environment, v->d.environment) == 0;
-	bool requires_signature = n > 0 && db_bool(0, NODE_REQUIRE_SIGNATURE);
+	List *plans = v->without_nodes ? NIL : plan(v, v->stage->environment);
+	const NodePlan *first = plans != NIL ? linitial(plans) : NULL;
 	int to_do = 0;
 
-	if (n == 0 && is_target)
+	if (first == NULL && strcmp(v->stage->environment, v->d.environment) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("environment \"%s\" has no nodes", v->stage->environment),
 						errhint("Add one with hotswap.register_node().")));
-	if (n == 0)
+	if (first == NULL)
 	{
 		stage_apply(v->stage, STAGE_SKIP, "the environment has no nodes");
 		return;
 	}
-	for (uint64 i = 0; i < n; i++)
+	require_unblocked(v, plans);
+	for (int i = 0; i < list_length(plans); i++)
 	{
-		Task *task = steps_add_task(&v->tasks, v->stage, TASK_SWAP);
+		const NodePlan *p = list_nth(plans, i);
 
-		task->has_node = true;
-		task->node = db_uuid(i, NODE_ID);
-		task->previous_version = db_text(i, NODE_RUNS);
-		task->wave = strategy_wave(strategy_parse(db_text(i, NODE_STRATEGY)), (int) i, (int) n);
-		if (!db_isnull(i, NODE_RUNS_THE_SAME) && db_bool(i, NODE_RUNS_THE_SAME))
-		{
-			pg_uuid_t by = db_uuid(i, NODE_SWAPPED_BY);
-
-			task->message = psprintf("node \"%s\" already runs version \"%s\" from deployment %s",
-									 db_text(i, NODE_NAME), v->d.version, uuid_text(&by));
-			task_apply(task, TASK_SKIP);
-		}
-		else
-			to_do++;
+		add_swap(v, p, strategy_wave(strategy_parse(p->strategy), i, list_length(plans)));
+		to_do += p->outcome == NODE_RUNS;
 	}
 	if (to_do == 0)
-		stage_apply(v->stage, STAGE_SKIP,
-					psprintf("every node already runs version \"%s\"", v->d.version));
-	else if (requires_signature)
+		skip_stage(v, plans);
+	else if (first->require_signature)
 		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
+	if (to_do > 0)
+		scan_plans(v, plans, v->stage->environment);
 }
 
-/* validate: the verify script on every node of the target, and the user's hooks */
+/* validate: the verify script on every node of the target that runs the version, and the user's hooks */
 static void
 start_validate(Visit *v)
 {
-	uint64 n;
-	bool has_verify = version_of(v)->has_verify;
+	List *plans = version_of(v)->has_verify ? plan(v, v->d.environment) : NIL;
+	ListCell *cell;
+	int count = 0;
 
-	n = has_verify ? query_nodes(v, v->d.environment) : 0;
-	for (uint64 i = 0; i < n; i++)
+	foreach (cell, plans)
 	{
-		Task *task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
+		const NodePlan *p = lfirst(cell);
+		Task *task;
 
+		if (!p->runs_target)
+			continue;
+		task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 		task->has_node = true;
-		task->node = db_uuid(i, NODE_ID);
+		task->node = p->node;
+		count++;
 	}
-	if (add_hooks(v) + n == 0)
+	if (add_hooks(v) + count == 0)
 		stage_apply(v->stage, STAGE_SKIP, "there is no verify script and no validate hook");
 }
 

@@ -21,17 +21,22 @@
 #include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/columns.h"
 #include "core/deployment.h"
 #include "core/machine.h"
 #include "run/record.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 
 /*
  * Each row by its whole key, and every part of the key a parameter: a join on tenant_id could be
  * planned as a walk through all versions of the tenant.
  */
 static DbStatement load_task = DB_STATEMENT(
-	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version"
+	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version,"
+	" (SELECT m.is_graph FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module),"
+	" t.plan_digest, t.swap_from, d.allow_revert, d.environment"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -46,12 +51,17 @@ enum
 	LOADED_HOOK,
 	LOADED_PREVIOUS_VERSION,
 	LOADED_MODULE,
-	LOADED_VERSION
+	LOADED_VERSION,
+	LOADED_IS_GRAPH,
+	LOADED_PLAN_DIGEST,
+	LOADED_SWAP_FROM,
+	LOADED_ALLOW_REVERT,
+	LOADED_ENVIRONMENT
 };
 
-static DbStatement load_node =
-	DB_STATEMENT("SELECT name, schema FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
-				 UUIDOID);
+static DbStatement load_node = DB_STATEMENT(
+	"SELECT name, schema, environment FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
+	UUIDOID);
 
 static DbStatement read_deployment =
 	DB_STATEMENT("SELECT status, cancel_requested_at IS NOT NULL FROM hotswap.deployment"
@@ -60,7 +70,7 @@ static DbStatement read_deployment =
 
 static DbStatement update_succeeded = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = 'succeeded', audited_status = status, finished_at = $6, sqlstate = NULL, message = NULL,"
-	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL"
+	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL, step = NULL"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID);
@@ -71,19 +81,28 @@ static DbStatement update_reverted =
 				 " AND status = 'reverting'",
 				 UUIDOID, UUIDOID, INT2OID, INT4OID);
 
+static DbStatement lock_task = DB_STATEMENT(
+	"SELECT 1 FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3"
+	" AND ordinal = $4 AND attempt = $5 AND status = 'running' FOR NO KEY UPDATE",
+	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID);
+
+/* The rows get their swaps in the order of the steps. */
 static DbStatement insert_node_module = DB_STATEMENT(
-	"INSERT INTO hotswap.node_module (tenant_id, node_id, module, deployment_id, version, digest,"
-	" swapped_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	UUIDOID, UUIDOID, TEXTOID, UUIDOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID);
+	"INSERT INTO hotswap.node_module (tenant_id, node_id, deployment_id, swapped_at, module, version,"
+	" digest, step, direction, heads) SELECT $1, $2, $3, $4, e.module, e.version, e.digest, e.step,"
+	" e.direction::hotswap.step_direction, e.heads::text[]"
+	" FROM unnest($5, $6, $7, $8, $9, $10) e (module, version, digest, step, direction, heads)",
+	UUIDOID, UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID,
+	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
 
 static DbStatement update_failed = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = $6::hotswap.task_status, audited_status = status,"
 	" finished_at = $7, due_at = $8,"
-	" sqlstate = $9, message = $10, detail = $11, hint = $12, context = $13, script = $14, position = $15"
+	" sqlstate = $9, message = $10, detail = $11, hint = $12, context = $13, script = $14, position = $15, step = $16"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID);
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID);
 
 static void
 arg_task(DbArgs *args, const TaskKey *key)
@@ -107,6 +126,18 @@ read_node(TaskRun *run)
 		elog(ERROR, "the node has disappeared");
 }
 
+/* The versions that the task is about, unless each step reads its own. */
+static void
+read_versions(TaskRun *run, const char *previous)
+{
+	if (run->is_graph && run->kind != TASK_VERIFY)
+		return;
+	run->version = version_read_existing(&run->key.tenant, run->module, run->target, VERSION_WHOLE);
+	if (run->kind == TASK_REVERT && previous)
+		run->previous =
+			version_read_existing(&run->key.tenant, run->module, previous, VERSION_WHOLE);
+}
+
 /*
  * Inside a scope: reads the task, its version and its node into a context; false if it is not to be
  * run.
@@ -115,8 +146,9 @@ static bool
 read_task(TaskRun *run, MemoryContext context)
 {
 	DbArgs args = db_args(&load_task);
-	char *version;
 	char *previous;
+	char *environment;
+	bool allow_revert;
 
 	arg_task(&args, &run->key);
 	if (db_run_args(&args) == 0)
@@ -130,19 +162,22 @@ read_task(TaskRun *run, MemoryContext context)
 		run->node = db_uuid(0, LOADED_NODE);
 	run->hook = db_text(0, LOADED_HOOK);
 	run->module = db_text(0, LOADED_MODULE);
-	version = db_text(0, LOADED_VERSION);
+	run->target = db_text(0, LOADED_VERSION);
+	run->is_graph = db_bool(0, LOADED_IS_GRAPH);
+	if (db_digest(0, LOADED_PLAN_DIGEST, run->plan_digest))
+		run->swap_from = db_int64(0, LOADED_SWAP_FROM);
 	previous = db_text(0, LOADED_PREVIOUS_VERSION);
+	environment = db_text(0, LOADED_ENVIRONMENT);
+	allow_revert = db_bool(0, LOADED_ALLOW_REVERT);
 	if (run->has_node)
 	{
 		read_node(run);
 		MemoryContextSwitchTo(context);
 		run->node_name = db_text(0, 1);
 		run->schema = db_text(0, 2);
+		run->take_down = allow_revert && strcmp(db_text(0, 3), environment) == 0;
 	}
-	run->version = version_read_existing(&run->key.tenant, run->module, version, VERSION_WHOLE);
-	if (run->kind == TASK_REVERT && previous)
-		run->previous =
-			version_read_existing(&run->key.tenant, run->module, previous, VERSION_WHOLE);
+	read_versions(run, previous);
 	return true;
 }
 
@@ -158,28 +193,158 @@ record_load(TaskRun *run)
 	db_leave(&scope);
 	if (!found)
 		return false;
-	version_require_intact(run->version);
-	if (run->previous && run->version->scripts[SCRIPT_REVERT] == NULL)
+	if (run->version)
+		version_require_intact(run->version);
+	if (run->previous && run->version && run->version->scripts[SCRIPT_REVERT] == NULL)
 		version_require_intact(run->previous);
 	return true;
 }
 
+/* ---- the path ---- */
+
+/* What is left of the steps that were planned; they must still be the same. */
+static List *
+remaining_steps(const TaskRun *run)
+{
+	List *done =
+		plan_done(&run->key.tenant, &run->node, run->module, &run->key.deployment, run->swap_from);
+	List *left =
+		plan_remaining(&run->key.tenant, &run->node, run->module, run->target, run->take_down);
+	uint8 digest[DIGEST_LENGTH];
+
+	plan_digest(list_concat(done, left), digest);
+	if (memcmp(digest, run->plan_digest, DIGEST_LENGTH) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" is not as it was when its steps were planned", run->node_name),
+				 errhint("Use hotswap.retry() to have them planned again.")));
+	return left;
+}
+
+/* What takes back what the deployment has done. */
+static List *
+steps_back(const TaskRun *run)
+{
+	List *steps =
+		plan_back(&run->key.tenant, &run->node, run->module, &run->key.deployment, run->swap_from);
+	List *missing = plan_missing_reverts(&run->key.tenant, steps);
+
+	if (missing != NIL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("version \"%s\" of module \"%s\" cannot be reverted",
+							   (char *) linitial(missing), run->module),
+						errdetail("It has no revert script.")));
+	return steps;
+}
+
+/* Under the lock of the lane, in each transaction: which steps are left, and which of them are done now. */
+void
+record_plan(TaskRun *run)
+{
+	DbScope scope;
+	ListCell *cell;
+
+	db_enter(&scope);
+	MemoryContextSwitchTo(scope.context);
+	run->path = run->kind == TASK_REVERT ? steps_back(run) : remaining_steps(run);
+	db_leave(&scope);
+	run->piece = 0;
+	foreach (cell, run->path)
+	{
+		if (!((Step *) lfirst(cell))->transactional)
+			break;
+		run->piece++;
+	}
+	if (run->piece == 0 && run->path != NIL)
+		run->piece = 1;
+}
+
+/* Reads the version of a step into the current context; what runs must be what was planned. */
+Version *
+record_read_step(const TaskRun *run, const Step *step)
+{
+	DbScope scope;
+	Version *version;
+	uint8 digest[DIGEST_LENGTH];
+
+	db_enter(&scope);
+	MemoryContextSwitchTo(scope.context);
+	version = version_read_existing(&run->key.tenant, step->module, step->version, VERSION_WHOLE);
+	db_leave(&scope);
+	version_require_intact(version);
+	if (step->direction == STEP_INSTALL)
+		digest_installer(version->digest, version->scripts[SCRIPT_INSTALL], digest);
+	else
+		memcpy(digest, version->digest, DIGEST_LENGTH);
+	if (memcmp(digest, step->digest, DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("version \"%s\" of module \"%s\" is not the one that was planned",
+							   step->version, step->module)));
+	return version;
+}
+
 /* ---- recording ---- */
+
+/* A row for each step, in their order. */
+static void
+record_steps(const TaskRun *run, List *steps, int count, TimestampTz now)
+{
+	static const Oid types[] = { TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID };
+	Columns *rows = columns_make(types, lengthof(types));
+	DbArgs args = db_args(&insert_node_module);
+
+	for (int i = 0; i < count; i++)
+	{
+		const Step *step = list_nth(steps, i);
+		char *version = step->heads != NIL ? llast(step->heads) : NULL;
+
+		columns_add_row(rows);
+		columns_put_text(rows, 0, step->module);
+		columns_put_text(rows, 1, version);
+		columns_put(rows, 2, digest_datum(step->head_digest), version == NULL);
+		columns_put_text(rows, 3, step->version);
+		columns_put_text(rows, 4, step_direction_names[step->direction]);
+		columns_put_text(rows, 5,
+						 step->is_graph ?
+							 OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(step->heads)) :
+							 NULL);
+	}
+	db_arg_uuid(&args, &run->key.tenant);
+	db_arg_uuid(&args, &run->node);
+	db_arg_uuid(&args, &run->key.deployment);
+	db_arg_time(&args, now);
+	for (int i = 0; i < rows->ncolumns; i++)
+		db_arg_datum(&args, get_array_type(types[i]), columns_array(rows, i), false);
+	(void) db_run_args(&args);
+}
+
+/* The step that a swap or revert of a complete version is. */
+static Step *
+complete_step(const TaskRun *run)
+{
+	bool reverts = run->kind == TASK_REVERT;
+	const Version *after = reverts ? run->previous : run->version;
+	bool down = reverts && run->version->scripts[SCRIPT_REVERT];
+	Step *step = palloc0(sizeof(Step));
+
+	step->module = run->module;
+	step->version = down || after == NULL ? run->target : after->name;
+	step->direction = down ? STEP_DOWN : STEP_UP;
+	if (after)
+	{
+		step->heads = list_make1(after->name);
+		memcpy(step->head_digest, after->digest, DIGEST_LENGTH);
+	}
+	return step;
+}
 
 static void
 record_swap(const TaskRun *run, TimestampTz now)
 {
-	const Version *version = run->kind == TASK_REVERT ? run->previous : run->version;
-	DbArgs args = db_args(&insert_node_module);
-
-	db_arg_uuid(&args, &run->key.tenant);
-	db_arg_uuid(&args, &run->node);
-	db_arg_text(&args, run->module);
-	db_arg_uuid(&args, &run->key.deployment);
-	db_arg_text(&args, version ? version->name : NULL);
-	db_arg_digest(&args, version ? version->digest : NULL);
-	db_arg_time(&args, now);
-	(void) db_run_args(&args);
+	if (!run->is_graph)
+		record_steps(run, list_make1(complete_step(run)), 1, now);
+	else if (run->piece > 0)
+		record_steps(run, run->path, run->piece, now);
 }
 
 static void
@@ -206,6 +371,39 @@ is_cancelled(const TaskRun *run)
 		   machine_parse(&deployment_machine, db_text(0, 1)) == DEPLOYMENT_RUNNING;
 }
 
+static void
+require_mine(uint64 nrows)
+{
+	if (nrows != 1)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("task no longer belongs to this executor")));
+}
+
+static void
+begin_record(DbScope *scope, const TaskRun *run)
+{
+	db_enter(scope);
+	/* whatever the script has made of it */
+	db_limit_lock_wait(hotswap_lock_timeout);
+	if (is_cancelled(run))
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
+}
+
+/* In the transaction of a piece that is not the last: its steps, or an error that undoes them. */
+void
+record_piece(TaskRun *run)
+{
+	DbScope scope;
+	DbArgs args = db_args(&lock_task);
+
+	begin_record(&scope, run);
+	arg_task(&args, &run->key);
+	db_arg_int32(&args, run->attempt);
+	require_mine(db_run_args(&args));
+	record_swap(run, GetCurrentTimestamp());
+	db_leave(&scope);
+}
+
 /* In the transaction of the scripts: success, or an error that undoes them. */
 void
 record_success(TaskRun *run)
@@ -214,17 +412,11 @@ record_success(TaskRun *run)
 	DbScope scope;
 	DbArgs args = db_args(&update_succeeded);
 
-	db_enter(&scope);
-	/* whatever the script has made of it */
-	db_limit_lock_wait(hotswap_lock_timeout);
-	if (is_cancelled(run))
-		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
+	begin_record(&scope, run);
 	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
 	db_arg_time(&args, now);
-	if (db_run_args(&args) != 1)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("task no longer belongs to this executor")));
+	require_mine(db_run_args(&args));
 	if (run->kind == TASK_SWAP || run->kind == TASK_REVERT)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
@@ -283,6 +475,7 @@ record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 	db_arg_text(&args, failure->context);
 	db_arg_text(&args, run->script);
 	db_arg_datum(&args, INT4OID, Int32GetDatum(failure->position), failure->position == 0);
+	db_arg_text(&args, failure->step);
 	(void) db_run_args(&args);
 	db_leave(&scope);
 }

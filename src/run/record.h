@@ -6,6 +6,7 @@
 #define HOTSWAP_RECORD_H
 
 #include "base/db.h"
+#include "core/plan.h"
 #include "core/steps.h"
 #include "module/version.h"
 
@@ -23,10 +24,20 @@ typedef struct TaskRun
 	char *schema;
 	Oid role; /* that it belongs to: the login of the session */
 	char *module;
+	bool is_graph; /* the module's versions build on each other */
+	char *target;  /* the version that is deployed */
+	/* of a swap or a revert of such a module */
+	uint8 plan_digest[DIGEST_LENGTH];
+	int64 swap_from; /* what is later on the node is this deployment's */
+	bool take_down;  /* versions that the target does not build on */
+	List *path;      /* of Step: what is still to be done */
+	int piece;       /* so many of them are done in this transaction */
+	/* else */
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */
 	/* how far it is, for the report of an error */
-	const char *script;    /* deploy, verify, revert, or NULL */
+	const char *step;      /* the version whose script it is, or NULL */
+	const char *script;    /* deploy, verify, revert, install, hook, or NULL */
 	const char *statement; /* the statement that runs */
 	int statement_at;      /* its first character in the script, from 1 */
 } TaskRun;
@@ -39,11 +50,15 @@ typedef struct Failure
 	char *detail;
 	char *hint;
 	char *context;
+	char *step;
 	int position;  /* 0: unknown */
 	bool collided; /* with somebody who has changed the same object of the catalog */
 } Failure;
 
 extern bool record_load(TaskRun *run);
+extern void record_plan(TaskRun *run);
+extern Version *record_read_step(const TaskRun *run, const Step *step);
+extern void record_piece(TaskRun *run);
 extern void record_success(TaskRun *run);
 extern void record_failure(TaskRun *run, const Failure *failure, bool cancelled);
 

@@ -10,7 +10,9 @@
 
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/subxact.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "module/parse.h"
@@ -176,25 +178,49 @@ run_limit_end(bool armed)
 
 /* ---- scripts ---- */
 
-/* Runs a script as the role, within its time limit. */
+/* A script whose statements are to be run. */
+typedef struct Script
+{
+	TaskRun *run;
+	const char *sql;
+	const char *label;
+	bool verify;
+} Script;
+
+static void
+run_statements(void *arg)
+{
+	const Script *script = arg;
+	Place place = { 0 };
+	ListCell *cell;
+	List *statements = script->verify ? script_parse_verify(script->sql) :
+										script_parse(script->label, script->sql);
+
+	foreach (cell, statements)
+	{
+		CHECK_FOR_INTERRUPTS();
+		run_statement(script->run, script->sql, lfirst_node(RawStmt, cell), &place, script->verify);
+		parse_require_setting(script->label);
+	}
+}
+
+/* Runs a script as the role, within its time limit.  A verify script leaves nothing. */
 void
 run_script(TaskRun *run, const char *name, const char *sql)
 {
-	bool verify = strcmp(name, "verify") == 0;
 	const char *query = debug_query_string;
 	bool armed = run_limit_begin();
-	Place place = { 0 };
-	char *label = psprintf("%s script", name);
-	ListCell *cell;
+	Script script = { .run = run,
+					  .sql = sql,
+					  .label = psprintf("%s script", name),
+					  .verify = strcmp(name, "verify") == 0 };
 
 	run->script = name;
 	parse_fix_setting();
-	foreach (cell, script_parse(label, sql))
-	{
-		CHECK_FOR_INTERRUPTS();
-		run_statement(run, sql, lfirst_node(RawStmt, cell), &place, verify);
-		parse_require_setting(label);
-	}
+	if (script.verify)
+		subxact_undo(run_statements, &script);
+	else
+		run_statements(&script);
 	run_limit_end(armed);
 	session_pin_errors();
 	run->script = run->statement = NULL;
@@ -214,4 +240,17 @@ run_deferred(void)
 	run_limit_end(armed);
 	if (rc < 0)
 		elog(ERROR, "SET CONSTRAINTS failed: %s", SPI_result_code_string(rc));
+}
+
+/*
+ * Runs the triggers that a step has deferred, as the end of its transaction would: the next step finds nothing
+ * pending, and its constraints are as deferred as ever.
+ */
+void
+run_deferred_triggers(void)
+{
+	bool armed = run_limit_begin();
+
+	AfterTriggerFireDeferred();
+	run_limit_end(armed);
 }

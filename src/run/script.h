@@ -10,6 +10,7 @@
 
 extern void run_script(TaskRun *run, const char *name, const char *sql);
 extern void run_deferred(void);
+extern void run_deferred_triggers(void);
 
 /*
  * The time limit, for whatever else is run; what run_limit_begin() returns is for those that end it, and

@@ -69,10 +69,17 @@ require_latest(const TaskRun *run)
 						errdetail("It is deployment \"%s\".", uuid_text(&latest))));
 }
 
+/* The session before a script, and the lock of the task. */
+typedef struct SessionState
+{
+	Oid user;
+	char *search_path;
+	LOCKTAG task_lock;
+} SessionState;
+
 static void
 run_revert(TaskRun *run)
 {
-	require_latest(run);
 	if (run->version->scripts[SCRIPT_REVERT])
 		run_script(run, "revert", run->version->scripts[SCRIPT_REVERT]);
 	else if (run->previous)
@@ -84,6 +91,63 @@ run_revert(TaskRun *run)
 						run->module),
 				 errdetail("It has no revert script, and no version ran on the node before it.")));
 }
+
+/* ---- paths ---- */
+
+/* A step: its script, and how it is verified. */
+static void
+run_step(TaskRun *run, const Step *step)
+{
+	Version *version = record_read_step(run, step);
+
+	run->step = step->version;
+	if (!step->transactional)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("version \"%s\" of module \"%s\" cannot run in a transaction",
+							   step->version, step->module)));
+	if (step->direction == STEP_DOWN)
+		run_script(run, "revert", version->scripts[SCRIPT_REVERT]);
+	else if (step->direction == STEP_INSTALL)
+		run_script(run, "install", version->scripts[SCRIPT_INSTALL]);
+	else
+		run_script(run, "deploy", version->scripts[SCRIPT_DEPLOY]);
+	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
+		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
+	run_deferred_triggers();
+	run->step = NULL;
+}
+
+/*
+ * The steps of the present piece.  Each has its memory, and leaves the session as it found it, as if it were
+ * a task.
+ */
+static void
+run_steps(TaskRun *run, const SessionState *state)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(outer, "hotswap step", ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < run->piece; i++)
+	{
+		MemoryContextSwitchTo(context);
+		run_step(run, list_nth(run->path, i));
+		run->step = ((Step *) list_nth(run->path, i))->version;
+		session_check(state->user, state->search_path, &state->task_lock);
+		run->step = NULL;
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+}
+
+/* Is it done in steps? */
+static bool
+has_path(const TaskRun *run)
+{
+	return run->is_graph && (run->kind == TASK_SWAP || run->kind == TASK_REVERT);
+}
+
+/* ---- scripts ---- */
 
 static void
 run_scripts(TaskRun *run)
@@ -147,7 +211,7 @@ lock_lane(const TaskRun *run)
 	{
 		pg_uuid_t tenant;
 		pg_uuid_t node;
-		char module[MODULE_LIMIT + 1];
+		char module[128 * 4];
 	} lane;
 
 	memset(&lane, 0, sizeof(lane));
@@ -158,36 +222,50 @@ lock_lane(const TaskRun *run)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
-/* Runs the task in the current transaction, up to and including its record. */
-static void
+/*
+ * Runs the task in the current transaction, up to and including its record; false: only a piece of it, and the
+ * next one is for another transaction.
+ */
+static bool
 run_task(TaskRun *run)
 {
 	int guc_level = NewGUCNestLevel();
-	LOCKTAG task_lock;
-	char *search_path;
-	Oid user = GetUserId();
+	SessionState state = { .user = GetUserId() };
+	bool is_last;
 
 	guc_push("lock_timeout", psprintf("%d", hotswap_lock_timeout));
 	if (run->schema)
 		guc_push("search_path", quote_identifier(run->schema));
-	search_path = pstrdup(GetConfigOption("search_path", false, false));
+	state.search_path = pstrdup(GetConfigOption("search_path", false, false));
 
-	lock_tag(&task_lock, LOCK_TASK, &run->key, sizeof(run->key));
-	(void) LockAcquire(&task_lock, ExclusiveLock, true, false);
+	lock_tag(&state.task_lock, LOCK_TASK, &run->key, sizeof(run->key));
+	(void) LockAcquire(&state.task_lock, ExclusiveLock, true, false);
 	if (run->has_node)
 		lock_lane(run);
+	if (run->kind == TASK_REVERT)
+		require_latest(run);
+	if (has_path(run))
+		record_plan(run);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
-	run_scripts(run);
+	if (has_path(run))
+		run_steps(run, &state);
+	else
+		run_scripts(run);
 	run_deferred();
 	PopActiveSnapshot();
 	SPI_finish();
-	session_check(user, search_path, &task_lock);
-	record_success(run);
+	session_check(state.user, state.search_path, &state.task_lock);
+	is_last = run->piece == list_length(run->path);
+	if (is_last)
+		record_success(run);
+	else
+		record_piece(run);
 	AtEOXact_GUC(false, guc_level);
-	(void) LockRelease(&task_lock, ExclusiveLock, true);
+	(void) LockRelease(&state.task_lock, ExclusiveLock, true);
+	return is_last;
 }
 
 static Failure
@@ -198,6 +276,7 @@ failure_of(const TaskRun *run, const ErrorData *error)
 					  .detail = error->detail,
 					  .hint = error->hint,
 					  .context = error->context,
+					  .step = run->step ? pstrdup(run->step) : NULL,
 					  .position = find_position(run, error),
 					  .collided = backoff_is_collision(error) };
 }
@@ -279,8 +358,12 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		error_context_stack = &callback;
 		if (wanted && control->cancelled())
 			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
-		if (wanted)
-			run_task(run);
+		while (wanted && !run_task(run))
+		{
+			CommitTransactionCommand();
+			begin_transaction();
+			MemoryContextSwitchTo(context);
+		}
 		error_context_stack = callback.previous;
 		CommitTransactionCommand();
 	}
@@ -331,7 +414,8 @@ run_in_session(void *arg)
 	PG_TRY();
 	{
 		if (record_load(t->run))
-			run_task(t->run);
+			while (!run_task(t->run))
+				CHECK_FOR_INTERRUPTS();
 	}
 	PG_CATCH();
 	{

@@ -19,13 +19,13 @@ SELECT is(statuses(:'t'), '11 succeeded, 1 failed',
 	'a quota of one: all are done, whatever became of one');
 SELECT is(most_at_once(:'t'), 1::bigint, 'one at a time');
 INSERT INTO hotswap.quota VALUES (:'t', 'concurrent_deployments', 3);
-SELECT hotswap.publish_version('m' || i, '2', 'SELECT 1') FROM generate_series(1, 12) i \g /dev/null
+SELECT hotswap.publish_version('m' || i, '2', 'SELECT 2') FROM generate_series(1, 12) i \g /dev/null
 SELECT hotswap.deploy('m' || i, '2', 'two') FROM generate_series(1, 12) i \g /dev/null
 CALL hotswap.work();
 SELECT is(statuses(:'t'), '23 succeeded, 1 failed', 'its own quota of three: all are done');
 SELECT is(most_at_once(:'t'), 3::bigint, 'three at a time');
 UPDATE hotswap.quota SET amount = NULL WHERE tenant_id = :'t';
-SELECT hotswap.publish_version('m' || i, '3', 'SELECT 1') FROM generate_series(1, 12) i \g /dev/null
+SELECT hotswap.publish_version('m' || i, '3', 'SELECT 3') FROM generate_series(1, 12) i \g /dev/null
 SELECT hotswap.deploy('m' || i, '3', 'two') FROM generate_series(1, 12) i \g /dev/null
 CALL hotswap.work();
 SELECT cmp_ok(most_at_once(:'t'), '>', 3::bigint, 'its own quota of NULL is no limit');

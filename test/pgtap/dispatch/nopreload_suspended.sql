@@ -159,7 +159,7 @@ SELECT hotswap.configure_environment('wide', 3) \g /dev/null
 SELECT add_node('wide', 'w' || to_char(i, 'FM00'), :'t')
 	FROM generate_series(1, 10) i \g /dev/null
 SELECT hotswap.publish_version('waves', v,
-	format('UPDATE hotswap.tenant SET status = ''suspended'' WHERE id = %L', :'t'), 'SELECT 1')
+	format('UPDATE hotswap.tenant SET status = ''suspended'' WHERE id = %L', :'t'), 'SELECT ' || v)
 	FROM unnest('{1,2}'::text[]) v \g /dev/null
 SELECT hotswap.publish_version('waves', '0', 'SELECT 1') \g /dev/null
 SELECT hotswap.deploy('waves', '0', 'two') \g /dev/null

@@ -83,7 +83,7 @@ SELECT pg_temp.request('m', '3', 'CREATE TABLE third ()', 'DROP TABLE third') AS
 SELECT is(hotswap.wait(:'d', '60 s'), 'rolled_back', 'a revert by a revert script does not either');
 UPDATE hotswap.module_version SET deploy_sql = 'CREATE TABLE forged ()'
 	WHERE module = 'm' AND version = '2';
-SELECT pg_temp.request('m', '4', 'SELECT 1') AS d \gset
+SELECT pg_temp.request('m', '4', 'SELECT 4') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'rollback_failed', 'a revert to scripts that were altered');
 SELECT is((SELECT rollback_message FROM hotswap.deployment WHERE id = :'d'), 'scripts'
 	' of version "2" of module "m" are not those that were published', 'fails and says so');

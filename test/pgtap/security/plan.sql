@@ -21,6 +21,10 @@ BEGIN
 	INSERT INTO hotswap.module_version
 		(tenant_id, module, version, digest, published_by, deploy_sql)
 		VALUES (t, word, word, sha256(''), word, word);
+	INSERT INTO hotswap.release SELECT t, word || i, sha256(''), now(), word
+		FROM generate_series(1, rows) i;
+	INSERT INTO hotswap.release_module SELECT t, word || i, word, word
+		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.signing_key (tenant_id, name, algorithm, public_key, fingerprint, valid,
 		created_by) SELECT t, word || i, 'ed25519', word,
 		decode(lpad(i::text, 64, CASE word WHEN 'mine' THEN '0' ELSE 'f' END), 'hex'),

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(80);
+SELECT plan(83);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -34,6 +34,8 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.revoke_access(''hotswap_test_privilege'', ''viewer'')',
 	'SELECT hotswap.grant_access(''hotswap_test_privilege'', ''viewer'', all_tenants => true)',
 	'SELECT hotswap.publish_version(''m'', ''2'', ''SELECT 1'')',
+	'SELECT hotswap.publish_release(''r'', ''{m=1}'')',
+	'SELECT hotswap.withdraw_version(''m'', ''1'', ''x'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
 	'SELECT * FROM hotswap.take_notifications()',
@@ -59,8 +61,9 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT * FROM hotswap.deployment', 'SELECT * FROM hotswap.audit_event_default',
 	'TRUNCATE hotswap.task', 'SELECT nextval(''hotswap.swap_seq'')']) call;
 SELECT is_empty('SELECT FROM hotswap.' || v, 'sees nothing in ' || v)
-	FROM unnest('{deployments,stages,tasks,queue,environments,signing_keys,signatures,rules,hooks,
-		nodes,audit_log,workers,approvals,bypass_reviews,delegations,notifications}'::text[]) v;
+	FROM unnest('{deployments,stages,tasks,queue,environments,signing_keys,signatures,releases,
+		rules,hooks,nodes,audit_log,workers,approvals,
+		bypass_reviews,delegations,notifications}'::text[]) v;
 SELECT is_empty('SELECT hotswap.visible_tenants()', 'nor any tenant');
 SELECT is(pg_temp.code_of('CALL hotswap.work()'), '2D000', 'work() looks at the call first');
 RESET SESSION AUTHORIZATION;

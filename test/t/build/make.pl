@@ -42,7 +42,7 @@ exec $pg_config "\$@"
 SH
 
 system_or_bail('mkdir', "$dir/tree");
-system_or_bail('cp', '-R', qw(Makefile hotswap.control src sql scripts), "$dir/tree");
+system_or_bail('cp', '-R', qw(Makefile hotswap.control bin src sql scripts), "$dir/tree");
 system_or_bail('sh', '-c', "rm -f $dir/tree/src/*.o $dir/tree/src/*/*.o");
 my $sources = () = glob("$dir/tree/src/*.c $dir/tree/src/*/*.c");
 

@@ -168,7 +168,8 @@ sub check_example
 sub run_page
 {
 	my ($node, $folder, @examples) = @_;
-	my $setup = '';
+	# psql sets it with the first statement; a page may have none.
+	my $setup = "\\set ERROR false\n";
 	my $printed = '';
 
 	for my $i (0 .. $#examples)
@@ -177,7 +178,7 @@ sub run_page
 		append_to_file("$folder/$i.sh", $body) if $kind eq 'sh run';
 		append_to_file("$folder/$1", $body) if $kind =~ /^sh file=([\w.]+)$/;
 	}
-	$setup = "\\i $root/doc/setup.sql\n" if grep { $_->{uses_setup} } @examples;
+	$setup .= "\\i $root/doc/setup.sql\n" if grep { $_->{uses_setup} } @examples;
 	local @ENV{qw(PGHOST PGPORT PGDATABASE PGCLIENTENCODING)} =
 	  ($node->host, $node->port, 'shop', 'UTF8');
 	IPC::Run::run([ 'psql', '-X' ], '<', \($setup . script(@examples)), '>&', \$printed,

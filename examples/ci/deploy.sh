@@ -1,0 +1,34 @@
+#!/bin/sh
+# deploy.sh FOLDER MODULE ENVIRONMENT [VERSION]
+#
+# Publishes a folder of migrations and deploys a version of the module, the last one of the folder when none
+# is named; waits for the end. The connection is that of psql: PGHOST, PGUSER, PGDATABASE, PGPASSWORD ...
+# KEY: the idempotency key of the request; a job that is run again asks for the same deployment.
+# TIMEOUT: how long to wait. Exit code: 0 the deployment succeeded, 1 it did not or something was refused,
+# 2 it had not ended in time; it goes on.
+set -eu
+folder=$1 module=$2 environment=$3 version=${4-}
+hotswap-publish --module "$module" "$folder"
+
+sql()
+{
+	psql -XqAt -v ON_ERROR_STOP=1 -v module="$module" -v environment="$environment" "$@"
+}
+
+if [ -z "$version" ]; then
+	version=$(echo "SELECT version FROM hotswap.versions WHERE module = :'module'
+		ORDER BY ordinal DESC LIMIT 1" | sql)
+fi
+
+# CALL await() holds no snapshot while it waits: statements that wait for snapshots can go on.
+status=$(sql -v version="$version" -v key="${KEY-}" -v timeout="${TIMEOUT:-30 min}" <<'SQL'
+SELECT hotswap.deploy(:'module', :'version', :'environment', idempotency_key => nullif(:'key', '')) AS id \gset
+CALL hotswap.await(:'id', :'timeout', NULL);
+SQL
+) || exit 1
+echo "$module $version in $environment: $status"
+case $status in
+succeeded) exit 0 ;;
+failed | cancelled | rejected | expired | rolled_back | rollback_failed) exit 1 ;;
+*) exit 2 ;;
+esac

@@ -1,0 +1,101 @@
+/*
+ * plan.h
+ *		What each node of an environment would run for a deployment.
+ */
+#ifndef HOTSWAP_PLAN_H
+#define HOTSWAP_PLAN_H
+
+#include "core/version_graph.h"
+
+typedef enum StepDirection
+{
+	STEP_UP,      /* its deploy script */
+	STEP_DOWN,    /* its revert script */
+	STEP_INSTALL, /* its installer */
+	STEP_DECLARED /* none */
+} StepDirection;
+
+extern const char *const step_direction_names[];
+
+/* A script of a version that a node runs, and what the node runs after it. */
+typedef struct Step
+{
+	char *module;
+	char *version;
+	StepDirection direction;
+	uint8 digest[DIGEST_LENGTH]; /* of the version; of an installer's its own */
+	bool transactional;
+	bool is_graph;                    /* else the module's versions are complete */
+	List *heads;                      /* of char *: after it, the newest last */
+	uint8 head_digest[DIGEST_LENGTH]; /* of the newest head */
+} Step;
+
+typedef enum PlanOutcome
+{
+	NODE_RUNS,
+	NODE_SKIPPED, /* nothing to do, or not its turn */
+	NODE_BLOCKED  /* there is no way */
+} PlanOutcome;
+
+typedef struct NodePlan
+{
+	pg_uuid_t node;
+	char *name;
+	Oid run_as;
+	char *strategy; /* of the environment */
+	bool require_signature;
+	PlanOutcome outcome;
+	char *reason;           /* why it is skipped or blocked */
+	char *hint;             /* what to do about it, or NULL */
+	List *steps;            /* of Step */
+	bool runs_target;       /* it runs what was asked for, or something that builds on it */
+	int64 swap_from;        /* the last swap of these modules on it; 0: none */
+	char *previous_version; /* what it runs of the last module; NULL: nothing */
+} NodePlan;
+
+/* What is wanted of a module. */
+typedef struct PlanTarget
+{
+	char *module;
+	char *version;
+} PlanTarget;
+
+typedef struct PlanRequest
+{
+	const pg_uuid_t *tenant;
+	List *targets; /* of PlanTarget */
+	const char *environment;
+	bool is_target;    /* the deployment ends here, else it passes through */
+	bool allow_revert; /* versions that a target does not build on are taken back */
+	bool reapply;      /* held versions may come again */
+	Datum nodes;       /* uuid[]: of these alone */
+	bool all_nodes;    /* nodes is not set */
+} PlanRequest;
+
+/* All inside a scope, in the caller's memory context. */
+
+/* Of NodePlan, in the order of the nodes' names. */
+extern List *plan_environment(const PlanRequest *request);
+
+/* The steps that lead a node from what it runs now to a version; Taking back needs take_down. */
+extern List *plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
+							const char *version, bool take_down);
+
+/* What a deployment has done to a module of a node since a swap. */
+extern List *plan_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
+					   const pg_uuid_t *deployment, int64 swap_from);
+
+/* The steps that take back what plan_done() says. */
+extern List *plan_back(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
+					   const pg_uuid_t *deployment, int64 swap_from);
+
+/* SHA-256 over module, direction and digest of each step. */
+extern void plan_digest(List *steps, uint8 *result);
+
+/* The versions whose scripts these are. */
+extern List *plan_versions(List *steps);
+
+extern List *plan_missing_reverts(const pg_uuid_t *tenant, List *steps);
+extern char *plan_names(List *names);
+
+#endif /* HOTSWAP_PLAN_H */

@@ -1,0 +1,395 @@
+# hotswap-publish: what it reads from the folder of each tool, what it refuses, and that it
+# publishes what is missing, once. The second half needs versions with parents in the server.
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use Digest::SHA qw(sha1_hex);
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+use HotswapTest;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $fixtures = "$ENV{TESTDIR}/test/fixtures/publish";
+my $examples = "$ENV{TESTDIR}/examples/ci";
+my $scratch = abs_path(PostgreSQL::Test::Utils::tempdir);
+my $folders = 0;
+
+# What each tool's folder needs on the command line.
+my %options = (
+	flyway => [ '--placeholder', 'nobody=nobody' ],
+	numbered => [ '--set', q{who=O'Neil} ]);
+
+# publish(ARGUMENT...): exit status, output, errors
+sub publish
+{
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ 'hotswap-publish', @_ ], '<', \'', '>', \$out, '2>', \$err);
+	return ($? >> 8, $out, $err);
+}
+
+sub dry_run { return publish('--dry-run', @_); }
+
+# folder(FILE => TEXT, ...): a new folder with these files, bytes as they are
+sub folder
+{
+	my (%files) = @_;
+	my $folder = "$scratch/f" . ++$folders;
+
+	make_path($folder);
+	while (my ($name, $text) = each %files)
+	{
+		make_path(dirname("$folder/$name"));
+		open my $file, '>:raw', "$folder/$name" or die "$name: $!";
+		print $file $text;
+		close $file or die "$name: $!";
+	}
+	return $folder;
+}
+
+# scripts_are(NAME, EXPECTED, ARGUMENT...): the scripts of a folder, as they would be published
+sub scripts_are
+{
+	my ($name, $expected, @arguments) = @_;
+	my ($status, $out, $err) = dry_run('--scripts', @arguments);
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$out =~ s/^would publish .*\n//mg;
+	is($out, $expected, $name) or diag($err);
+}
+
+sub refused
+{
+	my ($name, $pattern, @arguments) = @_;
+	my ($status, $out, $err) = dry_run(@arguments);
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	subtest $name => sub {
+		plan tests => 3;
+		is($status, 1, 'exit status');
+		is($out, '', 'nothing is listed');
+		like($err, $pattern, 'the reason');
+	};
+}
+
+# ---- each tool's folder ----
+
+my %list = (
+	sqitch => <<'LIST',
+would publish shop customers parents={} verify revert
+would publish shop tables/orders parents={customers} verify revert requires={auth >= users, !legacy}
+would publish shop total parents={tables/orders} revert requires={auth >= roles} tag=@v1.0
+would publish shop total#2 parents={total} revert tag=@v1.1
+LIST
+	flyway => <<'LIST',
+would publish flyway 1 parents={} revert
+would publish flyway 2.1 parents={1} revert install
+would publish flyway 10 parents={2.1} non-transactional
+would publish flyway/open_orders f2660a4058a4 requires={flyway >= 10}
+LIST
+	'golang-migrate' => <<'LIST',
+would publish golang-migrate 1 parents={} revert
+would publish golang-migrate 2 parents={1} revert non-transactional
+would publish golang-migrate 10 parents={2}
+LIST
+	dbmate => <<'LIST',
+would publish dbmate 20240301080000 parents={} revert
+would publish dbmate 20240302080000 parents={20240301080000} revert non-transactional
+LIST
+	goose => <<'LIST',
+would publish goose 1 parents={} revert
+would publish goose 2 parents={1} revert non-transactional
+LIST
+	alembic => <<'LIST',
+would publish alembic 1a2b parents={}
+would publish alembic 3c4d parents={1a2b}
+would publish alembic 5e6f parents={1a2b} revert
+would publish alembic 7a8b parents={3c4d, 5e6f} revert
+LIST
+	numbered => <<'LIST',
+would publish numbered 001_customers parents={}
+would publish numbered 002_data parents={001_customers} revert
+would publish numbered 010_name parents={002_data}
+LIST
+	hotswap => <<'LIST');
+would publish hotswap 1.0 parents={} verify revert
+would publish hotswap 1.1 parents={1.0} revert install
+LIST
+
+for my $tool (sort keys %list)
+{
+	my ($status, $out, $err) = dry_run(@{ $options{$tool} // [] }, "$fixtures/$tool");
+	is("$status\n$out", "0\n$list{$tool}", "$tool is recognised and read") or diag($err);
+}
+
+my ($status, $out, $err) = dry_run('--module', 'm', '--complete', "$fixtures/hotswap");
+is($out, "would publish m 1.0 verify revert\nwould publish m 1.1 revert install\n",
+	'complete versions have no parents');
+
+scripts_are('a transaction around a script is taken off, lines stay',
+	"-- deploy script\n\nSELECT 1;\n\n-- verify script\n\nSELECT 2;\n\n",
+	folder('1.deploy.sql' => "BEGIN;\nSELECT 1;\nCOMMIT;\n",
+		'1.verify.sql' => "BEGIN;\nSELECT 2;\nROLLBACK;\n"));
+
+scripts_are('also when it ends with the file',
+	"-- deploy script\n-- first\n -- then\nSELECT 1;\n",
+	folder('1.sql' => "-- first\nBEGIN; -- then\nSELECT 1; COMMIT"));
+
+my $alembic = (dry_run('--scripts', '--no-alembic-table', "$fixtures/alembic"))[1];
+unlike($alembic, qr/alembic_version/, 'Alembic\'s own statements can be left out');
+unlike($alembic, qr/^(BEGIN|COMMIT)/m, 'nor is a transaction left');
+like((dry_run('--scripts', "$fixtures/alembic"))[1], qr/INSERT INTO alembic_version/,
+	'they are kept unless told');
+
+scripts_are('a baseline is a version when it is the first, else an installer of the one before',
+	"-- deploy script\nSELECT 10;\n-- deploy script\nSELECT 11;\n-- install script\nSELECT 12;\n",
+	folder('B10__a.sql' => "SELECT 10;\n", 'V11__b.sql' => "SELECT 11;\n",
+		'B12__c.sql' => "SELECT 12;\n"));
+
+# ---- what psql does ----
+
+scripts_are('variables get their values, in the forms of psql',
+	qq{-- deploy script\nSELECT a.b, 'it''s', "x y", '{1}'::int[], a[1:2], ':v' -- :v\n},
+	'--set', 's=a', '--set', q{t=it's}, '--set', 'n=x y',
+	folder('1.sql' => qq{SELECT :s.b, :'t', :"n", '{1}'::int[], a[1:2], ':v' -- :v\n}));
+
+scripts_are('files are included, from the folder or from where the including one is',
+	"-- deploy script\n\n\nSELECT 'b';\n\n\n",
+	folder('1.sql' => "\\i a/a.sql\n", 'a/a.sql' => "\\ir b.sql\n", 'a/b.sql' => "SELECT 'b';\n"));
+
+scripts_are('data of COPY is data',
+	"-- deploy script\nCOPY t FROM STDIN;\n\\N\t:x\t'\n\\.\nSELECT 1;\n",
+	folder('1.sql' => "COPY t FROM STDIN;\n\\N\t:x\t'\n\\.\nSELECT 1;\n"));
+
+scripts_are('the lines of pg_dump and a byte order mark are dropped',
+	"-- deploy script\n\nSELECT 1;\n\n",
+	folder('1.sql' => "\xef\xbb\xbf\\restrict x\nSELECT 1;\n\\unrestrict x\n"));
+
+my $quoted = <<'SQL';
+SELECT '\x', E'\'\;', $a$ \x COMMIT; $a$; /* \x /* */ COMMIT; */
+CREATE FUNCTION f() RETURNS int
+BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END;
+SQL
+scripts_are('quotes, comments and bodies hide what is in them', "-- deploy script\n$quoted",
+	folder('1.sql' => $quoted));
+
+# ---- what is refused ----
+
+refused('a variable without a value', qr/^hotswap-publish: 1\.sql:2: variable "x" has no value/m,
+	folder('1.sql' => "SELECT 1;\nSELECT :x;\n"));
+refused('a command of psql', qr/1\.sql:2: \\connect is a command of psql/,
+	folder('1.sql' => "SELECT 1;\n\\connect other\n"));
+refused('\set of another variable', qr/1\.sql:1: \\set of "x"/, folder('1.sql' => "\\set x 1\n"));
+refused('a file outside', qr/1\.sql:1: "\.\.\/x" is not inside/, folder('1.sql' => "\\i ../x\n"));
+refused('an absolute path', qr/1\.sql:1: "\/etc\/passwd" is not inside/,
+	folder('1.sql' => "\\i /etc/passwd\n"));
+refused('files that include each other', qr/include each other/, folder('1.sql' => "\\i 1.sql\n"));
+refused('a script that commits in its middle', qr/1\.sql:2: the script manages transactions itself/,
+	folder('1.sql' => "SELECT 1;\nCOMMIT;\nSELECT 2;\n"));
+refused('a quoted text without end', qr/1\.sql: a quoted text or comment does not end/,
+	folder('1.sql' => "SELECT 'x;\n"));
+refused('a file of UTF-16', qr/1\.sql: holds a NUL byte/,
+	folder('1.sql' => "\xff\xfeS\0E\0L\0E\0C\0T\0"));
+refused('an encoding that is not one of servers', qr/1\.sql:1: encoding SJIS is not supported/,
+	folder('1.sql' => "SET client_encoding = 'SJIS';\n"));
+refused('a placeholder without a value', qr/V1__a\.sql:1: placeholder \$\{who\} has no value/,
+	folder('V1__a.sql' => "SELECT '\${who}';\n"));
+refused('the time as a placeholder', qr/\$\{flyway:timestamp\} has no value: each run/,
+	folder('V1__a.sql' => "-- \${flyway:timestamp}\n"));
+refused('callbacks', qr/afterMigrate\.sql: callbacks cannot be published/,
+	folder('V1__a.sql' => "SELECT 1;\n", 'afterMigrate.sql' => "SELECT 1;\n"));
+refused('migrations in Java', qr/V2__b\.java: migrations in other languages/,
+	folder('V1__a.sql' => "SELECT 1;\n", 'V2__b.java' => "class V2__b {}\n"));
+refused('migrations in Go', qr/2_b\.go: migrations in other languages/,
+	folder('1_a.sql' => "-- +goose Up\nSELECT 1;\n", '2_b.go' => "package x\n"));
+refused('two tools in one folder', qr/looks like flyway and like golang-migrate/,
+	folder('V1__a.sql' => "SELECT 1;\n", '1_a.up.sql' => "SELECT 1;\n"));
+refused('one version twice', qr/V1__a\.sql: the version is in V1_0__b\.sql as well/,
+	folder('V1__a.sql' => "SELECT 1;\n", 'V1_0__b.sql' => "SELECT 1;\n"));
+refused('a folder without migrations', qr/no migrations of a known form/,
+	folder('README' => "x\n"));
+refused('a file of --non-transactional that is not there',
+	qr/--non-transactional 2\.sql: no version/,
+	'--non-transactional', '2.sql', folder('1.sql' => "SELECT 1;\n"));
+refused('a change that depends on one behind it', qr/sqitch\.plan:2: "a" requires "b"/,
+	folder('sqitch.plan' => "%project=p\na [b] 2024-01-01T00:00:00Z A <a\@b.c>\n",
+		'deploy/a.sql' => "SELECT 1;\n"));
+
+my $linked = folder('2.sql' => "SELECT 1;\n");
+symlink('/etc/passwd', "$linked/1.sql") or die "symlink: $!";
+refused('a symbolic link', qr/"1\.sql" is a symbolic link/, $linked);
+
+my $commits = folder('1.sql' => "SELECT 1;\nCOMMIT;\nSELECT 2;\n");
+like((dry_run('--non-transactional', '1.sql', $commits))[1], qr/non-transactional/,
+	'when told, a script that commits is non-transactional');
+
+is((publish())[0], 2, 'no folder: wrong usage');
+is((publish('--nonsense', $scratch))[0], 2, 'an option that is none: wrong usage');
+like((publish('--help'))[1], qr/^Usage:/m, '--help');
+
+# ---- the examples for CI ----
+
+for my $file ("$examples/github-actions.yml", "$examples/gitlab-ci.yml")
+{
+	my $text = slurp_file($file);
+	unlike($text, qr/\t/, "$file has no tabs");
+	is_deeply(
+		[ grep { !/^(?:#.*|(?:  )*(?:- )?(?:[\w-]+:(?: \S.*)?|[^\s:]\S*(?: .*)?))?$/ }
+			  split /\n/, $text ],
+		[], "each of its lines is a comment, a key or an item, indented by twos");
+	like($text, qr{deploy\.sh migrations shop production}, 'and it deploys');
+}
+is(system('sh', '-n', "$examples/deploy.sh"), 0, 'deploy.sh can be read by sh');
+
+# ---- with a server ----
+
+my $node = hotswap_cluster('publish');
+$ENV{PGHOST} = $node->host;
+$ENV{PGPORT} = $node->port;
+$ENV{PGDATABASE} = 'postgres';
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+is((publish('-d', 'nosuch', "$fixtures/hotswap"))[0], 3, 'no connection');
+
+SKIP:
+{
+	skip 'publish_version() has no argument "parents" yet', 1
+	  if sql(q{SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'publish_version'
+		AND pronamespace = 'hotswap'::regnamespace AND 'parents' = ANY (proargnames))
+		AND to_regclass('hotswap.versions') IS NOT NULL}) ne 't';
+	subtest 'with versions that build on each other' => \&with_server;
+}
+done_testing(54);
+
+# What Sqitch calls the first change of the fixture: its SHA-1, as of an object of git.
+sub sqitch_id
+{
+	my $text = join "\n", 'project shop', 'uri https://shop.example/', 'change customers',
+	  'planner Ann <ann@shop.example>', 'date 2024-03-01T08:00:00Z', '', 'Customers have a name';
+	return sha1_hex('change ' . length($text) . "\0$text");
+}
+
+sub with_server
+{
+	for my $tool (sort keys %list)
+	{
+		my @arguments = (@{ $options{$tool} // [] }, "$fixtures/$tool");
+		my ($status, $out, $err) = publish(@arguments);
+		my $versions = () = $list{$tool} =~ /^would/mg;
+		is($status, 0, "$tool is published") or diag($err);
+		like($out, qr/^$versions published, 0 unchanged$/m, 'each version of it');
+		like((publish(@arguments))[1], qr/^0 published, $versions unchanged\n\z/m, 'once');
+	}
+	is(sql(q{SELECT string_agg(version || ' ' || parents::text, ', ' ORDER BY version)
+		FROM hotswap.versions WHERE module = 'alembic'}),
+		'1a2b {}, 3c4d {1a2b}, 5e6f {1a2b}, 7a8b {3c4d,5e6f}', 'a merge has two parents');
+
+	is(sql(q{SELECT string_agg(version || ' ' || tags::text, ', ' ORDER BY version)
+		FROM hotswap.versions WHERE tags <> '{}'}),
+		'total {@v1.0}, total#2 {@v1.1}', 'tags of a plan are tags');
+	is(sql(q{SELECT count(*) FROM hotswap.releases WHERE name LIKE 'flyway %'}), '1',
+		'versions and repeatable scripts are one release');
+	is(sql(q{SELECT metadata ->> 'sqitch_id' FROM hotswap.versions WHERE version = 'customers'}),
+		sqitch_id(), 'a change keeps its id');
+
+	# A changed file is refused, with the difference, and nothing else is published.
+	my $changed = folder('1.sql' => "SELECT 1;\n", '2.sql' => "SELECT 2;\nSELECT 'two';\n");
+	publish('--module', 'changed', $changed);
+	append_to_file("$changed/1.sql", "SELECT 11;\n");
+	append_to_file("$changed/3.sql", "SELECT 3;\n");
+	my ($status, $out, $err) = publish('--module', 'changed', $changed);
+	is($status, 1, 'a changed file is refused');
+	like($err, qr/^\+SELECT 11;$/m, 'the difference is shown');
+	is(sql(q{SELECT count(*) FROM hotswap.versions WHERE module = 'changed'}), '2',
+		'and nothing was published');
+
+	# So is another parent.
+	my $other = folder('a.sql' => "-- Running upgrade  -> 1a2b\nSELECT 1;\n"
+		. "-- Running upgrade 1a2b -> 3c4d\nSELECT 2;\n");
+	publish('--module', 'other', $other);
+	append_to_file("$other/b.sql", "-- Running upgrade  -> 0000\nSELECT 0;\n");
+	is((publish('--module', 'other', $other))[0], 0, 'another root is published');
+	system('sed', '-i', 's/1a2b -> 3c4d/0000 -> 3c4d/', "$other/a.sql");
+	like((publish('--module', 'other', $other))[2], qr/is published with other parents: \{1a2b\}/,
+		'a version with other parents is refused');
+
+	# Out of order: what comes after builds on both.
+	my $hotfix = folder('V1__a.sql' => "SELECT 1;\n", 'V3__c.sql' => "SELECT 3;\n");
+	publish('--module', 'hotfix', $hotfix);
+	append_to_file("$hotfix/V2__b.sql", "SELECT 2;\n");
+	append_to_file("$hotfix/V4__d.sql", "SELECT 4;\n");
+	like((publish('--module', 'hotfix', $hotfix))[1],
+		qr/^published hotfix 2, builds on 1, out of order$/m,
+		'a hotfix builds on what stands before it');
+	is(sql(q{SELECT array(SELECT unnest(parents) ORDER BY 1) FROM hotswap.versions
+		WHERE module = 'hotfix' AND version = '4'}), '{2,3}', 'the next version on both');
+
+	# Sizes, encodings and names.
+	my $odd = folder("1_it's \"odd\" \\ \$x\$.sql" => 'SELECT 1; -- ' . 'x' x 300_000 . "\n",
+		'2.sql' => "SET client_encoding = 'LATIN1';\nSELECT 'caf\xe9';\n");
+	is((publish('--module', 'odd', $odd))[0], 0, 'a large file, an odd name, an encoding');
+	is(sql(q{SELECT version || length(deploy_sql) FROM hotswap.versions
+		WHERE module = 'odd' AND version LIKE '1%'}),
+		q{1_it's "odd" \ $x$300014}, 'the large file is whole, the name as it is');
+	is(sql(q{SELECT strpos(deploy_sql, U&'caf\00E9') > 0 FROM hotswap.versions
+		WHERE module = 'odd' AND version = '2'}), 't', 'the encoding is honoured');
+
+	# Complete versions: the same content is the same version.
+	my $complete = folder('1.deploy.sql' => "SELECT 1;\n");
+	publish('--module', 'complete', '--complete', $complete);
+	append_to_file("$complete/2.deploy.sql", "SELECT 1;\n");
+	like((publish('--module', 'complete', '--complete', $complete))[1],
+		qr/^unchanged complete: it is version 1$/m, 'a new name for the same content');
+	is(sql(q{SELECT count(*) FROM hotswap.versions WHERE module = 'complete'}), '1',
+		'publishes nothing');
+
+	# A job of CI.
+	SKIP:
+	{
+		skip 'versions with parents cannot be deployed yet', 2
+		  if sql(q{SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'deploy'
+			AND pronamespace = 'hotswap'::regnamespace
+				AND 'only_target' = ANY (proargnames))}) ne 't';
+		sql(q{CREATE ROLE ci_app; CREATE SCHEMA ci_app AUTHORIZATION ci_app;
+			SELECT hotswap.register_node('development', 'ci', 'ci_app', 'ci_app')});
+		my $job = folder('1.sql' => "CREATE TABLE t (id int);\n",
+			'2.sql' => "ALTER TABLE t ADD n int;\n");
+		my ($out, $err);
+		IPC::Run::run([ "$examples/deploy.sh", $job, 'job', 'development' ], '<', \'', '>', \$out,
+			'2>', \$err);
+		is($? >> 8, 0, 'deploy.sh succeeds') or diag($err);
+		like($out, qr/^job 2 in development: succeeded$/m, 'with the last version');
+	}
+
+	# A node whose registry says what ran there.
+	sql(q{CREATE ROLE app; CREATE SCHEMA app AUTHORIZATION app;
+		CREATE TABLE app.alembic_version (version_num text);
+		INSERT INTO app.alembic_version VALUES ('3c4d'), ('5e6f');
+		CREATE TABLE app.goose_db_version (id serial, version_id bigint, is_applied boolean);
+		INSERT INTO app.goose_db_version (version_id, is_applied)
+		VALUES (0, true), (2, true)});
+	SKIP:
+	{
+		skip 'there is no set_node_version() yet', 1
+		  if sql(q{SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'set_node_version'
+			AND pronamespace = 'hotswap'::regnamespace)}) ne 't';
+		subtest 'nodes are adopted' => \&adopts;
+	}
+}
+
+sub adopts
+{
+	sql(q{SELECT hotswap.register_node('development', 'main', 'app', 'app')});
+	my ($status, $out, $err) = publish('--adopt', '--node', 'main', "$fixtures/alembic");
+	is($out, "environment\tnode\tmodule\truns\ndevelopment\tmain\talembic\t3c4d, 5e6f\n",
+		'several heads are several versions') or diag($err);
+	($status, $out, $err) = publish('--adopt', '--environment', 'development', "$fixtures/goose");
+	is($status, 1, 'a gap is refused');
+	like($out, qr/\trefused: 2 ran and 1, which it builds on, did not$/m, 'and named');
+	is((publish('--adopt', '--node', 'other', "$fixtures/goose"))[0], 3, 'there is no such node');
+}
