@@ -115,8 +115,7 @@ require_there(const pg_uuid_t *tenant, PlanTarget *target, const char *environme
 Datum
 hotswap_preview(PG_FUNCTION_ARGS)
 {
-	PlanTarget target = { arg_identifier(fcinfo, 0, "module"),
-						  arg_identifier(fcinfo, 1, "version") };
+	PlanTarget target = { arg_module(fcinfo, 0), arg_version(fcinfo, 1) };
 	char *environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "base/digest.h"
@@ -80,26 +81,30 @@ typedef struct ModuleRow
 	uint8 history[DIGEST_LENGTH];
 } ModuleRow;
 
-/* Fetches one script and keeps the argument itself to be stored. */
+/* Fetches one script and keeps the argument itself to be stored, unless something was taken off it. */
 static void
 read_script(FunctionCallInfo fcinfo, int n, const char *word, NewVersion *v, int script)
 {
+	char *text = script_argument(fcinfo, n, word, script == SCRIPT_DEPLOY);
+
+	v->content.scripts[script] = text;
 	v->scripts[script] = fcinfo->args[n];
-	v->content.scripts[script] = arg_script(fcinfo, n, word, script == SCRIPT_DEPLOY);
+	if (text && strlen(text) + VARHDRSZ != toast_raw_datum_size(fcinfo->args[n].value))
+		v->scripts[script].value = CStringGetTextDatum(text);
 }
 
 static void
 module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
 	memset(v, 0, sizeof(NewVersion));
-	v->content.module = arg_identifier(fcinfo, 0, "module");
-	v->content.name = arg_identifier(fcinfo, 1, "version");
+	v->content.module = arg_module(fcinfo, 0);
+	v->content.name = arg_version(fcinfo, 1);
 	read_script(fcinfo, 2, "deploy_sql", v, SCRIPT_DEPLOY);
 	read_script(fcinfo, 3, "verify_sql", v, SCRIPT_VERIFY);
 	read_script(fcinfo, 4, "revert_sql", v, SCRIPT_REVERT);
 	v->signature = signature_arguments(fcinfo, 5);
 	v->content.is_graph = !PG_ARGISNULL(7);
-	v->parents = arg_names(fcinfo, 7, "parents", NAME_LIMIT);
+	v->parents = arg_names(fcinfo, 7, "parents", VERSION_LIMIT);
 	read_script(fcinfo, 8, "install_sql", v, SCRIPT_INSTALL);
 	v->metadata = arg_object(fcinfo, 9, "metadata");
 	v->tenant = tenant_argument(fcinfo, 10);

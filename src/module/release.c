@@ -89,7 +89,7 @@ read_modules(FunctionCallInfo fcinfo, int n)
 	ListCell *cell;
 
 	arg_require(fcinfo, n, "modules");
-	foreach (cell, arg_names(fcinfo, n, "modules", 2 * NAME_LIMIT + 1))
+	foreach (cell, arg_names(fcinfo, n, "modules", MODULE_LIMIT + 1 + VERSION_LIMIT))
 		modules = lappend(modules, parse_module(lfirst(cell)));
 	if (modules == NIL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

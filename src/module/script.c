@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/args.h"
 #include "base/options.h"
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
@@ -377,14 +378,26 @@ script_refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
 
 /* ---- interface ---- */
 
-/* The script behind the byte order mark that some editors put before a text. */
-char *
-script_without_mark(char *sql)
+/* The text behind the byte order mark that some editors put before one. */
+static char *
+without_mark(char *sql)
 {
 	static const char mark[] = "\xef\xbb\xbf";
 	bool bytes_are_utf8 = GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
 
 	return bytes_are_utf8 && strncmp(sql, mark, strlen(mark)) == 0 ? sql + strlen(mark) : sql;
+}
+
+/*
+ * A script as it is stored, signed and run: without a byte order mark.  NULL if it is not required and not
+ * given.
+ */
+char *
+script_argument(FunctionCallInfo fcinfo, int n, const char *word, bool required)
+{
+	char *given = arg_script(fcinfo, n, word, required);
+
+	return given ? without_mark(given) : NULL;
 }
 
 /*

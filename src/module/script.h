@@ -5,6 +5,7 @@
 #ifndef HOTSWAP_SCRIPT_H
 #define HOTSWAP_SCRIPT_H
 
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 
 /* What a version consists of, in the order in which it is stored. */
@@ -19,8 +20,8 @@ enum
 
 extern const char *const script_labels[];
 
-/* The script without a byte order mark; what is stored, and what the digest is over. */
-extern char *script_without_mark(char *sql);
+/* A script as it is stored, signed and run. */
+extern char *script_argument(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 
 /* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
 extern List *script_parse(const char *label, const char *sql);

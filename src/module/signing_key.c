@@ -255,16 +255,16 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 Datum
 hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 {
-	Version v = { .module = arg_identifier(fcinfo, 0, "module"),
-				  .name = arg_identifier(fcinfo, 1, "version"),
+	Version v = { .module = arg_module(fcinfo, 0),
+				  .name = arg_version(fcinfo, 1),
 				  .is_graph = !PG_ARGISNULL(5) };
-	List *parents = arg_names(fcinfo, 5, "parents", NAME_LIMIT);
+	List *parents = arg_names(fcinfo, 5, "parents", VERSION_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 7);
 
-	v.scripts[SCRIPT_DEPLOY] = arg_script(fcinfo, 2, "deploy_sql", true);
-	v.scripts[SCRIPT_VERIFY] = arg_script(fcinfo, 3, "verify_sql", false);
-	v.scripts[SCRIPT_REVERT] = arg_script(fcinfo, 4, "revert_sql", false);
-	v.scripts[SCRIPT_INSTALL] = arg_script(fcinfo, 6, "install_sql", false);
+	v.scripts[SCRIPT_DEPLOY] = script_argument(fcinfo, 2, "deploy_sql", true);
+	v.scripts[SCRIPT_VERIFY] = script_argument(fcinfo, 3, "verify_sql", false);
+	v.scripts[SCRIPT_REVERT] = script_argument(fcinfo, 4, "revert_sql", false);
+	v.scripts[SCRIPT_INSTALL] = script_argument(fcinfo, 6, "install_sql", false);
 	if (parents != NIL)
 	{
 		Call c;

@@ -185,8 +185,8 @@ withdraw(Withdrawal *w, const AuditActor *actor)
 Datum
 hotswap_withdraw_version(PG_FUNCTION_ARGS)
 {
-	Withdrawal w = { .module = arg_identifier(fcinfo, 0, "module"),
-					 .version = arg_identifier(fcinfo, 1, "version"),
+	Withdrawal w = { .module = arg_module(fcinfo, 0),
+					 .version = arg_version(fcinfo, 1),
 					 .reason = arg_text(fcinfo, 2, "reason", REASON_LIMIT),
 					 .tenant = tenant_argument(fcinfo, 3) };
 	Call c;

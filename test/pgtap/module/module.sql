@@ -1,5 +1,5 @@
 -- Modules and versions: publish_version() (src/module/module.c).
-SELECT plan(77);
+SELECT plan(81);
 
 -- The digest: SHA-256 over the scripts, each behind its length in eight bytes (-1 for NULL).
 CREATE FUNCTION pg_temp.digest(VARIADIC scripts text[]) RETURNS text LANGUAGE sql AS $$
@@ -134,6 +134,12 @@ FROM (VALUES ('a', '0'), (repeat('m', 128), repeat('v', 255)), ('A.b_c+d-e', '1.
 	('0', 'Z'), ('a', 'tables/events@v1.0'), ('a', repeat('€', 255)), ('a', '+1 ~ 年'),
 	('a', '''"\')) m (module, version);
 
+SELECT lives_ok(format('SELECT ' || call, repeat('g', 128), repeat('€', 254)),
+	split_part(call, '(', 1) || ': the longest names')
+FROM (VALUES ('hotswap.publish_version(%1$L, %2$L || 1, ''SELECT 1'', parents => ''{}'')'),
+	('hotswap.publish_version(%1$L, %2$L || 2, ''SELECT 1'', parents => ARRAY[%2$L || 1])'),
+	('hotswap.publish_release(''r'', ARRAY[%1$L || ''='' || %2$L || 1])'),
+	('hotswap.withdraw_version(%1$L, %2$L || 2, ''x'')')) c (call);
 SELECT is((refusal($$SELECT hotswap.publish_version('m', E'1\t2', 'SELECT 1')$$)).detail,
 	'Character 2 is not printable.', 'the detail says which character');
 SELECT is((refusal($$SELECT hotswap.publish_version('m', '1 ', 'SELECT 1')$$)).detail,

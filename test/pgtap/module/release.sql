@@ -78,7 +78,7 @@ FROM (VALUES (NULL, '{a=1}', '"name" must not be null'),
 SELECT throws_ok($$SELECT hotswap.publish_release('r',
 	(SELECT array_agg('m' || i || '=1') FROM generate_series(1, 101) i))$$, '22023',
 	'"modules" has too many elements: 101', 'a hundred at most');
-SELECT throws_ok($$SELECT hotswap.publish_release('r', ARRAY[repeat('x', 200) || '=1'])$$, '22023',
+SELECT throws_ok($$SELECT hotswap.publish_release('r', ARRAY[repeat('x', 400) || '=1'])$$, '22023',
 	NULL, 'of limited length');
 
 -- Others see only what is theirs.

@@ -1,5 +1,5 @@
 -- Scripts: what parses, what is refused, and where an error is said to be (src/module/script.c).
-SELECT plan(111);
+SELECT plan(112);
 
 -- Runs a script through publish_version() and returns what it raised, or NULL.
 CREATE FUNCTION pg_temp.publish_refusal(script text, OUT code text, OUT message text,
@@ -133,6 +133,8 @@ SELECT is(hotswap.publish_version('mark', '1', E'\ufeffSELECT 1', E'\ufeffSELECT
 SELECT results_eq($$SELECT deploy_sql, verify_sql FROM hotswap.module_version
 	WHERE (module, version) = ('mark', '1')$$, $$VALUES ('SELECT 1', 'SELECT true')$$,
 	'before the script is stored');
+SELECT is(hotswap.module_signing_payload('mark', '3', E'\ufeffSELECT 1'),
+	hotswap.module_signing_payload('mark', '3', 'SELECT 1'), 'and signed');
 
 -- Which script it was.
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', 'COMMIT')$$, '0A000',
