@@ -20,7 +20,7 @@
 	"status, priority, module, version, environment, run_at, start_by, started_at,"               \
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
 	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
-	" nodes, allow_revert, only_target, reapply, on_failure"
+	" nodes, allow_revert, only_target, reapply"
 
 enum
 {
@@ -48,8 +48,7 @@ enum
 	D_NODES,
 	D_ALLOW_REVERT,
 	D_ONLY_TARGET,
-	D_REAPPLY,
-	D_ON_FAILURE
+	D_REAPPLY
 };
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
@@ -119,7 +118,6 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->allow_revert = db_bool(0, D_ALLOW_REVERT);
 	d->only_target = db_bool(0, D_ONLY_TARGET);
 	d->reapply = db_bool(0, D_REAPPLY);
-	d->on_failure = db_text(0, D_ON_FAILURE);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;

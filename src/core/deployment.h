@@ -29,7 +29,6 @@ typedef struct Deployment
 	bool allow_revert; /* what the version does not build on is taken back in the target */
 	bool only_target;  /* environments of lower rank are not passed through */
 	bool reapply;      /* held versions may come again */
-	char *on_failure;  /* back, stay; NULL: as usual */
 	TimestampTz run_at;
 	TimestampTz start_by;
 	TimestampTz started_at;

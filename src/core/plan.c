@@ -132,18 +132,30 @@ find_versions(const VersionGraph *g, List *names)
 	return versions;
 }
 
-/* The heads of a row of node_module. */
+/* The names of the heads of a row of node_module; of one that is older than heads the version is it. */
 static List *
-read_heads(const VersionGraph *g, uint64 row, int version_column, int heads_column)
+head_names_of(uint64 row, int version_column, int heads_column)
 {
 	bool isnull;
 	Datum heads = db_datum(row, heads_column, &isnull);
 	char *version;
 
 	if (!isnull)
-		return find_versions(g, db_text_list(heads));
+		return db_text_list(heads);
 	version = db_text(row, version_column);
-	return version ? find_versions(g, list_make1(version)) : NIL;
+	return version ? list_make1(version) : NIL;
+}
+
+static List *
+read_heads(const VersionGraph *g, uint64 row, int version_column, int heads_column)
+{
+	return find_versions(g, head_names_of(row, version_column, heads_column));
+}
+
+static StepDirection
+read_direction(uint64 row, int column)
+{
+	return label_parse(db_text(row, column), step_direction_names, lengthof(step_direction_names));
 }
 
 /* Adds a step, which the set has been through. */
@@ -269,7 +281,7 @@ read_arrivals(const pg_uuid_t *tenant, const pg_uuid_t *node, const VersionGraph
 		arrivals[i].version = i;
 	for (uint64 i = 0; i < n; i++)
 	{
-		StepDirection direction = label_parse(db_text(i, 2), step_direction_names, 4);
+		StepDirection direction = read_direction(i, 2);
 		int version = graph_find(g, db_text(i, 1));
 		Bitmapset *came;
 		int member = -1;
@@ -306,12 +318,11 @@ steps_down(List **steps, AppliedSet *set, const pg_uuid_t *tenant, const pg_uuid
 			step_down(steps, set, arrivals[i].version);
 }
 
-/* From some heads to others. */
+/* From some heads to what is wanted, which is closed under parents. */
 static List *
 find_steps(const pg_uuid_t *tenant, const pg_uuid_t *node, const VersionGraph *g, List *heads,
-		   List *wanted_heads, bool take_down)
+		   const Bitmapset *wanted, bool take_down)
 {
-	Bitmapset *wanted = graph_closure(g, wanted_heads);
 	AppliedSet set;
 	List *steps = NIL;
 	int version = -1;
@@ -361,7 +372,8 @@ plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *modul
 
 	MemoryContextSwitchTo(context);
 	wanted = find_versions(g, list_make1(unconstify(char *, version)));
-	return find_steps(tenant, node, g, present_heads(tenant, node, g), wanted, take_down);
+	return find_steps(tenant, node, g, present_heads(tenant, node, g), graph_closure(g, wanted),
+					  take_down);
 }
 
 static uint64
@@ -414,7 +426,7 @@ plan_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 
 		step->module = g->module;
 		step->version = version;
-		step->direction = label_parse(db_text(i, 2), step_direction_names, 4);
+		step->direction = read_direction(i, 2);
 		step->is_graph = true;
 		memcpy(step->digest, g->versions[index].digest, DIGEST_LENGTH);
 		steps = lappend(steps, step);
@@ -454,7 +466,7 @@ read_changes(const VersionGraph *g, uint64 n)
 
 	for (uint64 i = 0; i < n; i++)
 	{
-		StepDirection direction = label_parse(db_text(i, 2), step_direction_names, 4);
+		StepDirection direction = read_direction(i, 2);
 		List *version = find_versions(g, list_make1(db_text(i, 1)));
 		Bitmapset *installed;
 		int member = -1;
@@ -557,6 +569,8 @@ typedef struct Planning
 	const PlanRequest *request;
 	const PlanTarget *target;
 	const VersionGraph *graph; /* NULL: its versions are complete */
+	int version;               /* of the graph: the target */
+	Bitmapset *wanted;         /* it, and what it builds on */
 	uint8 digest[DIGEST_LENGTH];
 	bool transactional;
 	List *held;      /* of char *: versions, each followed by words for it */
@@ -704,13 +718,12 @@ head_names(const VersionGraph *g, List *heads)
 
 /* The version is applied: is that the end of it? */
 static bool
-plan_contained(const Planning *g, NodePlan *p, const Running *r, int target,
-			   const Bitmapset *unwanted)
+plan_contained(const Planning *g, NodePlan *p, const Running *r, const Bitmapset *unwanted)
 {
 	const VersionGraph *graph = g->graph;
 
 	p->runs_target = true;
-	if (list_member_int(r->heads, target) &&
+	if (list_member_int(r->heads, g->version) &&
 		(bms_is_empty(unwanted) || !g->request->allow_revert || !g->request->is_target))
 		skip_current(p, r);
 	else if (!g->request->is_target)
@@ -732,27 +745,20 @@ plan_graph(const Planning *g, NodePlan *p, const Running *r)
 {
 	const PlanRequest *request = g->request;
 	const VersionGraph *graph = g->graph;
-	int target = graph_find(graph, g->target->version);
-	List *wanted_heads = list_make1_int(target);
-	Bitmapset *wanted;
 	Bitmapset *applied;
 	Bitmapset *unwanted;
 
-	if (target < 0)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", g->target->version,
-			 g->target->module);
 	if (r->heads == NIL && g->others_run && request->all_nodes)
 	{
 		skip(p, psprintf("node \"%s\" runs nothing of module \"%s\", and is not named", p->name,
 						 g->target->module));
 		return;
 	}
-	wanted = graph_closure(graph, wanted_heads);
 	applied = graph_closure(graph, r->heads);
-	unwanted = bms_difference(applied, wanted);
-	if (bms_is_member(target, applied))
+	unwanted = bms_difference(applied, g->wanted);
+	if (bms_is_member(g->version, applied))
 	{
-		if (plan_contained(g, p, r, target, unwanted))
+		if (plan_contained(g, p, r, unwanted))
 			return;
 	}
 	else if (!request->is_target && !bms_is_empty(unwanted))
@@ -762,7 +768,7 @@ plan_graph(const Planning *g, NodePlan *p, const Running *r)
 		return;
 	}
 	check_steps(g, p,
-				find_steps(request->tenant, &p->node, graph, r->heads, wanted_heads,
+				find_steps(request->tenant, &p->node, graph, r->heads, g->wanted,
 						   request->allow_revert && request->is_target));
 }
 
@@ -855,14 +861,9 @@ read_module(Planning *g, List **plans, int *count)
 	*count = (int) n;
 	for (uint64 i = 0; i < n; i++)
 	{
-		bool isnull;
-		Datum array = db_datum(i, NODE_HEADS, &isnull);
-
 		(void) node_plan(plans, i);
 		read_running(i, &running[i]);
-		heads[i] = !isnull            ? db_text_list(array) :
-				   running[i].version ? list_make1(running[i].version) :
-										NIL;
+		heads[i] = head_names_of(i, NODE_VERSION, NODE_HEADS);
 		g->others_run = g->others_run || heads[i] != NIL;
 	}
 	if (n > 0)
@@ -876,6 +877,11 @@ read_module(Planning *g, List **plans, int *count)
 		return running;
 	g->graph = load_existing(g->request->tenant, g->target->module);
 	MemoryContextSwitchTo(context);
+	g->version = graph_find(g->graph, g->target->version);
+	if (g->version < 0)
+		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", g->target->version,
+			 g->target->module);
+	g->wanted = graph_closure(g->graph, list_make1_int(g->version));
 	for (uint64 i = 0; i < n; i++)
 		running[i].heads = find_versions(g->graph, heads[i]);
 	return running;

@@ -38,7 +38,7 @@ enum
 
 static DbStatement load_tasks = DB_STATEMENT(
 	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-	" finished_at, previous_version, sqlstate, message, audited_status, plan_digest, steps, swap_from"
+	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, audited_status"
 	" FROM hotswap.task"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY ordinal",
 	UUIDOID, UUIDOID, INT2OID);
@@ -59,10 +59,10 @@ enum
 	TASK_COLUMN_PREVIOUS_VERSION,
 	TASK_COLUMN_SQLSTATE,
 	TASK_COLUMN_MESSAGE,
-	TASK_COLUMN_AUDITED_STATUS,
 	TASK_COLUMN_PLAN_DIGEST,
 	TASK_COLUMN_STEPS,
-	TASK_COLUMN_SWAP_FROM
+	TASK_COLUMN_SWAP_FROM,
+	TASK_COLUMN_AUDITED_STATUS
 };
 
 static DbStatement save_stages = DB_STATEMENT(
@@ -337,9 +337,9 @@ put_task(Columns *rows, const Task *task)
 	columns_put_text(rows, TASK_COLUMN_PREVIOUS_VERSION, task->previous_version);
 	columns_put_text(rows, TASK_COLUMN_SQLSTATE, task->sqlstate);
 	columns_put_text(rows, TASK_COLUMN_MESSAGE, task->message);
-	columns_put(rows, TASK_COLUMN_MESSAGE + 1, digest_datum(task->plan_digest), task->steps == 0);
-	columns_put(rows, TASK_COLUMN_MESSAGE + 2, Int32GetDatum(task->steps), task->steps == 0);
-	columns_put(rows, TASK_COLUMN_MESSAGE + 3, Int64GetDatum(task->swap_from), task->steps == 0);
+	columns_put(rows, TASK_COLUMN_PLAN_DIGEST, digest_datum(task->plan_digest), task->steps == 0);
+	columns_put(rows, TASK_COLUMN_STEPS, Int32GetDatum(task->steps), task->steps == 0);
+	columns_put(rows, TASK_COLUMN_SWAP_FROM, Int64GetDatum(task->swap_from), task->steps == 0);
 }
 
 static void
@@ -393,9 +393,9 @@ steps_save_tasks(Deployment *d, List *tasks)
 		[TASK_COLUMN_PREVIOUS_VERSION] = TEXTOID,
 		[TASK_COLUMN_SQLSTATE] = TEXTOID,
 		[TASK_COLUMN_MESSAGE] = TEXTOID,
-		BYTEAOID, /* plan_digest */
-		INT4OID,  /* steps */
-		INT8OID,  /* swap_from */
+		[TASK_COLUMN_PLAN_DIGEST] = BYTEAOID,
+		[TASK_COLUMN_STEPS] = INT4OID,
+		[TASK_COLUMN_SWAP_FROM] = INT8OID,
 	};
 	Columns *rows = columns_make(types, lengthof(types));
 	ListCell *cell;

@@ -15,7 +15,6 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "core/version_graph.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -163,25 +162,25 @@ read_parents(KeptGraph *k, GraphVersion *v, uint64 row)
 {
 	bool isnull;
 	Datum array = db_datum(row, LOADED_PARENTS, &isnull);
-	Datum *names;
+	List *names;
+	ListCell *cell;
 
 	if (isnull)
 		elog(ERROR, "version \"%s\" of module \"%s\" has no parents", v->name, k->graph.module);
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &names, NULL,
-					  &v->nparents);
-	v->parents = MemoryContextAlloc(k->context, Max(v->nparents, 1) * sizeof(int));
-	for (int i = 0; i < v->nparents; i++)
+	names = db_text_list(array);
+	v->parents = MemoryContextAlloc(k->context, Max(list_length(names), 1) * sizeof(int));
+	foreach (cell, names)
 	{
-		char *name = TextDatumGetCString(names[i]);
+		int parent = graph_find(&k->graph, lfirst(cell));
 
-		v->parents[i] = graph_find(&k->graph, name);
-		if (v->parents[i] < 0)
+		if (parent < 0)
 			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 							errmsg("version \"%s\" of module \"%s\" has a parent \"%s\" that was"
 								   " not published before it",
-								   v->name, k->graph.module, name)));
-		pfree(name);
+								   v->name, k->graph.module, (char *) lfirst(cell))));
+		v->parents[v->nparents++] = parent;
 	}
+	list_free_deep(names);
 }
 
 static void

@@ -8,8 +8,6 @@
 #include "postgres.h"
 
 #include "base/args.h"
-#include "base/db.h"
-#include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/missing.h"
 #include "core/path.h"
@@ -17,14 +15,10 @@
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "module/version.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_preview);
-
-static DbStatement look_up = DB_STATEMENT(
-	"SELECT EXISTS (SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2),"
-	" EXISTS (SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $3 AND version = $4)",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 /* The columns of the result. */
 enum
@@ -89,21 +83,6 @@ put_node(ReturnSetInfo *result, const char *environment, const NodePlan *p)
 		put_row(result, environment, p, NULL, 0);
 }
 
-static void
-require_there(const pg_uuid_t *tenant, PlanTarget *target, const char *environment)
-{
-	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment),
-					 CStringGetTextDatum(target->module), CStringGetTextDatum(target->version) };
-	bool has_version;
-
-	(void) db_run(&look_up, args, NULL);
-	has_version = db_bool(0, 2);
-	if (!db_bool(0, 1))
-		environment_refuse_missing(tenant, environment);
-	if (!has_version)
-		version_refuse_missing(target->module, target->version);
-}
-
 /*
  * preview(module text, version text, environment text, tenant uuid)
  *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem)
@@ -119,13 +98,18 @@ hotswap_preview(PG_FUNCTION_ARGS)
 	char *environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	List *path;
 	ListCell *cell;
 	Call c;
 
 	InitMaterializedSRF(fcinfo, 0);
 	call_begin(&c, &tenant, CAPABILITY_VIEWER, "look at what would be deployed");
-	require_there(&tenant, &target, environment);
-	foreach (cell, path_of(&tenant, environment))
+	path = path_of(&tenant, environment);
+	if (path == NIL)
+		environment_refuse_missing(&tenant, environment);
+	if (version_read(&tenant, target.module, target.version, 0) == NULL)
+		version_refuse_missing(target.module, target.version);
+	foreach (cell, path)
 	{
 		PlanRequest request = { .tenant = &tenant,
 								.targets = list_make1(&target),

@@ -200,20 +200,6 @@ typedef struct Loaded
 	List *finished;
 } Loaded;
 
-static List *
-text_list(Datum array)
-{
-	Datum *values;
-	int count;
-	List *list = NIL;
-
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
-					  &count);
-	for (int i = 0; i < count; i++)
-		list = lappend(list, TextDatumGetCString(values[i]));
-	return list;
-}
-
 /* Runs a query of deployments and returns its rows as an array in the current context. */
 static Loaded *
 query(DbStatement *statement, Datum *args, uint64 *count)
@@ -239,7 +225,7 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 		rows[i].run_at = db_time(i, LOADED_RUN_AT, DT_NOEND);
 		rows[i].start_by = db_time(i, LOADED_START_BY, DT_NOEND);
 		rows[i].approval_due = db_time(i, LOADED_APPROVAL_DUE, DT_NOEND);
-		rows[i].finished = isnull ? NIL : text_list(finished);
+		rows[i].finished = isnull ? NIL : db_text_list(finished);
 	}
 	db_leave(&scope);
 	return rows;

@@ -27,11 +27,12 @@ static DbStatement version_query = DB_STATEMENT(
 	" WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = $3",
 	UUIDOID, TEXTOID, TEXTOID, INT8OID);
 
-static DbStatement find_parents =
-	DB_STATEMENT("SELECT array_agg(version), array_agg(digest ORDER BY digest)"
-				 " FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = ANY ($3)",
-				 UUIDOID, TEXTOID, TEXTARRAYOID);
+/* Those that are not there first. */
+static DbStatement find_parents = DB_STATEMENT(
+	"SELECT n.version, v.digest FROM unnest($3) n (version) LEFT JOIN hotswap.module_version v"
+	" ON v.tenant_id = $1 AND v.module = $2 AND v.version = n.version"
+	" ORDER BY v.digest NULLS FIRST, n.version COLLATE \"C\"",
+	UUIDOID, TEXTOID, TEXTARRAYOID);
 
 enum
 {
@@ -154,45 +155,29 @@ version_read_scripts(const pg_uuid_t *tenant, Version *v)
 		*v = *version_read_existing(tenant, v->module, v->name, VERSION_WHOLE);
 }
 
-/* The first of the names that is not in an array; one is missing. */
-static const char *
-first_missing(List *names, Datum array, bool isnull)
-{
-	List *there = isnull ? NIL : db_text_list(array);
-	ListCell *cell;
-
-	foreach (cell, names)
-	{
-		bool found = false;
-		ListCell *other;
-
-		foreach (other, there)
-			found = found || strcmp(lfirst(cell), lfirst(other)) == 0;
-		if (!found)
-			return lfirst(cell);
-	}
-	return NULL;
-}
-
 /* Inside a scope: the digests of versions that a version builds on, ascending; P0002 if one is not there. */
 List *
 version_parent_digests(const pg_uuid_t *tenant, const char *module, List *parents)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module), db_text_array(parents) };
-	bool isnull;
-	Datum names;
-	const char *missing;
+	List *digests = NIL;
+	uint64 n;
 
 	if (parents == NIL)
 		return NIL;
-	(void) db_run(&find_parents, args, NULL);
+	n = db_run(&find_parents, args, NULL);
+	if (db_isnull(0, 2))
+		version_refuse_missing(module, db_text(0, 1));
 	MemoryContextSwitchTo(context);
-	names = db_datum(0, 1, &isnull);
-	missing = first_missing(parents, names, isnull);
-	if (missing)
-		version_refuse_missing(module, missing);
-	return read_digests(db_datum(0, 2, &isnull));
+	for (uint64 i = 0; i < n; i++)
+	{
+		uint8 *digest = palloc(DIGEST_LENGTH);
+
+		(void) db_digest(i, 2, digest);
+		digests = lappend(digests, digest);
+	}
+	return digests;
 }
 
 /*

@@ -79,13 +79,12 @@ scan_plans(Visit *v, List *plans, char *environment)
 	List *versions = NIL;
 	ListCell *cell;
 
-	if (!version_of(v)->is_graph)
-		return; /* there is no other one */
 	foreach (cell, plans)
 	{
 		const NodePlan *p = lfirst(cell);
 
-		if (p->outcome == NODE_RUNS)
+		/* a complete version is the deployment's own, which is scanned */
+		if (p->outcome == NODE_RUNS && ((Step *) linitial(p->steps))->is_graph)
 			versions = list_concat(versions, plan_versions(p->steps));
 	}
 	scan_steps(&v->d.tenant, v->d.module, versions, environment);

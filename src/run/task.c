@@ -100,7 +100,6 @@ run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
-	run->step = step->version;
 	if (!step->transactional)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("version \"%s\" of module \"%s\" cannot run in a transaction",
@@ -114,7 +113,6 @@ run_step(TaskRun *run, const Step *step)
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
 		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
 	run_deferred_triggers();
-	run->step = NULL;
 }
 
 /*
@@ -129,9 +127,11 @@ run_steps(TaskRun *run, const SessionState *state)
 
 	for (int i = 0; i < run->piece; i++)
 	{
+		const Step *step = list_nth(run->path, i);
+
 		MemoryContextSwitchTo(context);
-		run_step(run, list_nth(run->path, i));
-		run->step = ((Step *) list_nth(run->path, i))->version;
+		run->step = step->version;
+		run_step(run, step);
 		session_check(state->user, state->search_path, &state->task_lock);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
