@@ -30,21 +30,6 @@ CREATE FUNCTION pg_temp.states(d uuid) RETURNS text LANGUAGE sql AS
 	$$SELECT string_agg(kind || ' ' || node || ' ' || status, ', ' ORDER BY stage, ordinal)
 		FROM hotswap.tasks WHERE deployment_id = d$$;
 
-CREATE PROCEDURE pg_temp.wait_for(query text) LANGUAGE plpgsql AS $$
-DECLARE
-	done boolean = false;
-BEGIN
-	FOR i IN 1 .. 3000 LOOP
-		EXECUTE query INTO done;
-		EXIT WHEN done;
-		COMMIT;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-	IF NOT done THEN
-		RAISE 'waited in vain for: %', query;
-	END IF;
-END $$;
-
 -- The first version has nothing to go back to.
 INSERT INTO public.refused VALUES ('deploy 1', 'b');
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
@@ -155,8 +140,7 @@ SELECT pg_advisory_lock(78) \g /dev/null
 SELECT hotswap.publish_version('m', 'slow',
 	'SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(78)') \g /dev/null
 SELECT hotswap.deploy('m', 'slow', 'development') AS slow \gset
-CALL pg_temp.wait_for('SELECT count(*) > 0 FROM pg_locks
-	WHERE locktype = ''advisory'' AND NOT granted');
+CALL until('at_gate(78)');
 SELECT throws_ok(format('SELECT hotswap.retry(%L)', :'d'), '55000',
 	'cannot resume the rollback while another deployment of module "m" is running',
 	'not while another one is running');
@@ -225,10 +209,9 @@ SELECT hotswap.publish_version('m', '4',
 		PERFORM pg_advisory_xact_lock(77); END IF; END$$; CREATE OR REPLACE FUNCTION release()
 	RETURNS text LANGUAGE sql AS ''SELECT ''''4''''::text''') \g /dev/null
 SELECT hotswap.deploy('m', '4', 'development') AS d \gset
-CALL pg_temp.wait_for('SELECT count(*) FILTER (WHERE status = ''succeeded'') = 1 FROM hotswap.tasks
-	WHERE deployment_id = ' || quote_literal(:'d'));
-CALL pg_temp.wait_for('SELECT count(*) > 0 FROM pg_locks
-	WHERE locktype = ''advisory'' AND NOT granted');
+CALL until('(SELECT count(*) FILTER (WHERE status = ''succeeded'') = 1 FROM hotswap.tasks
+	WHERE deployment_id = ' || quote_literal(:'d') || ')');
+CALL until('at_gate(77)');
 SELECT ok(detail LIKE '%is blocked by process ' || pg_backend_pid() || '.',
 	'explain() says who is in the way') FROM hotswap.explain(:'d');
 SELECT is(hotswap.cancel(:'d', 'wrong day'), 'running', 'cancel() of what runs');

@@ -12,7 +12,8 @@ CREATE TABLE t.child (id int REFERENCES t.parent DEFERRABLE INITIALLY DEFERRED);
 GRANT ALL ON t.parent, t.child TO hotswap_test_verify;
 
 CREATE SEQUENCE pg_temp.version;
-CREATE FUNCTION pg_temp.request(deploy_sql text, verify_sql text) RETURNS uuid LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.request(deploy_sql text, verify_sql text) RETURNS uuid
+	LANGUAGE plpgsql AS $$
 DECLARE
 	version text = nextval('pg_temp.version');
 BEGIN
@@ -54,7 +55,7 @@ FROM (VALUES ('SELECT 1', 'BEGIN; SELECT 1; COMMIT', 'verify script'),
 SELECT pg_temp.request('INSERT INTO child VALUES (1)',
 	'INSERT INTO parent VALUES (1); SET CONSTRAINTS ALL IMMEDIATE') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'a deferred constraint');
-SELECT is((SELECT sqlstate FROM hotswap.tasks WHERE deployment_id = :'d' AND kind = 'swap'), '23503',
-	'is checked against what stays');
+SELECT is((SELECT sqlstate FROM hotswap.tasks WHERE deployment_id = :'d' AND kind = 'swap'),
+	'23503', 'is checked against what stays');
 
 SELECT * FROM finish();

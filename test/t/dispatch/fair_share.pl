@@ -59,7 +59,9 @@ sub publish
 {
 	my ($tenant, $modules, $version, $script) = @_;
 
-	sql(qq(SELECT hotswap.publish_version('m' || i, '$version', \$script\$$script\$script\$,
+	# what runs already is not swapped in again: no two versions are alike
+	sql(qq(SELECT hotswap.publish_version('m' || i, '$version',
+		\$script\$$script -- $version\$script\$,
 		tenant => '$tenant')
 		FROM generate_series(1, $modules) i));
 	return;
