@@ -8,6 +8,7 @@
 
 #include "access/detoast.h"
 #include "base/args.h"
+#include "base/db.h"
 #include "base/label.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -18,6 +19,19 @@
 
 /* Values in messages are cut at this many bytes. */
 #define SHOWN_BYTES 100
+
+/*
+ * Has the function as many arguments as this library knows?  A definition that is older than an update of the
+ * library has fewer: 55000, as from every other function, before one that is not there is read.
+ */
+void
+args_require_count(FunctionCallInfo fcinfo, int count)
+{
+	if (PG_NARGS() == count)
+		return;
+	(void) db_version_fits(db_extension_version(false), ERROR);
+	elog(ERROR, "function has %d arguments instead of %d", PG_NARGS(), count);
+}
 
 /* Raises an error for NULL. */
 void

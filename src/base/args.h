@@ -22,6 +22,7 @@
 #define PRIORITY_LIMIT 1000
 #define ARRAY_LIMIT 100 /* elements */
 
+extern void args_require_count(FunctionCallInfo fcinfo, int count);
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern char *arg_text_value(Datum datum, const char *word, int limit);

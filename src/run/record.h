@@ -26,7 +26,10 @@ typedef struct TaskRun
 	char *module;
 	bool is_graph; /* the module's versions build on each other */
 	char *target;  /* the version that is deployed */
-	/* of a swap or a revert of such a module */
+	bool is_rollback;
+	pg_uuid_t rolls_back; /* then: this deployment */
+	/* of what is done in steps: a swap or a revert of such a module, and a rollback */
+	bool has_path;
 	uint8 plan_digest[DIGEST_LENGTH];
 	int64 swap_from; /* what is later on the node is this deployment's */
 	bool take_down;  /* versions that the target does not build on */

@@ -146,13 +146,6 @@ run_steps(TaskRun *run, const SessionState *state)
 	MemoryContextDelete(context);
 }
 
-/* Is it done in steps? */
-static bool
-has_path(const TaskRun *run)
-{
-	return run->is_graph && (run->kind == TASK_SWAP || run->kind == TASK_REVERT);
-}
-
 /* ---- scripts ---- */
 
 static void
@@ -251,13 +244,13 @@ run_task(TaskRun *run)
 		lock_lane(run);
 	if (run->kind == TASK_REVERT)
 		require_latest(run);
-	if (has_path(run))
+	if (run->has_path)
 		record_plan(run);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (has_path(run))
+	if (run->has_path)
 		run_steps(run, &state);
 	else
 		run_scripts(run);
