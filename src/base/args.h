@@ -34,6 +34,7 @@ extern char *arg_version(FunctionCallInfo fcinfo, int n);
 extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 extern Jsonb *arg_object(FunctionCallInfo fcinfo, int n, const char *word);
 extern int32 arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max);
+extern List *arg_name_list(FunctionCallInfo fcinfo, int n, const char *word, int limit, int most);
 extern List *arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern List *arg_oids(FunctionCallInfo fcinfo, int n, const char *word);
 extern bool arg_bool(FunctionCallInfo fcinfo, int n, const char *word);

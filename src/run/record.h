@@ -21,8 +21,8 @@ typedef struct TaskRun
 	pg_uuid_t node;
 	char *node_name;
 	char *hook;
-	char *schema;
-	Oid role; /* that it belongs to: the login of the session */
+	char *search_path; /* of its scripts; NULL: as the role has it */
+	Oid role;          /* that it belongs to: the login of the session */
 	char *module;
 	bool is_graph; /* the module's versions build on each other */
 	char *target;  /* the version that is deployed */

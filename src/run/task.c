@@ -234,8 +234,8 @@ run_task(TaskRun *run)
 	bool is_last;
 
 	guc_push("lock_timeout", psprintf("%d", hotswap_lock_timeout));
-	if (run->schema)
-		guc_push("search_path", quote_identifier(run->schema));
+	if (run->search_path)
+		guc_push("search_path", run->search_path);
 	state.search_path = pstrdup(GetConfigOption("search_path", false, false));
 
 	lock_tag(&state.task_lock, LOCK_TASK, &run->key, sizeof(run->key));
