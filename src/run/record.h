@@ -9,11 +9,13 @@
 #include "core/plan.h"
 #include "core/steps.h"
 #include "module/version.h"
+#include "storage/lock.h"
 
 /* The task and everything its scripts need; strings live in the caller's context. */
 typedef struct TaskRun
 {
 	TaskKey key;
+	LOCKTAG lock; /* that tells others that it runs */
 	TaskKind kind;
 	int32 attempt;
 	int32 reverts;

@@ -21,6 +21,7 @@
 #include "pgstat.h"
 #include "run/script.h"
 #include "run/session.h"
+#include "run/session_mark.h"
 #include "tcop/tcopprot.h"
 #include "utils/timeout.h"
 
@@ -210,21 +211,24 @@ run_script(TaskRun *run, const char *name, const char *sql)
 {
 	const char *query = debug_query_string;
 	bool armed = run_limit_begin();
+	SessionMark mark;
 	Script script = { .run = run,
 					  .sql = sql,
 					  .label = psprintf("%s script", name),
 					  .verify = strcmp(name, "verify") == 0 };
 
 	run->script = name;
+	session_mark(&mark);
 	parse_fix_setting();
 	if (script.verify)
 		subxact_undo(run_statements, &script);
 	else
 		run_statements(&script);
-	run_limit_end(armed);
-	session_pin_errors();
-	run->script = run->statement = NULL;
+	run->statement = NULL;
 	debug_query_string = query;
+	session_tidy(&mark, &run->lock);
+	run_limit_end(armed);
+	run->script = NULL;
 }
 
 /*
@@ -232,11 +236,15 @@ run_script(TaskRun *run, const char *name, const char *sql)
  * the role's own code, would run as whoever the effective user is then.
  */
 void
-run_deferred(void)
+run_deferred(const TaskRun *run)
 {
 	bool armed = run_limit_begin();
-	int rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
+	SessionMark mark;
+	int rc;
 
+	session_mark(&mark);
+	rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
+	session_tidy(&mark, &run->lock);
 	run_limit_end(armed);
 	if (rc < 0)
 		elog(ERROR, "SET CONSTRAINTS failed: %s", SPI_result_code_string(rc));
@@ -247,10 +255,13 @@ run_deferred(void)
  * pending, and its constraints are as deferred as ever.
  */
 void
-run_deferred_triggers(void)
+run_deferred_triggers(const TaskRun *run)
 {
 	bool armed = run_limit_begin();
+	SessionMark mark;
 
+	session_mark(&mark);
 	AfterTriggerFireDeferred();
+	session_tidy(&mark, &run->lock);
 	run_limit_end(armed);
 }
