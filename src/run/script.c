@@ -4,7 +4,8 @@
  *
  * The caller has connected SPI and pushed a snapshot.  A script has hotswap.statement_timeout for all
  * of it: then it is cancelled, has failed even if it catches that and comes to its end, and in an executor
- * hotswap.cancel_grace later the process is ended.  Locks whatever the script locks.
+ * hotswap.cancel_grace later the process is ended.  A statement_timeout that it sets is for each statement
+ * within that.  Locks whatever the script locks.
  */
 #include "postgres.h"
 
@@ -22,6 +23,7 @@
 #include "run/script.h"
 #include "run/session.h"
 #include "run/session_mark.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/timeout.h"
 
@@ -125,6 +127,7 @@ run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, b
 /* ---- the time limit ---- */
 
 static TimestampTz deadline;                     /* of the present limit */
+static TimestampTz ends_at;                      /* of the statement that runs: that, or sooner */
 static TimeoutId overrun_timeout = MAX_TIMEOUTS; /* MAX_TIMEOUTS: there is none */
 
 /* In an executor, once: what is called, in a signal handler, when the grace period after a limit is over. */
@@ -141,6 +144,7 @@ run_limit_begin(void)
 	if (get_timeout_active(STATEMENT_TIMEOUT))
 		return false;
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), hotswap_statement_timeout);
+	ends_at = deadline;
 	enable_timeout_at(STATEMENT_TIMEOUT, deadline);
 	if (overrun_timeout != MAX_TIMEOUTS)
 		enable_timeout_at(overrun_timeout,
@@ -148,11 +152,25 @@ run_limit_begin(void)
 	return true;
 }
 
-/* Is the time over that the limit gave? */
+/* What runs now ends by itself no later than so many ms from now, if they are any, and than the limit. */
+static void
+limit_by(int ms)
+{
+	TimestampTz end = deadline;
+
+	if (ms > 0)
+		end = Min(end, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms));
+	if (end == ends_at)
+		return;
+	ends_at = end;
+	enable_timeout_at(STATEMENT_TIMEOUT, end);
+}
+
+/* Is the time over that the limit, or the script itself, gave to what ran last? */
 bool
 run_limit_passed(void)
 {
-	return GetCurrentTimestamp() >= deadline;
+	return GetCurrentTimestamp() >= ends_at;
 }
 
 /* Ends the limit, after an error too. */
@@ -171,7 +189,7 @@ void
 run_limit_end(bool armed)
 {
 	run_limit_stop(armed);
-	if (armed && run_limit_passed())
+	if (armed && GetCurrentTimestamp() >= deadline)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("the script took longer than hotswap.statement_timeout"),
 						errdetail("It has caught the cancel and gone on.")));
@@ -186,6 +204,7 @@ typedef struct Script
 	const char *sql;
 	const char *label;
 	bool verify;
+	bool armed; /* the time limit */
 } Script;
 
 static void
@@ -200,9 +219,13 @@ run_statements(void *arg)
 	foreach (cell, statements)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (script->armed)
+			limit_by(StatementTimeout);
 		run_statement(script->run, script->sql, lfirst_node(RawStmt, cell), &place, script->verify);
 		parse_require_setting(script->label);
 	}
+	if (script->armed)
+		limit_by(0);
 }
 
 /* Runs a script as the role, within its time limit.  A verify script leaves nothing. */
@@ -215,11 +238,14 @@ run_script(TaskRun *run, const char *name, const char *sql)
 	Script script = { .run = run,
 					  .sql = sql,
 					  .label = psprintf("%s script", name),
-					  .verify = strcmp(name, "verify") == 0 };
+					  .verify = strcmp(name, "verify") == 0,
+					  .armed = armed };
 
 	run->script = name;
 	session_mark(&mark);
 	parse_fix_setting();
+	/* whatever the role's settings are */
+	guc_push("statement_timeout", "0");
 	if (script.verify)
 		subxact_undo(run_statements, &script);
 	else

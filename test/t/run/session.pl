@@ -293,6 +293,14 @@ $id = deploy('SELECT pg_sleep(60)');
 is(run($id), 'failed', 'one that does not');
 is(task($id, 'sqlstate, message'), '57014|canceling statement due to statement timeout',
 	'has failed by the cancel');
+for my $own ("SET statement_timeout = '1h';",
+	"SET statement_timeout = 50; DO \$\$BEGIN $catch END\$\$; SET statement_timeout = 0;")
+{
+	$id = deploy("$own SELECT pg_sleep(60)");
+	is(run($id), 'failed', "it holds whatever the script sets: $own");
+	is(task($id, 'sqlstate, message'), '57014|canceling statement due to statement timeout',
+		'and cancels');
+}
 is(executor(), $executor, 'and the executor stays');
 sql(q(ALTER SYSTEM SET hotswap.cancel_grace = '200ms'));
 $node->reload;
