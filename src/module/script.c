@@ -402,7 +402,8 @@ script_argument(FunctionCallInfo fcinfo, int n, const char *word, bool required)
 
 /*
  * Parses a script into RawStmts, in the current context.  Raises 42601 (or what else the grammar
- * raises) with the place in the script, 22023 if it holds no statement.
+ * raises) with the place in the script, 22023 if it is empty: none is NULL.  One of blanks and comments has no
+ * statements and does nothing.
  */
 List *
 script_parse(const char *label, const char *sql)
@@ -411,15 +412,15 @@ script_parse(const char *label, const char *sql)
 	ErrorContextCallback callback;
 	List *statements;
 
+	if (*sql == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
+						errhint("A comment is a script that does nothing.")));
 	callback.previous = error_context_stack;
 	callback.callback = parse_context;
 	callback.arg = &script;
 	error_context_stack = &callback;
 	statements = parse_statements(sql);
 	error_context_stack = callback.previous;
-	if (statements == NIL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
-						errdetail("It contains no statement.")));
 	return statements;
 }
 
@@ -441,7 +442,7 @@ script_parse_verify(const char *sql)
 {
 	List *statements = script_parse(script_labels[SCRIPT_VERIFY], sql);
 
-	if (is_plain(linitial(statements), TRANS_STMT_BEGIN))
+	if (statements != NIL && is_plain(linitial(statements), TRANS_STMT_BEGIN))
 		statements = list_delete_first(statements);
 	if (statements != NIL && is_plain(llast(statements), TRANS_STMT_ROLLBACK))
 		statements = list_delete_last(statements);

@@ -62,8 +62,16 @@ enum
 };
 
 static DbStatement load_node = DB_STATEMENT(
-	"SELECT name, schema, environment FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
-	UUIDOID);
+	"SELECT name, environment, schema, search_path FROM hotswap.node WHERE tenant_id = $1 AND id = $2",
+	UUIDOID, UUIDOID);
+
+enum
+{
+	NODE_NAME = 1,
+	NODE_ENVIRONMENT,
+	NODE_SCHEMA,
+	NODE_SEARCH_PATH
+};
 
 static DbStatement read_deployment =
 	DB_STATEMENT("SELECT status, cancel_requested_at IS NOT NULL FROM hotswap.deployment"
@@ -128,6 +136,25 @@ read_node(TaskRun *run)
 		elog(ERROR, "the node has disappeared");
 }
 
+/* The search_path of the node: its schema, and others after it; NULL: as the role has it. */
+static char *
+node_search_path(void)
+{
+	char *schema = db_text(0, NODE_SCHEMA);
+	bool isnull;
+	Datum others = db_datum(0, NODE_SEARCH_PATH, &isnull);
+	StringInfoData path;
+	ListCell *cell;
+
+	if (schema == NULL)
+		return NULL;
+	initStringInfo(&path);
+	appendStringInfoString(&path, quote_identifier(schema));
+	foreach (cell, isnull ? NIL : db_text_list(others))
+		appendStringInfo(&path, ", %s", quote_identifier(lfirst(cell)));
+	return path.data;
+}
+
 /* The versions that the task is about, unless each step reads its own. */
 static void
 read_versions(TaskRun *run, const char *previous)
@@ -180,9 +207,9 @@ read_task(TaskRun *run, MemoryContext context)
 	{
 		read_node(run);
 		MemoryContextSwitchTo(context);
-		run->node_name = db_text(0, 1);
-		run->schema = db_text(0, 2);
-		run->take_down = allow_revert && strcmp(db_text(0, 3), environment) == 0;
+		run->node_name = db_text(0, NODE_NAME);
+		run->search_path = node_search_path();
+		run->take_down = allow_revert && strcmp(db_text(0, NODE_ENVIRONMENT), environment) == 0;
 	}
 	read_versions(run, previous);
 	return true;

@@ -9,11 +9,13 @@
 #include "core/plan.h"
 #include "core/steps.h"
 #include "module/version.h"
+#include "storage/lock.h"
 
 /* The task and everything its scripts need; strings live in the caller's context. */
 typedef struct TaskRun
 {
 	TaskKey key;
+	LOCKTAG lock; /* that tells others that it runs */
 	TaskKind kind;
 	int32 attempt;
 	int32 reverts;
@@ -21,8 +23,8 @@ typedef struct TaskRun
 	pg_uuid_t node;
 	char *node_name;
 	char *hook;
-	char *schema;
-	Oid role; /* that it belongs to: the login of the session */
+	char *search_path; /* of its scripts; NULL: as the role has it */
+	Oid role;          /* that it belongs to: the login of the session */
 	char *module;
 	bool is_graph; /* the module's versions build on each other */
 	char *target;  /* the version that is deployed */
