@@ -288,6 +288,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
+	args_require_count(fcinfo, 8);
 	node_read_request(fcinfo, &request);
 	call_begin_change(&c, &request.tenant, CAPABILITY_OPERATOR, "register a node");
 	require_usage(&request);
