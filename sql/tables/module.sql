@@ -46,6 +46,7 @@ COMMENT ON COLUMN hotswap.module_version.install_sql IS 'takes nothing to this v
 COMMENT ON COLUMN hotswap.module_version.install_digest IS 'SHA-256 over the version''s digest and the installer, which may have been published after it';
 COMMENT ON COLUMN hotswap.module_version.transactional IS 'false: each statement is a transaction of its own';
 COMMENT ON COLUMN hotswap.module_version.requires IS 'what a node has to run, or must not run, of other modules before';
+ALTER TABLE hotswap.module_version ALTER COLUMN module SET STATISTICS 0, ALTER COLUMN version SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
 
 CREATE TABLE hotswap.withdrawn_version (
@@ -73,6 +74,7 @@ CREATE TABLE hotswap.version_tag (
 	tagged_by text NOT NULL,
 	PRIMARY KEY (tenant_id, module, tag)
 );
+CREATE INDEX version_tag_version ON hotswap.version_tag (tenant_id, module, version);
 COMMENT ON TABLE hotswap.version_tag IS 'other names of versions, never changed; a name is that of a version or of a tag';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.version_tag', '');
 
