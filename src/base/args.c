@@ -86,24 +86,32 @@ arg_text_or_null(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 	return PG_ARGISNULL(n) ? NULL : arg_text(fcinfo, n, word, limit);
 }
 
-static char *
-arg_safe_name(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+static bool
+is_safe_name(const char *value)
 {
-	char *value = arg_text(fcinfo, n, word, limit);
-
 	for (const char *p = value; *p; p++)
 	{
 		bool alnum =
 			(*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
 
 		if (!alnum && (p == value || strchr("._+-", *p) == NULL))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for \"%s\": \"%s\"", word, value),
-				 errdetail(
-					 "It may contain the letters a to z and A to Z, digits, and the characters . _ + - after the first.")));
+			return false;
 	}
+	return true;
+}
+
+static char *
+arg_safe_name(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	char *value = arg_text(fcinfo, n, word, limit);
+
+	if (!is_safe_name(value))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for \"%s\": \"%s\"", word, value),
+			 errdetail(
+				 "It may contain the letters a to z and A to Z, digits, and the characters . _ + - after the first.")));
 	return value;
 }
 
@@ -146,24 +154,47 @@ is_blank_character(pg_wchar c)
 			c == 0x205f || c == 0x3000);
 }
 
-/* The name of a version, as people know it from elsewhere: any printable text. */
-char *
-arg_version(FunctionCallInfo fcinfo, int n)
+/* Why a text that is not empty is not the name of a version, or NULL. */
+static char *
+version_name_problem(const char *value)
 {
-	char *value = arg_text(fcinfo, n, "version", VERSION_LIMIT);
 	pg_wchar *characters = palloc((strlen(value) + 1) * sizeof(pg_wchar));
 	int count = pg_mb2wchar(value, characters);
 
 	for (int i = 0; i < count; i++)
 		if (is_unprintable(characters[i]))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("invalid value for \"version\": \"%s\"", value),
-							errdetail("Character %d is not printable.", i + 1)));
+			return psprintf(_("Character %d is not printable."), i + 1);
 	if (is_blank_character(characters[0]) || is_blank_character(characters[count - 1]))
+		return _("It must not begin or end with a blank.");
+	return NULL;
+}
+
+/* The name of a version, as people know it from elsewhere: any printable text. */
+char *
+arg_version(FunctionCallInfo fcinfo, int n)
+{
+	char *value = arg_text(fcinfo, n, "version", VERSION_LIMIT);
+	char *problem = version_name_problem(value);
+
+	if (problem)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for \"version\": \"%s\"", value),
-						errdetail("It must not begin or end with a blank.")));
+						errdetail_internal("%s", problem)));
 	return value;
+}
+
+/* Could a part of an argument be the name of a module, or of a version? */
+bool
+arg_is_module(const char *value)
+{
+	return *value != '\0' && strlen(value) <= MODULE_LIMIT && is_safe_name(value);
+}
+
+bool
+arg_is_version(const char *value)
+{
+	return *value != '\0' && pg_mbstrlen(value) <= VERSION_LIMIT &&
+		   version_name_problem(value) == NULL;
 }
 
 /* A script's text; NULL if it is not required and not given. */
@@ -246,6 +277,24 @@ compare_names(const ListCell *a, const ListCell *b)
 	return strcmp(lfirst(a), lfirst(b));
 }
 
+/* Sorts a list of names, and takes out what is in it twice. */
+List *
+arg_sort_names(List *names)
+{
+	char *previous = NULL;
+	ListCell *cell;
+
+	list_sort(names, compare_names);
+	foreach (cell, names)
+	{
+		if (previous && strcmp(previous, lfirst(cell)) == 0)
+			names = foreach_delete_current(names, cell);
+		else
+			previous = lfirst(cell);
+	}
+	return names;
+}
+
 /* An array of names as a sorted list without duplicates; NIL for NULL. */
 List *
 arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
@@ -254,8 +303,6 @@ arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 	bool *nulls;
 	int count;
 	List *names = NIL;
-	ListCell *cell;
-	char *previous = NULL;
 
 	if (PG_ARGISNULL(n))
 		return NIL;
@@ -267,15 +314,7 @@ arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 		refuse_null_element(nulls[i], word);
 		names = lappend(names, arg_text_value(values[i], word, limit));
 	}
-	list_sort(names, compare_names);
-	foreach (cell, names)
-	{
-		if (previous && strcmp(previous, lfirst(cell)) == 0)
-			names = foreach_delete_current(names, cell);
-		else
-			previous = lfirst(cell);
-	}
-	return names;
+	return arg_sort_names(names);
 }
 
 /* An array of OIDs as a list; NIL for NULL. */

@@ -26,6 +26,7 @@
 #include "core/version_graph.h"
 #include "fmgr.h"
 #include "module/examination.h"
+#include "module/requirement.h"
 #include "module/script.h"
 #include "module/signing_key.h"
 #include "utils/builtins.h"
@@ -55,11 +56,11 @@ static DbStatement update_module =
 static DbStatement insert_version = DB_STATEMENT(
 	"INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by,"
 	" deploy_sql, verify_sql, revert_sql, install_sql, findings, findings_digest, ordinal, parents,"
-	" install_digest, metadata)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11, $12, $13, $14, $15)"
+	" install_digest, metadata, transactional, requires)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11, $12, $13, $14, $15, $16, $17)"
 	" ON CONFLICT DO NOTHING",
 	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	BYTEAOID, INT4OID, TEXTARRAYOID, BYTEAOID, JSONBOID);
+	BYTEAOID, INT4OID, TEXTARRAYOID, BYTEAOID, JSONBOID, BOOLOID, TEXTARRAYOID);
 
 /* A version as it was given. */
 typedef struct NewVersion
@@ -107,7 +108,9 @@ module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 	v->parents = arg_names(fcinfo, 7, "parents", VERSION_LIMIT);
 	read_script(fcinfo, 8, "install_sql", v, SCRIPT_INSTALL);
 	v->metadata = arg_object(fcinfo, 9, "metadata");
-	v->tenant = tenant_argument(fcinfo, 10);
+	v->content.transactional = arg_bool(fcinfo, 10, "transactional");
+	v->content.requirements = requirement_arguments(fcinfo, 11, v->content.module);
+	v->tenant = tenant_argument(fcinfo, 12);
 	if (v->content.scripts[SCRIPT_INSTALL] && !v->content.is_graph)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"install_sql\" must not be given without \"parents\""),
@@ -205,6 +208,8 @@ version_insert(const NewVersion *new, int32 ordinal, const AuditActor *actor)
 	db_arg_datum(&args, TEXTARRAYOID, db_text_array(new->parents), !v->is_graph);
 	db_arg_digest(&args, v->scripts[SCRIPT_INSTALL] ? installer : NULL);
 	db_arg_jsonb(&args, new->metadata);
+	db_arg_bool(&args, v->transactional);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(v->requirements), v->requirements == NIL);
 	return db_run_args(&args) > 0;
 }
 
@@ -261,11 +266,12 @@ module_publish(NewVersion *new)
 /*
  * publish_version(module text, version text, deploy_sql text, verify_sql text, revert_sql text,
  *		signature bytea, signing_key text, parents text[], install_sql text, metadata jsonb,
- *		tenant uuid) returns text
+ *		transactional boolean, requires text[], tenant uuid) returns text
  *
  * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, install_sql, and
  * tenant may be NULL; parents: at most 100 versions of the module, NULL: the version is complete in itself;
- * metadata: an object of at most 64 kB, which is not part of the digest.  Out: the version's SHA-256 in hex.
+ * metadata: an object of at most 64 kB, which is not part of the digest; transactional: false if each statement
+ * is to be a transaction of its own; requires: at most 100 requirements (requirement.c).  Out: the version's SHA-256 in hex.
  * Errors: 22023, 42601 and 0A000 of the scripts, 23505 other content, 53400 a quota is exceeded, P0002 no such
  * tenant, parent or key, 55000 the module's versions are of the other kind or the key does not count,
  * YH003, YH010.  Locks the tenant row and the module row; writes module, module_version,

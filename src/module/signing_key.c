@@ -19,6 +19,7 @@
 #include "core/call.h"
 #include "core/missing.h"
 #include "core/tenant.h"
+#include "module/requirement.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
 #include "module/version.h"
@@ -247,7 +248,8 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 
 /*
  * module_signing_payload(module text, version text, deploy_sql text, verify_sql text,
- *		revert_sql text, parents text[], install_sql text, tenant uuid) returns text
+ *		revert_sql text, parents text[], install_sql text, transactional boolean, requires text[],
+ *		tenant uuid) returns text
  *
  * Out: what signature_payload() makes of them.  Errors: 22023, P0002 no such parent.  Reads the digests of
  * the parents, for who may publish.
@@ -257,10 +259,12 @@ hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 {
 	Version v = { .module = arg_module(fcinfo, 0),
 				  .name = arg_version(fcinfo, 1),
-				  .is_graph = !PG_ARGISNULL(5) };
+				  .is_graph = !PG_ARGISNULL(5),
+				  .transactional = arg_bool(fcinfo, 7, "transactional") };
 	List *parents = arg_names(fcinfo, 5, "parents", VERSION_LIMIT);
-	pg_uuid_t tenant = tenant_argument(fcinfo, 7);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 9);
 
+	v.requirements = requirement_arguments(fcinfo, 8, v.module);
 	v.scripts[SCRIPT_DEPLOY] = script_argument(fcinfo, 2, "deploy_sql", true);
 	v.scripts[SCRIPT_VERIFY] = script_argument(fcinfo, 3, "verify_sql", false);
 	v.scripts[SCRIPT_REVERT] = script_argument(fcinfo, 4, "revert_sql", false);

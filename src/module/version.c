@@ -18,7 +18,8 @@
 static DbStatement version_query = DB_STATEMENT(
 	"SELECT CASE WHEN s.fits THEN v.deploy_sql END, CASE WHEN s.fits THEN v.verify_sql END,"
 	" CASE WHEN s.fits THEN v.revert_sql END, CASE WHEN s.fits THEN v.install_sql END, v.digest, s.fits,"
-	" v.verify_sql IS NOT NULL, v.findings::text, v.findings_digest, v.parents IS NOT NULL,"
+	" v.verify_sql IS NOT NULL, v.findings::text, v.findings_digest, v.parents IS NOT NULL, v.transactional,"
+	" v.requires,"
 	" (SELECT array_agg(p.digest ORDER BY p.digest) FROM hotswap.module_version p"
 	" WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = ANY (v.parents))"
 	" FROM hotswap.module_version v CROSS JOIN LATERAL (SELECT octet_length(v.deploy_sql)::bigint"
@@ -43,6 +44,8 @@ enum
 	VERSION_FINDINGS,
 	VERSION_FINDINGS_DIGEST,
 	VERSION_IS_GRAPH,
+	VERSION_TRANSACTIONAL,
+	VERSION_REQUIRES,
 	VERSION_PARENT_DIGESTS
 };
 
@@ -112,7 +115,7 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
 					 CStringGetTextDatum(version), Int64GetDatum(limit) };
 	MemoryContext context = CurrentMemoryContext;
-	Datum parents;
+	Datum array;
 	bool isnull;
 	Version *v;
 
@@ -130,9 +133,13 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	v->has_verify = db_bool(0, VERSION_HAS_VERIFY);
 	v->findings = read_findings(v);
 	v->is_graph = db_bool(0, VERSION_IS_GRAPH);
-	parents = db_datum(0, VERSION_PARENT_DIGESTS, &isnull);
+	v->transactional = db_bool(0, VERSION_TRANSACTIONAL);
+	array = db_datum(0, VERSION_REQUIRES, &isnull);
 	if (!isnull)
-		v->parent_digests = read_digests(parents);
+		v->requirements = db_text_list(array);
+	array = db_datum(0, VERSION_PARENT_DIGESTS, &isnull);
+	if (!isnull)
+		v->parent_digests = read_digests(array);
 	return v;
 }
 
@@ -181,14 +188,15 @@ version_parent_digests(const pg_uuid_t *tenant, const char *module, List *parent
 }
 
 /*
- * The digest of what a version consists of.  One that is complete in itself and has no installer has that of
- * its scripts alone; else what else says what is done is in it, as a commit names its parents.
+ * The digest of what a version consists of.  One that is complete in itself and has nothing but its scripts has
+ * that of these alone; else what else says what is done is in it, as a commit names its parents.
  */
 void
 version_digest(const Version *v, uint8 *result)
 {
 	pg_cryptohash_ctx *ctx = digest_begin();
-	bool is_plain = !v->is_graph && v->scripts[SCRIPT_INSTALL] == NULL;
+	bool is_plain = !v->is_graph && v->scripts[SCRIPT_INSTALL] == NULL && v->transactional &&
+					v->requirements == NIL;
 	ListCell *cell;
 
 	if (!is_plain)
@@ -199,6 +207,10 @@ version_digest(const Version *v, uint8 *result)
 	if (!is_plain)
 	{
 		digest_field(ctx, v->scripts[SCRIPT_INSTALL]);
+		digest_int64(ctx, v->transactional);
+		digest_int64(ctx, list_length(v->requirements));
+		foreach (cell, v->requirements)
+			digest_field(ctx, lfirst(cell));
 		digest_int64(ctx, v->is_graph ? list_length(v->parent_digests) : -1);
 		foreach (cell, v->parent_digests)
 			digest_bytes(ctx, lfirst(cell), DIGEST_LENGTH);

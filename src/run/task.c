@@ -78,6 +78,15 @@ typedef struct SessionState
 } SessionState;
 
 static void
+require_transactional(const Version *v)
+{
+	if (!v->transactional)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("version \"%s\" of module \"%s\" cannot run in a transaction",
+							   v->name, v->module)));
+}
+
+static void
 run_revert(TaskRun *run)
 {
 	if (run->version->scripts[SCRIPT_REVERT])
@@ -100,10 +109,7 @@ run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
-	if (!step->transactional)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("version \"%s\" of module \"%s\" cannot run in a transaction",
-							   step->version, step->module)));
+	require_transactional(version);
 	if (step->direction == STEP_DOWN)
 		run_script(run, "revert", version->scripts[SCRIPT_REVERT]);
 	else if (step->direction == STEP_INSTALL)
@@ -157,6 +163,7 @@ run_scripts(TaskRun *run)
 	switch (run->kind)
 	{
 		case TASK_SWAP:
+			require_transactional(run->version);
 			run_script(run, "deploy", scripts[SCRIPT_DEPLOY]);
 			if (scripts[SCRIPT_VERIFY])
 				run_script(run, "verify", scripts[SCRIPT_VERIFY]);

@@ -348,8 +348,24 @@ foreach my $evil (@evil)
 	'a role, schema, function, environment, node, person ... named ' . ($evil =~ s/\n/\\n/gr));
 	is(code_of('postgres', q(SELECT hotswap.publish_version(:'e', '1', 'SELECT 1')), '-v',
 		"e=$evil"), '22023', 'no module is') if $evil ne 'NULL';
-	is(code_of('postgres', q(SELECT hotswap.publish_version('m', :'e', 'SELECT 1')), '-v',
-		"e=$evil"), '22023', 'and no version') if $evil ne 'NULL';
+	next if $evil eq 'NULL';
+	if ($evil =~ /\n/)
+	{
+		is(code_of('postgres', q(SELECT hotswap.publish_version('m', :'e', 'SELECT 1')), '-v',
+			"e=$evil"), '22023', 'and no version');
+		next;
+	}
+	like(as('postgres', qq(
+		SET hotswap.tenant = '$tenant{a}';
+		SELECT hotswap.publish_version('names$n', :'e', 'CREATE TABLE done_too ()',
+			revert_sql => 'DROP TABLE done_too') <> '';
+		SELECT hotswap.deploy('names$n', :'e', :'e') AS d \\gset
+		SELECT count(*) >= 0 FROM hotswap.explain(:'d');
+		SELECT hotswap.wait(:'d', '60 s');
+		SELECT count(*) FROM hotswap.deployments WHERE id = :'d' AND version = :'e';
+		SELECT count(*) FROM hotswap.nodes WHERE name = :'e' AND version = :'e';
+		SELECT to_regclass(quote_ident(:'e') || '.done_too') IS NOT NULL), '-v', "e=$evil"),
+		qr/succeeded\n1\n1\nt$/, "and a version has it: $evil");
 }
 is(sql('SELECT count(*) FROM hotswap.verify_audit()'), '0', 'the audit chain is whole');
 is(sql(q(SELECT count(*) FROM pg_extension WHERE extname = 'hotswap')), '1',
