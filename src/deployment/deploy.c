@@ -22,6 +22,7 @@
 #include "lock/idempotency.h"
 #include "module/examination.h"
 #include "module/signature_check.h"
+#include "module/tag.h"
 #include "shm/shmem.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
@@ -64,6 +65,7 @@ typedef struct Request
 	pg_uuid_t id;
 	char *module;
 	char *version;
+	char *tag; /* by which it was named, or NULL */
 	char *environment;
 	char *key;
 	int32 priority;
@@ -79,7 +81,8 @@ static void
 deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 {
 	r->module = arg_module(fcinfo, 0);
-	r->version = arg_version(fcinfo, 1);
+	r->version = arg_version(fcinfo, 1, "version");
+	r->tag = NULL;
 	r->environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	r->key = arg_text_or_null(fcinfo, 3, "idempotency_key", KEY_LIMIT);
 	r->priority = arg_int32(fcinfo, 4, "priority", -PRIORITY_LIMIT, PRIORITY_LIMIT);
@@ -129,22 +132,36 @@ check_demands(Request *r)
 		(void) version_require_signature(&version, requires_signature);
 }
 
+/* Looks up what the request refers to; the version may be given by a tag, which is seldom, and asked for then. */
 static void
-check_references(Request *r)
+find_references(Request *r, uint8 *digest)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
+
+	(void) db_run_newest(&look_up, args, NULL);
+	tenant_require_active(&r->tenant, db_text(0, 1));
+	if (db_isnull(0, 2))
+		environment_refuse_missing(&r->tenant, r->environment);
+	if (db_digest(0, 3, digest))
+		return;
+	r->tag = r->version;
+	r->version = version_resolve(&r->tenant, r->module, r->tag);
+	args[3] = CStringGetTextDatum(r->version);
+	(void) db_run_newest(&look_up, args, NULL);
+	if (!db_digest(0, 3, digest))
+		version_refuse_missing(r->module, r->version);
+}
+
+static void
+check_references(Request *r)
+{
 	uint8 digest[DIGEST_LENGTH];
 	uint8 findings_digest[DIGEST_LENGTH];
 	bool is_examined;
 
 	tenant_enter(&r->tenant);
-	(void) db_run_newest(&look_up, args, NULL);
-	tenant_require_active(&r->tenant, db_text(0, 1));
-	if (db_isnull(0, 2))
-		environment_refuse_missing(&r->tenant, r->environment);
-	if (!db_digest(0, 3, digest))
-		version_refuse_missing(r->module, r->version);
+	find_references(r, digest);
 	r->is_protected = db_bool(0, 2);
 	is_examined = db_digest(0, 5, findings_digest) &&
 				  version_findings_fit(digest, db_text(0, 4), findings_digest);
@@ -216,7 +233,7 @@ create_deployment(const Request *r, const AuditActor *actor)
 	deploy_describe(r, actor, &d);
 	audit_add(d.batch, &d.chain, "request", NULL, deployment_machine.statuses[d.status], NULL,
 			  audit_detail("module", r->module, "version", r->version, "environment",
-						   r->environment, NULL));
+						   r->environment, r->tag ? "tag" : NULL, r->tag, NULL));
 	if (r->is_protected || r->require_approval != NIL)
 		approval_open_path(&d, path_of_deployment(&d), r->require_approval, NIL);
 	deploy_insert(r, actor, &d);

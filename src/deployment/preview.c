@@ -15,6 +15,7 @@
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "module/tag.h"
 #include "module/version.h"
 #include "utils/builtins.h"
 
@@ -94,7 +95,7 @@ put_node(ReturnSetInfo *result, const char *environment, const NodePlan *p)
 Datum
 hotswap_preview(PG_FUNCTION_ARGS)
 {
-	PlanTarget target = { arg_module(fcinfo, 0), arg_version(fcinfo, 1) };
+	PlanTarget target = { arg_module(fcinfo, 0), arg_version(fcinfo, 1, "version") };
 	char *environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -107,6 +108,7 @@ hotswap_preview(PG_FUNCTION_ARGS)
 	path = path_of(&tenant, environment);
 	if (path == NIL)
 		environment_refuse_missing(&tenant, environment);
+	target.version = version_resolve(&tenant, target.module, target.version);
 	if (version_read(&tenant, target.module, target.version, 0) == NULL)
 		version_refuse_missing(target.module, target.version);
 	foreach (cell, path)

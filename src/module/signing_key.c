@@ -22,6 +22,7 @@
 #include "module/requirement.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
+#include "module/tag.h"
 #include "module/version.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
@@ -258,7 +259,7 @@ Datum
 hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 {
 	Version v = { .module = arg_module(fcinfo, 0),
-				  .name = arg_version(fcinfo, 1),
+				  .name = arg_version(fcinfo, 1, "version"),
 				  .is_graph = !PG_ARGISNULL(5),
 				  .transactional = arg_bool(fcinfo, 7, "transactional") };
 	List *parents = arg_names(fcinfo, 5, "parents", VERSION_LIMIT);
@@ -274,6 +275,7 @@ hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 		Call c;
 
 		call_begin(&c, &tenant, CAPABILITY_DEPLOYER, "compute the digest of a version");
+		parents = version_resolve_all(&tenant, v.module, parents);
 		v.parent_digests = version_parent_digests(&tenant, v.module, parents);
 		version_digest(&v, v.digest);
 		call_end(&c);

@@ -20,6 +20,8 @@
 #include "core/tenant.h"
 #include "core/version_graph.h"
 #include "fmgr.h"
+#include "module/tag.h"
+#include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_withdraw_version);
 
@@ -186,15 +188,16 @@ Datum
 hotswap_withdraw_version(PG_FUNCTION_ARGS)
 {
 	Withdrawal w = { .module = arg_module(fcinfo, 0),
-					 .version = arg_version(fcinfo, 1),
+					 .version = arg_version(fcinfo, 1, "version"),
 					 .reason = arg_text(fcinfo, 2, "reason", REASON_LIMIT),
 					 .tenant = tenant_argument(fcinfo, 3) };
 	Call c;
 
-	w.key[0] = UUIDPGetDatum(&w.tenant);
-	w.key[1] = PG_GETARG_DATUM(0);
-	w.key[2] = PG_GETARG_DATUM(1);
 	call_begin_change(&c, &w.tenant, CAPABILITY_OPERATOR, "withdraw a version");
+	w.version = version_resolve(&w.tenant, w.module, w.version);
+	w.key[0] = UUIDPGetDatum(&w.tenant);
+	w.key[1] = CStringGetTextDatum(w.module);
+	w.key[2] = CStringGetTextDatum(w.version);
 	tenant_close(&w.tenant);
 	withdraw(&w, &c.actor);
 	call_end(&c);

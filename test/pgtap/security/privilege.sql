@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(86);
+SELECT plan(87);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -35,6 +35,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.grant_access(''hotswap_test_privilege'', ''viewer'', all_tenants => true)',
 	'SELECT hotswap.publish_version(''m'', ''2'', ''SELECT 1'')',
 	'SELECT hotswap.publish_release(''r'', ''{m=1}'')',
+	'SELECT hotswap.tag_version(''m'', ''x'', ''1'')',
 	'SELECT hotswap.withdraw_version(''m'', ''1'', ''x'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
