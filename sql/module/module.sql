@@ -42,7 +42,12 @@ SELECT v.tenant_id, m.module, m.version, m.ordinal, m.parents, m.deploy_sql, m.v
 	pg_catalog.octet_length(m.deploy_sql)::bigint + coalesce(pg_catalog.octet_length(m.verify_sql), 0)
 		+ coalesce(pg_catalog.octet_length(m.revert_sql), 0)
 		+ coalesce(pg_catalog.octet_length(m.install_sql), 0) AS size,
-	m.published_at, m.published_by
+	m.published_at, m.published_by, m.install_published_at, m.install_published_by,
+	ARRAY(SELECT k.name FROM hotswap.installer_signature s
+			JOIN hotswap.signing_key k ON k.tenant_id = v.tenant_id AND k.name = s.signing_key
+		WHERE s.tenant_id = v.tenant_id AND s.module = m.module AND s.version = m.version
+			AND k.revoked_at IS NULL AND k.valid @> pg_catalog.clock_timestamp()
+		ORDER BY k.name COLLATE "C") AS install_signatures
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.module, t.version) t.* FROM hotswap.module_version t
 		WHERE t.tenant_id = v.tenant_id) m;

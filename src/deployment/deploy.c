@@ -122,7 +122,7 @@ static void
 check_demands(Request *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
-	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
+	SignedVersion version = { &r->tenant, r->module, r->version, NULL, false };
 	char *requires_signature;
 
 	(void) db_run_newest(&demands_query, args, NULL);

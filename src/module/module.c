@@ -244,7 +244,7 @@ static void
 module_publish(NewVersion *new)
 {
 	Version *v = &new->content;
-	SignedVersion signed_version = { &new->tenant, v->module, v->name, v->digest };
+	SignedVersion signed_version = { &new->tenant, v->module, v->name, v->digest, false };
 	Call c;
 
 	call_begin(&c, &new->tenant, CAPABILITY_DEPLOYER, "publish a version");

@@ -102,6 +102,11 @@ static DbStatement delete_signatures =
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
 				 UUIDOID, TEXTOID, TEXTOID);
 
+static DbStatement delete_installer_signatures =
+	DB_STATEMENT("DELETE FROM hotswap.installer_signature"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
+
 static DbStatement delete_holds =
 	DB_STATEMENT("DELETE FROM hotswap.held_version"
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
@@ -163,6 +168,7 @@ withdraw(Withdrawal *w, const AuditActor *actor)
 
 	write_history(w, digest);
 	(void) db_run(&delete_signatures, w->key, NULL);
+	(void) db_run(&delete_installer_signatures, w->key, NULL);
 	(void) db_run(&delete_holds, w->key, NULL);
 	db_arg_uuid(&args, &w->tenant);
 	db_arg_text(&args, w->module);

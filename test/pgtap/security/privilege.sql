@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(87);
+SELECT plan(89);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -36,6 +36,8 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.publish_version(''m'', ''2'', ''SELECT 1'')',
 	'SELECT hotswap.publish_release(''r'', ''{m=1}'')',
 	'SELECT hotswap.tag_version(''m'', ''x'', ''1'')',
+	'SELECT hotswap.publish_installer(''m'', ''1'', ''SELECT 1'')',
+	'SELECT hotswap.installer_signing_payload(''m'', ''1'', ''SELECT 1'')',
 	'SELECT hotswap.withdraw_version(''m'', ''1'', ''x'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
