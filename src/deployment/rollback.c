@@ -150,7 +150,7 @@ hotswap_release_version(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
 	char *module = arg_module(fcinfo, 1);
-	char *version = arg_version(fcinfo, 2);
+	char *version = arg_version(fcinfo, 2, "version");
 	char *reason = arg_text(fcinfo, 3, "reason", REASON_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 4);
 	DbArgs args = db_args(&delete_held);
