@@ -20,6 +20,8 @@
 #include "core/tenant.h"
 #include "core/version_graph.h"
 #include "fmgr.h"
+#include "module/tag.h"
+#include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_withdraw_version);
 
@@ -100,6 +102,11 @@ static DbStatement delete_signatures =
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
 				 UUIDOID, TEXTOID, TEXTOID);
 
+static DbStatement delete_installer_signatures =
+	DB_STATEMENT("DELETE FROM hotswap.installer_signature"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
+
 static DbStatement delete_holds =
 	DB_STATEMENT("DELETE FROM hotswap.held_version"
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
@@ -161,6 +168,7 @@ withdraw(Withdrawal *w, const AuditActor *actor)
 
 	write_history(w, digest);
 	(void) db_run(&delete_signatures, w->key, NULL);
+	(void) db_run(&delete_installer_signatures, w->key, NULL);
 	(void) db_run(&delete_holds, w->key, NULL);
 	db_arg_uuid(&args, &w->tenant);
 	db_arg_text(&args, w->module);
@@ -186,15 +194,16 @@ Datum
 hotswap_withdraw_version(PG_FUNCTION_ARGS)
 {
 	Withdrawal w = { .module = arg_module(fcinfo, 0),
-					 .version = arg_version(fcinfo, 1),
+					 .version = arg_version(fcinfo, 1, "version"),
 					 .reason = arg_text(fcinfo, 2, "reason", REASON_LIMIT),
 					 .tenant = tenant_argument(fcinfo, 3) };
 	Call c;
 
-	w.key[0] = UUIDPGetDatum(&w.tenant);
-	w.key[1] = PG_GETARG_DATUM(0);
-	w.key[2] = PG_GETARG_DATUM(1);
 	call_begin_change(&c, &w.tenant, CAPABILITY_OPERATOR, "withdraw a version");
+	w.version = version_resolve(&w.tenant, w.module, w.version);
+	w.key[0] = UUIDPGetDatum(&w.tenant);
+	w.key[1] = CStringGetTextDatum(w.module);
+	w.key[2] = CStringGetTextDatum(w.version);
 	tenant_close(&w.tenant);
 	withdraw(&w, &c.actor);
 	call_end(&c);

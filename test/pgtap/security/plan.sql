@@ -21,6 +21,11 @@ BEGIN
 	INSERT INTO hotswap.module_version
 		(tenant_id, module, version, digest, published_by, deploy_sql)
 		VALUES (t, word, word, sha256(''), word, word);
+	INSERT INTO hotswap.module_version
+		(tenant_id, module, version, digest, published_by, deploy_sql)
+		SELECT t, word, word || i, sha256(''), word, word FROM generate_series(1, rows) i;
+	INSERT INTO hotswap.version_tag SELECT t, word, word || '@' || i, word || i, now(), word
+		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.release SELECT t, word || i, sha256(''), now(), word
 		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.release_module SELECT t, word || i, word, word
