@@ -27,6 +27,16 @@
 #include "varatt.h"
 #endif
 
+/* 16: rights are in a node beside that of the relation (a61b1f74823) */
+#if PG_VERSION_NUM >= 160000
+#define rights_of(item) ((item)->p_perminfo)
+#define check_rights(pstate, item) \
+	((void) ExecCheckPermissions((pstate)->p_rtable, list_make1((item)->p_perminfo), true))
+#else
+#define rights_of(item) ((item)->p_rte)
+#define check_rights(pstate, item) ((void) ExecCheckRTPerms((pstate)->p_rtable, true))
+#endif
+
 /* 16: one ownership check for all catalogs (afbfc02983f) */
 #if PG_VERSION_NUM >= 160000
 #define database_ownercheck(dboid, roleid) object_ownercheck(DatabaseRelationId, dboid, roleid)

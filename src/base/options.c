@@ -7,14 +7,25 @@
 #include "base/options.h"
 #include "nodes/parsenodes.h"
 
-/* Is an option given, with whatever value? */
-bool
-options_have(List *options, const char *name)
+/* The option of a name; NULL if it is not given. */
+DefElem *
+options_find(List *options, const char *name)
 {
 	ListCell *cell;
 
 	foreach (cell, options)
-		if (strcmp(lfirst_node(DefElem, cell)->defname, name) == 0)
-			return true;
-	return false;
+	{
+		DefElem *element = lfirst_node(DefElem, cell);
+
+		if (strcmp(element->defname, name) == 0)
+			return element;
+	}
+	return NULL;
+}
+
+/* Is an option given, with whatever value? */
+bool
+options_have(List *options, const char *name)
+{
+	return options_find(options, name) != NULL;
 }

@@ -5,8 +5,10 @@
 #ifndef HOTSWAP_OPTIONS_H
 #define HOTSWAP_OPTIONS_H
 
+#include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 
+extern DefElem *options_find(List *options, const char *name);
 extern bool options_have(List *options, const char *name);
 
 #endif /* HOTSWAP_OPTIONS_H */

@@ -70,17 +70,17 @@ examine_scripts(char *const *scripts, bool refuse)
 	for (int i = 0; i < SCRIPT_COUNT; i++)
 	{
 		MemoryContext context;
-		List *statements;
+		ParsedScript *script;
 
 		if (scripts[i] == NULL)
 			continue;
 		context = AllocSetContextCreate(results, "hotswap script", ALLOCSET_DEFAULT_SIZES);
 		MemoryContextSwitchTo(context);
-		statements = i == SCRIPT_VERIFY ? script_parse_verify(scripts[i]) :
-										  script_parse(script_labels[i], scripts[i]);
+		script = i == SCRIPT_VERIFY ? script_parse_verify(scripts[i]) :
+									  script_parse(script_labels[i], scripts[i]);
 		if (refuse)
-			script_check(script_labels[i], scripts[i], statements);
-		rule_walk_script(i, scripts[i], statements, results, &findings);
+			script_check(script);
+		rule_walk_script(i, script->text, script->statements, results, &findings);
 		MemoryContextSwitchTo(results);
 		MemoryContextDelete(context);
 	}

@@ -59,8 +59,9 @@ leave(const LexerSettings *before)
 	log_min_messages = before->to_log;
 }
 
-static List *
-read_in_one_way(List *(*read)(const char *), const char *sql)
+/* Reads a text by the server's scanner or grammar. */
+List *
+parse_in_one_way(List *(*read)(const char *), const char *sql)
 {
 	LexerSettings before = enter();
 	List *volatile result = NIL;
@@ -105,14 +106,14 @@ read_tokens(const char *sql)
 List *
 parse_statements(const char *sql)
 {
-	return read_in_one_way(read_statements, sql);
+	return parse_in_one_way(read_statements, sql);
 }
 
 /* The offsets of a text's tokens. */
 List *
 parse_tokens(const char *sql)
 {
-	return read_in_one_way(read_tokens, sql);
+	return parse_in_one_way(read_tokens, sql);
 }
 
 /* ---- the session that runs a script ---- */

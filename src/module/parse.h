@@ -8,6 +8,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 
+extern List *parse_in_one_way(List *(*read)(const char *), const char *sql);
 extern List *parse_statements(const char *sql);
 extern List *parse_tokens(const char *sql);
 

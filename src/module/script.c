@@ -15,18 +15,13 @@
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "module/copy_data.h"
 #include "module/parse.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
 
 /* Scripts up to this many bytes are shown whole beside an error. */
 #define SHOWN_SCRIPT (8 * 1024)
-
-typedef struct Script
-{
-	const char *label;
-	const char *sql;
-} Script;
 
 /* Why a statement is refused. */
 typedef struct Refusal
@@ -43,8 +38,12 @@ static const char outside[] =
 	"It cannot run inside a transaction block; run it by itself, outside of hotswap.";
 static const char concurrently[] =
 	"It cannot run inside a transaction block; leave out CONCURRENTLY, or run it by itself, outside of hotswap.";
-static const char no_client[] =
-	"A script has no client to copy from or to; use INSERT, or COPY with a file or program on the server.";
+static const char no_reader[] =
+	"Nobody reads what a script writes; leave it out, or use COPY with a file or program on the server.";
+static const char no_data[] =
+	"The data stand in the script: in the lines after the statement, up to a line \"\\.\".";
+static const char as_text[] = "Write the data in the text or the CSV format.";
+static const char one_encoding[] = "The data have the encoding of the script; leave ENCODING out.";
 static const char one_way[] =
 	"Every script is read with the setting on; write strings with backslash escapes as E'...'.";
 
@@ -84,7 +83,7 @@ show_excerpt(const char *sql, int line_start, int offset)
 
 /* Attaches the place in a script to the error that is being raised; returns the line from 1. */
 static int
-show_place(const Script *script, int offset, int *column)
+show_place(const ParsedScript *script, int offset, int *column)
 {
 	const char *sql = script->sql;
 	int line_start = 0;
@@ -112,7 +111,11 @@ describe_psql_command(const char *sql, int offset)
 	int length = 1 + (int) strspn(sql + offset + 1, "abcdefghijklmnopqrstuvwxyz_.!?");
 
 	errmsg("\"%.*s\" is a command of psql, not of SQL", length, sql + offset);
-	errhint("Publish the file with hotswap-publish, or leave the command out.");
+	if (strncmp(sql + offset, "\\copy", length) == 0)
+		errhint(
+			"Use COPY ... FROM STDIN with the data in the script, or COPY with a file on the server.");
+	else
+		errhint("Publish the file with hotswap-publish, or leave the command out.");
 }
 
 /*
@@ -123,7 +126,7 @@ describe_psql_command(const char *sql, int offset)
 static void
 parse_context(void *arg)
 {
-	const Script *script = arg;
+	const ParsedScript *script = arg;
 	int position = geterrposition();
 	int offset;
 	int line;
@@ -135,7 +138,7 @@ parse_context(void *arg)
 		return;
 	}
 	errposition(0);
-	offset = offset_of(script->sql, position);
+	offset = offset_of(script->text, position);
 	line = show_place(script, offset, &column);
 	if (geterrcode() == ERRCODE_SYNTAX_ERROR && script->sql[offset] == '\\')
 		describe_psql_command(script->sql, offset);
@@ -226,12 +229,37 @@ check_create_subscription(const CreateSubscriptionStmt *stmt)
 	return (Refusal){ 0 };
 }
 
+bool
+script_copies_data(const Node *stmt)
+{
+	const CopyStmt *copy = (const CopyStmt *) stmt;
+
+	return IsA(stmt, CopyStmt) && copy->is_from && copy->filename == NULL && !copy->is_program;
+}
+
+/* Has it data that can be read as they stand in the script? */
+static Refusal
+check_copy_data(const ParsedScript *script, const RawStmt *raw)
+{
+	const CopyStmt *stmt = castNode(CopyStmt, raw->stmt);
+	const CopyData *data = copy_data_of(script->data, raw);
+	DefElem *format = options_find(stmt->options, "format");
+
+	if (data == NULL || data->length < 0)
+		return (Refusal){ "COPY FROM STDIN whose data do not end", no_data };
+	if (format && strcmp(defGetString(format), "binary") == 0)
+		return (Refusal){ "COPY FROM STDIN in the binary format", as_text };
+	if (options_find(stmt->options, "encoding"))
+		return (Refusal){ "COPY FROM STDIN with ENCODING", one_encoding };
+	return (Refusal){ 0 };
+}
+
 static Refusal
 check_copy(const CopyStmt *stmt)
 {
-	if (stmt->filename != NULL || stmt->is_program)
+	if (stmt->is_from || stmt->filename != NULL || stmt->is_program)
 		return (Refusal){ 0 };
-	return (Refusal){ stmt->is_from ? "COPY FROM STDIN" : "COPY TO STDOUT", no_client };
+	return (Refusal){ "COPY TO STDOUT", no_reader };
 }
 
 /* Returns why a statement is refused; what is NULL if it is not. */
@@ -299,12 +327,15 @@ check_statement(Node *stmt)
 	}
 }
 
-/* The same for a statement that may hold others. */
+/* The same for a statement that has data, or may hold others. */
 static Refusal
-check_with_elements(Node *stmt)
+check_with_parts(const ParsedScript *script, const RawStmt *raw)
 {
+	Node *stmt = raw->stmt;
 	ListCell *cell;
 
+	if (script_copies_data(stmt))
+		return check_copy_data(script, raw);
 	if (!IsA(stmt, CreateSchemaStmt))
 		return check_statement(stmt);
 	foreach (cell, castNode(CreateSchemaStmt, stmt)->schemaElts)
@@ -362,7 +393,7 @@ script_statement_offset(const char *sql, int offset)
 }
 
 static void
-script_refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
+script_refuse(const ParsedScript *script, const RawStmt *raw, const Refusal *refusal)
 {
 	int column;
 	int line;
@@ -370,7 +401,7 @@ script_refuse(const Script *script, const RawStmt *raw, const Refusal *refusal)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("%s is not allowed in the %s", refusal->what, script->label),
-			 line = show_place(script, script_statement_offset(script->sql, raw->stmt_location),
+			 line = show_place(script, script_statement_offset(script->text, raw->stmt_location),
 							   &column),
 			 errdetail("Line %d, column %d of the %s.", line, column, script->label),
 			 errhint("%s", refusal->hint)));
@@ -404,23 +435,26 @@ script_argument(FunctionCallInfo fcinfo, int n, const char *word, bool required)
  * Parses a script into RawStmts, in the current context.  Raises 42601 (or what else the grammar
  * raises) with the place in the script, 22023 if it holds no statement.
  */
-List *
+ParsedScript *
 script_parse(const char *label, const char *sql)
 {
-	Script script = { label, sql };
+	ParsedScript *script = palloc0(sizeof(ParsedScript));
 	ErrorContextCallback callback;
-	List *statements;
 
+	script->label = label;
+	script->sql = script->text = sql;
 	callback.previous = error_context_stack;
 	callback.callback = parse_context;
-	callback.arg = &script;
+	callback.arg = script;
 	error_context_stack = &callback;
-	statements = parse_statements(sql);
+	script->data = copy_data_find(sql);
+	script->text = copy_data_blank(sql, script->data);
+	script->statements = parse_statements(script->text);
 	error_context_stack = callback.previous;
-	if (statements == NIL)
+	if (script->statements == NIL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
 						errdetail("It contains no statement.")));
-	return statements;
+	return script;
 }
 
 /* Is it that, with nothing added that would mean more? */
@@ -436,34 +470,35 @@ is_plain(const RawStmt *raw, TransactionStmtKind kind)
  * A verify script is rolled back whatever it says, so that BEGIN before and ROLLBACK after it, as other tools
  * have them, say nothing new.
  */
-List *
+ParsedScript *
 script_parse_verify(const char *sql)
 {
-	List *statements = script_parse(script_labels[SCRIPT_VERIFY], sql);
+	ParsedScript *script = script_parse(script_labels[SCRIPT_VERIFY], sql);
+	List *statements = script->statements;
 
 	if (is_plain(linitial(statements), TRANS_STMT_BEGIN))
 		statements = list_delete_first(statements);
 	if (statements != NIL && is_plain(llast(statements), TRANS_STMT_ROLLBACK))
 		statements = list_delete_last(statements);
-	return statements;
+	script->statements = statements;
+	return script;
 }
 
 /*
  * Raises 0A000, with the place, for the first statement that cannot run inside the transaction of a swap.
  */
 void
-script_check(const char *label, const char *sql, List *statements)
+script_check(const ParsedScript *script)
 {
-	Script script = { label, sql };
 	ListCell *cell;
 
-	foreach (cell, statements)
+	foreach (cell, script->statements)
 	{
 		RawStmt *raw = lfirst_node(RawStmt, cell);
-		Refusal refusal = check_with_elements(raw->stmt);
+		Refusal refusal = check_with_parts(script, raw);
 
 		CHECK_FOR_INTERRUPTS();
 		if (refusal.what)
-			script_refuse(&script, raw, &refusal);
+			script_refuse(script, raw, &refusal);
 	}
 }

@@ -23,14 +23,27 @@ extern const char *const script_labels[];
 /* A script as it is stored, signed and run. */
 extern char *script_argument(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 
-/* Returns the RawStmts of a script, in the current context; 42601 with the position on an error. */
-extern List *script_parse(const char *label, const char *sql);
+/* A script that has been read; of the offsets in it each is the same in both texts. */
+typedef struct ParsedScript
+{
+	const char *label;
+	const char *sql;
+	const char *text; /* with blanks in place of the data of COPY */
+	List *data;       /* of CopyData */
+	List *statements; /* of RawStmt */
+} ParsedScript;
+
+/* Reads a script, in the current context; 42601 with the position on an error. */
+extern ParsedScript *script_parse(const char *label, const char *sql);
 
 /* The same of a verify script, which may begin with BEGIN and end with ROLLBACK: without these. */
-extern List *script_parse_verify(const char *sql);
+extern ParsedScript *script_parse_verify(const char *sql);
+
+/* Does it copy from data that stand in the script? */
+extern bool script_copies_data(const Node *stmt);
 
 /* Refuses (0A000) what cannot run inside the transaction of a swap. */
-extern void script_check(const char *label, const char *sql, List *statements);
+extern void script_check(const ParsedScript *script);
 
 /* The byte at which the statement with a RawStmt's location begins. */
 extern int script_statement_offset(const char *sql, int offset);

@@ -19,6 +19,7 @@
 #include "module/script.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "run/copy.h"
 #include "run/script.h"
 #include "run/session.h"
 #include "tcop/tcopprot.h"
@@ -101,24 +102,29 @@ typedef struct Place
 } Place;
 
 static void
-run_statement(TaskRun *run, const char *sql, const RawStmt *raw, Place *place, bool verify)
+run_statement(TaskRun *run, const ParsedScript *script, const RawStmt *raw, Place *place,
+			  bool verify)
 {
+	const char *text = script->text;
 	int start = raw->stmt_location;
-	int length = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(sql + start);
+	int length = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(text + start);
 
-	while (length > 0 && isspace((unsigned char) sql[start]))
+	while (length > 0 && isspace((unsigned char) text[start]))
 	{
 		start++;
 		length--;
 	}
-	run->statement = pnstrdup(sql + start, length);
-	place->characters += pg_mbstrlen_with_len(sql + place->offset, start - place->offset);
+	run->statement = pnstrdup(text + start, length);
+	place->characters += pg_mbstrlen_with_len(script->sql + place->offset, start - place->offset);
 	place->offset = start;
 	run->statement_at = place->characters + 1;
 	session_pin_errors();
 	debug_query_string = run->statement;
 	pgstat_report_activity(STATE_RUNNING, run->statement);
-	execute(run, verify && is_query(raw));
+	if (script_copies_data(raw->stmt))
+		run_copy(run, script, raw);
+	else
+		execute(run, verify && is_query(raw));
 }
 
 /* ---- the time limit ---- */
@@ -193,13 +199,13 @@ run_statements(void *arg)
 	const Script *script = arg;
 	Place place = { 0 };
 	ListCell *cell;
-	List *statements = script->verify ? script_parse_verify(script->sql) :
-										script_parse(script->label, script->sql);
+	ParsedScript *parsed = script->verify ? script_parse_verify(script->sql) :
+											script_parse(script->label, script->sql);
 
-	foreach (cell, statements)
+	foreach (cell, parsed->statements)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run_statement(script->run, script->sql, lfirst_node(RawStmt, cell), &place, script->verify);
+		run_statement(script->run, parsed, lfirst_node(RawStmt, cell), &place, script->verify);
 		parse_require_setting(script->label);
 	}
 }

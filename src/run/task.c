@@ -206,6 +206,9 @@ find_position(const TaskRun *run, const ErrorData *error)
 	if (error->internalpos > 0 && error->internalquery &&
 		strcmp(error->internalquery, run->statement) == 0)
 		return run->statement_at + error->internalpos - 1;
+	/* what runs without SPI leaves the position where the server's own loop would look for it */
+	if (error->cursorpos > 0)
+		return run->statement_at + error->cursorpos - 1;
 	return run->statement_at;
 }
 

@@ -1,5 +1,5 @@
 -- Scripts: what parses, what is refused, and where an error is said to be (src/module/script.c).
-SELECT plan(112);
+SELECT plan(113);
 
 -- Runs a script through publish_version() and returns what it raised, or NULL.
 CREATE FUNCTION pg_temp.publish_refusal(script text, OUT code text, OUT message text,
@@ -85,7 +85,7 @@ INSERT INTO illegal VALUES
 	('SET standard_conforming_strings = off', 'SET standard_conforming_strings = off'),
 	('SET LOCAL "Standard_Conforming_Strings" TO ''false''',
 		'SET standard_conforming_strings = off'),
-	('COPY t FROM STDIN', 'COPY FROM STDIN'),
+	('COPY t FROM STDIN', 'COPY FROM STDIN whose data do not end'),
 	('COPY t TO STDOUT', 'COPY TO STDOUT'),
 	('COPY (SELECT 1) TO STDOUT', 'COPY TO STDOUT'),
 	('CREATE SUBSCRIPTION s CONNECTION '''' PUBLICATION p', 'CREATE SUBSCRIPTION with create_slot'),
@@ -126,6 +126,9 @@ FROM (VALUES (E'\\restrict Ab9', '\restrict', '1, column 1'),
 	(E'SELECT 1\n\\gset', '\gset', '2, column 1'),
 	(E'SELECT 1;\n\\! ls', '\!', '2, column 1')) c (script, command, place),
 	pg_temp.publish_refusal(script) r;
+SELECT is((pg_temp.publish_refusal(E'SELECT 1;\n\\copy t from x')).hint,
+	'Use COPY ... FROM STDIN with the data in the script, or COPY with a file on the server.',
+	'the way out of \copy');
 
 -- A byte order mark.
 SELECT is(hotswap.publish_version('mark', '1', E'\ufeffSELECT 1', E'\ufeffSELECT true'),
