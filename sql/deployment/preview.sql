@@ -1,11 +1,13 @@
 -- What a deployment would run.
 
-CREATE FUNCTION hotswap.preview(module text, version text, environment text, tenant uuid DEFAULT NULL,
+CREATE FUNCTION hotswap.preview(module text, version text, environment text,
+		nodes text[] DEFAULT NULL, allow_revert boolean DEFAULT false, only_target boolean DEFAULT false,
+		reapply boolean DEFAULT false, tenant uuid DEFAULT NULL,
 		OUT goes_to text, OUT node text, OUT step integer, OUT step_module text, OUT step_version text,
 		OUT direction text, OUT digest text, OUT problem text)
 	RETURNS SETOF record
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_preview';
-COMMENT ON FUNCTION hotswap.preview(text, text, text, uuid) IS
+COMMENT ON FUNCTION hotswap.preview(text, text, text, text[], boolean, boolean, boolean, uuid) IS
 'Returns what deploy() would run on each node now, a row a step, or why a node would run nothing; nothing is run.';
 GRANT EXECUTE ON FUNCTION hotswap.preview TO PUBLIC;

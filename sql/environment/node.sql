@@ -2,10 +2,10 @@
 
 CREATE FUNCTION hotswap.register_node(environment text, name text, kind text DEFAULT 'database',
 		run_as regrole DEFAULT NULL, schema text DEFAULT NULL, labels jsonb DEFAULT '{}',
-		tenant uuid DEFAULT NULL) RETURNS uuid
+		search_path text[] DEFAULT NULL, tenant uuid DEFAULT NULL) RETURNS uuid
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_register_node';
-COMMENT ON FUNCTION hotswap.register_node(text, text, text, regrole, text, jsonb, uuid) IS
+COMMENT ON FUNCTION hotswap.register_node(text, text, text, regrole, text, jsonb, text[], uuid) IS
 'Adds a node, a role (NULL: the caller) and a schema (NULL: the role''s search_path), to an environment and returns its id.';
 GRANT EXECUTE ON FUNCTION hotswap.register_node TO PUBLIC;
 
@@ -19,7 +19,8 @@ GRANT EXECUTE ON FUNCTION hotswap.remove_node TO PUBLIC;
 CREATE VIEW hotswap.nodes WITH (security_barrier) AS
 SELECT v.tenant_id, n.id, n.environment, n.name, n.kind, n.run_as, n.schema, n.labels,
 	m.module, m.version, m.deployment_id, m.swapped_at,
-	coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.run_as), false) AS superuser
+	coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.run_as), false) AS superuser,
+	n.search_path
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t
 		WHERE t.tenant_id = v.tenant_id AND t.removed_at IS NULL) n

@@ -304,11 +304,13 @@ static void
 vote_reopen(Ballot *b)
 {
 	Approval *last = b->approval;
+	ApprovalScope scope;
 
 	approval_apply(&b->d, last, APPROVAL_INVALIDATE, b->person.name,
 				   psprintf("the vote of %s was taken back", b->person.name), NULL);
+	approval_scope_plan(&b->d, last->environment, &scope);
 	b->approval = approval_open(&b->d, last->environment, last->extra, last->round + 1, &b->policy,
-								path_of_deployment(&b->d));
+								path_of_deployment(&b->d), &scope);
 }
 
 /*

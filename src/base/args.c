@@ -8,6 +8,7 @@
 
 #include "access/detoast.h"
 #include "base/args.h"
+#include "base/db.h"
 #include "base/label.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -18,6 +19,19 @@
 
 /* Values in messages are cut at this many bytes. */
 #define SHOWN_BYTES 100
+
+/*
+ * Has the function as many arguments as this library knows?  A definition that is older than an update of the
+ * library has fewer: 55000, as from every other function, before one that is not there is read.
+ */
+void
+args_require_count(FunctionCallInfo fcinfo, int count)
+{
+	if (PG_NARGS() == count)
+		return;
+	(void) db_version_fits(db_extension_version(false), ERROR);
+	elog(ERROR, "function has %d arguments instead of %d", PG_NARGS(), count);
+}
 
 /* Raises an error for NULL. */
 void
@@ -255,12 +269,12 @@ arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max
 }
 
 static void
-refuse_long_array(const char *word, int count)
+refuse_long_array(const char *word, int count, int most)
 {
-	if (count > ARRAY_LIMIT)
+	if (count > most)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"%s\" has too many elements: %d", word, count),
-						errdetail("At most %d are allowed.", ARRAY_LIMIT)));
+						errdetail("At most %d are allowed.", most)));
 }
 
 static void
@@ -295,9 +309,9 @@ arg_sort_names(List *names)
 	return names;
 }
 
-/* An array of names as a sorted list without duplicates; NIL for NULL. */
+/* An array of at most so many names as a list in their order; NIL for NULL. */
 List *
-arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+arg_name_list(FunctionCallInfo fcinfo, int n, const char *word, int limit, int most)
 {
 	Datum *values;
 	bool *nulls;
@@ -308,13 +322,20 @@ arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
 		return NIL;
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls,
 					  &count);
-	refuse_long_array(word, count);
+	refuse_long_array(word, count, most);
 	for (int i = 0; i < count; i++)
 	{
 		refuse_null_element(nulls[i], word);
 		names = lappend(names, arg_text_value(values[i], word, limit));
 	}
-	return arg_sort_names(names);
+	return names;
+}
+
+/* An array of names as a sorted list without duplicates; NIL for NULL. */
+List *
+arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit)
+{
+	return arg_sort_names(arg_name_list(fcinfo, n, word, limit, ARRAY_LIMIT));
 }
 
 /* An array of OIDs as a list; NIL for NULL. */
@@ -330,7 +351,7 @@ arg_oids(FunctionCallInfo fcinfo, int n, const char *word)
 		return NIL;
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(n)), sizeof(Oid),
 					  true, TYPALIGN_INT, &values, &nulls, &count);
-	refuse_long_array(word, count);
+	refuse_long_array(word, count, ARRAY_LIMIT);
 	for (int i = 0; i < count; i++)
 	{
 		refuse_null_element(nulls[i], word);

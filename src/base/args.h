@@ -22,6 +22,7 @@
 #define PRIORITY_LIMIT 1000
 #define ARRAY_LIMIT 100 /* elements */
 
+extern void args_require_count(FunctionCallInfo fcinfo, int count);
 extern void arg_require(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_text(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern char *arg_text_value(Datum datum, const char *word, int limit);
@@ -37,6 +38,7 @@ extern int32 arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 m
 extern bool arg_is_module(const char *value);
 extern bool arg_is_version(const char *value);
 extern List *arg_sort_names(List *names);
+extern List *arg_name_list(FunctionCallInfo fcinfo, int n, const char *word, int limit, int most);
 extern List *arg_names(FunctionCallInfo fcinfo, int n, const char *word, int limit);
 extern List *arg_oids(FunctionCallInfo fcinfo, int n, const char *word);
 extern bool arg_bool(FunctionCallInfo fcinfo, int n, const char *word);

@@ -294,6 +294,31 @@ db_text_array(List *strings)
 	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* An oid[] as a list. */
+List *
+db_oid_list(Datum array)
+{
+	ArrayType *oids = DatumGetArrayTypeP(array);
+	List *list = NIL;
+	int count = ArrayGetNItems(ARR_NDIM(oids), ARR_DIMS(oids));
+
+	for (int i = 0; i < count; i++)
+		list = lappend_oid(list, ((Oid *) ARR_DATA_PTR(oids))[i]);
+	return list;
+}
+
+Datum
+db_oid_array(List *oids)
+{
+	Datum *values = palloc(Max(list_length(oids), 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, oids)
+		values[count++] = ObjectIdGetDatum(lfirst_oid(cell));
+	return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
 /* The strings of a text[] without NULLs, in the current context. */
 List *
 db_text_list(Datum array)

@@ -43,7 +43,7 @@ typedef struct DbStatement
  * Each must have the type that the statement has at its place, and all must be there.  A pointer
  * that is NULL, and TIME_NULL, is SQL's NULL.
  */
-#define DB_ARGS_LIMIT 24
+#define DB_ARGS_LIMIT 32
 
 typedef struct DbArgs
 {
@@ -73,6 +73,8 @@ extern void db_limit_lock_wait(int ms);
 
 extern Datum db_text_array(List *strings);
 extern List *db_text_list(Datum array);
+extern Datum db_oid_array(List *oids);
+extern List *db_oid_list(Datum array);
 
 extern DbArgs db_args(DbStatement *statement);
 extern void db_arg_datum(DbArgs *args, Oid type, Datum value, bool isnull);

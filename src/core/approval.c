@@ -21,7 +21,6 @@
 #include "core/steps.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
@@ -39,11 +38,6 @@ enum
 	P_REQUIRE_COMMENT,
 	P_MAX_OPEN_REVIEWS
 };
-
-static DbStatement has_nodes = DB_STATEMENT(
-	"SELECT 1 FROM hotswap.node WHERE tenant_id = $1 AND environment = $2 AND removed_at IS NULL"
-	" LIMIT 1",
-	UUIDOID, TEXTOID);
 
 static DbStatement load_query = DB_STATEMENT(
 	"SELECT a.environment, a.round, a.status, a.extra, a.digest, a.expires_at, a.used_at, a.decided_by,"
@@ -78,8 +72,10 @@ static DbStatement version_digest =
 
 static DbStatement insert_approval = DB_STATEMENT(
 	"INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,"
-	" opened_at, expires_at, digest) VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8)",
-	UUIDOID, UUIDOID, TEXTOID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID);
+	" opened_at, expires_at, digest, roles, steps) VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, " APPROVAL_SCOPE_VALUES(
+		"$9", "$10", "$11", "$12", "$13") ")",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID,
+	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID);
 
 static DbStatement decide = DB_STATEMENT(
 	"UPDATE hotswap.approval SET status = $5::hotswap.approval_status, decided_at = $6,"
@@ -93,18 +89,6 @@ static DbStatement use =
 				 UUIDOID, UUIDOID, TEXTOID, INT4OID, TIMESTAMPTZOID);
 
 /* ---- policies ---- */
-
-static List *
-oid_list(Datum array)
-{
-	ArrayType *oids = DatumGetArrayTypeP(array);
-	List *list = NIL;
-	int count = ArrayGetNItems(ARR_NDIM(oids), ARR_DIMS(oids));
-
-	for (int i = 0; i < count; i++)
-		list = lappend_oid(list, ((Oid *) ARR_DATA_PTR(oids))[i]);
-	return list;
-}
 
 /* Reads what an environment asks for; false if it does not exist. */
 bool
@@ -121,7 +105,7 @@ approval_policy_load(const pg_uuid_t *tenant, const char *environment, ApprovalP
 	approvers = db_datum(0, P_APPROVERS, &isnull);
 	policy->restricted = !isnull;
 	if (policy->restricted)
-		policy->approvers = oid_list(approvers);
+		policy->approvers = db_oid_list(approvers);
 	policy->expires_after = *DatumGetIntervalP(db_datum(0, P_EXPIRES_AFTER, &isnull));
 	policy->allow_self = db_bool(0, P_ALLOW_SELF);
 	policy->require_comment = db_bool(0, P_REQUIRE_COMMENT);
@@ -295,10 +279,12 @@ approval_count(const Deployment *d, const Approval *a, const ApprovalPolicy *pol
 /* ---- opening ---- */
 
 /*
- * SHA-256 over what is approved: the version's digest, its names, where it goes, and on which path.
+ * SHA-256 over what is approved: the version's digest, its names, where it goes, and on which path; and the steps,
+ * where it is about these.
  */
 void
-approval_digest(const Deployment *d, List *path, const char *environment, uint8 *result)
+approval_digest(const Deployment *d, List *path, const char *environment, List *steps,
+				uint8 *result)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->module),
 					 CStringGetTextDatum(d->version) };
@@ -317,6 +303,11 @@ approval_digest(const Deployment *d, List *path, const char *environment, uint8 
 	digest_field(ctx, environment);
 	foreach (cell, path)
 		digest_field(ctx, lfirst(cell));
+	if (steps != NIL)
+	{
+		plan_digest(steps, scripts);
+		digest_bytes(ctx, scripts, DIGEST_LENGTH);
+	}
 	digest_end(ctx, result);
 }
 
@@ -342,7 +333,7 @@ approver_names(const ApprovalPolicy *policy)
 /* Opens an approval, from the time on at which the deployment may run. */
 Approval *
 approval_open(Deployment *d, const char *environment, bool extra, int32 round,
-			  const ApprovalPolicy *policy, List *path)
+			  const ApprovalPolicy *policy, List *path, const ApprovalScope *scope)
 {
 	Approval *a = palloc0(sizeof(Approval));
 	TimestampTz now = GetCurrentTimestamp();
@@ -355,7 +346,7 @@ approval_open(Deployment *d, const char *environment, bool extra, int32 round,
 	a->extra = extra;
 	a->used_at = TIME_NULL;
 	a->expires_at = time_after(from, &policy->expires_after);
-	approval_digest(d, path, environment, a->digest);
+	approval_digest(d, path, environment, scope->steps, a->digest);
 	db_arg_uuid(&args, &d->tenant);
 	db_arg_uuid(&args, &d->id);
 	db_arg_text(&args, environment);
@@ -364,6 +355,7 @@ approval_open(Deployment *d, const char *environment, bool extra, int32 round,
 	db_arg_time(&args, now);
 	db_arg_time(&args, a->expires_at);
 	db_arg_digest(&args, a->digest);
+	approval_scope_args(&args, scope);
 	(void) db_run_args(&args);
 	d->gated = true;
 	audit_add(d->batch, &d->chain, "approval.request", NULL, "pending", NULL,
@@ -419,15 +411,19 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 		char *environment = lfirst(cell);
 		Approval *last = approval_find(approvals, environment);
 		bool wanted = path_has(extra, environment) || (last && last->extra);
-		Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(environment) };
 		ApprovalPolicy policy;
+		ApprovalScope scope;
 
 		if ((last && approval_is_live(last)) || is_behind(stages, environment) ||
 			!approval_policy_load(&d->tenant, environment, &policy))
 			continue;
+		if (!wanted && policy.min_approvals == 0)
+			continue;
+		approval_scope_plan(d, environment, &scope);
 		/* one that was asked for stands, though nodes may come only later */
-		if (wanted || (policy.min_approvals > 0 && db_run_newest(&has_nodes, args, NULL) > 0))
-			(void) approval_open(d, environment, wanted, last ? last->round + 1 : 1, &policy, path);
+		if (wanted || scope.roles != NIL)
+			(void) approval_open(d, environment, wanted, last ? last->round + 1 : 1, &policy, path,
+								 &scope);
 	}
 }
 

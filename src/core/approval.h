@@ -9,6 +9,7 @@
 #define HOTSWAP_APPROVAL_H
 
 #include "base/digest.h"
+#include "core/approval_scope.h"
 #include "core/deployment.h"
 #include "core/person.h"
 
@@ -60,10 +61,11 @@ extern List *approval_votes(const Deployment *d, const Approval *a);
 extern bool vote_uses_right_of(const Vote *vote, const char *name, Oid role);
 extern int approval_count(const Deployment *d, const Approval *a, const ApprovalPolicy *policy);
 
-extern void approval_digest(const Deployment *d, List *path, const char *environment,
+extern void approval_digest(const Deployment *d, List *path, const char *environment, List *steps,
 							uint8 *result);
 extern Approval *approval_open(Deployment *d, const char *environment, bool extra, int32 round,
-							   const ApprovalPolicy *policy, List *path);
+							   const ApprovalPolicy *policy, List *path,
+							   const ApprovalScope *scope);
 extern void approval_open_path(Deployment *d, List *path, List *extra, List *approvals);
 extern void approval_apply(Deployment *d, Approval *a, ApprovalEvent event, const char *by,
 						   const char *reason, const char *ticket);

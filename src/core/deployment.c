@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
@@ -20,7 +21,7 @@
 	"status, priority, module, version, environment, run_at, start_by, started_at,"               \
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
 	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
-	" nodes, allow_revert, only_target, reapply"
+	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure"
 
 enum
 {
@@ -48,8 +49,15 @@ enum
 	D_NODES,
 	D_ALLOW_REVERT,
 	D_ONLY_TARGET,
-	D_REAPPLY
+	D_REAPPLY,
+	D_KIND,
+	D_ROLLS_BACK,
+	D_ON_FAILURE
 };
+
+const char *const deployment_kind_names[] = { "deploy", "rollback", "rehearsal", "bring_up",
+											  "declare" };
+const char *const failure_action_names[] = { "back", "stay" };
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
 											" WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
@@ -118,6 +126,14 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->allow_revert = db_bool(0, D_ALLOW_REVERT);
 	d->only_target = db_bool(0, D_ONLY_TARGET);
 	d->reapply = db_bool(0, D_REAPPLY);
+	d->kind =
+		label_parse(db_text(0, D_KIND), deployment_kind_names, lengthof(deployment_kind_names));
+	if (!db_isnull(0, D_ROLLS_BACK))
+		d->rolls_back = db_uuid(0, D_ROLLS_BACK);
+	d->on_failure = ON_FAILURE_UNSAID;
+	if (!db_isnull(0, D_ON_FAILURE))
+		d->on_failure = label_parse(db_text(0, D_ON_FAILURE), failure_action_names,
+									lengthof(failure_action_names));
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;

@@ -14,12 +14,37 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+/* hotswap.deployment_kind */
+typedef enum DeploymentKind
+{
+	KIND_DEPLOY,
+	KIND_ROLLBACK,
+	KIND_REHEARSAL,
+	KIND_BRING_UP,
+	KIND_DECLARE
+} DeploymentKind;
+
+extern const char *const deployment_kind_names[];
+
+/* hotswap.failure_action */
+typedef enum FailureAction
+{
+	ON_FAILURE_BACK,
+	ON_FAILURE_STAY,
+	ON_FAILURE_UNSAID
+} FailureAction;
+
+extern const char *const failure_action_names[];
+
 typedef struct Deployment
 {
 	pg_uuid_t tenant;
 	pg_uuid_t id;
 	DeploymentStatus status;
 	DeploymentStatus loaded_status;
+	DeploymentKind kind;
+	pg_uuid_t rolls_back; /* of a rollback: the deployment that it takes back */
+	FailureAction on_failure;
 	int32 priority;
 	char *module;
 	char *version;

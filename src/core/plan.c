@@ -18,12 +18,14 @@
 #include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/missing.h"
 #include "core/plan.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 const char *const step_direction_names[] = { "up", "down", "install", "declared" };
+const char *const step_script_names[] = { "deploy", "revert", "install", "verify" };
 
 /* A row for each node: what it runs of the module now, and what the version is. */
 static DbStatement nodes_query = DB_STATEMENT(
@@ -83,8 +85,8 @@ static DbStatement arrivals_query = DB_STATEMENT(
 
 static DbStatement done_query = DB_STATEMENT(
 	"SELECT step, direction FROM hotswap.node_module WHERE tenant_id = $1 AND node_id = $2"
-	" AND module = $3 AND swap > $4 AND deployment_id = $5 ORDER BY swap",
-	UUIDOID, UUIDOID, TEXTOID, INT8OID, UUIDOID);
+	" AND module = $3 AND swap > $4 AND deployment_id = ANY ($5) ORDER BY swap",
+	UUIDOID, UUIDOID, TEXTOID, INT8OID, UUIDARRAYOID);
 
 /* ---- words ---- */
 
@@ -130,6 +132,18 @@ find_versions(const VersionGraph *g, List *names)
 		versions = lappend_int(versions, version);
 	}
 	return versions;
+}
+
+/* The names of members of a set, the newest first. */
+static List *
+names_of(const VersionGraph *g, Bitmapset *set)
+{
+	List *names = NIL;
+	int member = -1;
+
+	while ((member = bms_prev_member(set, member)) >= 0)
+		names = lappend(names, g->versions[member].name);
+	return names;
 }
 
 /* The names of the heads of a row of node_module; of one that is older than heads the version is it. */
@@ -377,8 +391,8 @@ plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *modul
 }
 
 static uint64
-query_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
-		   const pg_uuid_t *deployment, int64 swap_from)
+query_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module, Datum deployments,
+		   int64 swap_from)
 {
 	MemoryContext context = CurrentMemoryContext;
 	DbArgs args = db_args(&done_query);
@@ -388,7 +402,7 @@ query_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 	db_arg_uuid(&args, node);
 	db_arg_text(&args, module);
 	db_arg_int64(&args, swap_from);
-	db_arg_uuid(&args, deployment);
+	db_arg_datum(&args, UUIDARRAYOID, deployments, false);
 	n = db_run_args(&args);
 	MemoryContextSwitchTo(context);
 	return n;
@@ -412,12 +426,13 @@ plan_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 {
 	MemoryContext context = CurrentMemoryContext;
 	VersionGraph *g = load_existing(tenant, module);
+	Datum id = UUIDPGetDatum(deployment);
 	List *steps = NIL;
 	uint64 n;
 	ListCell *cell;
 
 	MemoryContextSwitchTo(context);
-	n = query_done(tenant, node, module, deployment, swap_from);
+	n = query_done(tenant, node, module, uuid_array(&id, 1), swap_from);
 	for (uint64 i = 0; i < n; i++)
 	{
 		Step *step = palloc0(sizeof(Step));
@@ -484,8 +499,8 @@ read_changes(const VersionGraph *g, uint64 n)
 }
 
 List *
-plan_back(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
-		  const pg_uuid_t *deployment, int64 swap_from)
+plan_back(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module, Datum deployments,
+		  int64 swap_from)
 {
 	MemoryContext context = CurrentMemoryContext;
 	VersionGraph *g = load_existing(tenant, module);
@@ -496,7 +511,7 @@ plan_back(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 
 	MemoryContextSwitchTo(context);
 	heads = present_heads(tenant, node, g);
-	changes = read_changes(g, query_done(tenant, node, module, deployment, swap_from));
+	changes = read_changes(g, query_done(tenant, node, module, deployments, swap_from));
 	applied_begin(&set, g, heads);
 	for (int i = list_length(changes) - 1; i >= 0; i--)
 	{
@@ -536,6 +551,19 @@ plan_versions(List *steps)
 	foreach (cell, steps)
 		versions = lappend(versions, ((Step *) lfirst(cell))->version);
 	return versions;
+}
+
+List *
+plan_ancestry(const pg_uuid_t *tenant, const char *module, const char *version)
+{
+	MemoryContext context = CurrentMemoryContext;
+	VersionGraph *g = graph_load(tenant, module);
+	List *names = list_make1(pstrdup(version));
+
+	MemoryContextSwitchTo(context);
+	if (g == NULL)
+		return names;
+	return names_of(g, graph_closure(g, find_versions(g, names)));
 }
 
 /* The names of versions that are to be taken back and cannot be. */
@@ -587,15 +615,15 @@ typedef struct Running
 	char *deployment;
 } Running;
 
-static void
-skip(NodePlan *p, char *reason)
+void
+plan_skip(NodePlan *p, char *reason)
 {
 	p->outcome = NODE_SKIPPED;
 	p->reason = reason;
 }
 
-static void
-block(NodePlan *p, char *reason, char *hint)
+void
+plan_block(NodePlan *p, char *reason, char *hint)
 {
 	p->outcome = NODE_BLOCKED;
 	p->reason = reason;
@@ -606,8 +634,9 @@ static void
 skip_current(NodePlan *p, const Running *r)
 {
 	p->runs_target = true;
-	skip(p, psprintf("node \"%s\" already runs version \"%s\"%s%s", p->name, r->version,
-					 r->deployment ? " from deployment " : "", r->deployment ? r->deployment : ""));
+	plan_skip(p, psprintf("node \"%s\" already runs version \"%s\"%s%s", p->name, r->version,
+						  r->deployment ? " from deployment " : "",
+						  r->deployment ? r->deployment : ""));
 }
 
 /* Why a version may not come, or NULL. */
@@ -653,14 +682,14 @@ check_steps(const Planning *g, NodePlan *p, List *steps)
 			break;
 	if (held)
 	{
-		block(p, psprintf("node \"%s\" would run %s", p->name, held),
-			  "Use hotswap.release_version(), or \"reapply\".");
+		plan_block(p, psprintf("node \"%s\" would run %s", p->name, held),
+				   "Use hotswap.release_version(), or \"reapply\".");
 		return;
 	}
 	missing = g->graph ? plan_missing_reverts(g->request->tenant, steps) : NIL;
 	if (missing != NIL)
 	{
-		block(
+		plan_block(
 			p,
 			psprintf(list_length(missing) == 1 ?
 						 "node \"%s\" would go back over version %s, which has no revert script" :
@@ -693,18 +722,6 @@ plan_complete(const Planning *g, NodePlan *p, const Running *r)
 	check_steps(g, p, list_make1(step));
 }
 
-/* The names of members of a set, the newest first. */
-static List *
-names_of(const VersionGraph *g, Bitmapset *set)
-{
-	List *names = NIL;
-	int member = -1;
-
-	while ((member = bms_prev_member(set, member)) >= 0)
-		names = lappend(names, g->versions[member].name);
-	return names;
-}
-
 static char *
 head_names(const VersionGraph *g, List *heads)
 {
@@ -727,14 +744,14 @@ plan_contained(const Planning *g, NodePlan *p, const Running *r, const Bitmapset
 		(bms_is_empty(unwanted) || !g->request->allow_revert || !g->request->is_target))
 		skip_current(p, r);
 	else if (!g->request->is_target)
-		skip(p, psprintf("node \"%s\" runs %s, which builds on version \"%s\"", p->name,
-						 head_names(graph, r->heads), g->target->version));
+		plan_skip(p, psprintf("node \"%s\" runs %s, which builds on version \"%s\"", p->name,
+							  head_names(graph, r->heads), g->target->version));
 	else if (!g->request->allow_revert)
-		block(p,
-			  psprintf("node \"%s\" runs %s, which builds on version \"%s\"", p->name,
-					   head_names(graph, r->heads), g->target->version),
-			  psprintf("With \"allow_revert\" these are taken back: %s.",
-					   plan_names(names_of(graph, unconstify(Bitmapset *, unwanted)))));
+		plan_block(p,
+				   psprintf("node \"%s\" runs %s, which builds on version \"%s\"", p->name,
+							head_names(graph, r->heads), g->target->version),
+				   psprintf("With \"allow_revert\" these are taken back: %s.",
+							plan_names(names_of(graph, unconstify(Bitmapset *, unwanted)))));
 	else
 		return false;
 	return true;
@@ -750,8 +767,8 @@ plan_graph(const Planning *g, NodePlan *p, const Running *r)
 
 	if (r->heads == NIL && g->others_run && request->all_nodes)
 	{
-		skip(p, psprintf("node \"%s\" runs nothing of module \"%s\", and is not named", p->name,
-						 g->target->module));
+		plan_skip(p, psprintf("node \"%s\" runs nothing of module \"%s\", and is not named",
+							  p->name, g->target->module));
 		return;
 	}
 	applied = graph_closure(graph, r->heads);
@@ -763,8 +780,8 @@ plan_graph(const Planning *g, NodePlan *p, const Running *r)
 	}
 	else if (!request->is_target && !bms_is_empty(unwanted))
 	{
-		skip(p, psprintf("node \"%s\" runs %s, which version \"%s\" does not build on", p->name,
-						 head_names(graph, r->heads), g->target->version));
+		plan_skip(p, psprintf("node \"%s\" runs %s, which version \"%s\" does not build on",
+							  p->name, head_names(graph, r->heads), g->target->version));
 		return;
 	}
 	check_steps(g, p,
@@ -849,7 +866,7 @@ query_nodes(const Planning *g)
 
 /* Reads what the nodes run of the module of a target, and what there is to know of the version. */
 static Running *
-read_module(Planning *g, List **plans, int *count)
+read_module(Planning *g, List **plans)
 {
 	MemoryContext context = CurrentMemoryContext;
 	uint64 n = query_nodes(g);
@@ -858,7 +875,6 @@ read_module(Planning *g, List **plans, int *count)
 	bool is_graph = n > 0 && db_bool(0, TARGET_IS_GRAPH);
 	bool has_held = n > 0 && db_bool(0, TARGET_HAS_HELD);
 
-	*count = (int) n;
 	for (uint64 i = 0; i < n; i++)
 	{
 		(void) node_plan(plans, i);
@@ -879,8 +895,8 @@ read_module(Planning *g, List **plans, int *count)
 	MemoryContextSwitchTo(context);
 	g->version = graph_find(g->graph, g->target->version);
 	if (g->version < 0)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", g->target->version,
-			 g->target->module);
+		/* withdrawn since the caller's snapshot was taken */
+		version_refuse_missing(g->target->module, g->target->version);
 	g->wanted = graph_closure(g->graph, list_make1_int(g->version));
 	for (uint64 i = 0; i < n; i++)
 		running[i].heads = find_versions(g->graph, heads[i]);
@@ -890,22 +906,23 @@ read_module(Planning *g, List **plans, int *count)
 static void
 plan_module(Planning *g, List **plans)
 {
-	int count;
-	Running *running = read_module(g, plans, &count);
+	Running *running = read_module(g, plans);
+	ListCell *cell;
 
-	for (int i = 0; i < count; i++)
+	foreach (cell, *plans)
 	{
-		NodePlan *p = list_nth(*plans, i);
+		NodePlan *p = lfirst(cell);
+		const Running *r = &running[foreach_current_index(cell)];
 		PlanOutcome before = p->outcome;
 
 		if (before == NODE_BLOCKED)
 			continue;
-		p->swap_from = Max(p->swap_from, running[i].swap);
-		p->previous_version = running[i].version;
+		p->swap_from = Max(p->swap_from, r->swap);
+		p->previous_version = r->version;
 		if (g->graph)
-			plan_graph(g, p, &running[i]);
+			plan_graph(g, p, r);
 		else
-			plan_complete(g, p, &running[i]);
+			plan_complete(g, p, r);
 		if (before == NODE_RUNS && p->outcome == NODE_SKIPPED)
 			p->outcome = NODE_RUNS;
 	}
@@ -924,4 +941,22 @@ plan_environment(const PlanRequest *request)
 		plan_module(&g, &plans);
 	}
 	return plans;
+}
+
+List *
+plan_of_deployment(const Deployment *d, const char *environment)
+{
+	PlanTarget target = { d->module, d->version };
+	PlanRequest request = { .tenant = &d->tenant,
+							.targets = list_make1(&target),
+							.environment = environment,
+							.is_target = strcmp(environment, d->environment) == 0,
+							.allow_revert = d->allow_revert,
+							.reapply = d->reapply,
+							.nodes = d->nodes };
+
+	if (d->kind == KIND_ROLLBACK)
+		return plan_rollback(&d->tenant, &d->rolls_back, NULL);
+	request.all_nodes = d->all_nodes || !request.is_target;
+	return plan_environment(&request);
 }

@@ -5,6 +5,7 @@
 #ifndef HOTSWAP_PLAN_H
 #define HOTSWAP_PLAN_H
 
+#include "core/deployment.h"
 #include "core/version_graph.h"
 
 typedef enum StepDirection
@@ -16,6 +17,7 @@ typedef enum StepDirection
 } StepDirection;
 
 extern const char *const step_direction_names[];
+extern const char *const step_script_names[];
 
 /* A script of a version that a node runs, and what the node runs after it. */
 typedef struct Step
@@ -51,6 +53,7 @@ typedef struct NodePlan
 	bool runs_target;       /* it runs what was asked for, or something that builds on it */
 	int64 swap_from;        /* the last swap of these modules on it; 0: none */
 	char *previous_version; /* what it runs of the last module; NULL: nothing */
+	bool from_declared;     /* of a rollback: it goes back to what was declared */
 } NodePlan;
 
 /* What is wanted of a module. */
@@ -77,6 +80,13 @@ typedef struct PlanRequest
 /* Of NodePlan, in the order of the nodes' names. */
 extern List *plan_environment(const PlanRequest *request);
 
+/* What a deployment would do in an environment on its path. */
+extern List *plan_of_deployment(const Deployment *d, const char *environment);
+
+/* What takes back a deployment in its environment; node: on it alone, unless NULL. */
+extern List *plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment,
+						   const pg_uuid_t *node);
+
 /* The steps that lead a node from what it runs now to a version; Taking back needs take_down. */
 extern List *plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 							const char *version, bool take_down);
@@ -85,15 +95,22 @@ extern List *plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, cons
 extern List *plan_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 					   const pg_uuid_t *deployment, int64 swap_from);
 
-/* The steps that take back what plan_done() says. */
+/* The steps that take back what deployments (uuid[]) have done together. */
 extern List *plan_back(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
-					   const pg_uuid_t *deployment, int64 swap_from);
+					   Datum deployments, int64 swap_from);
+
+/* A node has nothing to run, or there is no way; hint may be NULL. */
+extern void plan_skip(NodePlan *p, char *reason);
+extern void plan_block(NodePlan *p, char *reason, char *hint);
 
 /* SHA-256 over module, direction and digest of each step. */
 extern void plan_digest(List *steps, uint8 *result);
 
 /* The versions whose scripts these are. */
 extern List *plan_versions(List *steps);
+
+/* The names of a version and of all that it builds on. */
+extern List *plan_ancestry(const pg_uuid_t *tenant, const char *module, const char *version);
 
 extern List *plan_missing_reverts(const pg_uuid_t *tenant, List *steps);
 extern char *plan_names(List *names);

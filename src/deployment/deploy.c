@@ -11,71 +11,51 @@
 #include "base/digest.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
-#include "core/approval.h"
 #include "core/call.h"
-#include "core/deployment_save.h"
 #include "core/missing.h"
 #include "core/path.h"
 #include "core/person.h"
+#include "core/plan.h"
 #include "core/tenant.h"
+#include "deployment/request.h"
+#include "deployment/target_nodes.h"
 #include "fmgr.h"
 #include "lock/idempotency.h"
 #include "module/examination.h"
 #include "module/signature_check.h"
 #include "module/tag.h"
 #include "shm/shmem.h"
-#include "shm/wakeup.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 
 PG_FUNCTION_INFO_V1(hotswap_deploy);
 
 #define KEY_LIMIT 255
 
-static DbStatement insert_deployment = DB_STATEMENT(
-	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
-	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
-	" audit_hash, gated, login, requester, login_role) VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9,"
-	" $10, $11, $12::name, $13, $14, $15, $16, $17, $18::name, $19::regrole, $20::regrole)",
-	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
-	OIDOID, OIDOID);
-
 /* everything a request refers to, in one look-up */
 static DbStatement look_up = DB_STATEMENT(
 	"SELECT (SELECT status FROM hotswap.tenant WHERE id = $1),"
 	" (SELECT EXISTS (SELECT 1 FROM hotswap.environment p WHERE p.tenant_id = $1 AND p.rank <= e.rank"
-	" AND (p.min_approvals > 0 OR p.require_signature))"
+	" AND (p.rank = e.rank OR NOT $5) AND (p.min_approvals > 0 OR p.require_signature))"
 	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2),"
 	" v.digest, v.findings::text, v.findings_digest FROM (VALUES (1)) one LEFT JOIN hotswap.module_version v"
 	" ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID);
 
 /* what the environments on a path ask for, if one asks for something */
 static DbStatement demands_query = DB_STATEMENT(
 	"SELECT bool_or(p.min_approvals > 0),"
 	" (array_agg(p.name ORDER BY p.rank) FILTER (WHERE p.require_signature))[1]"
 	" FROM hotswap.environment e JOIN hotswap.environment p ON p.tenant_id = $1 AND p.rank <= e.rank"
-	" WHERE e.tenant_id = $1 AND e.name = $2",
-	UUIDOID, TEXTOID);
+	" AND (p.rank = e.rank OR NOT $3) WHERE e.tenant_id = $1 AND e.name = $2",
+	UUIDOID, TEXTOID, BOOLOID);
 
-/* A request, as deploy() checked it. */
-typedef struct Request
-{
-	pg_uuid_t tenant;
-	pg_uuid_t id;
-	char *module;
-	char *version;
-	char *tag; /* by which it was named, or NULL */
-	char *environment;
-	char *key;
-	int32 priority;
-	TimestampTz run_at;
-	TimestampTz start_by;
-	Jsonb *metadata;
-	char *on_behalf_of;
-	List *require_approval; /* of names */
-	bool is_protected;      /* the path has a protected environment */
-} Request;
+/* what an environment lets people do */
+static DbStatement options_query =
+	DB_STATEMENT("SELECT may_skip_environments, coalesce(allow_revert::text,"
+				 " CASE WHEN min_approvals > 0 THEN 'no' ELSE 'operator' END)"
+				 " FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
+				 UUIDOID, TEXTOID);
 
 static void
 deploy_read_request(FunctionCallInfo fcinfo, Request *r)
@@ -91,7 +71,11 @@ deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 	r->metadata = arg_object(fcinfo, 7, "metadata");
 	r->on_behalf_of = arg_person(fcinfo, 8);
 	r->require_approval = arg_names(fcinfo, 9, "require_approval", NAME_LIMIT);
-	r->tenant = tenant_argument(fcinfo, 10);
+	r->has_nodes = target_nodes_argument(fcinfo, 10, &r->nodes);
+	r->allow_revert = arg_bool(fcinfo, 11, "allow_revert");
+	r->only_target = arg_bool(fcinfo, 12, "only_target") || r->has_nodes;
+	r->reapply = arg_bool(fcinfo, 13, "reapply");
+	r->tenant = tenant_argument(fcinfo, 14);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"start_by\" must be later than \"run_at\"")));
@@ -114,6 +98,14 @@ deploy_fingerprint(const Request *r, uint8 *result)
 	digest_field(ctx, r->on_behalf_of);
 	foreach (cell, r->require_approval)
 		digest_field(ctx, lfirst(cell));
+	/* as it was before there were these */
+	if (r->only_target || r->allow_revert || r->reapply)
+	{
+		digest_field(ctx, r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL);
+		digest_int64(ctx, r->allow_revert);
+		digest_int64(ctx, r->only_target);
+		digest_int64(ctx, r->reapply);
+	}
 	digest_end(ctx, result);
 }
 
@@ -121,7 +113,8 @@ deploy_fingerprint(const Request *r, uint8 *result)
 static void
 check_demands(Request *r)
 {
-	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
+	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
+					 BoolGetDatum(r->only_target) };
 	SignedVersion version = { &r->tenant, r->module, r->version, NULL, false };
 	char *requires_signature;
 
@@ -132,12 +125,84 @@ check_demands(Request *r)
 		(void) version_require_signature(&version, requires_signature);
 }
 
+/* Skipping environments is nothing where they have nothing to run of it. */
+static void
+require_passed(const Request *r)
+{
+	List *path = path_of(&r->tenant, r->environment);
+	ListCell *cell;
+
+	foreach (cell, path)
+	{
+		PlanTarget target = { r->module, r->version };
+		PlanRequest request = { .tenant = &r->tenant,
+								.targets = list_make1(&target),
+								.environment = lfirst(cell),
+								.all_nodes = true };
+		ListCell *node;
+
+		if (strcmp(lfirst(cell), r->environment) == 0)
+			break;
+		foreach (node, plan_environment(&request))
+			if (((NodePlan *) lfirst(node))->outcome == NODE_RUNS)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						 errmsg("environment \"%s\" must not be skipped on the way to \"%s\"",
+								(char *) lfirst(cell), r->environment),
+						 errdetail("Version \"%s\" has not come to node \"%s\" there.", r->version,
+								   ((NodePlan *) lfirst(node))->name),
+						 errhint("Deploy it there first, or let \"%s\" skip environments with"
+								 " hotswap.configure_environment().",
+								 r->environment)));
+	}
+}
+
+/* Who may take back versions that were not asked for to go. */
+static void
+check_revert(Request *r, const char *policy, Oid caller)
+{
+	if (strcmp(policy, "no") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("environment \"%s\" does not allow reverts", r->environment),
+				 errhint("Use hotswap.rollback() to take a deployment back, or allow them with"
+						 " hotswap.configure_environment().")));
+	if (strcmp(policy, "operator") == 0)
+		access_require(&r->tenant, caller, CAPABILITY_OPERATOR, "take versions back");
+	if (strcmp(policy, "approval") == 0 && !path_has(r->require_approval, r->environment))
+		r->require_approval = lappend(r->require_approval, r->environment);
+}
+
+/* What deploy() does not do unasked. */
+static void
+check_options(Request *r, Oid caller)
+{
+	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment) };
+	MemoryContext context = CurrentMemoryContext;
+	bool may_skip;
+	char *policy;
+
+	if (!r->only_target && !r->allow_revert)
+		return;
+	(void) db_run_newest(&options_query, args, NULL);
+	may_skip = db_bool(0, 1);
+	policy = db_text(0, 2);
+	MemoryContextSwitchTo(context);
+	if (r->has_nodes)
+		r->nodes = target_nodes_find(&r->tenant, r->environment, r->nodes);
+	if (r->only_target && !may_skip)
+		require_passed(r);
+	if (r->allow_revert)
+		check_revert(r, policy, caller);
+}
+
 /* Looks up what the request refers to; the version may be given by a tag, which is seldom, and asked for then. */
 static void
 find_references(Request *r, uint8 *digest)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
-					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version) };
+					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version),
+					 BoolGetDatum(r->only_target) };
 
 	(void) db_run_newest(&look_up, args, NULL);
 	tenant_require_active(&r->tenant, db_text(0, 1));
@@ -154,7 +219,7 @@ find_references(Request *r, uint8 *digest)
 }
 
 static void
-check_references(Request *r)
+check_references(Request *r, Oid caller)
 {
 	uint8 digest[DIGEST_LENGTH];
 	uint8 findings_digest[DIGEST_LENGTH];
@@ -167,79 +232,9 @@ check_references(Request *r)
 				  version_findings_fit(digest, db_text(0, 4), findings_digest);
 	if (r->is_protected)
 		check_demands(r);
+	check_options(r, caller);
 	if (!is_examined)
 		examination_renew(&r->tenant, r->module, r->version);
-}
-
-static void
-deploy_insert(const Request *r, const AuditActor *actor, const Deployment *d)
-{
-	DbArgs args = db_args(&insert_deployment);
-
-	db_arg_uuid(&args, &r->tenant);
-	db_arg_uuid(&args, &r->id);
-	db_arg_text(&args, deployment_machine.statuses[d->status]);
-	db_arg_int32(&args, r->priority);
-	db_arg_text(&args, r->module);
-	db_arg_text(&args, r->version);
-	db_arg_text(&args, r->environment);
-	db_arg_time(&args, GetCurrentTimestamp());
-	db_arg_time(&args, r->run_at);
-	db_arg_time(&args, r->start_by);
-	db_arg_text(&args, actor->person);
-	db_arg_text(&args, actor->role);
-	db_arg_text(&args, r->key);
-	db_arg_jsonb(&args, r->metadata);
-	db_arg_int32(&args, d->chain.seq);
-	db_arg_digest(&args, d->chain.hash);
-	db_arg_bool(&args, d->gated);
-	db_arg_text(&args, d->login);
-	db_arg_oid(&args, d->requester);
-	db_arg_oid(&args, d->login_role);
-	(void) db_run_args(&args);
-}
-
-/* The deployment that a request asks for, in memory. */
-static void
-deploy_describe(const Request *r, const AuditActor *actor, Deployment *d)
-{
-	Person person;
-	bool later = r->run_at != ARG_TIME_NULL && r->run_at > GetCurrentTimestamp();
-
-	memset(d, 0, sizeof(Deployment));
-	d->tenant = r->tenant;
-	d->id = r->id;
-	d->status = later ? DEPLOYMENT_SCHEDULED : DEPLOYMENT_QUEUED;
-	d->priority = r->priority;
-	d->module = r->module;
-	d->version = r->version;
-	d->environment = r->environment;
-	d->run_at = later ? r->run_at : TIME_NULL;
-	d->requested_by = actor->person;
-	d->login = actor->login;
-	person_current(&person, r->on_behalf_of);
-	d->requester = person.known;
-	d->login_role = person.login_role;
-	audit_chain_set(&d->chain, "deployment", &r->tenant, &r->id, 0, (Datum) 0, true);
-	d->batch = audit_batch(actor);
-}
-
-/* Writes the deployment, its approvals, its first audit events and its work item. */
-static void
-create_deployment(const Request *r, const AuditActor *actor)
-{
-	Deployment d;
-
-	deploy_describe(r, actor, &d);
-	audit_add(d.batch, &d.chain, "request", NULL, deployment_machine.statuses[d.status], NULL,
-			  audit_detail("module", r->module, "version", r->version, "environment",
-						   r->environment, r->tag ? "tag" : NULL, r->tag, NULL));
-	if (r->is_protected || r->require_approval != NIL)
-		approval_open_path(&d, path_of_deployment(&d), r->require_approval, NIL);
-	deploy_insert(r, actor, &d);
-	deployment_enqueue(&d, d.run_at == TIME_NULL ? GetCurrentTimestamp() : d.run_at);
-	audit_flush(d.batch);
-	wake_deployment(&d.tenant, &d.id, false);
 }
 
 /* Without the preload nothing starts by itself: said once in a session. */
@@ -258,13 +253,17 @@ tell_unattended(void)
 
 /*
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
- *		  on_behalf_of, require_approval, tenant) returns the deployment's id
+ *		  on_behalf_of, require_approval, nodes, allow_revert, only_target, reapply, tenant)
+ *		returns the deployment's id
  *
  * In: key of 1 to 255 characters, kept for hotswap.idempotency_ttl; priority -1000 to 1000, higher
  * goes first; run_at: not before; start_by: expires when not started by then; metadata: an object
  * of at most 64 kB; require_approval: environments on the path that need an approval though their
- * policy asks for none. Errors: 22023; P0002 no such tenant, version or environment; 42501; YH001
- * the key was used with another request; YH003 tenant not active; 40001 REPEATABLE READ and a key
+ * policy asks for none; nodes: names or ids of at most 10,000 nodes of the environment, which alone
+ * are swapped; allow_revert: what the version does not build on is taken back in the environment;
+ * only_target: environments of lower rank are not passed through, as with nodes; reapply: versions
+ * that are held come again. Errors: 22023; P0002 no such tenant, version, environment or node; 42501;
+ * 55000 the environment lets nobody take back, or skip what has something to run; YH001 the key was used with another request; YH003 tenant not active; 40001 REPEATABLE READ and a key
  * that was committed after the snapshot. Waits for nobody but a concurrent request with the same
  * key. Writes deployment, work_item, audit_event, the key, and, where the path has a protected
  * environment, approval and notification.
@@ -272,12 +271,13 @@ tell_unattended(void)
 Datum
 hotswap_deploy(PG_FUNCTION_ARGS)
 {
-	Request r;
+	Request r = { .kind = KIND_DEPLOY };
 	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 	uint8 print[DIGEST_LENGTH];
 	bool is_new = true;
 
+	args_require_count(fcinfo, 15);
 	deploy_read_request(fcinfo, &r);
 	uuid7_generate(&r.id);
 	if (r.key)
@@ -288,14 +288,14 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 		is_new = !idempotency_find(&r.tenant, "deploy", r.key, print, &r.id);
 		if (is_new)
 		{
-			check_references(&r);
+			check_references(&r, c.caller);
 			is_new = idempotency_claim(&r.tenant, "deploy", r.key, print, &r.id);
 		}
 	}
 	else
-		check_references(&r);
+		check_references(&r, c.caller);
 	if (is_new)
-		create_deployment(&r, &c.actor);
+		request_create(&r, &c.actor);
 	call_end(&c);
 	tell_unattended();
 	*result = r.id;

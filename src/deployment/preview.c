@@ -13,6 +13,7 @@
 #include "core/path.h"
 #include "core/plan.h"
 #include "core/tenant.h"
+#include "deployment/target_nodes.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "module/tag.h"
@@ -85,40 +86,45 @@ put_node(ReturnSetInfo *result, const char *environment, const NodePlan *p)
 }
 
 /*
- * preview(module text, version text, environment text, tenant uuid)
+ * preview(module text, version text, environment text, nodes text[], allow_revert boolean,
+ *		only_target boolean, reapply boolean, tenant uuid)
  *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem)
  *
- * In: tenant may be NULL.  Out: for each node of the environments on the path, in their order, a row a step,
+ * In: the arguments of deploy(); tenant and nodes may be NULL.  Out: for each node of the environments on the path, in their order, a row a step,
  * in the order in which they would run, or a row with the reason why there is none.  Errors: 22023, P0002 no
- * such tenant, version or environment, 42501.  Locks nothing.
+ * such tenant, version, environment or node, 42501.  Locks nothing.
  */
 Datum
 hotswap_preview(PG_FUNCTION_ARGS)
 {
-	PlanTarget target = { arg_module(fcinfo, 0), arg_version(fcinfo, 1, "version") };
-	char *environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
-	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
+	Deployment d = { .kind = KIND_DEPLOY,
+					 .tenant = tenant_argument(fcinfo, 7),
+					 .module = arg_module(fcinfo, 0),
+					 .version = arg_version(fcinfo, 1, "version"),
+					 .environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT),
+					 .allow_revert = arg_bool(fcinfo, 4, "allow_revert"),
+					 .only_target = arg_bool(fcinfo, 5, "only_target"),
+					 .reapply = arg_bool(fcinfo, 6, "reapply") };
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	List *path;
 	ListCell *cell;
 	Call c;
 
 	InitMaterializedSRF(fcinfo, 0);
-	call_begin(&c, &tenant, CAPABILITY_VIEWER, "look at what would be deployed");
-	path = path_of(&tenant, environment);
-	if (path == NIL)
-		environment_refuse_missing(&tenant, environment);
-	target.version = version_resolve(&tenant, target.module, target.version);
-	if (version_read(&tenant, target.module, target.version, 0) == NULL)
-		version_refuse_missing(target.module, target.version);
-	foreach (cell, path)
+	d.all_nodes = !target_nodes_argument(fcinfo, 3, &d.nodes);
+	call_begin(&c, &d.tenant, CAPABILITY_VIEWER, "look at what would be deployed");
+	if (path_of(&d.tenant, d.environment) == NIL)
+		environment_refuse_missing(&d.tenant, d.environment);
+	d.version = version_resolve(&d.tenant, d.module, d.version);
+	if (version_read(&d.tenant, d.module, d.version, 0) == NULL)
+		version_refuse_missing(d.module, d.version);
+	if (!d.all_nodes)
 	{
-		PlanRequest request = { .tenant = &tenant,
-								.targets = list_make1(&target),
-								.environment = lfirst(cell),
-								.is_target = strcmp(lfirst(cell), environment) == 0,
-								.all_nodes = true };
-		List *plans = plan_environment(&request);
+		d.nodes = target_nodes_find(&d.tenant, d.environment, d.nodes);
+		d.only_target = true;
+	}
+	foreach (cell, path_of_deployment(&d))
+	{
+		List *plans = plan_of_deployment(&d, lfirst(cell));
 		ListCell *node;
 
 		foreach (node, plans)

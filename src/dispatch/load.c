@@ -14,6 +14,7 @@
 
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
 #include "core/path.h"
@@ -50,7 +51,7 @@ typedef struct PathEntry
  */
 #define LOADED_COLUMNS                                                                                    \
 	"d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at,"                         \
-	" d.start_by,"                                                                                        \
+	" d.start_by, d.only_target,"                                                                         \
 	" CASE WHEN d.started_at IS NOT NULL THEN ARRAY(SELECT s.environment"                                 \
 	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"                    \
 	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped'))" \
@@ -67,6 +68,7 @@ enum
 	LOADED_ENVIRONMENT,
 	LOADED_RUN_AT,
 	LOADED_START_BY,
+	LOADED_ONLY_TARGET,
 	LOADED_FINISHED,
 	LOADED_APPROVAL_DUE
 };
@@ -103,12 +105,6 @@ enum
 	TENANT_WEIGHT,
 	TENANT_LIMIT
 };
-
-static Datum
-uuid_array(Datum *ids, int count)
-{
-	return PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-}
 
 /* Reads anew what these tenants, which are in the due set, may do. */
 void
@@ -175,16 +171,6 @@ find_path(const pg_uuid_t *tenant, const char *environment)
 	return entry->environments;
 }
 
-static void
-join_lanes(DueItem *item, const char *environment, const char *module, List *finished)
-{
-	ListCell *cell;
-
-	foreach (cell, find_path(&item->tenant->id, environment))
-		if (!path_has(finished, lfirst(cell)))
-			dueset_join_lane(item, lfirst(cell), module);
-}
-
 /* A row of load_all or load_some, outside of SPI. */
 typedef struct Loaded
 {
@@ -197,8 +183,27 @@ typedef struct Loaded
 	TimestampTz run_at;
 	TimestampTz start_by;
 	TimestampTz approval_due;
+	bool only_target;
 	List *finished;
 } Loaded;
+
+/* The environments whose lanes it needs, or has needed. */
+static List *
+lanes_of(const Loaded *row)
+{
+	return row->only_target ? list_make1(row->environment) :
+							  find_path(&row->tenant, row->environment);
+}
+
+static void
+join_lanes(DueItem *item, const Loaded *row)
+{
+	ListCell *cell;
+
+	foreach (cell, lanes_of(row))
+		if (!path_has(row->finished, lfirst(cell)))
+			dueset_join_lane(item, lfirst(cell), row->module);
+}
 
 /* Runs a query of deployments and returns its rows as an array in the current context. */
 static Loaded *
@@ -224,6 +229,7 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 		rows[i].environment = db_text(i, LOADED_ENVIRONMENT);
 		rows[i].run_at = db_time(i, LOADED_RUN_AT, DT_NOEND);
 		rows[i].start_by = db_time(i, LOADED_START_BY, DT_NOEND);
+		rows[i].only_target = db_bool(i, LOADED_ONLY_TARGET);
 		rows[i].approval_due = db_time(i, LOADED_APPROVAL_DUE, DT_NOEND);
 		rows[i].finished = isnull ? NIL : db_text_list(finished);
 	}
@@ -257,11 +263,11 @@ static DueItem *
 enroll(const Loaded *row)
 {
 	bool started = deployment_has_started(row->status);
-	List *path = find_path(&row->tenant, row->environment);
-	DueItem *item = dueset_add(&row->tenant, &row->id, row->priority, started, list_length(path));
+	DueItem *item =
+		dueset_add(&row->tenant, &row->id, row->priority, started, list_length(lanes_of(row)));
 
 	if (stands_in_lanes(row->status))
-		join_lanes(item, row->environment, row->module, row->finished);
+		join_lanes(item, row);
 	return item;
 }
 
@@ -273,7 +279,7 @@ enroll_again(DueItem *old, const Loaded *row)
 	DueItem *item;
 
 	/* what can fail, while the old one is still there */
-	(void) find_path(&row->tenant, row->environment);
+	(void) lanes_of(row);
 	/* with its last deployment a tenant would be forgotten */
 	before.tenant->items++;
 	dueset_remove(old);

@@ -11,6 +11,7 @@
 
 #include "base/args.h"
 #include "base/db.h"
+#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/tenant.h"
@@ -21,11 +22,18 @@
 PG_FUNCTION_INFO_V1(hotswap_configure_environment);
 
 #define RANK_LIMIT 1000
+#define WITHIN_MAX (366 * USECS_PER_DAY)
+
+/* hotswap.revert_policy */
+static const char *const revert_policy_names[] = { "no", "approval", "operator", "anyone" };
 
 /* What an environment is made of, as JSON: the before and after of its audit events. */
 #define ENVIRONMENT_JSON                                                                    \
 	"pg_catalog.jsonb_build_object('name', e.name, 'rank', e.rank, 'strategy', e.strategy," \
-	" 'revert_on_failure', e.revert_on_failure, 'require_signature', e.require_signature)"
+	" 'revert_on_failure', e.revert_on_failure, 'require_signature', e.require_signature,"  \
+	" 'allow_revert', e.allow_revert, 'may_skip_environments', e.may_skip_environments,"    \
+	" 'rollback_needs_approval', e.rollback_needs_approval,"                                \
+	" 'rollback_within', e.rollback_within)"
 
 static DbStatement check_strategy =
 	DB_STATEMENT("SELECT $1 = ANY (enum_range(NULL::hotswap.strategy)::text[]),"
@@ -43,17 +51,24 @@ static DbStatement find_rank = DB_STATEMENT(
 
 static DbStatement insert_environment = DB_STATEMENT(
 	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure,"
-	" require_signature) VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'),"
-	" coalesce($5, true), coalesce($6, false)) RETURNING (" ENVIRONMENT_JSON ")::text",
-	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID);
+	" require_signature, allow_revert, may_skip_environments, rollback_needs_approval, rollback_within)"
+	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'), coalesce($5, true),"
+	" coalesce($6, false), $7::hotswap.revert_policy, coalesce($8, false), coalesce($9, false),"
+	" coalesce($10, '7 d')) RETURNING (" ENVIRONMENT_JSON ")::text",
+	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID);
 
 static DbStatement update_environment =
 	DB_STATEMENT("UPDATE hotswap.environment e SET rank = coalesce($3, e.rank),"
 				 " strategy = coalesce($4::hotswap.strategy, e.strategy),"
 				 " revert_on_failure = coalesce($5, e.revert_on_failure),"
-				 " require_signature = coalesce($6, e.require_signature)"
+				 " require_signature = coalesce($6, e.require_signature),"
+				 " allow_revert = coalesce($7::hotswap.revert_policy, e.allow_revert),"
+				 " may_skip_environments = coalesce($8, e.may_skip_environments),"
+				 " rollback_needs_approval = coalesce($9, e.rollback_needs_approval),"
+				 " rollback_within = coalesce($10, e.rollback_within)"
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" ENVIRONMENT_JSON ")::text",
-				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID);
+				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID,
+				 INTERVALOID);
 
 enum
 {
@@ -63,6 +78,10 @@ enum
 	ARG_STRATEGY,
 	ARG_REVERT,
 	ARG_SIGNATURE,
+	ARG_ALLOW_REVERT,
+	ARG_MAY_SKIP,
+	ARG_ROLLBACK_APPROVAL,
+	ARG_ROLLBACK_WITHIN,
 	ARG_COUNT
 };
 
@@ -76,6 +95,46 @@ typedef struct Request
 	bool nulls[ARG_COUNT];
 } Request;
 
+/* An argument that is one of these labels, as text; NULL leaves what is there. */
+static void
+read_label(FunctionCallInfo fcinfo, Request *r, int arg, const char *word, const char *const *known,
+		   int count)
+{
+	int n = arg - 1; /* the tenant comes last */
+
+	r->nulls[arg] = PG_ARGISNULL(n);
+	if (!r->nulls[arg])
+		r->args[arg] = CStringGetTextDatum(known[arg_label(fcinfo, n, word, known, count)]);
+}
+
+/* How long a rollback goes without approval: it may be nothing. */
+static void
+read_rollback_within(FunctionCallInfo fcinfo, Request *r)
+{
+	Interval *within;
+	TimestampTz now = GetCurrentTimestamp();
+
+	r->nulls[ARG_ROLLBACK_WITHIN] = PG_ARGISNULL(ARG_ROLLBACK_WITHIN - 1);
+	if (r->nulls[ARG_ROLLBACK_WITHIN])
+		return;
+	within = arg_interval(fcinfo, ARG_ROLLBACK_WITHIN - 1, "rollback_within");
+	if (time_after(now, within) < now || time_after(now, within) - now > WITHIN_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"rollback_within\" is out of range: %s",
+							   DatumGetCString(
+								   DirectFunctionCall1(interval_out, IntervalPGetDatum(within)))),
+						errdetail("It must be between nothing and a year.")));
+	r->args[ARG_ROLLBACK_WITHIN] = IntervalPGetDatum(within);
+}
+
+static void
+read_bool(FunctionCallInfo fcinfo, Request *r, int arg)
+{
+	r->nulls[arg] = PG_ARGISNULL(arg - 1);
+	if (!r->nulls[arg])
+		r->args[arg] = PG_GETARG_DATUM(arg - 1);
+}
+
 static void
 environment_read_request(FunctionCallInfo fcinfo, Request *r)
 {
@@ -88,13 +147,14 @@ environment_read_request(FunctionCallInfo fcinfo, Request *r)
 	r->nulls[ARG_STRATEGY] = r->strategy == NULL;
 	if (r->strategy)
 		r->args[ARG_STRATEGY] = CStringGetTextDatum(r->strategy);
-	r->nulls[ARG_REVERT] = PG_ARGISNULL(3);
-	if (!r->nulls[ARG_REVERT])
-		r->args[ARG_REVERT] = PG_GETARG_DATUM(3);
-	r->nulls[ARG_SIGNATURE] = PG_ARGISNULL(4);
-	if (!r->nulls[ARG_SIGNATURE])
-		r->args[ARG_SIGNATURE] = PG_GETARG_DATUM(4);
-	r->tenant = tenant_argument(fcinfo, 5);
+	read_bool(fcinfo, r, ARG_REVERT);
+	read_bool(fcinfo, r, ARG_SIGNATURE);
+	read_label(fcinfo, r, ARG_ALLOW_REVERT, "allow_revert", revert_policy_names,
+			   lengthof(revert_policy_names));
+	read_bool(fcinfo, r, ARG_MAY_SKIP);
+	read_bool(fcinfo, r, ARG_ROLLBACK_APPROVAL);
+	read_rollback_within(fcinfo, r);
+	r->tenant = tenant_argument(fcinfo, ARG_COUNT - 1);
 	r->args[ARG_TENANT] = UUIDPGetDatum(&r->tenant);
 	r->args[ARG_NAME] = CStringGetTextDatum(r->name);
 }
@@ -148,7 +208,8 @@ write_environment(Request *r, char **before)
 
 /*
  * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
- *		require_signature boolean, tenant uuid)
+ *		require_signature boolean, allow_revert text, may_skip_environments boolean,
+ *		rollback_needs_approval boolean, rollback_within interval, tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
  * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the
@@ -162,6 +223,7 @@ hotswap_configure_environment(PG_FUNCTION_ARGS)
 	char *before;
 	char *after;
 
+	args_require_count(fcinfo, 10);
 	environment_read_request(fcinfo, &request);
 	call_begin_change(&c, &request.tenant, CAPABILITY_ADMIN, "configure an environment");
 	require_strategy(&request);

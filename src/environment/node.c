@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "shm/advisory.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 
 PG_FUNCTION_INFO_V1(hotswap_register_node);
 PG_FUNCTION_INFO_V1(hotswap_remove_node);
@@ -37,10 +38,10 @@ static DbStatement find_environment =
 				 TEXTOID);
 
 static DbStatement insert_node = DB_STATEMENT(
-	"INSERT INTO hotswap.node (tenant_id, id, environment, name, kind, run_as, schema, labels)"
-	" VALUES ($1, $2, $3, $4, $5::hotswap.node_kind, $6, $7, $8)"
+	"INSERT INTO hotswap.node (tenant_id, id, environment, name, kind, run_as, schema, labels, search_path)"
+	" VALUES ($1, $2, $3, $4, $5::hotswap.node_kind, $6, $7, $8, $9)"
 	" ON CONFLICT (tenant_id, environment, name) WHERE removed_at IS NULL DO NOTHING",
-	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, TEXTOID, JSONBOID);
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, TEXTOID, JSONBOID, TEXTARRAYOID);
 
 /* $2: the schema, or empty. */
 static DbStatement find_target = DB_STATEMENT(
@@ -65,6 +66,9 @@ static DbStatement set_removed = DB_STATEMENT(
 	"UPDATE hotswap.node SET removed_at = pg_catalog.now() WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID);
 
+/* Schemas behind the node's own. */
+#define PATH_LIMIT 20
+
 /* A node as it was given. */
 typedef struct NodeRequest
 {
@@ -74,9 +78,10 @@ typedef struct NodeRequest
 	char *name;
 	char *kind;
 	Oid run_as;
-	char *role;   /* name of run_as */
-	char *schema; /* or NULL */
-	Oid schema_oid;
+	char *role;    /* name of run_as */
+	char *schema;  /* or NULL */
+	List *path;    /* the schemas after it */
+	List *schemas; /* their OIDs, its own first */
 	Jsonb *labels;
 } NodeRequest;
 
@@ -127,19 +132,34 @@ check_superuser(const NodeRequest *r)
 			 errhint("Give the node a role that can do no more than its module needs.")));
 }
 
-static void
-check_schema(NodeRequest *r)
+static Oid
+find_schema(const char *name)
 {
-	if (r->schema == NULL)
-		return;
-	r->schema_oid = get_namespace_oid(r->schema, true);
-	if (!OidIsValid(r->schema_oid))
+	Oid schema = get_namespace_oid(name, true);
+
+	if (!OidIsValid(schema))
 		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("schema \"%s\" does not exist", r->schema),
+				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("schema \"%s\" does not exist", name),
 				 errhint("Give its plain name, without quotation marks.")));
-	if (isAnyTempNamespace(r->schema_oid))
+	if (isAnyTempNamespace(schema))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("schema \"%s\" is temporary", r->schema)));
+						errmsg("schema \"%s\" is temporary", name)));
+	return schema;
+}
+
+static void
+check_schemas(NodeRequest *r)
+{
+	ListCell *cell;
+
+	if (r->schema)
+		r->schemas = list_make1_oid(find_schema(r->schema));
+	else if (r->path != NIL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"search_path\" must not be given without \"schema\""),
+						errdetail("Its schemas come after that one.")));
+	foreach (cell, r->path)
+		r->schemas = lappend_oid(r->schemas, find_schema(lfirst(cell)));
 }
 
 static void
@@ -152,29 +172,37 @@ node_read_request(FunctionCallInfo fcinfo, NodeRequest *r)
 	r->run_as = PG_ARGISNULL(3) ? GetUserId() : PG_GETARG_OID(3);
 	r->schema = arg_text_or_null(fcinfo, 4, "schema", NAME_LIMIT);
 	r->labels = arg_object(fcinfo, 5, "labels");
-	r->tenant = tenant_argument(fcinfo, 6);
+	r->path = arg_name_list(fcinfo, 6, "search_path", NAME_LIMIT, PATH_LIMIT);
+	r->tenant = tenant_argument(fcinfo, 7);
 	uuid7_generate(&r->id);
 	check_role(r);
 	check_superuser(r);
-	check_schema(r);
+	check_schemas(r);
 }
 
 /* ---- registering, inside the scope ---- */
 
 static void
-require_usage(const NodeRequest *r)
+require_usage_of(const NodeRequest *r, Oid oid, const char *schema)
 {
-	Datum args[] = { ObjectIdGetDatum(r->run_as), ObjectIdGetDatum(r->schema_oid) };
+	Datum args[] = { ObjectIdGetDatum(r->run_as), ObjectIdGetDatum(oid) };
 
-	if (r->schema == NULL)
-		return;
 	(void) db_run(&check_usage, args, NULL);
 	if (db_isnull(0, 1) || !db_bool(0, 1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("role \"%s\" does not have USAGE privilege on schema \"%s\"",
-							   r->role, r->schema),
-						errhint("Use GRANT USAGE ON SCHEMA %s TO %s.", quote_identifier(r->schema),
+							   r->role, schema),
+						errhint("Use GRANT USAGE ON SCHEMA %s TO %s.", quote_identifier(schema),
 								quote_identifier(r->role))));
+}
+
+static void
+require_usage(const NodeRequest *r)
+{
+	if (r->schema)
+		require_usage_of(r, linitial_oid(r->schemas), r->schema);
+	for (int i = 0; i < list_length(r->path); i++)
+		require_usage_of(r, list_nth_oid(r->schemas, i + 1), list_nth(r->path, i));
 }
 
 static void
@@ -199,6 +227,7 @@ node_insert(const NodeRequest *r)
 	db_arg_oid(&args, r->run_as);
 	db_arg_text(&args, r->schema);
 	db_arg_jsonb(&args, r->labels);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(r->path), r->path == NIL);
 	if (db_run_args(&args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 						errmsg("node \"%s\" already exists in environment \"%s\"", r->name,
@@ -245,10 +274,10 @@ require_free_target(const NodeRequest *r)
 
 /*
  * register_node(environment text, name text, kind text, run_as regrole, schema text, labels jsonb,
- *		tenant uuid) returns uuid
+ *		search_path text[], tenant uuid) returns uuid
  *
- * In: run_as, schema and tenant may be NULL.  Out: the id of the new node.  Errors: 22023, P0002 no
- * such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name or target
+ * In: run_as, schema, search_path and tenant may be NULL.  Out: the id of the new node.  Errors: 22023, P0002
+ * no such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name or target
  * taken, 53400 the quota of nodes is exceeded, YH003.  Locks the tenant row and the pair of
  * run_as and schema; writes the node and the audit log.
  */
@@ -259,6 +288,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
+	args_require_count(fcinfo, 8);
 	node_read_request(fcinfo, &request);
 	call_begin_change(&c, &request.tenant, CAPABILITY_OPERATOR, "register a node");
 	require_usage(&request);
@@ -270,7 +300,11 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	audit_tenant(&c.actor, &request.tenant, "register_node", NULL, NULL, NULL,
 				 audit_detail("node", uuid_text(&request.id), "environment", request.environment,
 							  "name", request.name, "kind", request.kind, "run_as", request.role,
-							  "schema", request.schema, NULL));
+							  "schema", request.schema, "search_path",
+							  request.path != NIL ?
+								  OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(request.path)) :
+								  NULL,
+							  NULL));
 	call_end(&c);
 	*result = request.id;
 	PG_RETURN_UUID_P(result);

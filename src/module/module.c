@@ -285,6 +285,7 @@ hotswap_publish_version(PG_FUNCTION_ARGS)
 {
 	NewVersion version;
 
+	args_require_count(fcinfo, 13);
 	module_read_version(fcinfo, &version);
 	module_publish(&version);
 	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(version.content.digest)));

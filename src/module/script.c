@@ -433,13 +433,18 @@ script_argument(FunctionCallInfo fcinfo, int n, const char *word, bool required)
 
 /*
  * Parses a script into RawStmts, in the current context.  Raises 42601 (or what else the grammar
- * raises) with the place in the script, 22023 if it holds no statement.
+ * raises) with the place in the script, 22023 if it is empty: none is NULL.  One of blanks and comments has no
+ * statements and does nothing.
  */
 ParsedScript *
 script_parse(const char *label, const char *sql)
 {
 	ParsedScript *script = palloc0(sizeof(ParsedScript));
 	ErrorContextCallback callback;
+
+	if (*sql == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
+						errhint("A comment is a script that does nothing.")));
 
 	script->label = label;
 	script->sql = script->text = sql;
@@ -451,9 +456,6 @@ script_parse(const char *label, const char *sql)
 	script->text = copy_data_blank(sql, script->data);
 	script->statements = parse_statements(script->text);
 	error_context_stack = callback.previous;
-	if (script->statements == NIL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", label),
-						errdetail("It contains no statement.")));
 	return script;
 }
 
@@ -476,7 +478,7 @@ script_parse_verify(const char *sql)
 	ParsedScript *script = script_parse(script_labels[SCRIPT_VERIFY], sql);
 	List *statements = script->statements;
 
-	if (is_plain(linitial(statements), TRANS_STMT_BEGIN))
+	if (statements != NIL && is_plain(linitial(statements), TRANS_STMT_BEGIN))
 		statements = list_delete_first(statements);
 	if (statements != NIL && is_plain(llast(statements), TRANS_STMT_ROLLBACK))
 		statements = list_delete_last(statements);

@@ -264,13 +264,17 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 Datum
 hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 {
-	Version v = { .module = arg_module(fcinfo, 0),
-				  .name = arg_version(fcinfo, 1, "version"),
-				  .is_graph = !PG_ARGISNULL(5),
-				  .transactional = arg_bool(fcinfo, 7, "transactional") };
-	List *parents = arg_names(fcinfo, 5, "parents", VERSION_LIMIT);
-	pg_uuid_t tenant = tenant_argument(fcinfo, 9);
+	Version v = { 0 };
+	List *parents;
+	pg_uuid_t tenant;
 
+	args_require_count(fcinfo, 10);
+	v.module = arg_module(fcinfo, 0);
+	v.name = arg_version(fcinfo, 1, "version");
+	v.is_graph = !PG_ARGISNULL(5);
+	parents = arg_names(fcinfo, 5, "parents", VERSION_LIMIT);
+	v.transactional = arg_bool(fcinfo, 7, "transactional");
+	tenant = tenant_argument(fcinfo, 9);
 	v.requirements = requirement_arguments(fcinfo, 8, v.module);
 	v.scripts[SCRIPT_DEPLOY] = script_argument(fcinfo, 2, "deploy_sql", true);
 	v.scripts[SCRIPT_VERIFY] = script_argument(fcinfo, 3, "verify_sql", false);

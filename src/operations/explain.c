@@ -48,6 +48,8 @@ static DbStatement lane_holders = DB_STATEMENT(
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
+	" AND (NOT d.only_target OR de.rank = oe.rank OR NOT o.only_target AND de.rank < oe.rank)"
+	" AND (NOT o.only_target OR oe.rank <= de.rank)"
 	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
 	" OR o.status IN " STARTED_STATUSES " AND (oe.rank <= de.rank OR NOT EXISTS ("
 	"SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"

@@ -16,6 +16,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/approval.h"
+#include "core/rollback_right.h"
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
 
@@ -106,16 +107,37 @@ wait_for_approval(Visit *v)
 	visit_finish(v, DEPLOYMENT_AWAIT_APPROVAL, message);
 }
 
+/* What will run; a plan that this needs is the stage's, too. */
+static const ApprovalScope *
+gate_scope(Visit *v)
+{
+	ApprovalScope *scope = palloc(sizeof(ApprovalScope));
+
+	approval_scope_plan(&v->d, v->stage->environment, scope);
+	if (scope->plans != NIL)
+	{
+		v->plans = scope->plans;
+		v->planned = v->stage;
+	}
+	return scope;
+}
+
 /* Why an approval does not let this run any more, or NULL. */
 static const char *
 gate_problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *path)
 {
 	uint8 digest[DIGEST_LENGTH];
+	ApprovalScope approved;
+	bool has_scope = approval_scope_load(&v->d, a->environment, a->round, &approved);
+	char *excess;
 	int count;
 
-	approval_digest(&v->d, path, a->environment, digest);
+	approval_digest(&v->d, path, a->environment, approved.steps, digest);
 	if (memcmp(digest, a->digest, DIGEST_LENGTH) != 0)
 		return "what will run is not what the approval is about";
+	excess = has_scope ? approval_scope_excess(gate_scope(v), &approved) : NULL;
+	if (excess)
+		return psprintf("what will run is not what the approval is about: %s", excess);
 	if (a->status != APPROVAL_APPROVED)
 		return NULL;
 	count = approval_count(&v->d, a, policy);
@@ -128,9 +150,15 @@ static void
 gate_reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *path)
 {
 	Approval *a = approval_open(&v->d, v->stage->environment, last && last->extra,
-								last ? last->round + 1 : 1, policy, path);
+								last ? last->round + 1 : 1, policy, path, gate_scope(v));
 
 	v->approvals = lappend(list_delete_ptr(v->approvals, unconstify(Approval *, last)), a);
+}
+
+static bool
+is_free(const Visit *v)
+{
+	return v->d.kind == KIND_ROLLBACK && rollback_is_free(&v->d.tenant, &v->d.rolls_back);
 }
 
 /*
@@ -140,12 +168,14 @@ static bool
 is_gated(Visit *v, Approval *a)
 {
 	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment) };
+	bool is_protected;
 
 	if (db_run(&protected_query, args, NULL) == 0)
 		return false;
 	v->without_nodes = !db_bool(0, 2);
+	is_protected = db_bool(0, 1);
 	if (!v->without_nodes)
-		return db_bool(0, 1) || (a && a->extra);
+		return (is_protected && !is_free(v)) || (a && a->extra);
 	if (a && approval_is_live(a))
 		approval_apply(&v->d, a, APPROVAL_INVALIDATE, NULL, "the environment has no nodes", NULL);
 	return false;

@@ -214,6 +214,12 @@ make_stages(Visit *v)
 
 	if (path == NIL)
 		elog(ERROR, "environment \"%s\" has disappeared", v->d.environment);
+	if (v->d.kind == KIND_ROLLBACK)
+	{
+		/* what it runs was built and tested on its way there */
+		(void) steps_add_stage(&v->stages, STAGE_DEPLOY, v->d.environment);
+		return;
+	}
 	(void) steps_add_stage(&v->stages, STAGE_BUILD, NULL);
 	(void) steps_add_stage(&v->stages, STAGE_SCAN, NULL);
 	(void) steps_add_stage(&v->stages, STAGE_TEST, NULL);

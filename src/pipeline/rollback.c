@@ -86,7 +86,7 @@ rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 	Stage *stage = rollback_stage(v);
 	List *tasks;
 
-	if (stage && environment_reverts(v, stage->environment))
+	if (stage && v->d.on_failure != ON_FAILURE_STAY && environment_reverts(v, stage->environment))
 	{
 		tasks = stage == v->stage ? v->tasks : stage_tasks_load(v, stage);
 		if (rollback_add_reverts(&tasks, stage))

@@ -15,6 +15,7 @@
 #include "core/plan.h"
 #include "module/examination.h"
 #include "module/scan.h"
+#include "pipeline/held.h"
 #include "pipeline/stage.h"
 #include "pipeline/strategy.h"
 #include "utils/builtins.h"
@@ -55,23 +56,6 @@ start_build(Visit *v)
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
-/* What the nodes of an environment would run now. */
-static List *
-plan(Visit *v, const char *environment)
-{
-	PlanTarget target = { v->d.module, v->d.version };
-	PlanRequest request = { .tenant = &v->d.tenant,
-							.targets = list_make1(&target),
-							.environment = environment,
-							.is_target = strcmp(environment, v->d.environment) == 0,
-							.allow_revert = v->d.allow_revert,
-							.reapply = v->d.reapply,
-							.nodes = v->d.nodes };
-
-	request.all_nodes = v->d.all_nodes || !request.is_target;
-	return plan_environment(&request);
-}
-
 /* Where an environment requires signatures, the installer that a node begins with has one, too. */
 static void
 scan_first_step(Visit *v, const NodePlan *p, const char *environment)
@@ -93,8 +77,9 @@ scan_plans(Visit *v, List *plans, char *environment)
 	{
 		const NodePlan *p = lfirst(cell);
 
-		/* a complete version is the deployment's own, which is scanned */
-		if (p->outcome != NODE_RUNS || !((Step *) linitial(p->steps))->is_graph)
+		/* a complete version is the deployment's own, which is scanned, unless it goes back to one */
+		if (p->outcome != NODE_RUNS ||
+			(!((Step *) linitial(p->steps))->is_graph && v->d.kind != KIND_ROLLBACK))
 			continue;
 		scan_first_step(v, p, environment);
 		versions = list_concat(versions, plan_versions(p->steps));
@@ -112,7 +97,7 @@ start_scan(Visit *v)
 
 	if (version_of(v)->is_graph)
 		foreach (cell, path)
-			scan_plans(v, plan(v, lfirst(cell)), lfirst(cell));
+			scan_plans(v, plan_of_deployment(&v->d, lfirst(cell)), lfirst(cell));
 	stage_apply(v->stage, STAGE_SUCCEED, message);
 }
 
@@ -209,7 +194,7 @@ skip_stage(Visit *v, List *plans)
 static void
 start_deploy(Visit *v)
 {
-	List *plans = v->without_nodes ? NIL : plan(v, v->stage->environment);
+	List *plans = v->without_nodes ? NIL : visit_plan(v);
 	const NodePlan *first = plans != NIL ? linitial(plans) : NULL;
 	int to_do = 0;
 
@@ -234,15 +219,20 @@ start_deploy(Visit *v)
 		skip_stage(v, plans);
 	else if (first->require_signature)
 		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
-	if (to_do > 0)
-		scan_plans(v, plans, v->stage->environment);
+	if (to_do == 0)
+		return;
+	scan_plans(v, plans, v->stage->environment);
+	if (v->d.kind == KIND_ROLLBACK)
+		held_add(&v->d, plans);
+	else if (v->d.reapply)
+		held_remove(&v->d, v->stage->environment);
 }
 
 /* validate: the verify script on every node of the target that runs the version, and the user's hooks */
 static void
 start_validate(Visit *v)
 {
-	List *plans = version_of(v)->has_verify ? plan(v, v->d.environment) : NIL;
+	List *plans = version_of(v)->has_verify ? plan_of_deployment(&v->d, v->d.environment) : NIL;
 	ListCell *cell;
 	int count = 0;
 

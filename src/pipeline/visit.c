@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "core/plan.h"
 #include "pipeline/visit.h"
 
 /* Adds a copy of something to a list of results. */
@@ -49,4 +50,16 @@ visit_path(const Visit *v)
 		if (((Stage *) lfirst(cell))->kind == STAGE_DEPLOY)
 			path = lappend(path, ((Stage *) lfirst(cell))->environment);
 	return path;
+}
+
+/* What the nodes of the current stage's environment are to run, found out once in a visit. */
+List *
+visit_plan(Visit *v)
+{
+	if (v->planned != v->stage)
+	{
+		v->plans = plan_of_deployment(&v->d, v->stage->environment);
+		v->planned = v->stage;
+	}
+	return v->plans;
 }

@@ -70,11 +70,14 @@ typedef struct Visit
 	List *approvals;
 	Version *version;   /* NULL: not read during this visit */
 	bool without_nodes; /* the environment of the current stage, when the gate looked */
+	List *plans;        /* of NodePlan: what is to run there; NIL: not asked for yet */
+	Stage *planned;     /* the stage that they are of */
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);
 extern void visit_finish(Visit *v, DeploymentEvent event, const char *reason);
 extern void visit_end(Visit *v, DeploymentEvent event, const char *message);
 extern List *visit_path(const Visit *v);
+extern List *visit_plan(Visit *v);
 
 #endif /* HOTSWAP_VISIT_H */

@@ -14,6 +14,7 @@
 #include "pgstat.h"
 #include "run/hook.h"
 #include "run/script.h"
+#include "run/session_mark.h"
 #include "utils/syscache.h"
 
 /*
@@ -48,6 +49,7 @@ run_hook(TaskRun *run)
 	Oid function = find_hook(run, &type);
 	Datum id = UUIDPGetDatum(&run->key.deployment);
 	Datum result;
+	SessionMark mark;
 	bool armed;
 	LOCAL_FCINFO(fcinfo, 1);
 	FmgrInfo flinfo;
@@ -55,11 +57,13 @@ run_hook(TaskRun *run)
 	run->script = "hook";
 	pgstat_report_activity(STATE_RUNNING, run->hook);
 	armed = run_limit_begin();
+	session_mark(&mark);
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = id;
 	fcinfo->args[0].isnull = false;
 	result = FunctionCallInvoke(fcinfo);
+	session_tidy(&mark, &run->lock);
 	run_limit_end(armed);
 	if (type == BOOLOID && (fcinfo->isnull || !DatumGetBool(result)))
 		ereport(ERROR, (errcode(ERRCODE_ASSERT_FAILURE),

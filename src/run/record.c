@@ -36,7 +36,7 @@
 static DbStatement load_task = DB_STATEMENT(
 	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version,"
 	" (SELECT m.is_graph FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module),"
-	" t.plan_digest, t.swap_from, d.allow_revert, d.environment"
+	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -56,12 +56,22 @@ enum
 	LOADED_PLAN_DIGEST,
 	LOADED_SWAP_FROM,
 	LOADED_ALLOW_REVERT,
-	LOADED_ENVIRONMENT
+	LOADED_ENVIRONMENT,
+	LOADED_IS_ROLLBACK,
+	LOADED_ROLLS_BACK
 };
 
 static DbStatement load_node = DB_STATEMENT(
-	"SELECT name, schema, environment FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
-	UUIDOID);
+	"SELECT name, environment, schema, search_path FROM hotswap.node WHERE tenant_id = $1 AND id = $2",
+	UUIDOID, UUIDOID);
+
+enum
+{
+	NODE_NAME = 1,
+	NODE_ENVIRONMENT,
+	NODE_SCHEMA,
+	NODE_SEARCH_PATH
+};
 
 static DbStatement read_deployment =
 	DB_STATEMENT("SELECT status, cancel_requested_at IS NOT NULL FROM hotswap.deployment"
@@ -126,11 +136,30 @@ read_node(TaskRun *run)
 		elog(ERROR, "the node has disappeared");
 }
 
+/* The search_path of the node: its schema, and others after it; NULL: as the role has it. */
+static char *
+node_search_path(void)
+{
+	char *schema = db_text(0, NODE_SCHEMA);
+	bool isnull;
+	Datum others = db_datum(0, NODE_SEARCH_PATH, &isnull);
+	StringInfoData path;
+	ListCell *cell;
+
+	if (schema == NULL)
+		return NULL;
+	initStringInfo(&path);
+	appendStringInfoString(&path, quote_identifier(schema));
+	foreach (cell, isnull ? NIL : db_text_list(others))
+		appendStringInfo(&path, ", %s", quote_identifier(lfirst(cell)));
+	return path.data;
+}
+
 /* The versions that the task is about, unless each step reads its own. */
 static void
 read_versions(TaskRun *run, const char *previous)
 {
-	if (run->is_graph && run->kind != TASK_VERIFY)
+	if (run->has_path || (run->is_graph && run->kind == TASK_HOOK))
 		return;
 	run->version = version_read_existing(&run->key.tenant, run->module, run->target, VERSION_WHOLE);
 	if (run->kind == TASK_REVERT && previous)
@@ -164,6 +193,11 @@ read_task(TaskRun *run, MemoryContext context)
 	run->module = db_text(0, LOADED_MODULE);
 	run->target = db_text(0, LOADED_VERSION);
 	run->is_graph = db_bool(0, LOADED_IS_GRAPH);
+	run->is_rollback = db_bool(0, LOADED_IS_ROLLBACK);
+	if (run->is_rollback)
+		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
+	run->has_path =
+		(run->is_graph || run->is_rollback) && (run->kind == TASK_SWAP || run->kind == TASK_REVERT);
 	if (db_digest(0, LOADED_PLAN_DIGEST, run->plan_digest))
 		run->swap_from = db_int64(0, LOADED_SWAP_FROM);
 	previous = db_text(0, LOADED_PREVIOUS_VERSION);
@@ -173,9 +207,9 @@ read_task(TaskRun *run, MemoryContext context)
 	{
 		read_node(run);
 		MemoryContextSwitchTo(context);
-		run->node_name = db_text(0, 1);
-		run->schema = db_text(0, 2);
-		run->take_down = allow_revert && strcmp(db_text(0, 3), environment) == 0;
+		run->node_name = db_text(0, NODE_NAME);
+		run->search_path = node_search_path();
+		run->take_down = allow_revert && strcmp(db_text(0, NODE_ENVIRONMENT), environment) == 0;
 	}
 	read_versions(run, previous);
 	return true;
@@ -202,14 +236,34 @@ record_load(TaskRun *run)
 
 /* ---- the path ---- */
 
+/* The steps that this deployment has done before; complete versions have no piece that is not the last. */
+static List *
+done_steps(const TaskRun *run)
+{
+	if (!run->is_graph)
+		return NIL;
+	return plan_done(&run->key.tenant, &run->node, run->module, &run->key.deployment,
+					 run->swap_from);
+}
+
+static List *
+left_steps(const TaskRun *run)
+{
+	List *plans;
+
+	if (!run->is_rollback)
+		return plan_remaining(&run->key.tenant, &run->node, run->module, run->target,
+							  run->take_down);
+	plans = plan_rollback(&run->key.tenant, &run->rolls_back, &run->node);
+	return plans == NIL ? NIL : ((NodePlan *) linitial(plans))->steps;
+}
+
 /* What is left of the steps that were planned; they must still be the same. */
 static List *
 remaining_steps(const TaskRun *run)
 {
-	List *done =
-		plan_done(&run->key.tenant, &run->node, run->module, &run->key.deployment, run->swap_from);
-	List *left =
-		plan_remaining(&run->key.tenant, &run->node, run->module, run->target, run->take_down);
+	List *done = done_steps(run);
+	List *left = left_steps(run);
 	uint8 digest[DIGEST_LENGTH];
 
 	plan_digest(list_concat(done, left), digest);
@@ -225,8 +279,9 @@ remaining_steps(const TaskRun *run)
 static List *
 steps_back(const TaskRun *run)
 {
+	Datum id = UUIDPGetDatum(&run->key.deployment);
 	List *steps =
-		plan_back(&run->key.tenant, &run->node, run->module, &run->key.deployment, run->swap_from);
+		plan_back(&run->key.tenant, &run->node, run->module, uuid_array(&id, 1), run->swap_from);
 	List *missing = plan_missing_reverts(&run->key.tenant, steps);
 
 	if (missing != NIL)
@@ -341,7 +396,7 @@ complete_step(const TaskRun *run)
 static void
 record_swap(const TaskRun *run, TimestampTz now)
 {
-	if (!run->is_graph)
+	if (!run->has_path)
 		record_steps(run, list_make1(complete_step(run)), 1, now);
 	else if (run->piece > 0)
 		record_steps(run, run->path, run->piece, now);

@@ -9,11 +9,13 @@
 #include "core/plan.h"
 #include "core/steps.h"
 #include "module/version.h"
+#include "storage/lock.h"
 
 /* The task and everything its scripts need; strings live in the caller's context. */
 typedef struct TaskRun
 {
 	TaskKey key;
+	LOCKTAG lock; /* that tells others that it runs */
 	TaskKind kind;
 	int32 attempt;
 	int32 reverts;
@@ -21,12 +23,15 @@ typedef struct TaskRun
 	pg_uuid_t node;
 	char *node_name;
 	char *hook;
-	char *schema;
-	Oid role; /* that it belongs to: the login of the session */
+	char *search_path; /* of its scripts; NULL: as the role has it */
+	Oid role;          /* that it belongs to: the login of the session */
 	char *module;
 	bool is_graph; /* the module's versions build on each other */
 	char *target;  /* the version that is deployed */
-	/* of a swap or a revert of such a module */
+	bool is_rollback;
+	pg_uuid_t rolls_back; /* then: this deployment */
+	/* of what is done in steps: a swap or a revert of such a module, and a rollback */
+	bool has_path;
 	uint8 plan_digest[DIGEST_LENGTH];
 	int64 swap_from; /* what is later on the node is this deployment's */
 	bool take_down;  /* versions that the target does not build on */

@@ -4,7 +4,8 @@
  *
  * The caller has connected SPI and pushed a snapshot.  A script has hotswap.statement_timeout for all
  * of it: then it is cancelled, has failed even if it catches that and comes to its end, and in an executor
- * hotswap.cancel_grace later the process is ended.  Locks whatever the script locks.
+ * hotswap.cancel_grace later the process is ended.  A statement_timeout that it sets is for each statement
+ * within that.  Locks whatever the script locks.
  */
 #include "postgres.h"
 
@@ -22,6 +23,8 @@
 #include "run/copy.h"
 #include "run/script.h"
 #include "run/session.h"
+#include "run/session_mark.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/timeout.h"
 
@@ -130,6 +133,7 @@ run_statement(TaskRun *run, const ParsedScript *script, const RawStmt *raw, Plac
 /* ---- the time limit ---- */
 
 static TimestampTz deadline;                     /* of the present limit */
+static TimestampTz ends_at;                      /* of the statement that runs: that, or sooner */
 static TimeoutId overrun_timeout = MAX_TIMEOUTS; /* MAX_TIMEOUTS: there is none */
 
 /* In an executor, once: what is called, in a signal handler, when the grace period after a limit is over. */
@@ -146,6 +150,7 @@ run_limit_begin(void)
 	if (get_timeout_active(STATEMENT_TIMEOUT))
 		return false;
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), hotswap_statement_timeout);
+	ends_at = deadline;
 	enable_timeout_at(STATEMENT_TIMEOUT, deadline);
 	if (overrun_timeout != MAX_TIMEOUTS)
 		enable_timeout_at(overrun_timeout,
@@ -153,11 +158,25 @@ run_limit_begin(void)
 	return true;
 }
 
-/* Is the time over that the limit gave? */
+/* What runs now ends by itself no later than so many ms from now, if they are any, and than the limit. */
+static void
+limit_by(int ms)
+{
+	TimestampTz end = deadline;
+
+	if (ms > 0)
+		end = Min(end, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms));
+	if (end == ends_at)
+		return;
+	ends_at = end;
+	enable_timeout_at(STATEMENT_TIMEOUT, end);
+}
+
+/* Is the time over that the limit, or the script itself, gave to what ran last? */
 bool
 run_limit_passed(void)
 {
-	return GetCurrentTimestamp() >= deadline;
+	return GetCurrentTimestamp() >= ends_at;
 }
 
 /* Ends the limit, after an error too. */
@@ -176,7 +195,7 @@ void
 run_limit_end(bool armed)
 {
 	run_limit_stop(armed);
-	if (armed && run_limit_passed())
+	if (armed && GetCurrentTimestamp() >= deadline)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("the script took longer than hotswap.statement_timeout"),
 						errdetail("It has caught the cancel and gone on.")));
@@ -191,6 +210,7 @@ typedef struct Script
 	const char *sql;
 	const char *label;
 	bool verify;
+	bool armed; /* the time limit */
 } Script;
 
 static void
@@ -205,9 +225,13 @@ run_statements(void *arg)
 	foreach (cell, parsed->statements)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (script->armed)
+			limit_by(StatementTimeout);
 		run_statement(script->run, parsed, lfirst_node(RawStmt, cell), &place, script->verify);
 		parse_require_setting(script->label);
 	}
+	if (script->armed)
+		limit_by(0);
 }
 
 /* Runs a script as the role, within its time limit.  A verify script leaves nothing. */
@@ -216,21 +240,27 @@ run_script(TaskRun *run, const char *name, const char *sql)
 {
 	const char *query = debug_query_string;
 	bool armed = run_limit_begin();
+	SessionMark mark;
 	Script script = { .run = run,
 					  .sql = sql,
 					  .label = psprintf("%s script", name),
-					  .verify = strcmp(name, "verify") == 0 };
+					  .verify = strcmp(name, "verify") == 0,
+					  .armed = armed };
 
 	run->script = name;
+	session_mark(&mark);
 	parse_fix_setting();
+	/* whatever the role's settings are */
+	guc_push("statement_timeout", "0");
 	if (script.verify)
 		subxact_undo(run_statements, &script);
 	else
 		run_statements(&script);
-	run_limit_end(armed);
-	session_pin_errors();
-	run->script = run->statement = NULL;
+	run->statement = NULL;
 	debug_query_string = query;
+	session_tidy(&mark, &run->lock);
+	run_limit_end(armed);
+	run->script = NULL;
 }
 
 /*
@@ -238,11 +268,15 @@ run_script(TaskRun *run, const char *name, const char *sql)
  * the role's own code, would run as whoever the effective user is then.
  */
 void
-run_deferred(void)
+run_deferred(const TaskRun *run)
 {
 	bool armed = run_limit_begin();
-	int rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
+	SessionMark mark;
+	int rc;
 
+	session_mark(&mark);
+	rc = SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0);
+	session_tidy(&mark, &run->lock);
 	run_limit_end(armed);
 	if (rc < 0)
 		elog(ERROR, "SET CONSTRAINTS failed: %s", SPI_result_code_string(rc));
@@ -253,10 +287,13 @@ run_deferred(void)
  * pending, and its constraints are as deferred as ever.
  */
 void
-run_deferred_triggers(void)
+run_deferred_triggers(const TaskRun *run)
 {
 	bool armed = run_limit_begin();
+	SessionMark mark;
 
+	session_mark(&mark);
 	AfterTriggerFireDeferred();
+	session_tidy(&mark, &run->lock);
 	run_limit_end(armed);
 }

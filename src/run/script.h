@@ -9,8 +9,8 @@
 #include "utils/timeout.h"
 
 extern void run_script(TaskRun *run, const char *name, const char *sql);
-extern void run_deferred(void);
-extern void run_deferred_triggers(void);
+extern void run_deferred(const TaskRun *run);
+extern void run_deferred_triggers(const TaskRun *run);
 
 /*
  * The time limit, for whatever else is run; what run_limit_begin() returns is for those that end it, and

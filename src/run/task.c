@@ -4,10 +4,10 @@
  *
  * The scripts and the record are one transaction: READ COMMITTED and read-write whatever the role's
  * settings say, under the lane's advisory lock, with lock_timeout and a limit for each script.  The
- * record is written as the owner of the extension, with pinned settings, after the session has been
- * checked: a script that leaves something behind (a cursor, a temporary table, another role or
- * search_path) has failed.  If anything fails, the transaction is rolled back and the failure is
- * recorded in a new one; if even that fails, the dispatcher finds a task that nobody runs.
+ * record is written as the owner of the extension, with pinned settings, after what each script has left
+ * behind was put back, dropped or refused (session_mark.c).  If anything fails, the transaction is rolled
+ * back and the failure is recorded in a new one; if even that fails, the dispatcher finds a task that
+ * nobody runs.
  *
  * Locks: the task (session), the lane (transaction), whatever the scripts lock, and then what the
  * record locks (record.c).
@@ -28,7 +28,6 @@
 #include "run/record.h"
 #include "run/script.h"
 #include "run/session.h"
-#include "run/session_check.h"
 #include "run/task.h"
 #include "shm/advisory.h"
 #include "tcop/tcopprot.h"
@@ -68,14 +67,6 @@ require_latest(const TaskRun *run)
 							   run->node_name),
 						errdetail("It is deployment \"%s\".", uuid_text(&latest))));
 }
-
-/* The session before a script, and the lock of the task. */
-typedef struct SessionState
-{
-	Oid user;
-	char *search_path;
-	LOCKTAG task_lock;
-} SessionState;
 
 static void
 require_transactional(const Version *v)
@@ -118,15 +109,12 @@ run_step(TaskRun *run, const Step *step)
 		run_script(run, "deploy", version->scripts[SCRIPT_DEPLOY]);
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
 		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
-	run_deferred_triggers();
+	run_deferred_triggers(run);
 }
 
-/*
- * The steps of the present piece.  Each has its memory, and leaves the session as it found it, as if it were
- * a task.
- */
+/* The steps of the present piece.  Each has its memory. */
 static void
-run_steps(TaskRun *run, const SessionState *state)
+run_steps(TaskRun *run)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(outer, "hotswap step", ALLOCSET_DEFAULT_SIZES);
@@ -138,19 +126,11 @@ run_steps(TaskRun *run, const SessionState *state)
 		MemoryContextSwitchTo(context);
 		run->step = step->version;
 		run_step(run, step);
-		session_check(state->user, state->search_path, &state->task_lock);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
 		MemoryContextReset(context);
 	}
 	MemoryContextDelete(context);
-}
-
-/* Is it done in steps? */
-static bool
-has_path(const TaskRun *run)
-{
-	return run->is_graph && (run->kind == TASK_SWAP || run->kind == TASK_REVERT);
 }
 
 /* ---- scripts ---- */
@@ -240,41 +220,39 @@ static bool
 run_task(TaskRun *run)
 {
 	int guc_level = NewGUCNestLevel();
-	SessionState state = { .user = GetUserId() };
 	bool is_last;
 
+	session_pin_errors();
 	guc_push("lock_timeout", psprintf("%d", hotswap_lock_timeout));
-	if (run->schema)
-		guc_push("search_path", quote_identifier(run->schema));
-	state.search_path = pstrdup(GetConfigOption("search_path", false, false));
+	if (run->search_path)
+		guc_push("search_path", run->search_path);
 
-	lock_tag(&state.task_lock, LOCK_TASK, &run->key, sizeof(run->key));
-	(void) LockAcquire(&state.task_lock, ExclusiveLock, true, false);
+	lock_tag(&run->lock, LOCK_TASK, &run->key, sizeof(run->key));
+	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
 		lock_lane(run);
 	if (run->kind == TASK_REVERT)
 		require_latest(run);
-	if (has_path(run))
+	if (run->has_path)
 		record_plan(run);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (has_path(run))
-		run_steps(run, &state);
+	if (run->has_path)
+		run_steps(run);
 	else
 		run_scripts(run);
-	run_deferred();
+	run_deferred(run);
 	PopActiveSnapshot();
 	SPI_finish();
-	session_check(state.user, state.search_path, &state.task_lock);
 	is_last = run->piece == list_length(run->path);
 	if (is_last)
 		record_success(run);
 	else
 		record_piece(run);
 	AtEOXact_GUC(false, guc_level);
-	(void) LockRelease(&state.task_lock, ExclusiveLock, true);
+	(void) LockRelease(&run->lock, ExclusiveLock, true);
 	return is_last;
 }
 

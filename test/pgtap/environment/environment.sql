@@ -1,5 +1,5 @@
 -- Environments: configure_environment() (src/environment/environment.c).
-SELECT plan(38);
+SELECT plan(42);
 
 -- In a new database, where nothing has been written yet.
 SELECT results_eq('SELECT name, rank, strategy::text, min_approvals, nodes FROM hotswap.environments
@@ -27,7 +27,8 @@ SELECT results_eq(
 		FROM hotswap.audit_event WHERE event = 'configure_environment'$$,
 	$$VALUES (1, NULL::text,
 		'{"name": "preview", "rank": 15, "strategy": "direct", "revert_on_failure": true,
-			"require_signature": false}'::jsonb,
+			"require_signature": false, "allow_revert": null, "rollback_within": "7 days",
+			"may_skip_environments": false, "rollback_needs_approval": false}'::jsonb,
 	'{"environment": "preview"}'::jsonb, session_user::text COLLATE "default",
 	current_user::text COLLATE "default")$$, 'audited: nothing before');
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 50, 'direct', false)$$,
@@ -40,12 +41,10 @@ SELECT lives_ok($$SELECT hotswap.configure_environment('all', revert_on_failure 
 SELECT is(pg_temp.environment('all'), '50 direct t', 'only that one has changed');
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 60)$$, 'the rank');
 SELECT is(pg_temp.environment('all'), '60 direct t', 'only the rank has changed');
-SELECT results_eq(
-	$$SELECT before::jsonb, after::jsonb FROM hotswap.audit_event ORDER BY seq DESC LIMIT 1$$,
-	$$VALUES ('{"name": "all", "rank": 50, "strategy": "direct", "revert_on_failure": true,
-		"require_signature": false}'::jsonb, '{"name": "all", "rank": 60, "strategy": "direct",
-		"revert_on_failure": true, "require_signature": false}'::jsonb)$$,
-	'audited with before and after');
+SELECT results_eq($$SELECT before -> 'name', before -> 'rank', after -> 'rank',
+	(before - 'rank') = (after - 'rank') FROM (SELECT before::jsonb, after::jsonb
+		FROM hotswap.audit_event ORDER BY seq DESC LIMIT 1) e$$,
+	$$VALUES ('"all"'::jsonb, '50'::jsonb, '60'::jsonb, true)$$, 'audited with before and after');
 CREATE TEMP TABLE events AS SELECT count(*) AS n FROM hotswap.audit_event;
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 60, 'direct', true)$$,
 	'the same again');
@@ -54,6 +53,22 @@ SELECT results_eq('SELECT count(*) FROM hotswap.audit_event', 'SELECT n FROM eve
 	'no change, no event');
 SELECT lives_ok($$SELECT hotswap.configure_environment('qa', 25)$$, 'one of the usual ones');
 SELECT is(pg_temp.environment('qa'), '25 direct t', 'changed');
+
+-- What it lets people do.
+SELECT results_eq($$SELECT allow_revert, may_skip_environments, rollback_needs_approval,
+	rollback_within FROM hotswap.environments WHERE name IN ('qa', 'staging') ORDER BY name$$,
+	$$VALUES ('operator', false, false, '7 d'::interval), ('no', false, false, '7 d')$$,
+	'at first: reverts by an operator, by nobody where it is protected');
+SELECT hotswap.configure_environment('staging', allow_revert => 'approval',
+	may_skip_environments => true, rollback_needs_approval => true, rollback_within => '1 h');
+SELECT hotswap.configure_environment('staging', revert_on_failure => true);
+SELECT results_eq($$SELECT allow_revert, may_skip_environments, rollback_needs_approval,
+	rollback_within FROM hotswap.environments WHERE name = 'staging'$$,
+	$$VALUES ('approval', true, true, '1 h'::interval)$$, 'changed, and left alone');
+SELECT is((refusal($$SELECT hotswap.configure_environment('qa', allow_revert => 'yes')$$)).detail,
+	'It must be one of no, approval, operator, anyone.', 'another word for reverts');
+SELECT throws_ok($$SELECT hotswap.configure_environment('qa', allow_revert => 'yes')$$, '22023',
+	NULL, 'is refused');
 
 -- Bad arguments.
 SELECT throws_ok(format('SELECT hotswap.configure_environment(%L, 1)', name), '22023', message,

@@ -1,5 +1,5 @@
 -- Nodes: register_node(), remove_node() (src/environment/node.c).
-SELECT plan(61);
+SELECT plan(70);
 
 CREATE TEMP TABLE node (name text, id uuid);
 
@@ -9,6 +9,7 @@ CREATE ROLE "hotswap test node nologin";
 CREATE SCHEMA customer1 AUTHORIZATION hotswap_test_node_a;
 CREATE SCHEMA customer2 AUTHORIZATION hotswap_test_node_a;
 CREATE SCHEMA "Customer 3";
+CREATE SCHEMA private;
 
 -- Registered: with everything, and with the defaults.
 INSERT INTO node SELECT 'n1', hotswap.register_node('qa', 'n1', 'database', 'hotswap_test_node_a',
@@ -25,7 +26,8 @@ SELECT results_eq(
 		WHERE event = 'register_node'$$,
 	$$SELECT session_user::text COLLATE "default", current_user::text COLLATE "default",
 		jsonb_build_object('node', id, 'environment', 'qa', 'name', 'n1',
-		'kind', 'database', 'run_as', 'hotswap_test_node_a', 'schema', 'customer1') FROM node$$,
+		'kind', 'database', 'run_as', 'hotswap_test_node_a', 'schema', 'customer1',
+		'search_path', NULL) FROM node$$,
 	'audited');
 INSERT INTO node SELECT 'n2', hotswap.register_node('qa', 'n2');
 SELECT results_eq(
@@ -137,9 +139,28 @@ SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_te
 SELECT is((refusal($$SELECT hotswap.register_node('qa', 'x',
 	run_as => 'hotswap_test_node_a', schema => 'Customer 3')$$)).hint,
 	'Use GRANT USAGE ON SCHEMA "Customer 3" TO hotswap_test_node_a.', 'what to do about it');
-GRANT USAGE ON SCHEMA "Customer 3" TO hotswap_test_node_a;
+GRANT USAGE ON SCHEMA "Customer 3" TO hotswap_test_node_a, hotswap_test_node_b;
 SELECT lives_ok($$SELECT hotswap.register_node('qa', 'n3', run_as => 'hotswap_test_node_a',
 	schema => 'Customer 3')$$, 'now it may');
+
+-- Schemas behind it.
+SELECT lives_ok($$SELECT hotswap.register_node('qa', 'n4', run_as => 'hotswap_test_node_b',
+	schema => 'Customer 3', search_path => '{public, pg_catalog, public}')$$, 'with others');
+SELECT results_eq('SELECT search_path FROM hotswap.nodes WHERE name = ''n4''',
+	$$VALUES ('{public,pg_catalog,public}'::text[])$$, 'which are kept in their order');
+SELECT is((SELECT detail->>'search_path' FROM hotswap.audit_event WHERE detail->>'name' = 'n4'),
+	'{public,pg_catalog,public}', 'and audited');
+SELECT throws_ok(format($$SELECT hotswap.register_node('qa', 'x', run_as => 'hotswap_test_node_a',
+	schema => %L, search_path => %L)$$, schema, path), code, message, path)
+FROM (VALUES ('public', '{public,nowhere}', 'P0002', 'schema "nowhere" does not exist'),
+	('public', '{private}', '22023',
+		'role "hotswap_test_node_a" does not have USAGE privilege on schema "private"'),
+	('public', '{NULL}', '22023', 'element of "search_path" must not be null'),
+	('public', '{""}', '22023', '"search_path" must not be blank'),
+	('public', array_fill('public'::text, '{21}')::text, '22023',
+		'"search_path" has too many elements: 21'),
+	(NULL, '{public}', '22023', '"search_path" must not be given without "schema"'))
+	v (schema, path, code, message);
 
 -- Names and targets are used once.
 SELECT throws_ok($$SELECT hotswap.register_node('qa', 'n1', run_as => 'hotswap_test_node_a')$$,

@@ -1,6 +1,5 @@
 -- Versions that build on each other: scripts that write their name to a table of their node, and
--- what
--- nodes run.
+-- what nodes run.
 
 -- A version that writes its name; its revert script writes it with a minus, its installer with =.
 CREATE FUNCTION publish_step(version text, parents text[], revert boolean DEFAULT true,
@@ -49,6 +48,15 @@ CREATE PROCEDURE deploy_to(version text, environment text, INOUT said text DEFAU
 	LANGUAGE plpgsql AS $$
 DECLARE
 	d uuid = hotswap.deploy('m', version, environment);
+BEGIN
+	COMMIT;
+	PERFORM hotswap.wait(d, '60 s');
+	COMMIT;
+	SELECT concat_ws(': ', status, message) INTO said FROM hotswap.deployment WHERE id = d;
+END $$;
+
+-- Waits for the end of a deployment and says how it ended.
+CREATE PROCEDURE ended(d uuid, INOUT said text DEFAULT NULL) LANGUAGE plpgsql AS $$
 BEGIN
 	COMMIT;
 	PERFORM hotswap.wait(d, '60 s');

@@ -153,16 +153,18 @@ SELECT is((pg_temp.publish_refusal($$SELECT '\'; COMMIT; --'$$)).message,
 RESET standard_conforming_strings;
 RESET escape_string_warning;
 
--- Empty scripts.
-SELECT throws_ok(format('SELECT hotswap.publish_version(''m'', ''1'', %L)', script), '22023',
-	'deploy script is empty', format('empty: %L', script))
-FROM (VALUES (''), (' '), (E'\n\t'), (';'), (' ; ; '), ('-- only'),
-	('/* a comment */;')) s (script);
+-- Empty scripts, and those that do nothing.
+SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', '')$$, '22023',
+	'deploy script is empty', 'an empty deploy script');
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', '')$$, '22023',
 	'verify script is empty', 'an empty verify script');
-SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', 'SELECT true', '--')$$,
-	'22023',
-	'revert script is empty', 'an empty revert script');
+SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELECT 1', NULL, E'\ufeff')$$,
+	'22023', 'revert script is empty', 'an empty revert script');
+SELECT lives_ok(format('SELECT hotswap.publish_version(''nothing%s'', ''1'', %L, %2$L, %2$L)',
+	ordinal, script), format('nothing: %L', script))
+FROM unnest('{" ","
+	",;," ; ; ","-- only","/* a comment */;"}'::text[])
+	WITH ORDINALITY s (script, ordinal);
 
 -- Syntax errors.
 SELECT throws_ok($$SELECT hotswap.publish_version('m', '1', 'SELEC 1')$$, '42601',

@@ -1,5 +1,5 @@
 -- Versions that are taken back: withdraw_version() (src/module/withdrawal.c).
-SELECT plan(37);
+SELECT plan(39);
 
 SELECT named('app') AS app \gset
 CREATE ROLE :"app" LOGIN;
@@ -153,6 +153,13 @@ SELECT throws_ok(format('SELECT hotswap.retry(%L)', :'d'), 'P0002',
 	'version "1" of module "bad" does not exist', 'then its deployment cannot be repeated');
 SELECT throws_ok($$SELECT hotswap.deploy('bad', '1', 'development')$$, 'P0002', NULL,
 	'nor requested again');
+SELECT hotswap.publish_version('bad', '1', 'SELECT 1') \g /dev/null
+SELECT throws_ok(format('SELECT hotswap.retry(%L)', :'d'), '55000',
+	'version "1" of module "bad" was withdrawn after the deployment was requested',
+	'nor repeated with other content');
+CALL pg_temp.run('bad', '1', 'development');
+SELECT is((SELECT status FROM hotswap.deployments WHERE module = 'bad'
+	ORDER BY requested_at DESC LIMIT 1), 'succeeded', 'which is requested anew');
 
 -- What belongs to the version goes with it.
 SELECT hotswap.publish_version('signed', '1', 'SELECT 1') \g /dev/null

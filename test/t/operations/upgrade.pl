@@ -208,6 +208,9 @@ foreach my $old (@releases)
 		'and looks into no table');
 	foreach my $call (q{SELECT hotswap.deploy('app', '1', 'qa')}, 'CALL hotswap.work()',
 		q{SELECT hotswap.explain('00000000-0000-7000-8000-000000000001')},
+		q{SELECT hotswap.publish_version('app', '9', 'SELECT 1')},
+		q{SELECT hotswap.module_signing_payload('app', '9', 'SELECT 1')},
+		q{SELECT hotswap.configure_environment('qa')},
 		'SELECT hotswap.visible_tenants()', q{SELECT hotswap.lease_lock('x', '1 s')})
 	{
 		like(refusal($node, $call, db => $db),

@@ -21,10 +21,11 @@ sub sql { return $node->safe_psql('postgres', $_[0]); }
 # A module of its own for each script.
 sub deploy
 {
-	my ($script) = @_;
+	my ($script, $verify) = @_;
 	$version++;
+	$verify //= '--';
 	return sql(qq(SELECT hotswap.publish_version('m$version',
-		'1', \$script\$$script\$script\$) \\g /dev/null
+		'1', \$script\$$script\$script\$, \$script\$$verify\$script\$) \\g /dev/null
 		SELECT hotswap.deploy('m$version', '1', 'development')));
 }
 
@@ -145,7 +146,7 @@ $executor = executor();
 
 # ---- a role that is set when the task is committed ----
 
-sql(q(CREATE ROLE other; GRANT other TO app));
+sql(q(CREATE ROLE other; CREATE ROLE third; GRANT other, third TO app));
 $id = deploy(q(CREATE TABLE t (i int);
 	CREATE FUNCTION become() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
 		IF new.i < 3 THEN
@@ -194,11 +195,13 @@ for my $change (@changes)
 
 # ---- a role that is set by ALTER ROLE ----
 
-for my $script ('RESET ROLE', 'SET ROLE NONE; SET ROLE other', 'SET LOCAL ROLE NONE; RESET ROLE')
+for my $script ('RESET ROLE', 'SET ROLE NONE; SET ROLE other', 'SET LOCAL ROLE NONE; RESET ROLE',
+	'SET ROLE NONE')
 {
-	is(run(deploy($script)), 'succeeded', "a script may $script");
+	is(run(deploy($script, "SELECT current_user = 'other'")),
+		'succeeded', "a script may $script; the next one has the role again");
 }
-$id = deploy('SET ROLE NONE');
+$id = deploy('SET ROLE third');
 is(run($id), 'failed', 'but not leave another role behind');
 is(task($id, 'sqlstate, message'), '55000|script changed the role', 'and says so');
 sql(q(CREATE FUNCTION public.smoke(uuid) RETURNS boolean LANGUAGE plpgsql AS
@@ -241,6 +244,10 @@ is(sql("SELECT count(*) FROM hotswap.workers WHERE pid = $held"), '0',
 
 is(run(deploy('SET SESSION AUTHORIZATION postgres; RESET SESSION AUTHORIZATION')), 'succeeded',
 	'a superuser may be anybody');
+$id = deploy('SET SESSION AUTHORIZATION postgres');
+is(run($id), 'failed', 'but not stay it');
+is(task($id, 'message, hint'), 'script changed the session authorization|'
+	. 'End the script with RESET SESSION AUTHORIZATION.', 'and is told so');
 $gate = $node->background_psql('postgres');
 $gate->query_safe('SELECT pg_advisory_lock(6)');
 # The second one is in the hands of the executor when the role changes.
@@ -286,6 +293,14 @@ $id = deploy('SELECT pg_sleep(60)');
 is(run($id), 'failed', 'one that does not');
 is(task($id, 'sqlstate, message'), '57014|canceling statement due to statement timeout',
 	'has failed by the cancel');
+for my $own ("SET statement_timeout = '1h';",
+	"SET statement_timeout = 50; DO \$\$BEGIN $catch END\$\$; SET statement_timeout = 0;")
+{
+	$id = deploy("$own SELECT pg_sleep(60)");
+	is(run($id), 'failed', "it holds whatever the script sets: $own");
+	is(task($id, 'sqlstate, message'), '57014|canceling statement due to statement timeout',
+		'and cancels');
+}
 is(executor(), $executor, 'and the executor stays');
 sql(q(ALTER SYSTEM SET hotswap.cancel_grace = '200ms'));
 $node->reload;

@@ -1,0 +1,138 @@
+/*
+ * request.c
+ *		Puts a deployment that was asked for into the tables: its row, its approvals, its first audit events and
+ *		its place in the queue.
+ *
+ * Locks nothing: all of it is new.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "base/uuid.h"
+#include "catalog/pg_type.h"
+#include "core/approval.h"
+#include "core/deployment_save.h"
+#include "core/path.h"
+#include "core/person.h"
+#include "deployment/request.h"
+#include "shm/wakeup.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+static DbStatement insert_deployment = DB_STATEMENT(
+	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
+	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
+	" audit_hash, gated, login, requester, login_role, kind, rolls_back, reason, nodes, allow_revert,"
+	" only_target, reapply, on_failure)"
+	" VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9, $10, $11, $12::name, $13,"
+	" $14, $15, $16, $17, $18::name, $19::regrole, $20::regrole, $21::hotswap.deployment_kind, $22, $23,"
+	" $24, $25, $26, $27, $28::hotswap.failure_action)",
+	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
+	OIDOID, OIDOID, TEXTOID, UUIDOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID);
+
+static void
+insert(const Request *r, const AuditActor *actor, const Deployment *d)
+{
+	DbArgs args = db_args(&insert_deployment);
+
+	db_arg_uuid(&args, &r->tenant);
+	db_arg_uuid(&args, &r->id);
+	db_arg_text(&args, deployment_machine.statuses[d->status]);
+	db_arg_int32(&args, r->priority);
+	db_arg_text(&args, r->module);
+	db_arg_text(&args, r->version);
+	db_arg_text(&args, r->environment);
+	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_time(&args, r->run_at);
+	db_arg_time(&args, r->start_by);
+	db_arg_text(&args, actor->person);
+	db_arg_text(&args, actor->role);
+	db_arg_text(&args, r->key);
+	db_arg_jsonb(&args, r->metadata);
+	db_arg_int32(&args, d->chain.seq);
+	db_arg_digest(&args, d->chain.hash);
+	db_arg_bool(&args, d->gated);
+	db_arg_text(&args, d->login);
+	db_arg_oid(&args, d->requester);
+	db_arg_oid(&args, d->login_role);
+	db_arg_text(&args, deployment_kind_names[d->kind]);
+	db_arg_uuid(&args, r->rolls_back);
+	db_arg_text(&args, r->reason);
+	db_arg_datum(&args, UUIDARRAYOID, r->nodes, !r->has_nodes);
+	db_arg_bool(&args, d->allow_revert);
+	db_arg_bool(&args, d->only_target);
+	db_arg_bool(&args, d->reapply);
+	db_arg_text(&args,
+				d->on_failure == ON_FAILURE_UNSAID ? NULL : failure_action_names[d->on_failure]);
+	(void) db_run_args(&args);
+}
+
+/* The deployment that a request asks for, in memory. */
+static void
+describe(const Request *r, const AuditActor *actor, Deployment *d)
+{
+	Person person;
+	bool later = r->run_at != ARG_TIME_NULL && r->run_at > GetCurrentTimestamp();
+
+	memset(d, 0, sizeof(Deployment));
+	d->tenant = r->tenant;
+	d->id = r->id;
+	d->status = later ? DEPLOYMENT_SCHEDULED : DEPLOYMENT_QUEUED;
+	d->kind = r->kind;
+	if (r->rolls_back)
+		d->rolls_back = *r->rolls_back;
+	/* a node that went back does not come again because another one did not */
+	d->on_failure = r->kind == KIND_ROLLBACK ? ON_FAILURE_STAY : ON_FAILURE_UNSAID;
+	d->priority = r->priority;
+	d->module = r->module;
+	d->version = r->version;
+	d->environment = r->environment;
+	d->nodes = r->nodes;
+	d->all_nodes = !r->has_nodes;
+	d->allow_revert = r->allow_revert;
+	d->only_target = r->only_target;
+	d->reapply = r->reapply;
+	d->run_at = later ? r->run_at : TIME_NULL;
+	d->requested_by = actor->person;
+	d->login = actor->login;
+	person_current(&person, r->on_behalf_of);
+	d->requester = person.known;
+	d->login_role = person.login_role;
+	audit_chain_set(&d->chain, "deployment", &r->tenant, &r->id, 0, (Datum) 0, true);
+	d->batch = audit_batch(actor);
+}
+
+/* What the first audit event says of it. */
+static Jsonb *
+request_detail(const Request *r)
+{
+	if (r->kind == KIND_ROLLBACK)
+		return audit_detail("module", r->module, "version", r->version, "environment",
+							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
+	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply)
+		return audit_detail("module", r->module, "version", r->version, "environment",
+							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);
+	return audit_detail("module", r->module, "version", r->version, "environment", r->environment,
+						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
+						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
+						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
+						NULL);
+}
+
+void
+request_create(const Request *r, const AuditActor *actor)
+{
+	Deployment d;
+
+	describe(r, actor, &d);
+	audit_add(d.batch, &d.chain, "request", NULL, deployment_machine.statuses[d.status], r->reason,
+			  request_detail(r));
+	if (r->is_protected || r->require_approval != NIL)
+		approval_open_path(&d, path_of_deployment(&d), r->require_approval, NIL);
+	insert(r, actor, &d);
+	deployment_enqueue(&d, d.run_at == TIME_NULL ? GetCurrentTimestamp() : d.run_at);
+	audit_flush(d.batch);
+	wake_deployment(&d.tenant, &d.id, false);
+}

@@ -1,0 +1,42 @@
+/*
+ * request.h
+ *		What is asked for when a deployment is requested, and how it gets into the tables.
+ */
+#ifndef HOTSWAP_REQUEST_H
+#define HOTSWAP_REQUEST_H
+
+#include "core/deployment.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+/* A request, as it was checked. */
+typedef struct Request
+{
+	pg_uuid_t tenant;
+	pg_uuid_t id;
+	DeploymentKind kind;
+	const pg_uuid_t *rolls_back; /* of a rollback */
+	char *reason;                /* or NULL */
+	char *module;
+	char *version;
+	char *tag; /* by which it was named, or NULL */
+	char *environment;
+	char *key; /* or NULL */
+	int32 priority;
+	TimestampTz run_at;
+	TimestampTz start_by;
+	Jsonb *metadata;
+	char *on_behalf_of;
+	List *require_approval; /* of names */
+	bool has_nodes;
+	Datum nodes; /* uuid[]: of the target these alone */
+	bool allow_revert;
+	bool only_target;
+	bool reapply;
+	bool is_protected; /* the path has a protected environment */
+} Request;
+
+/* Inside a scope, after the tenant was entered: writes what is asked for; it starts after the commit. */
+extern void request_create(const Request *r, const AuditActor *actor);
+
+#endif /* HOTSWAP_REQUEST_H */

@@ -1,0 +1,79 @@
+/*
+ * held.c
+ *		Versions that a rollback takes back are held: they do not come to the environment again before somebody
+ *		says so.  They are from the moment on at which the rollback starts to act, in the same transaction.
+ *
+ * The caller holds the lock on the deployment's row.  Locks the rows of held versions briefly.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "catalog/pg_type.h"
+#include "pipeline/held.h"
+#include "utils/builtins.h"
+
+static DbStatement insert_held = DB_STATEMENT(
+	"INSERT INTO hotswap.held_version (tenant_id, environment, module, version, held_at, held_by,"
+	" deployment_id, reason) SELECT $1, d.environment, d.module, v.version, pg_catalog.now(),"
+	" d.requested_by, d.id, d.reason FROM hotswap.deployment d"
+	" CROSS JOIN unnest($3) v (version) WHERE d.tenant_id = $1 AND d.id = $2"
+	" ON CONFLICT (tenant_id, environment, module, version) DO UPDATE SET held_at = excluded.held_at,"
+	" held_by = excluded.held_by, deployment_id = excluded.deployment_id, reason = excluded.reason",
+	UUIDOID, UUIDOID, TEXTARRAYOID);
+
+static DbStatement delete_held =
+	DB_STATEMENT("DELETE FROM hotswap.held_version WHERE tenant_id = $1 AND environment = $2"
+				 " AND module = $3 AND version = ANY ($4)",
+				 UUIDOID, TEXTOID, TEXTOID, TEXTARRAYOID);
+
+/* What goes back on some node. */
+static List *
+versions_taken_back(const Deployment *d, List *plans)
+{
+	List *versions = NIL;
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		ListCell *s;
+
+		foreach (s, ((NodePlan *) lfirst(cell))->steps)
+		{
+			const Step *step = lfirst(s);
+
+			/* a complete version may go by another one's deploy script */
+			if (!step->is_graph)
+				return list_make1(d->version);
+			if (step->direction == STEP_DOWN)
+				versions = lappend(versions, step->version);
+		}
+	}
+	return arg_sort_names(versions);
+}
+
+/* A rollback begins: what it takes back is held. */
+void
+held_add(const Deployment *d, List *plans)
+{
+	DbArgs args = db_args(&insert_held);
+
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(versions_taken_back(d, plans)), false);
+	(void) db_run_args(&args);
+}
+
+/* A deployment brings held versions again, as it was told to: what its version consists of is held no more. */
+void
+held_remove(const Deployment *d, const char *environment)
+{
+	List *versions = plan_ancestry(&d->tenant, d->module, d->version);
+	DbArgs args = db_args(&delete_held);
+
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_text(&args, environment);
+	db_arg_text(&args, d->module);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(versions), false);
+	(void) db_run_args(&args);
+}
