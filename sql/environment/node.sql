@@ -31,3 +31,13 @@ FROM hotswap.visible_tenants() v (tenant_id)
 		ORDER BY nm.module, nm.swap DESC OFFSET 0) m ON true;
 COMMENT ON VIEW hotswap.nodes IS 'nodes and what runs on them, a row for each module';
 GRANT SELECT ON hotswap.nodes TO PUBLIC;
+
+CREATE VIEW hotswap.node_history WITH (security_barrier) AS
+SELECT v.tenant_id, n.id AS node_id, n.environment, n.name AS node, h.module, h.swap, h.step, h.direction,
+	h.version, h.heads, h.deployment_id, h.swapped_at AS at
+FROM hotswap.visible_tenants() v (tenant_id)
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t WHERE t.tenant_id = v.tenant_id) n
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (nm.module, nm.swap) nm.* FROM hotswap.node_module nm
+		WHERE nm.tenant_id = v.tenant_id AND nm.node_id = n.id OFFSET 0) h;
+COMMENT ON VIEW hotswap.node_history IS 'what came to nodes and went, a row for each step, of removed nodes as well';
+GRANT SELECT ON hotswap.node_history TO PUBLIC;

@@ -34,6 +34,8 @@ CREATE TABLE hotswap.module_version (
 	transactional boolean NOT NULL DEFAULT true,
 	requires text[],
 	metadata jsonb NOT NULL DEFAULT '{}',
+	install_published_at timestamptz,
+	install_published_by text,
 	PRIMARY KEY (tenant_id, module, version)
 );
 COMMENT ON TABLE hotswap.module_version IS 'what can be deployed: scripts and their digest, never changed once published';
@@ -44,8 +46,10 @@ COMMENT ON COLUMN hotswap.module_version.ordinal IS 'order of publication in the
 COMMENT ON COLUMN hotswap.module_version.parents IS 'the versions that the deploy script builds on, empty: the first of a chain; NULL: the version is complete in itself';
 COMMENT ON COLUMN hotswap.module_version.install_sql IS 'takes nothing to this version in one go; for nodes that run nothing of the module';
 COMMENT ON COLUMN hotswap.module_version.install_digest IS 'SHA-256 over the version''s digest and the installer, which may have been published after it';
+COMMENT ON COLUMN hotswap.module_version.install_published_at IS 'of an installer that came after the version, whose digest does not cover it; NULL: it came with it, or there is none';
 COMMENT ON COLUMN hotswap.module_version.transactional IS 'false: each statement is a transaction of its own';
 COMMENT ON COLUMN hotswap.module_version.requires IS 'what a node has to run, or must not run, of other modules before';
+ALTER TABLE hotswap.module_version ALTER COLUMN module SET STATISTICS 0, ALTER COLUMN version SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
 
 CREATE TABLE hotswap.withdrawn_version (
@@ -73,6 +77,7 @@ CREATE TABLE hotswap.version_tag (
 	tagged_by text NOT NULL,
 	PRIMARY KEY (tenant_id, module, tag)
 );
+CREATE INDEX version_tag_version ON hotswap.version_tag (tenant_id, module, version);
 COMMENT ON TABLE hotswap.version_tag IS 'other names of versions, never changed; a name is that of a version or of a tag';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.version_tag', '');
 
@@ -136,6 +141,19 @@ CREATE TABLE hotswap.version_signature (
 COMMENT ON TABLE hotswap.version_signature IS 'signatures of versions, at most one by each key; only added to';
 COMMENT ON COLUMN hotswap.version_signature.signed_at IS 'when publish_version() took it';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.version_signature', '');
+
+CREATE TABLE hotswap.installer_signature (
+	tenant_id uuid NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	signing_key text NOT NULL,
+	signature bytea NOT NULL,
+	signed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	signed_by text NOT NULL,
+	PRIMARY KEY (tenant_id, module, version, signing_key)
+);
+COMMENT ON TABLE hotswap.installer_signature IS 'signatures of installers that came after their versions, at most one by each key; only added to';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.installer_signature', '');
 
 CREATE TYPE hotswap.static_rule AS ENUM ('security_definer_search_path', 'grant_to_public', 'alter_system',
 	'copy_program', 'create_extension', 'untrusted_language', 'drop_table', 'truncate', 'dynamic_do', 'secret_in_script');

@@ -185,14 +185,14 @@ version_name_problem(const char *value)
 
 /* The name of a version, as people know it from elsewhere: any printable text. */
 char *
-arg_version(FunctionCallInfo fcinfo, int n)
+arg_version(FunctionCallInfo fcinfo, int n, const char *word)
 {
-	char *value = arg_text(fcinfo, n, "version", VERSION_LIMIT);
+	char *value = arg_text(fcinfo, n, word, VERSION_LIMIT);
 	char *problem = version_name_problem(value);
 
 	if (problem)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for \"version\": \"%s\"", value),
+						errmsg("invalid value for \"%s\": \"%s\"", word, value),
 						errdetail_internal("%s", problem)));
 	return value;
 }

@@ -31,7 +31,7 @@ extern int arg_label(FunctionCallInfo fcinfo, int n, const char *word, const cha
 					 int count);
 extern char *arg_identifier(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_module(FunctionCallInfo fcinfo, int n);
-extern char *arg_version(FunctionCallInfo fcinfo, int n);
+extern char *arg_version(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *arg_script(FunctionCallInfo fcinfo, int n, const char *word, bool required);
 extern Jsonb *arg_object(FunctionCallInfo fcinfo, int n, const char *word);
 extern int32 arg_int32(FunctionCallInfo fcinfo, int n, const char *word, int32 min, int32 max);

@@ -18,6 +18,7 @@
 #include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/missing.h"
 #include "core/plan.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -894,8 +895,8 @@ read_module(Planning *g, List **plans)
 	MemoryContextSwitchTo(context);
 	g->version = graph_find(g->graph, g->target->version);
 	if (g->version < 0)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", g->target->version,
-			 g->target->module);
+		/* withdrawn since the caller's snapshot was taken */
+		version_refuse_missing(g->target->module, g->target->version);
 	g->wanted = graph_closure(g->graph, list_make1_int(g->version));
 	for (uint64 i = 0; i < n; i++)
 		running[i].heads = find_versions(g->graph, heads[i]);

@@ -23,6 +23,7 @@
 #include "lock/idempotency.h"
 #include "module/examination.h"
 #include "module/signature_check.h"
+#include "module/tag.h"
 #include "shm/shmem.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -60,7 +61,8 @@ static void
 deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 {
 	r->module = arg_module(fcinfo, 0);
-	r->version = arg_version(fcinfo, 1);
+	r->version = arg_version(fcinfo, 1, "version");
+	r->tag = NULL;
 	r->environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	r->key = arg_text_or_null(fcinfo, 3, "idempotency_key", KEY_LIMIT);
 	r->priority = arg_int32(fcinfo, 4, "priority", -PRIORITY_LIMIT, PRIORITY_LIMIT);
@@ -113,7 +115,7 @@ check_demands(Request *r)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 BoolGetDatum(r->only_target) };
-	SignedVersion version = { &r->tenant, r->module, r->version, NULL };
+	SignedVersion version = { &r->tenant, r->module, r->version, NULL, false };
 	char *requires_signature;
 
 	(void) db_run_newest(&demands_query, args, NULL);
@@ -194,23 +196,37 @@ check_options(Request *r, Oid caller)
 		check_revert(r, policy, caller);
 }
 
+/* Looks up what the request refers to; the version may be given by a tag, which is seldom, and asked for then. */
 static void
-check_references(Request *r, Oid caller)
+find_references(Request *r, uint8 *digest)
 {
 	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->environment),
 					 CStringGetTextDatum(r->module), CStringGetTextDatum(r->version),
 					 BoolGetDatum(r->only_target) };
+
+	(void) db_run_newest(&look_up, args, NULL);
+	tenant_require_active(&r->tenant, db_text(0, 1));
+	if (db_isnull(0, 2))
+		environment_refuse_missing(&r->tenant, r->environment);
+	if (db_digest(0, 3, digest))
+		return;
+	r->tag = r->version;
+	r->version = version_resolve(&r->tenant, r->module, r->tag);
+	args[3] = CStringGetTextDatum(r->version);
+	(void) db_run_newest(&look_up, args, NULL);
+	if (!db_digest(0, 3, digest))
+		version_refuse_missing(r->module, r->version);
+}
+
+static void
+check_references(Request *r, Oid caller)
+{
 	uint8 digest[DIGEST_LENGTH];
 	uint8 findings_digest[DIGEST_LENGTH];
 	bool is_examined;
 
 	tenant_enter(&r->tenant);
-	(void) db_run_newest(&look_up, args, NULL);
-	tenant_require_active(&r->tenant, db_text(0, 1));
-	if (db_isnull(0, 2))
-		environment_refuse_missing(&r->tenant, r->environment);
-	if (!db_digest(0, 3, digest))
-		version_refuse_missing(r->module, r->version);
+	find_references(r, digest);
 	r->is_protected = db_bool(0, 2);
 	is_examined = db_digest(0, 5, findings_digest) &&
 				  version_findings_fit(digest, db_text(0, 4), findings_digest);

@@ -16,6 +16,7 @@
 #include "deployment/target_nodes.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "module/tag.h"
 #include "module/version.h"
 #include "utils/builtins.h"
 
@@ -99,7 +100,7 @@ hotswap_preview(PG_FUNCTION_ARGS)
 	Deployment d = { .kind = KIND_DEPLOY,
 					 .tenant = tenant_argument(fcinfo, 7),
 					 .module = arg_module(fcinfo, 0),
-					 .version = arg_version(fcinfo, 1),
+					 .version = arg_version(fcinfo, 1, "version"),
 					 .environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT),
 					 .allow_revert = arg_bool(fcinfo, 4, "allow_revert"),
 					 .only_target = arg_bool(fcinfo, 5, "only_target"),
@@ -113,6 +114,7 @@ hotswap_preview(PG_FUNCTION_ARGS)
 	call_begin(&c, &d.tenant, CAPABILITY_VIEWER, "look at what would be deployed");
 	if (path_of(&d.tenant, d.environment) == NIL)
 		environment_refuse_missing(&d.tenant, d.environment);
+	d.version = version_resolve(&d.tenant, d.module, d.version);
 	if (version_read(&d.tenant, d.module, d.version, 0) == NULL)
 		version_refuse_missing(d.module, d.version);
 	if (!d.all_nodes)

@@ -113,7 +113,7 @@ request_detail(const Request *r)
 							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
 	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply)
 		return audit_detail("module", r->module, "version", r->version, "environment",
-							r->environment, NULL);
+							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);
 	return audit_detail("module", r->module, "version", r->version, "environment", r->environment,
 						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",

@@ -19,6 +19,7 @@ typedef struct Request
 	char *reason;                /* or NULL */
 	char *module;
 	char *version;
+	char *tag; /* by which it was named, or NULL */
 	char *environment;
 	char *key; /* or NULL */
 	int32 priority;

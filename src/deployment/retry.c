@@ -37,10 +37,13 @@ static DbStatement forget_start_by =
 	DB_STATEMENT("UPDATE hotswap.deployment SET start_by = NULL WHERE tenant_id = $1 AND id = $2",
 				 UUIDOID, UUIDOID);
 
-static DbStatement version_query =
-	DB_STATEMENT("SELECT 1 FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
-				 UUIDOID, TEXTOID, TEXTOID);
+static DbStatement version_query = DB_STATEMENT(
+	"SELECT EXISTS (SELECT FROM hotswap.withdrawn_version w WHERE w.tenant_id = $1"
+	" AND w.module = $2 AND w.version = $3 AND w.withdrawn_at >= (SELECT d.requested_at"
+	" FROM hotswap.deployment d WHERE d.tenant_id = $1 AND d.id = $4))"
+	" FROM hotswap.module_version v"
+	" WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = $3",
+	UUIDOID, TEXTOID, TEXTOID, UUIDOID);
 
 /* Whoever asks for another go means it, late as it may be. */
 static void
@@ -87,15 +90,27 @@ require_nothing_later(const Deployment *d)
 			 errhint("Deploy the version that shall run there.")));
 }
 
-/* What has ended keeps no version from being withdrawn. */
+/*
+ * What has ended keeps no version from being withdrawn, and its name from being given to another content, which
+ * would go on where the first one has been scanned and tested.
+ */
 static void
 require_version(const Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->module),
-					 CStringGetTextDatum(d->version) };
+					 CStringGetTextDatum(d->version), UUIDPGetDatum(&d->id) };
 
 	if (db_run_newest(&version_query, args, NULL) == 0)
 		version_refuse_missing(d->module, d->version);
+	if (db_bool(0, 1))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "version \"%s\" of module \"%s\" was withdrawn after the deployment was requested",
+				 d->version, d->module),
+			 errdetail("What has its name now was published later."),
+			 errhint("Request it anew with hotswap.deploy().")));
 }
 
 /*
@@ -104,8 +119,9 @@ require_version(const Deployment *d)
  * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
  * deployment again.  The tenant must be active.
  *
- * Errors: P0002 no such deployment, or its version was withdrawn, 55000 not in such a state, or a rollback while another
- * deployment of the module is running or after one that has put the nodes right, YH003 tenant not active, 42501. Locks the deployment.
+ * Errors: P0002 no such deployment, or its version was withdrawn, 55000 not in such a state, or the version was
+ * published again since, or a rollback while another deployment of the module is running or after one that has
+ * put the nodes right, YH003 tenant not active, 42501.  Locks the deployment.
  */
 Datum
 hotswap_retry(PG_FUNCTION_ARGS)

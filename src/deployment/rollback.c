@@ -20,6 +20,7 @@
 #include "core/tenant.h"
 #include "deployment/request.h"
 #include "fmgr.h"
+#include "module/tag.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -150,7 +151,7 @@ hotswap_release_version(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
 	char *module = arg_module(fcinfo, 1);
-	char *version = arg_version(fcinfo, 2);
+	char *version = arg_version(fcinfo, 2, "version");
 	char *reason = arg_text(fcinfo, 3, "reason", REASON_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 4);
 	DbArgs args = db_args(&delete_held);
@@ -158,6 +159,7 @@ hotswap_release_version(PG_FUNCTION_ARGS)
 	Call c;
 
 	call_begin_change(&c, &tenant, CAPABILITY_OPERATOR, "release a version");
+	version = version_resolve(&tenant, module, version);
 	db_arg_uuid(&args, &tenant);
 	db_arg_text(&args, environment);
 	db_arg_text(&args, module);

@@ -29,6 +29,7 @@
 #include "module/requirement.h"
 #include "module/script.h"
 #include "module/signing_key.h"
+#include "module/tag.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_publish_version);
@@ -68,7 +69,7 @@ typedef struct NewVersion
 	pg_uuid_t tenant;
 	Version content;
 	NullableDatum scripts[SCRIPT_COUNT]; /* text */
-	List *parents;                       /* of names, in their order */
+	List *parents; /* of names, in their order; no tags when the digest is known */
 	Jsonb *metadata;
 	char *findings; /* in the scripts, as they are kept */
 	GivenSignature signature;
@@ -99,7 +100,7 @@ module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 {
 	memset(v, 0, sizeof(NewVersion));
 	v->content.module = arg_module(fcinfo, 0);
-	v->content.name = arg_version(fcinfo, 1);
+	v->content.name = arg_version(fcinfo, 1, "version");
 	read_script(fcinfo, 2, "deploy_sql", v, SCRIPT_DEPLOY);
 	read_script(fcinfo, 3, "verify_sql", v, SCRIPT_VERIFY);
 	read_script(fcinfo, 4, "revert_sql", v, SCRIPT_REVERT);
@@ -218,6 +219,7 @@ module_insert(const NewVersion *new, const AuditActor *actor)
 {
 	ModuleRow row;
 
+	tag_refuse_existing(&new->tenant, new->content.module, new->content.name);
 	module_enter(new, &row);
 	if (!version_insert(new, row.versions + 1, actor))
 		return false;
@@ -232,6 +234,7 @@ module_compute_digest(NewVersion *new)
 {
 	Version *v = &new->content;
 
+	new->parents = version_resolve_all(&new->tenant, v->module, new->parents);
 	v->parent_digests = version_parent_digests(&new->tenant, v->module, new->parents);
 	version_digest(v, v->digest);
 }
@@ -241,7 +244,7 @@ static void
 module_publish(NewVersion *new)
 {
 	Version *v = &new->content;
-	SignedVersion signed_version = { &new->tenant, v->module, v->name, v->digest };
+	SignedVersion signed_version = { &new->tenant, v->module, v->name, v->digest, false };
 	Call c;
 
 	call_begin(&c, &new->tenant, CAPABILITY_DEPLOYER, "publish a version");

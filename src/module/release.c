@@ -16,16 +16,15 @@
 #include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
+#include "module/tag.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_publish_release);
 
-/* A version, which may be given by a tag. */
-static DbStatement find_version = DB_STATEMENT(
-	"SELECT v.version, v.digest FROM hotswap.module_version v WHERE v.tenant_id = $1"
-	" AND v.module = $2 AND v.version = coalesce((SELECT t.version FROM hotswap.version_tag t"
-	" WHERE t.tenant_id = $1 AND t.module = $2 AND t.tag = $3), $3)",
-	UUIDOID, TEXTOID, TEXTOID);
+static DbStatement find_version =
+	DB_STATEMENT("SELECT digest FROM hotswap.module_version"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement find_release =
 	DB_STATEMENT("SELECT digest FROM hotswap.release WHERE tenant_id = $1 AND name = $2", UUIDOID,
@@ -113,20 +112,19 @@ read_modules(FunctionCallInfo fcinfo, int n)
 static void
 resolve(Release *r)
 {
-	MemoryContext context = CurrentMemoryContext;
 	ListCell *cell;
 
 	foreach (cell, r->modules)
 	{
 		ReleaseModule *m = lfirst(cell);
+		char *version = version_resolve(&r->tenant, m->module, m->version);
 		Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(m->module),
-						 CStringGetTextDatum(m->version) };
+						 CStringGetTextDatum(version) };
 
 		if (db_run_newest(&find_version, args, NULL) == 0)
-			version_refuse_missing(m->module, m->version);
-		MemoryContextSwitchTo(context);
-		m->version = db_text(0, 1);
-		(void) db_digest(0, 2, m->digest);
+			version_refuse_missing(m->module, version);
+		m->version = version;
+		(void) db_digest(0, 1, m->digest);
 	}
 }
 

@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "module/examination.h"
 #include "module/scan.h"
+#include "module/tag.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_set_rule);
@@ -139,6 +140,7 @@ rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, cons
 
 	if (path == NIL)
 		environment_refuse_missing(tenant, environment);
+	version = version_resolve(tenant, module, version);
 	v = version_read(tenant, module, version, VERSION_WHOLE);
 	if (v == NULL)
 		version_refuse_missing(module, version);
@@ -157,7 +159,7 @@ Datum
 hotswap_lint_version(PG_FUNCTION_ARGS)
 {
 	char *module = arg_module(fcinfo, 0);
-	char *version = arg_version(fcinfo, 1);
+	char *version = arg_version(fcinfo, 1, "version");
 	char *environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;

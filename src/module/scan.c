@@ -212,7 +212,7 @@ require_intact(const Version *v)
 char *
 scan_version(const pg_uuid_t *tenant, Version *v, List *path)
 {
-	SignedVersion version = { tenant, v->module, v->name, v->digest };
+	SignedVersion version = { tenant, v->module, v->name, v->digest, false };
 	ScanPolicy policy;
 	StringInfoData message;
 	char *warnings;
@@ -302,8 +302,20 @@ scan_steps(const pg_uuid_t *tenant, const char *module, List *versions, char *en
 void
 scan_signature(const pg_uuid_t *tenant, const Version *v, const char *environment)
 {
-	SignedVersion version = { tenant, v->module, v->name, v->digest };
+	SignedVersion version = { tenant, v->module, v->name, v->digest, false };
 
 	require_intact(v);
 	(void) version_require_signature(&version, environment);
+}
+
+/* The same of an installer that a node would begin with; one that came with its version is signed by it. */
+void
+scan_installer(const pg_uuid_t *tenant, const char *module, const char *version,
+			   const char *environment)
+{
+	const Version *v = version_read_existing(tenant, module, version, 0);
+	SignedVersion installer = { tenant, v->module, v->name, v->install_digest, true };
+
+	if (v->installer_is_later)
+		(void) version_require_signature(&installer, environment);
 }

@@ -23,15 +23,15 @@
 const char *const signature_algorithms[] = { "ed25519", "rsa-pss-sha256" };
 
 /*
- * The text that a signature is about.  It names one version of one module of one tenant, so that a
- * signature is of no use for another; the names cannot contain line feeds.
+ * The text that a signature is about.  It names one version of one module of one tenant, or an installer of it,
+ * so that a signature is of no use for another; the names cannot contain line feeds.
  */
 char *
 signature_payload(const pg_uuid_t *tenant, const char *module, const char *version,
-				  const uint8 *digest)
+				  const uint8 *digest, bool is_installer)
 {
-	return psprintf("hotswap-module-v1\n%s\n%s\n%s\n%s\n", uuid_text(tenant), module, version,
-					digest_hex(digest));
+	return psprintf("hotswap-%s-v1\n%s\n%s\n%s\n%s\n", is_installer ? "installer" : "module",
+					uuid_text(tenant), module, version, digest_hex(digest));
 }
 
 /* Says why it failed, in libcrypto's words where it has some. */

@@ -30,7 +30,7 @@ typedef struct SignatureKey
 extern const char *const signature_algorithms[];
 
 extern char *signature_payload(const pg_uuid_t *tenant, const char *module, const char *version,
-							   const uint8 *digest);
+							   const uint8 *digest, bool is_installer);
 extern bool signature_read_key(SignatureAlgorithm algorithm, const char *pem, SignatureKey *key);
 extern bool signature_verify(SignatureAlgorithm algorithm, const char *pem, const char *payload,
 							 const uint8 *signature, size_t length);

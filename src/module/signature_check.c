@@ -28,13 +28,17 @@ static DbStatement find_key =
 				 UUIDOID, TEXTOID);
 
 /* those that count first */
-static DbStatement signatures_query = DB_STATEMENT(
-	"SELECT q.* FROM (SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM
-	" AS problem, s.signature FROM hotswap.version_signature s"
-	" JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key"
-	" WHERE s.tenant_id = $1 AND s.module = $2 AND s.version = $3) q"
-	" ORDER BY q.problem IS NOT NULL, q.name",
-	UUIDOID, TEXTOID, TEXTOID);
+#define SIGNATURES_IN(table)                                                                  \
+	DB_STATEMENT(                                                                             \
+		"SELECT q.* FROM (SELECT k.name, k.algorithm::text, k.public_key," KEY_PROBLEM        \
+		" AS problem, s.signature FROM hotswap." table " s"                                   \
+		" JOIN hotswap.signing_key k ON k.tenant_id = s.tenant_id AND k.name = s.signing_key" \
+		" WHERE s.tenant_id = $1 AND s.module = $2 AND s.version = $3) q"                     \
+		" ORDER BY q.problem IS NOT NULL, q.name",                                            \
+		UUIDOID, TEXTOID, TEXTOID)
+
+static DbStatement version_signatures = SIGNATURES_IN("version_signature");
+static DbStatement installer_signatures = SIGNATURES_IN("installer_signature");
 
 /* A signature and the key it is by. */
 typedef struct StoredSignature
@@ -72,8 +76,18 @@ static bool
 verifies(const StoredSignature *s, const SignedVersion *v)
 {
 	return signature_verify(s->algorithm, s->pem,
-							signature_payload(v->tenant, v->module, v->version, v->digest),
+							signature_payload(v->tenant, v->module, v->version, v->digest,
+											  v->is_installer),
 							(const uint8 *) VARDATA_ANY(s->value), VARSIZE_ANY_EXHDR(s->value));
+}
+
+/* What is signed, in words. */
+static char *
+signed_words(const SignedVersion *v)
+{
+	return psprintf(v->is_installer ? "the installer of version \"%s\" of module \"%s\"" :
+									  "version \"%s\" of module \"%s\"",
+					v->version, v->module);
 }
 
 /* Raises P0002, 55000 or YH010 unless the signature is good now. */
@@ -94,10 +108,15 @@ signature_require_good(const SignedVersion *v, const GivenSignature *given)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_HOTSWAP_SIGNATURE),
-			 errmsg("signature of version \"%s\" of module \"%s\" by key \"%s\" does not verify",
-					v->version, v->module, s.key),
-			 errdetail("The SHA-256 of the scripts is %s.", digest_hex(v->digest)),
-			 errhint("What has to be signed is returned by hotswap.module_signing_payload().")));
+			 errmsg("signature of %s by key \"%s\" does not verify", signed_words(v), s.key),
+			 v->is_installer ?
+				 errdetail("Its SHA-256 is %s.", digest_hex(v->digest)) :
+				 errdetail("The SHA-256 of the scripts is %s.", digest_hex(v->digest)),
+			 v->is_installer ?
+				 errhint(
+					 "What has to be signed is returned by hotswap.installer_signing_payload().") :
+				 errhint(
+					 "What has to be signed is returned by hotswap.module_signing_payload().")));
 }
 
 /* key: of a signature that does not count, problem: why not, NULL where it does not verify. */
@@ -108,17 +127,18 @@ refuse_unsigned(const SignedVersion *v, const char *environment, const char *key
 	ereport(ERROR,
 			(errcode(ERRCODE_HOTSWAP_SIGNATURE),
 			 problem ?
-				 errmsg("environment \"%s\" requires a signature, and version \"%s\" of module"
-						" \"%s\" has none that counts: %s",
-						environment, v->version, v->module, problem) :
-			 key ? errmsg("environment \"%s\" requires a signature, and version \"%s\" of module"
-						  " \"%s\" has one by key \"%s\" that does not verify",
-						  environment, v->version, v->module, key) :
-				   errmsg("environment \"%s\" requires a signature, and version \"%s\" of module"
-						  " \"%s\" has none",
-						  environment, v->version, v->module),
-			 errhint("Sign it with a key that counts: publish the same version again with the"
-					 " signature.")));
+				 errmsg("environment \"%s\" requires a signature, and %s has none that counts: %s",
+						environment, signed_words(v), problem) :
+			 key ?
+				 errmsg("environment \"%s\" requires a signature, and %s has one by key \"%s\" that"
+						" does not verify",
+						environment, signed_words(v), key) :
+				 errmsg("environment \"%s\" requires a signature, and %s has none", environment,
+						signed_words(v)),
+			 v->is_installer ? errhint("Sign it with a key that counts: publish the same installer"
+									   " again with the signature.") :
+							   errhint("Sign it with a key that counts: publish the same version"
+									   " again with the signature.")));
 }
 
 /*
@@ -130,7 +150,8 @@ version_require_signature(const SignedVersion *v, const char *environment)
 {
 	Datum args[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
 					 CStringGetTextDatum(v->version) };
-	uint64 count = db_run_newest(&signatures_query, args, NULL);
+	uint64 count =
+		db_run_newest(v->is_installer ? &installer_signatures : &version_signatures, args, NULL);
 	char *key = NULL;
 	char *problem = NULL;
 

@@ -15,6 +15,7 @@ typedef struct SignedVersion
 	const char *module;
 	const char *version;
 	const uint8 *digest; /* of its scripts */
+	bool is_installer;   /* it is about an installer that came later */
 } SignedVersion;
 
 /* A signature as it was given; key is NULL where there is none. */

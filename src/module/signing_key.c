@@ -22,6 +22,7 @@
 #include "module/requirement.h"
 #include "module/signature.h"
 #include "module/signing_key.h"
+#include "module/tag.h"
 #include "module/version.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
@@ -54,20 +55,26 @@ static DbStatement revoke_key =
 				 " revoked_by = $3, revoke_reason = $4 WHERE tenant_id = $1 AND name = $2",
 				 UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
-static DbStatement find_signature =
-	DB_STATEMENT("SELECT 1 FROM hotswap.version_signature"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3 AND signing_key = $4",
-				 UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+#define SIGNATURE_IN(table)                                                                     \
+	DB_STATEMENT("SELECT 1 FROM hotswap." table                                                 \
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3 AND signing_key = $4", \
+				 UUIDOID, TEXTOID, TEXTOID, TEXTOID)
+#define VERSION_WITH(digest)                                                                 \
+	DB_STATEMENT("SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $2" \
+				 " AND version = $3 AND " digest " = $4",                                    \
+				 UUIDOID, TEXTOID, TEXTOID, BYTEAOID)
+#define INSERT_SIGNATURE(table)                                                     \
+	DB_STATEMENT("INSERT INTO hotswap." table                                       \
+				 " (tenant_id, module, version, signing_key, signature, signed_by)" \
+				 " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",         \
+				 UUIDOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID)
 
-static DbStatement find_version =
-	DB_STATEMENT("SELECT 1 FROM hotswap.module_version WHERE tenant_id = $1 AND module = $2"
-				 " AND version = $3 AND digest = $4",
-				 UUIDOID, TEXTOID, TEXTOID, BYTEAOID);
-
-static DbStatement insert_signature = DB_STATEMENT(
-	"INSERT INTO hotswap.version_signature (tenant_id, module, version, signing_key, signature, signed_by)"
-	" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID);
+/* Of versions, and of installers. */
+static DbStatement find_signature[] = { SIGNATURE_IN("version_signature"),
+										SIGNATURE_IN("installer_signature") };
+static DbStatement find_version[] = { VERSION_WITH("digest"), VERSION_WITH("install_digest") };
+static DbStatement insert_signature[] = { INSERT_SIGNATURE("version_signature"),
+										  INSERT_SIGNATURE("installer_signature") };
 
 /* A key as add_signing_key() was given it. */
 typedef struct NewKey
@@ -263,7 +270,7 @@ hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 
 	args_require_count(fcinfo, 10);
 	v.module = arg_module(fcinfo, 0);
-	v.name = arg_version(fcinfo, 1);
+	v.name = arg_version(fcinfo, 1, "version");
 	v.is_graph = !PG_ARGISNULL(5);
 	parents = arg_names(fcinfo, 5, "parents", VERSION_LIMIT);
 	v.transactional = arg_bool(fcinfo, 7, "transactional");
@@ -278,13 +285,15 @@ hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 		Call c;
 
 		call_begin(&c, &tenant, CAPABILITY_DEPLOYER, "compute the digest of a version");
+		parents = version_resolve_all(&tenant, v.module, parents);
 		v.parent_digests = version_parent_digests(&tenant, v.module, parents);
 		version_digest(&v, v.digest);
 		call_end(&c);
 	}
 	else
 		version_digest(&v, v.digest);
-	PG_RETURN_TEXT_P(cstring_to_text(signature_payload(&tenant, v.module, v.name, v.digest)));
+	PG_RETURN_TEXT_P(
+		cstring_to_text(signature_payload(&tenant, v.module, v.name, v.digest, false)));
 }
 
 /* The arguments n (signature) and n + 1 (signing_key) of a function; both are given, or neither. */
@@ -318,12 +327,12 @@ lock_version(const SignedVersion *v)
 					 CStringGetTextDatum(v->version), digest_datum(v->digest) };
 
 	tenant_lock_for_change(v->tenant);
-	if (db_run_newest(&find_version, args, NULL) == 0)
+	if (db_run_newest(&find_version[v->is_installer], args, NULL) == 0)
 		version_refuse_missing(v->module, v->version);
 }
 
 /*
- * Stores a signature of a version, which is there, with its audit event; nothing if the key has
+ * Stores a signature of a version or an installer, which is there, with its audit event; nothing if the key has
  * signed it before.  Raises P0002 no such key, 55000 the key does not count now, YH010 it does not
  * verify.  Locks the tenant row.
  */
@@ -332,8 +341,8 @@ version_sign(const SignedVersion *v, const GivenSignature *given, const AuditAct
 {
 	Datum key[] = { UUIDPGetDatum(v->tenant), CStringGetTextDatum(v->module),
 					CStringGetTextDatum(v->version), CStringGetTextDatum(given->key) };
-	DbArgs args = db_args(&insert_signature);
-	bool is_new = db_run(&find_signature, key, NULL) == 0;
+	DbArgs args = db_args(&insert_signature[v->is_installer]);
+	bool is_new = db_run(&find_signature[v->is_installer], key, NULL) == 0;
 
 	if (is_new)
 		lock_version(v);
@@ -349,5 +358,6 @@ version_sign(const SignedVersion *v, const GivenSignature *given, const AuditAct
 	if (db_run_args(&args) > 0)
 		audit_tenant(actor, v->tenant, "sign_version", NULL, NULL, NULL,
 					 audit_detail("module", v->module, "version", v->version, "signing_key",
-								  given->key, "digest", digest_hex(v->digest), NULL));
+								  given->key, "digest", digest_hex(v->digest),
+								  v->is_installer ? "script" : NULL, "installer", NULL));
 }

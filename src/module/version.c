@@ -19,7 +19,7 @@ static DbStatement version_query = DB_STATEMENT(
 	"SELECT CASE WHEN s.fits THEN v.deploy_sql END, CASE WHEN s.fits THEN v.verify_sql END,"
 	" CASE WHEN s.fits THEN v.revert_sql END, CASE WHEN s.fits THEN v.install_sql END, v.digest, s.fits,"
 	" v.verify_sql IS NOT NULL, v.findings::text, v.findings_digest, v.parents IS NOT NULL, v.transactional,"
-	" v.requires,"
+	" v.requires, v.install_digest, v.install_published_at IS NOT NULL,"
 	" (SELECT array_agg(p.digest ORDER BY p.digest) FROM hotswap.module_version p"
 	" WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = ANY (v.parents))"
 	" FROM hotswap.module_version v CROSS JOIN LATERAL (SELECT octet_length(v.deploy_sql)::bigint"
@@ -46,6 +46,8 @@ enum
 	VERSION_IS_GRAPH,
 	VERSION_TRANSACTIONAL,
 	VERSION_REQUIRES,
+	VERSION_INSTALL_DIGEST,
+	VERSION_INSTALLER_IS_LATER,
 	VERSION_PARENT_DIGESTS
 };
 
@@ -132,6 +134,8 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	v->is_whole = db_bool(0, VERSION_FITS);
 	v->has_verify = db_bool(0, VERSION_HAS_VERIFY);
 	v->findings = read_findings(v);
+	v->has_installer = db_digest(0, VERSION_INSTALL_DIGEST, v->install_digest);
+	v->installer_is_later = db_bool(0, VERSION_INSTALLER_IS_LATER);
 	v->is_graph = db_bool(0, VERSION_IS_GRAPH);
 	v->transactional = db_bool(0, VERSION_TRANSACTIONAL);
 	array = db_datum(0, VERSION_REQUIRES, &isnull);
@@ -195,8 +199,8 @@ void
 version_digest(const Version *v, uint8 *result)
 {
 	pg_cryptohash_ctx *ctx = digest_begin();
-	bool is_plain = !v->is_graph && v->scripts[SCRIPT_INSTALL] == NULL && v->transactional &&
-					v->requirements == NIL;
+	const char *installer = v->installer_is_later ? NULL : v->scripts[SCRIPT_INSTALL];
+	bool is_plain = !v->is_graph && installer == NULL && v->transactional && v->requirements == NIL;
 	ListCell *cell;
 
 	if (!is_plain)
@@ -206,7 +210,7 @@ version_digest(const Version *v, uint8 *result)
 	digest_field(ctx, v->scripts[SCRIPT_REVERT]);
 	if (!is_plain)
 	{
-		digest_field(ctx, v->scripts[SCRIPT_INSTALL]);
+		digest_field(ctx, installer);
 		digest_int64(ctx, v->transactional);
 		digest_int64(ctx, list_length(v->requirements));
 		foreach (cell, v->requirements)
@@ -233,4 +237,13 @@ version_require_intact(const Version *v)
 			 errmsg("scripts of version \"%s\" of module \"%s\" are not those that were published",
 					v->name, v->module),
 			 errdetail("Their SHA-256 is %s.", digest_hex(digest))));
+	if (v->scripts[SCRIPT_INSTALL] == NULL)
+		return;
+	digest_installer(v->digest, v->scripts[SCRIPT_INSTALL], digest);
+	if (memcmp(v->install_digest, digest, DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("installer of version \"%s\" of module \"%s\" is not the one that"
+							   " was published",
+							   v->name, v->module),
+						errdetail("Its SHA-256 is %s.", digest_hex(digest))));
 }

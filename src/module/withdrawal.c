@@ -20,6 +20,8 @@
 #include "core/tenant.h"
 #include "core/version_graph.h"
 #include "fmgr.h"
+#include "module/tag.h"
+#include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_withdraw_version);
 
@@ -37,7 +39,7 @@ PG_FUNCTION_INFO_V1(hotswap_withdraw_version);
 
 /*
  * What keeps a version where it is, in the order in which it is looked for: a deployment that ends in the
- * meantime has left its rows when the nodes are asked.  One that goes back needs the version from before, and
+ * meantime has left its rows when the nodes are asked.  One that goes back needs the versions from before, and
  * so does a failed one that somebody may retry.
  */
 static struct
@@ -62,7 +64,10 @@ static struct
 			   " CROSS JOIN LATERAL (SELECT d.id, d.module, d.version FROM hotswap.deployment d"
 			   " WHERE d.tenant_id = $1 AND d.id = o.deployment_id OFFSET 0) d"
 			   " WHERE d.module = $2 AND (d.version = $3 OR EXISTS (SELECT FROM hotswap.task t"
-			   " WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND t.previous_version = $3))"
+			   " WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND (t.previous_version = $3"
+			   " OR $3 = ANY ((SELECT s.heads FROM hotswap.node_module s WHERE s.tenant_id = $1"
+			   " AND s.node_id = t.node_id AND s.module = $2 AND s.swap <= t.swap_from"
+			   " ORDER BY s.swap DESC LIMIT 1)::text[]))))"
 			   " ORDER BY d.id"),
 	  "Deployments need it: %s.", "Cancel them, or wait for their end." },
 	{ NAMES_OF("SELECT e.name FROM hotswap.environment e WHERE e.tenant_id = $1"
@@ -97,6 +102,11 @@ static DbStatement move_version = DB_STATEMENT(
 
 static DbStatement delete_signatures =
 	DB_STATEMENT("DELETE FROM hotswap.version_signature"
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
+				 UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement delete_installer_signatures =
+	DB_STATEMENT("DELETE FROM hotswap.installer_signature"
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
 				 UUIDOID, TEXTOID, TEXTOID);
 
@@ -161,6 +171,7 @@ withdraw(Withdrawal *w, const AuditActor *actor)
 
 	write_history(w, digest);
 	(void) db_run(&delete_signatures, w->key, NULL);
+	(void) db_run(&delete_installer_signatures, w->key, NULL);
 	(void) db_run(&delete_holds, w->key, NULL);
 	db_arg_uuid(&args, &w->tenant);
 	db_arg_text(&args, w->module);
@@ -186,15 +197,16 @@ Datum
 hotswap_withdraw_version(PG_FUNCTION_ARGS)
 {
 	Withdrawal w = { .module = arg_module(fcinfo, 0),
-					 .version = arg_version(fcinfo, 1),
+					 .version = arg_version(fcinfo, 1, "version"),
 					 .reason = arg_text(fcinfo, 2, "reason", REASON_LIMIT),
 					 .tenant = tenant_argument(fcinfo, 3) };
 	Call c;
 
-	w.key[0] = UUIDPGetDatum(&w.tenant);
-	w.key[1] = PG_GETARG_DATUM(0);
-	w.key[2] = PG_GETARG_DATUM(1);
 	call_begin_change(&c, &w.tenant, CAPABILITY_OPERATOR, "withdraw a version");
+	w.version = version_resolve(&w.tenant, w.module, w.version);
+	w.key[0] = UUIDPGetDatum(&w.tenant);
+	w.key[1] = CStringGetTextDatum(w.module);
+	w.key[2] = CStringGetTextDatum(w.version);
 	tenant_close(&w.tenant);
 	withdraw(&w, &c.actor);
 	call_end(&c);

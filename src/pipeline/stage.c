@@ -56,6 +56,16 @@ start_build(Visit *v)
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
+/* Where an environment requires signatures, the installer that a node begins with has one, too. */
+static void
+scan_first_step(Visit *v, const NodePlan *p, const char *environment)
+{
+	const Step *step = linitial(p->steps);
+
+	if (p->require_signature && step->direction == STEP_INSTALL)
+		scan_installer(&v->d.tenant, step->module, step->version, environment);
+}
+
 /* Scans what the nodes of an environment would run on their way to the version, each version once. */
 static void
 scan_plans(Visit *v, List *plans, char *environment)
@@ -68,9 +78,11 @@ scan_plans(Visit *v, List *plans, char *environment)
 		const NodePlan *p = lfirst(cell);
 
 		/* a complete version is the deployment's own, which is scanned, unless it goes back to one */
-		if (p->outcome == NODE_RUNS &&
-			(((Step *) linitial(p->steps))->is_graph || v->d.kind == KIND_ROLLBACK))
-			versions = list_concat(versions, plan_versions(p->steps));
+		if (p->outcome != NODE_RUNS ||
+			(!((Step *) linitial(p->steps))->is_graph && v->d.kind != KIND_ROLLBACK))
+			continue;
+		scan_first_step(v, p, environment);
+		versions = list_concat(versions, plan_versions(p->steps));
 	}
 	scan_steps(&v->d.tenant, v->d.module, versions, environment);
 }

@@ -40,6 +40,7 @@ static DbStatement anonymise = DB_STATEMENT(
 	DB_STATEMENT("DELETE FROM hotswap." table " WHERE tenant_id = $1", UUIDOID)
 
 static DbStatement deletions[] = { DELETE_FROM("version_signature"),
+								   DELETE_FROM("installer_signature"),
 								   DELETE_FROM("signing_key"),
 								   DELETE_FROM("environment_rule"),
 								   DELETE_FROM("release_module"),

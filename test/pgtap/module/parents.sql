@@ -13,8 +13,7 @@ CREATE FUNCTION pg_temp.digest(deploy text, verify text, revert text, install te
 		|| pg_temp.field(verify) || pg_temp.field(revert) || pg_temp.field(install)
 		|| int8send(1) || int8send(0) || int8send(cardinality(over))
 		|| coalesce((SELECT string_agg(int8send(32) || digest, '' ORDER BY digest)
-			FROM hotswap.module_version WHERE module = 'm' AND version = ANY (over)), '')),
-		'hex')
+			FROM hotswap.module_version WHERE module = 'm' AND version = ANY (over)), '')), 'hex')
 $$;
 SELECT is(hotswap.publish_version('m', '1', 'SELECT 1', parents => '{}'),
 	pg_temp.digest('SELECT 1', NULL, NULL, NULL, '{}'), 'the first of a chain');

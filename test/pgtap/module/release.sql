@@ -43,8 +43,7 @@ SELECT results_eq($$SELECT code, message, detail, hint
 		'A release never changes; publish under a new name.')$$, 'a release is immutable');
 
 -- Tags stand for their versions.
-INSERT INTO hotswap.version_tag (tenant_id, module, tag, version, tagged_by)
-	VALUES ('00000000-0000-7000-8000-000000000001', 'a', 'stable', '1', 'x');
+SELECT hotswap.tag_version('a', 'stable', '1') \g /dev/null
 SELECT is(hotswap.publish_release('tagged', '{a=stable}'), pg_temp.release_digest('a=1'),
 	'a tag is resolved');
 SELECT is((SELECT modules FROM hotswap.releases WHERE name = 'tagged'), '{a=1}',

@@ -21,6 +21,11 @@ BEGIN
 	INSERT INTO hotswap.module_version
 		(tenant_id, module, version, digest, published_by, deploy_sql)
 		VALUES (t, word, word, sha256(''), word, word);
+	INSERT INTO hotswap.module_version
+		(tenant_id, module, version, digest, published_by, deploy_sql)
+		SELECT t, word, word || i, sha256(''), word, word FROM generate_series(1, rows) i;
+	INSERT INTO hotswap.version_tag SELECT t, word, word || '@' || i, word || i, now(), word
+		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.release SELECT t, word || i, sha256(''), now(), word
 		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.release_module SELECT t, word || i, word, word
@@ -55,6 +60,8 @@ BEGIN
 			NULL, word);
 		INSERT INTO hotswap.task (tenant_id, deployment_id, stage, ordinal, kind, status, wave,
 			attempt, node_id, message) VALUES (t, deployment, 1, 1, 'swap', 'pending', 1, 1,
+			deployment, word);
+		INSERT INTO hotswap.held_version VALUES (t, word || 1, word, word || i, now(), word,
 			deployment, word);
 		INSERT INTO hotswap.work_item VALUES (t, deployment, never, length(word));
 		INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(85);
+SELECT plan(93);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -37,6 +37,9 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.grant_access(''hotswap_test_privilege'', ''viewer'', all_tenants => true)',
 	'SELECT hotswap.publish_version(''m'', ''2'', ''SELECT 1'')',
 	'SELECT hotswap.publish_release(''r'', ''{m=1}'')',
+	'SELECT hotswap.tag_version(''m'', ''x'', ''1'')',
+	'SELECT hotswap.publish_installer(''m'', ''1'', ''SELECT 1'')',
+	'SELECT hotswap.installer_signing_payload(''m'', ''1'', ''SELECT 1'')',
 	'SELECT hotswap.withdraw_version(''m'', ''1'', ''x'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
@@ -50,6 +53,8 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.stop_dispatching(''x'')', 'SELECT hotswap.start_dispatching()',
 	'SELECT hotswap.adopt()', 'SELECT * FROM hotswap.explain(gen_random_uuid())',
 	'SELECT * FROM hotswap.lint_version(''m'', ''1'', ''qa'')',
+	'SELECT hotswap.diff_versions(''m'', ''1'', ''1'')',
+	'SELECT * FROM hotswap.diff_environments(''m'', ''qa'', ''staging'')',
 	'SELECT hotswap.set_rule(''qa'', ''truncate'', ''off'')',
 	'SELECT hotswap.revoke_signing_key(''k'', ''x'')',
 	'SELECT hotswap.add_signing_key(''k'', ''ed25519'',
@@ -64,7 +69,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'TRUNCATE hotswap.task', 'SELECT nextval(''hotswap.swap_seq'')']) call;
 SELECT is_empty('SELECT FROM hotswap.' || v, 'sees nothing in ' || v)
 	FROM unnest('{deployments,stages,tasks,queue,environments,signing_keys,signatures,releases,
-		rules,hooks,nodes,audit_log,workers,approvals,
+		rules,hooks,nodes,node_history,modules,versions,audit_log,workers,approvals,
 		bypass_reviews,delegations,notifications}'::text[]) v;
 SELECT is_empty('SELECT hotswap.visible_tenants()', 'nor any tenant');
 SELECT is(pg_temp.code_of('CALL hotswap.work()'), '2D000', 'work() looks at the call first');

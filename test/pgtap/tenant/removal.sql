@@ -52,6 +52,7 @@ INSERT INTO hotswap.signing_key VALUES (:'t', 'k', 'ed25519', 'pem',
 	decode(repeat('00', 32), 'hex'), '(,)', now(), 'x');
 INSERT INTO hotswap.failed_rollback VALUES (:'t', :'done', 'm', 'development', now());
 INSERT INTO hotswap.version_signature VALUES (:'t', 'm', '1', 'k', '', now(), 'x');
+INSERT INTO hotswap.installer_signature VALUES (:'t', 'm', '1', 'k', '', now(), 'x');
 INSERT INTO hotswap.version_tag VALUES (:'t', 'm', 'tag', '1', now(), 'x');
 INSERT INTO hotswap.withdrawn_version VALUES (:'t', 'm', '0', 1,
 	decode(repeat('00', 32), 'hex'), now(), 'x', now(), 'x', 'reason');
