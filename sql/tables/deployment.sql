@@ -67,6 +67,7 @@ CREATE TABLE hotswap.deployment (
 	release text,
 	nodes_behind integer NOT NULL DEFAULT 0,
 	reason text,
+	overtake boolean NOT NULL DEFAULT false,
 	heads text[],
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
@@ -90,6 +91,7 @@ COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as
 COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version, while it succeeded';
 COMMENT ON COLUMN hotswap.deployment.reason IS 'of a rollback or a declaration: why it was asked for';
 COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
+COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
 

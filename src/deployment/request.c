@@ -24,14 +24,14 @@ static DbStatement insert_deployment = DB_STATEMENT(
 	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
 	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
 	" audit_hash, gated, login, requester, login_role, kind, rolls_back, reason, nodes, allow_revert,"
-	" only_target, reapply, on_failure, heads)"
+	" only_target, reapply, on_failure, overtake, heads)"
 	" VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9, $10, $11, $12::name, $13,"
 	" $14, $15, $16, $17, $18::name, $19::regrole, $20::regrole, $21::hotswap.deployment_kind, $22, $23,"
-	" $24, $25, $26, $27, $28::hotswap.failure_action, $29)",
+	" $24, $25, $26, $27, $28::hotswap.failure_action, $29, $30)",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
 	OIDOID, OIDOID, TEXTOID, UUIDOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID,
-	TEXTARRAYOID);
+	BOOLOID, TEXTARRAYOID);
 
 static void
 insert(const Request *r, const AuditActor *actor, const Deployment *d)
@@ -67,6 +67,7 @@ insert(const Request *r, const AuditActor *actor, const Deployment *d)
 	db_arg_bool(&args, d->reapply);
 	db_arg_text(&args,
 				d->on_failure == ON_FAILURE_UNSAID ? NULL : failure_action_names[d->on_failure]);
+	db_arg_bool(&args, r->overtake);
 	db_arg_datum(&args, TEXTARRAYOID, db_text_array(r->heads), r->heads == NIL);
 	(void) db_run_args(&args);
 }
@@ -120,14 +121,14 @@ request_detail(const Request *r)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, "node", uuid_text(uuid_array_first(r->nodes)), "heads",
 							OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(r->heads)), NULL);
-	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply)
+	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply && !r->overtake)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);
 	return audit_detail("module", r->module, "version", r->version, "environment", r->environment,
 						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
-						NULL);
+						"overtake", r->overtake ? "true" : NULL, NULL);
 }
 
 void

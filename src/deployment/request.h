@@ -33,6 +33,7 @@ typedef struct Request
 	bool allow_revert;
 	bool only_target;
 	bool reapply;
+	bool overtake;
 	List *heads;       /* of char *: of a declaration */
 	bool is_protected; /* the path has a protected environment */
 } Request;
