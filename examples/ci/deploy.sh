@@ -4,8 +4,8 @@
 # Publishes a folder of migrations and deploys a version of the module, the last one of the folder when none
 # is named; waits for the end. The connection is that of psql: PGHOST, PGUSER, PGDATABASE, PGPASSWORD ...
 # KEY: the idempotency key of the request; a job that is run again asks for the same deployment.
-# TIMEOUT: how long to wait. Exit code: 0 the deployment succeeded, 1 it did not or something was refused,
-# 2 it had not ended in time; it goes on.
+# TIMEOUT: how long to wait. Exit code: 0 the deployment succeeded; 1 it did not, or something in the folder is
+# refused; 2 it had not ended in time and goes on; 3 the server refused something, or there was no connection.
 set -eu
 folder=$1 module=$2 environment=$3 version=${4-}
 hotswap-publish --module "$module" "$folder"
@@ -25,7 +25,7 @@ status=$(sql -v version="$version" -v key="${KEY-}" -v timeout="${TIMEOUT:-30 mi
 SELECT hotswap.deploy(:'module', :'version', :'environment', idempotency_key => nullif(:'key', '')) AS id \gset
 CALL hotswap.await(:'id', :'timeout', NULL);
 SQL
-) || exit 1
+) || exit 3
 echo "$module $version in $environment: $status"
 case $status in
 succeeded) exit 0 ;;

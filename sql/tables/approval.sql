@@ -36,8 +36,8 @@ CREATE TABLE hotswap.approval (
 	roles regrole[],
 	PRIMARY KEY (tenant_id, deployment_id, environment, round)
 ) WITH (fillfactor = 80);
-CREATE INDEX approval_pending ON hotswap.approval (tenant_id, environment)
-	WHERE status = 'pending';
+CREATE INDEX approval_live ON hotswap.approval (tenant_id, environment)
+	WHERE status IN ('pending', 'approved', 'bypassed') AND used_at IS NULL;
 CREATE INDEX approval_review ON hotswap.approval (tenant_id, environment)
 	WHERE status = 'bypassed' AND review_closed_at IS NULL;
 COMMENT ON TABLE hotswap.approval IS 'gates of deployments: one for each protected environment on the path, and a new round when one has become void';

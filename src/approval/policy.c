@@ -49,7 +49,8 @@ static DbStatement update_policy = DB_STATEMENT(
 
 static DbStatement pending_query =
 	DB_STATEMENT("SELECT deployment_id FROM hotswap.approval"
-				 " WHERE tenant_id = $1 AND environment = $2 AND status = 'pending' ORDER BY 1",
+				 " WHERE tenant_id = $1 AND environment = $2 AND status = 'pending'"
+				 " AND used_at IS NULL ORDER BY 1",
 				 UUIDOID, TEXTOID);
 
 /* What was asked for. */

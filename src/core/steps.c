@@ -36,6 +36,11 @@ enum
 	STAGE_COLUMN_MESSAGE
 };
 
+static DbStatement gate_query =
+	DB_STATEMENT("SELECT environment FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2"
+				 " AND status = 'waiting_approval'",
+				 UUIDOID, UUIDOID);
+
 static DbStatement load_tasks = DB_STATEMENT(
 	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
 	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, audited_status"
@@ -183,6 +188,15 @@ steps_add_stage(List **stages, StageKind kind, const char *environment)
 	return stage;
 }
 
+/* The environment whose gate the deployment waits at, or NULL. */
+char *
+steps_gate(const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+
+	return db_run(&gate_query, args, NULL) > 0 ? db_text(0, 1) : NULL;
+}
+
 Task *
 steps_add_task(List **tasks, const Stage *stage, TaskKind kind)
 {
@@ -214,6 +228,16 @@ stage_apply(Stage *stage, StageEvent event, const char *message)
 		stage->started_at = now;
 	else if (event != STAGE_AWAIT_APPROVAL)
 		stage->finished_at = now;
+}
+
+/* It waits for something else than before. */
+void
+stage_note(Stage *stage, const char *message)
+{
+	if (stage->message && strcmp(stage->message, message) == 0)
+		return;
+	stage->message = pstrdup(message);
+	stage->is_noted = true;
 }
 
 void
@@ -295,7 +319,7 @@ steps_save_stages(Deployment *d, List *stages)
 	{
 		Stage *stage = lfirst(cell);
 
-		if (!stage->is_new && stage->event == NULL)
+		if (!stage->is_new && !stage->is_noted && stage->event == NULL)
 			continue;
 		columns_add_row(rows);
 		columns_put_int32(rows, STAGE_COLUMN_ORDINAL - 1, stage->ordinal);
@@ -313,7 +337,7 @@ steps_save_stages(Deployment *d, List *stages)
 						 stage->message);
 		stage->saved_status = stage->status;
 		stage->event = NULL;
-		stage->is_new = false;
+		stage->is_new = stage->is_noted = false;
 	}
 	write_rows(d, &save_stages, rows);
 }

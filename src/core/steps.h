@@ -39,6 +39,7 @@ typedef struct Stage
 	char *message;
 	const char *event; /* last event, NULL: unchanged */
 	bool is_new;
+	bool is_noted; /* its message has changed, and nothing else */
 } Stage;
 
 typedef struct Task
@@ -75,11 +76,13 @@ extern const char *const stage_kind_names[];
 extern const char *const task_kind_names[TASK_KIND_COUNT];
 
 extern List *steps_load_stages(const Deployment *d);
+extern char *steps_gate(const Deployment *d);
 extern List *steps_load_tasks(const Deployment *d, int stage);
 extern void steps_audit_recorded(Deployment *d, List *tasks);
 extern Stage *steps_add_stage(List **stages, StageKind kind, const char *environment);
 extern Task *steps_add_task(List **tasks, const Stage *stage, TaskKind kind);
 extern void stage_apply(Stage *stage, StageEvent event, const char *message);
+extern void stage_note(Stage *stage, const char *message);
 extern void task_apply(Task *task, TaskEvent event);
 extern void steps_save_stages(Deployment *d, List *stages);
 extern void steps_save_tasks(Deployment *d, List *tasks);

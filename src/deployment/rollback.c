@@ -20,6 +20,7 @@
 #include "core/tenant.h"
 #include "deployment/request.h"
 #include "fmgr.h"
+#include "module/tag.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -158,6 +159,7 @@ hotswap_release_version(PG_FUNCTION_ARGS)
 	Call c;
 
 	call_begin_change(&c, &tenant, CAPABILITY_OPERATOR, "release a version");
+	version = version_resolve(&tenant, module, version);
 	db_arg_uuid(&args, &tenant);
 	db_arg_text(&args, environment);
 	db_arg_text(&args, module);

@@ -305,6 +305,7 @@ visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 		d->starting = list_concat(d->starting, v->result.started);
 		/* whoever waits for the server or for a lock shall not make the others of the batch wait */
 		broken = v->error != NULL;
+		dueset_wait_behind(item, v->result.is_behind ? &v->result.behind : NULL);
 		/* two of one lane must not be admitted in one batch */
 		if (v->result.running && !item->started)
 			dueset_start(item);

@@ -18,8 +18,16 @@
 static MemoryContext context = NULL;
 static HTAB *items;
 static HTAB *lanes;
+static HTAB *fronts;
 static pairingheap *touched;
 static pairingheap *timers;
+
+/* A deployment that others wait for at a gate, whether or not it is known here. */
+typedef struct Front
+{
+	pg_uuid_t id; /* hash key */
+	dlist_head behind;
+} Front;
 
 #define item_of(ptr, member) pairingheap_container(DueItem, member, ptr)
 
@@ -77,6 +85,9 @@ dueset_reset(void)
 	ctl.keysize = sizeof(LaneKey);
 	ctl.entrysize = sizeof(Lane);
 	lanes = hash_create("hotswap lanes", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.keysize = sizeof(pg_uuid_t);
+	ctl.entrysize = sizeof(Front);
+	fronts = hash_create("hotswap fronts", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	touched = pairingheap_allocate(compare_touched, NULL);
 	timers = pairingheap_allocate(compare_timer, NULL);
 	turn_reset(context);
@@ -102,6 +113,49 @@ set_started(DueItem *item, bool started)
 	turn_count(item->tenant, started ? 1 : -1);
 }
 
+static void
+leave_front(DueItem *item)
+{
+	if (item->is_behind)
+		dlist_delete(&item->behind);
+	item->is_behind = false;
+}
+
+/* Waits at a gate for another one: to be visited when something becomes of that; NULL: no more. */
+void
+dueset_wait_behind(DueItem *item, const pg_uuid_t *id)
+{
+	Front *front;
+	bool found;
+
+	leave_front(item);
+	if (id == NULL)
+		return;
+	front = hash_search(fronts, id, HASH_ENTER, &found);
+	if (!found)
+		dlist_init(&front->behind);
+	dlist_push_tail(&front->behind, &item->behind);
+	item->is_behind = true;
+}
+
+/* Something has become of a deployment: those that wait for it look again. */
+static void
+touch_behind(const pg_uuid_t *id)
+{
+	Front *front = hash_search(fronts, id, HASH_FIND, NULL);
+
+	if (front == NULL)
+		return;
+	while (!dlist_is_empty(&front->behind))
+	{
+		DueItem *item = dlist_head_element(DueItem, behind, &front->behind);
+
+		leave_front(item);
+		dueset_touch(item);
+	}
+	(void) hash_search(fronts, id, HASH_REMOVE, NULL);
+}
+
 /* Adds an item that is in no list yet; it joins up to nlanes lanes next. */
 DueItem *
 dueset_add(const pg_uuid_t *tenant, const pg_uuid_t *id, int priority, bool started, int nlanes)
@@ -118,6 +172,7 @@ dueset_add(const pg_uuid_t *tenant, const pg_uuid_t *id, int priority, bool star
 	turn_add(&item->turn, &item->id, item->tenant, priority);
 	if (started)
 		set_started(item, true);
+	touch_behind(id);
 	return item;
 }
 
@@ -237,12 +292,14 @@ dueset_remove(DueItem *item)
 	pg_uuid_t id = item->id;
 
 	leave_heaps(item);
+	leave_front(item);
 	for (int i = 0; i < item->nlinks; i++)
 		unlink_lane(item, &item->links[i]);
 	pfree(item->links);
 	set_started(item, false);
 	turn_remove(&item->turn);
 	(void) hash_search(items, &id, HASH_REMOVE, NULL);
+	touch_behind(&id);
 }
 
 /* Something has happened to it: to be visited even if it cannot start. */
@@ -357,6 +414,7 @@ dueset_start(DueItem *item)
 		link->waiting = false;
 		link->lane->holder = item;
 	}
+	touch_behind(&item->id);
 }
 
 /* The deployment is through with an environment: others may go there. */

@@ -9,6 +9,7 @@
 
 #include "base/args.h"
 #include "dispatch/fair_share.h"
+#include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
@@ -58,6 +59,8 @@ struct DueItem
 	TurnItem turn;   /* it may be able to start */
 	pairingheap_node touch;
 	pairingheap_node timer;
+	bool is_behind; /* it waits at a gate for another one, in this list of that one's */
+	dlist_node behind;
 	int space; /* size of links, which never move: they are heap nodes */
 	int nlinks;
 	LaneLink *links;
@@ -72,6 +75,7 @@ extern void dueset_remove(DueItem *item);
 extern void dueset_ready(DueItem *item);
 extern void dueset_touch(DueItem *item);
 extern void dueset_touch_id(const pg_uuid_t *id);
+extern void dueset_wait_behind(DueItem *item, const pg_uuid_t *id);
 extern void dueset_timer(DueItem *item, TimestampTz due);
 extern void dueset_put_off(DueItem *item, TimestampTz due);
 extern void dueset_fire_timers(TimestampTz now);

@@ -47,7 +47,8 @@ typedef struct PathEntry
 } PathEntry;
 
 /*
- * what those that have been started are through with, and when the first pending approval expires
+ * what those that have been started are through with, when the first pending approval expires, and whether
+ * it waits at its gate for another deployment
  */
 #define LOADED_COLUMNS                                                                                    \
 	"d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at,"                         \
@@ -56,7 +57,11 @@ typedef struct PathEntry
 	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"                    \
 	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped'))" \
 	" END, CASE WHEN d.gated THEN (SELECT pg_catalog.min(a.expires_at) FROM hotswap.approval a"           \
-	" WHERE a.tenant_id = d.tenant_id AND a.deployment_id = d.id AND a.status = 'pending') END"
+	" WHERE a.tenant_id = d.tenant_id AND a.deployment_id = d.id AND a.status = 'pending') END,"          \
+	" d.status = 'pending_approval' AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"                        \
+	" JOIN hotswap.approval a ON a.tenant_id = s.tenant_id AND a.deployment_id = s.deployment_id"         \
+	" AND a.environment = s.environment WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"       \
+	" AND s.status = 'waiting_approval' AND a.status = 'pending')"
 
 enum
 {
@@ -70,7 +75,8 @@ enum
 	LOADED_START_BY,
 	LOADED_ONLY_TARGET,
 	LOADED_FINISHED,
-	LOADED_APPROVAL_DUE
+	LOADED_APPROVAL_DUE,
+	LOADED_IS_BEHIND
 };
 
 static DbStatement all_keys =
@@ -184,6 +190,7 @@ typedef struct Loaded
 	TimestampTz start_by;
 	TimestampTz approval_due;
 	bool only_target;
+	bool is_behind;
 	List *finished;
 } Loaded;
 
@@ -231,6 +238,7 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 		rows[i].start_by = db_time(i, LOADED_START_BY, DT_NOEND);
 		rows[i].only_target = db_bool(i, LOADED_ONLY_TARGET);
 		rows[i].approval_due = db_time(i, LOADED_APPROVAL_DUE, DT_NOEND);
+		rows[i].is_behind = db_bool(i, LOADED_IS_BEHIND);
 		rows[i].finished = isnull ? NIL : db_text_list(finished);
 	}
 	db_leave(&scope);
@@ -249,8 +257,11 @@ set_due(DueItem *item, const Loaded *row)
 {
 	TimestampTz due = Min(row->start_by, row->approval_due);
 
-	/* what waits in a tenant that is leaving has to be cancelled */
-	if (item->started || item->tenant->leaving)
+	/*
+	 * what waits in a tenant that is leaving has to be cancelled; for whom one waits at its gate only a
+	 * visit tells
+	 */
+	if (item->started || item->tenant->leaving || row->is_behind)
 		dueset_touch(item);
 	if (item->started || item->failures > 0)
 		return;

@@ -39,7 +39,7 @@ PG_FUNCTION_INFO_V1(hotswap_withdraw_version);
 
 /*
  * What keeps a version where it is, in the order in which it is looked for: a deployment that ends in the
- * meantime has left its rows when the nodes are asked.  One that goes back needs the version from before, and
+ * meantime has left its rows when the nodes are asked.  One that goes back needs the versions from before, and
  * so does a failed one that somebody may retry.
  */
 static struct
@@ -64,7 +64,10 @@ static struct
 			   " CROSS JOIN LATERAL (SELECT d.id, d.module, d.version FROM hotswap.deployment d"
 			   " WHERE d.tenant_id = $1 AND d.id = o.deployment_id OFFSET 0) d"
 			   " WHERE d.module = $2 AND (d.version = $3 OR EXISTS (SELECT FROM hotswap.task t"
-			   " WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND t.previous_version = $3))"
+			   " WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND (t.previous_version = $3"
+			   " OR $3 = ANY ((SELECT s.heads FROM hotswap.node_module s WHERE s.tenant_id = $1"
+			   " AND s.node_id = t.node_id AND s.module = $2 AND s.swap <= t.swap_from"
+			   " ORDER BY s.swap DESC LIMIT 1)::text[]))))"
 			   " ORDER BY d.id"),
 	  "Deployments need it: %s.", "Cancel them, or wait for their end." },
 	{ NAMES_OF("SELECT e.name FROM hotswap.environment e WHERE e.tenant_id = $1"

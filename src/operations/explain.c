@@ -21,6 +21,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "operations/blocker.h"
+#include "pipeline/gate.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/trouble.h"
@@ -395,6 +396,22 @@ approver_words(const ApprovalPolicy *policy)
 	return words.len > 0 ? words.data : "nobody: the roles of the policy have been dropped";
 }
 
+/* At its gate: whose turn comes before its own. */
+static void
+explain_gate(Explanation *e)
+{
+	Deployment d = { .tenant = e->tenant, .id = e->id };
+	char *environment = steps_gate(&d);
+	EarlierDeployment earlier;
+
+	if (environment == NULL || !gate_earlier(&d, environment, &earlier))
+		return;
+	explain_add(e, "a deployment that was requested before goes first",
+				psprintf("Version \"%s\" to %s is %s.", earlier.version, earlier.environment,
+						 earlier.status),
+				psprintf("the start of deployment %s, or its end", uuid_text(&earlier.id)));
+}
+
 /* Which votes are missing, from whom. */
 static void
 explain_approvals(Explanation *e)
@@ -458,6 +475,8 @@ explain_deployment(Explanation *e)
 	explain_workers(e);
 	explain_visits(e);
 	explain_approvals(e);
+	if (e->status == DEPLOYMENT_PENDING_APPROVAL)
+		explain_gate(e);
 	explain_tenant(e);
 	if (e->status == DEPLOYMENT_QUEUED)
 	{

@@ -47,7 +47,8 @@ static DbStatement queue_counts = DB_STATEMENT0(
 	" WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d");
 
 static DbStatement approval_counts = DB_STATEMENT0(
-	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'),"
+	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'"
+	" AND used_at IS NULL),"
 	" (SELECT pg_catalog.count(*) FROM hotswap.approval"
 	" WHERE status = 'bypassed' AND review_closed_at IS NULL)");
 

@@ -1,7 +1,7 @@
 /*
  * gate.c
- *		What stops a deployment before a stage that swaps: its start_by, and approvals where the
- *		environment is protected.
+ *		What stops a deployment before a stage that swaps: its start_by, approvals where the
+ *		environment is protected, and deployments that were requested before.
  *
  * What was decided is looked at again here, in the transaction that starts the stage: votes are
  * counted anew, the time is checked, and what will run is compared with what was approved.
@@ -9,22 +9,71 @@
  * Whether an environment is protected and whether it has nodes is read at once, and the stage goes by
  * that: a node that is registered after the gate was passed for want of nodes is not swapped.
  *
+ * One that waits here has left its lanes, so that a later one may have come to the gate before it is
+ * let through.  That one waits as well, here, for as long as the other one waits or is queued again;
+ * when the other one has started, the lanes keep the order.  The dispatcher alone starts something,
+ * so that it knows when to look again (dispatch/due_set.c).
+ *
  * The caller holds the lock on the deployment's row; nothing else is locked.
  */
 #include "postgres.h"
 
 #include "base/db.h"
+#include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/approval.h"
 #include "core/rollback_right.h"
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
 
+#define LIVE_APPROVAL "a.status IN ('pending', 'approved', 'bypassed') AND a.used_at IS NULL"
+
+/* The third: may there be somebody to wait for?  What has approvals is looked at more closely anyway. */
 static DbStatement protected_query = DB_STATEMENT(
 	"SELECT e.min_approvals > 0, EXISTS (SELECT 1 FROM hotswap.node n"
-	" WHERE n.tenant_id = e.tenant_id AND n.environment = e.name AND n.removed_at IS NULL)"
+	" WHERE n.tenant_id = e.tenant_id AND n.environment = e.name AND n.removed_at IS NULL),"
+	" EXISTS (SELECT 1 FROM hotswap.approval a WHERE a.tenant_id = e.tenant_id"
+	" AND a.environment = e.name AND a.deployment_id < $3 AND " LIVE_APPROVAL ")"
 	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2",
-	UUIDOID, TEXTOID);
+	UUIDOID, TEXTOID, UUIDOID);
+
+/*
+ * The first of those that were requested before and have come no further than this gate: they left their
+ * lanes at this one or at one before it, and are on their way through it.  A version is not kept from
+ * coming by itself.
+ */
+static DbStatement earlier_query = DB_STATEMENT(
+	"SELECT o.id, o.version, o.environment, o.status FROM hotswap.deployment d"
+	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
+	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.rank <= x.rank"
+	" JOIN hotswap.approval a ON a.tenant_id = d.tenant_id AND a.environment = e.name"
+	" AND a.deployment_id < d.id AND " LIVE_APPROVAL
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = a.tenant_id AND o.id = a.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
+	" AND t.rank >= x.rank"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND o.kind IN ('deploy', 'rollback')"
+	" AND o.module = d.module AND o.version <> d.version AND o.started_at IS NOT NULL"
+	" AND o.status IN ('pending_approval', 'queued') AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"
+	" WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id AND s.kind = 'deploy'"
+	" AND s.environment = x.name AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
+	UUIDOID, UUIDOID, TEXTOID);
+
+/* Which deployment goes first through the gate of an environment; false: none does. */
+bool
+gate_earlier(const Deployment *d, const char *environment, EarlierDeployment *earlier)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+					 CStringGetTextDatum(environment) };
+
+	if (db_run(&earlier_query, args, NULL) == 0)
+		return false;
+	earlier->id = db_uuid(0, 1);
+	earlier->version = db_text(0, 2);
+	earlier->environment = db_text(0, 3);
+	earlier->status = db_text(0, 4);
+	return true;
+}
 
 static void
 gate_expire(Visit *v, Approval *a)
@@ -98,13 +147,41 @@ gate_end_refused(Visit *v)
 }
 
 static void
-wait_for_approval(Visit *v)
+wait_here(Visit *v, const char *message)
 {
-	char *message = psprintf("waits for the approval of %s", v->stage->environment);
-
 	if (v->stage->status == STAGE_PENDING)
 		stage_apply(v->stage, STAGE_AWAIT_APPROVAL, message);
-	visit_finish(v, DEPLOYMENT_AWAIT_APPROVAL, message);
+	else
+		stage_note(v->stage, message);
+	if (v->d.status == DEPLOYMENT_RUNNING)
+		visit_finish(v, DEPLOYMENT_AWAIT_APPROVAL, message);
+}
+
+/* Does it have to wait for one that was requested before?  Its own approval, if any, is there. */
+static bool
+wait_behind(Visit *v, const Approval *a)
+{
+	EarlierDeployment earlier;
+
+	if (!gate_earlier(&v->d, v->stage->environment, &earlier))
+		return false;
+	v->result->is_behind = true;
+	v->result->behind = earlier.id;
+	if (a)
+		v->result->next_due = Min(v->result->next_due, a->expires_at);
+	wait_here(v, psprintf("waits for deployment %s, which was requested before",
+						  uuid_text(&earlier.id)));
+	return true;
+}
+
+/* Expires an approval that is there and was not used in time, and with it the deployment. */
+static bool
+end_overdue(Visit *v, Approval *a)
+{
+	if (a->status == APPROVAL_PENDING || a->expires_at > GetCurrentTimestamp())
+		return false;
+	gate_expire(v, a);
+	return gate_end_refused(v);
 }
 
 /* What will run; a plan that this needs is the stage's, too. */
@@ -165,17 +242,22 @@ is_free(const Visit *v)
  * Is an approval needed here at all?  One that is pending for an environment without nodes is void.
  */
 static bool
-is_gated(Visit *v, Approval *a)
+is_gated(Visit *v, Approval *a, bool *others_wait)
 {
-	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment) };
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment),
+					 UUIDPGetDatum(&v->d.id) };
 	bool is_protected;
 
+	*others_wait = false;
 	if (db_run(&protected_query, args, NULL) == 0)
 		return false;
 	v->without_nodes = !db_bool(0, 2);
 	is_protected = db_bool(0, 1);
 	if (!v->without_nodes)
+	{
+		*others_wait = v->d.only_target || db_bool(0, 3);
 		return (is_protected && !is_free(v)) || (a && a->extra);
+	}
 	if (a && approval_is_live(a))
 		approval_apply(&v->d, a, APPROVAL_INVALIDATE, NULL, "the environment has no nodes", NULL);
 	return false;
@@ -194,7 +276,8 @@ end_late(Visit *v)
 }
 
 /*
- * May the current stage start?  If not, the deployment waits for its approval, or has ended.
+ * May the current stage start?  If not, the deployment waits for its approval or for another one, or has
+ * ended.
  */
 bool
 gate_pass(Visit *v)
@@ -203,6 +286,7 @@ gate_pass(Visit *v)
 	ApprovalPolicy policy;
 	List *path;
 	const char *why;
+	bool others_wait;
 
 	if (gate_end_refused(v))
 		return false;
@@ -211,19 +295,15 @@ gate_pass(Visit *v)
 	if (end_late(v))
 		return false;
 	a = approval_find(v->approvals, v->stage->environment);
-	if (!is_gated(v, a))
-		return true;
+	if (!is_gated(v, a, &others_wait))
+		return !others_wait || !wait_behind(v, NULL);
 	path = visit_path(v);
 	if (!approval_policy_load(&v->d.tenant, v->stage->environment, &policy))
 		elog(ERROR, "environment \"%s\" has disappeared", v->stage->environment);
 	if (a == NULL || !approval_is_live(a))
 		gate_reopen(v, a, &policy, path);
-	else if (a->status != APPROVAL_PENDING && a->expires_at <= GetCurrentTimestamp())
-	{
-		gate_expire(v, a);
-		(void) gate_end_refused(v);
+	else if (end_overdue(v, a))
 		return false;
-	}
 	else if ((why = gate_problem(v, a, &policy, path)) != NULL)
 	{
 		approval_apply(&v->d, a, APPROVAL_INVALIDATE, NULL, why, NULL);
@@ -231,9 +311,26 @@ gate_pass(Visit *v)
 	}
 	else if (a->status != APPROVAL_PENDING)
 	{
+		if (wait_behind(v, a))
+			return false;
 		approval_use(&v->d, a);
 		return true;
 	}
-	wait_for_approval(v);
+	wait_here(v, psprintf("waits for the approval of %s", v->stage->environment));
 	return false;
+}
+
+/*
+ * One that waits at its gate: if it has its approval, and those before it have started, it queues again
+ * for its lanes.
+ */
+void
+gate_look_again(Visit *v)
+{
+	Approval *a = approval_find(v->approvals, v->stage->environment);
+
+	if (a && (a->status == APPROVAL_PENDING || end_overdue(v, a)))
+		return;
+	if (!wait_behind(v, a))
+		deployment_apply(&v->d, DEPLOYMENT_APPROVE, NULL);
 }

@@ -290,7 +290,8 @@ advance_waiting(Visit *v)
 	Deployment *d = &v->d;
 	bool expires = d->start_by != TIME_NULL;
 
-	if ((d->gated || v->request->leaving || expires) && d->started_at != TIME_NULL)
+	if ((d->gated || v->request->leaving || expires || d->status == DEPLOYMENT_PENDING_APPROVAL) &&
+		d->started_at != TIME_NULL)
 		v->stages = steps_load_stages(d);
 	if (gate_end_refused(v))
 		return;
@@ -315,6 +316,11 @@ advance_waiting(Visit *v)
 	{
 		start_deployment(v);
 		return;
+	}
+	else if (d->status == DEPLOYMENT_PENDING_APPROVAL)
+	{
+		v->stage = current_stage(v);
+		gate_look_again(v);
 	}
 	if (expires)
 		v->result->next_due = Min(v->result->next_due, d->start_by);
@@ -354,7 +360,7 @@ pipeline_enter(Visit *v, VisitRequest *request, VisitResult *result)
 	v->result = result;
 	result->next_due = DT_NOEND;
 	result->locked = result->ended = result->running = result->queued = false;
-	result->parked = false;
+	result->parked = result->is_behind = false;
 	result->starved = result->end_executors = false;
 	result->started = result->cancelled = result->finished_environments = NIL;
 	switch (deployment_lock(&v->d, &result->tenant, &result->deployment, request->actor, true))

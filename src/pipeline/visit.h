@@ -49,6 +49,8 @@ typedef struct VisitResult
 	bool running;                /* it holds its lanes */
 	bool queued;                 /* it waits for its lanes */
 	bool parked;                 /* it waits for an approval, and holds no lanes */
+	bool is_behind;              /* or rather for another deployment, at its gate */
+	pg_uuid_t behind;            /* which is this one */
 	bool starved;                /* a task is ready and there was no capacity for it */
 	TimestampTz next_due;        /* DT_NOEND: nothing to do until something happens */
 	List *started;               /* of StartedTask */

@@ -578,13 +578,13 @@ worth_another(const TaskRun *run, const Failure *failure)
 
 /* What the failure means for the task. */
 static TaskEvent
-judge(const TaskRun *run, const Failure *failure, bool cancelled, TimestampTz *due)
+judge(const TaskRun *run, const Failure *failure, bool cancelled, TimestampTz now, TimestampTz *due)
 {
 	if ((cancelled || failure->sqlerrcode == ERRCODE_QUERY_CANCELED) && is_cancelled(run))
 		return TASK_CANCEL;
 	if (!worth_another(run, failure))
 		return TASK_FAIL;
-	*due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(run->attempt));
+	*due = TimestampTzPlusMilliseconds(now, backoff_retry_delay(run->attempt));
 	return TASK_RETRY_LATER;
 }
 
@@ -594,16 +594,17 @@ record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 {
 	DbScope scope;
 	DbArgs args = db_args(&update_failed);
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = TIME_NULL;
 	TaskStatus after;
 
 	db_enter(&scope);
 	db_limit_lock_wait(hotswap_lock_timeout);
-	after = machine_next(&task_machine, TASK_RUNNING, judge(run, failure, cancelled, &due));
+	after = machine_next(&task_machine, TASK_RUNNING, judge(run, failure, cancelled, now, &due));
 	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
 	db_arg_text(&args, task_machine.statuses[after]);
-	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_time(&args, now);
 	db_arg_time(&args, due);
 	db_arg_text(&args, unpack_sql_state(failure->sqlerrcode));
 	db_arg_text(&args, failure->message);

@@ -345,13 +345,22 @@ run_task(TaskRun *run)
 	return is_last ? TASK_DONE : TASK_HAS_MORE;
 }
 
+/* The server's hint, unless it is known better what to do about it here. */
+static char *
+hint_of(const ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_UNSAFE_NEW_ENUM_VALUE_USAGE)
+		return "New enum values must be committed before they can be used. Add the value in an earlier version that is deployed by itself, or published with transactional => false.";
+	return error->hint;
+}
+
 static Failure
 failure_of(const TaskRun *run, const ErrorData *error)
 {
 	return (Failure){ .sqlerrcode = error->sqlerrcode,
 					  .message = error->message,
 					  .detail = error->detail,
-					  .hint = error->hint,
+					  .hint = hint_of(error),
 					  .context = error->context,
 					  .step = run->step ? pstrdup(run->step) : NULL,
 					  .position = find_position(run, error),

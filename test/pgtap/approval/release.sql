@@ -124,7 +124,7 @@ SELECT is(vote('bob', 'approve', :'d'), 'approved', 'which is voted on');
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'as the others');
 SELECT hotswap.set_approval_policy('development', 0) \g /dev/null
 
--- Those who wait do not stand in the way of others of their module.
+-- Those who wait do not stand in the way of others of their version.
 SELECT request() AS d \gset
 CALL await(:'d', 'pending_approval');
 SELECT request() AS d2 \gset

@@ -184,8 +184,8 @@ CREATE FUNCTION all_seen(name text) RETURNS text LANGUAGE sql AS $$
 $$;
 SELECT is(all_seen('nobody'), NULL, 'who has nothing sees nothing');
 SELECT is(all_seen(c.name),
-	'approvals bb,audit_log bb,deployments bb,environments bb,hooks bb,nodes bb,' ||
-		'notifications bb,queue bb,quotas bb,rules bb', 'the own tenant: ' || c.name)
+	'approvals bb,audit_log bb,deployments bb,environments bb,hooks bb,modules bb,nodes bb,' ||
+		'notifications bb,queue bb,quotas bb,rules bb,versions bb', 'the own tenant: ' || c.name)
 FROM (SELECT unnest(enum_range(NULL::hotswap.capability))::text) c (name);
 SELECT is(asks(name, 'SELECT string_agg(name, '','') FROM hotswap.tenants'), seen,
 	'tenants: ' || name)

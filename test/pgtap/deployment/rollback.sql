@@ -49,7 +49,8 @@ SELECT throws_ok($$SELECT hotswap.release_version('production', 'm', '4', 'mende
 	'version "4" of module "m" is not held in environment "production"', 'what is not held');
 SELECT throws_ok($$SELECT hotswap.release_version('production', 'm', '2', '')$$, '22023', NULL,
 	'no reason');
-SELECT hotswap.release_version('production', 'm', '2', 'it was not 2');
+SELECT hotswap.tag_version('m', 'two', '2'),
+	hotswap.release_version('production', 'm', 'two', 'it was not 2') \g /dev/null
 SELECT results_eq($$SELECT version FROM hotswap.held_versions$$, $$VALUES ('3')$$, 'released');
 SELECT results_eq($$SELECT reason, detail ->> 'version', detail ->> 'rollback'
 	FROM hotswap.audit_log WHERE event = 'release_version'$$,

@@ -136,7 +136,7 @@ SELECT hotswap.configure_environment('development', require_signature => true) \
 CALL deploy_to('2', 'development') \gset
 SELECT is(:'said'::text, 'failed: environment "development" requires a signature, and the '
 	'installer of version "2" of module "m" has none', 'it has none');
-SELECT is((SELECT kind::text FROM hotswap.stages s JOIN hotswap.deployments d
+SELECT is((SELECT s.kind::text FROM hotswap.stages s JOIN hotswap.deployments d
 	ON d.id = s.deployment_id WHERE d.version = '2' AND s.status = 'failed'
 	ORDER BY d.requested_at DESC LIMIT 1), 'scan', 'which the stage scan finds out');
 SELECT results_eq($$SELECT code, message, hint FROM refusal('SELECT hotswap.publish_installer(

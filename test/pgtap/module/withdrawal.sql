@@ -1,5 +1,5 @@
 -- Versions that are taken back: withdraw_version() (src/module/withdrawal.c).
-SELECT plan(39);
+SELECT plan(42);
 
 SELECT named('app') AS app \gset
 CREATE ROLE :"app" LOGIN;
@@ -143,6 +143,27 @@ SELECT hotswap.deploy('stuck', '2', 'development') AS d \gset
 CALL await(:'d', 'rollback_failed');
 SELECT matches(pg_temp.why('stuck', '1'), 'Deployments need it: "' || :'d',
 	'it needs the version from before');
+
+-- Of several that ran side by side and are taken back, each may have to come again.
+SELECT hotswap.publish_version('heads', '1', 'SELECT 1', NULL, 'SELECT 1', parents => '{}'),
+	hotswap.publish_version('heads', '2', 'SELECT 2', NULL, 'SELECT 1', parents => '{1}'),
+	hotswap.publish_version('heads', '3', 'SELECT 3', NULL, 'SELECT 1', parents => '{1}'),
+	-- In validation nothing has been written before.
+	hotswap.publish_version('heads', '4', 'CREATE TABLE t ()', $$DO 'BEGIN
+		IF pg_current_xact_id_if_assigned() IS NULL THEN
+			PERFORM pg_advisory_xact_lock_shared(4711); RAISE ''no'';
+		END IF; END'$$, 'DROP TABLE t', parents => '{1}') \g /dev/null
+CALL pg_temp.run('heads', '2', 'development');
+CALL pg_temp.run('heads', '3', 'development');
+SELECT pg_advisory_lock(4711) \g /dev/null
+SELECT hotswap.deploy('heads', '4', 'development', allow_revert => true) AS d \gset
+CALL until('at_gate(4711)');
+SELECT matches(pg_temp.why('heads', v), 'Deployments need it: "' || :'d',
+	'version ' || v || ' is not on the node, and has to come back') FROM unnest('{2,3}'::text[]) v;
+SELECT pg_advisory_unlock(4711) \g /dev/null
+CALL await(:'d', 'rolled_back');
+SELECT is((SELECT m.heads FROM hotswap.node_module m WHERE m.module = 'heads'
+	ORDER BY m.swap DESC LIMIT 1), '{2,3}', 'as it does');
 
 -- One that has failed needs nothing, and cannot be repeated afterwards.
 SELECT hotswap.publish_version('bad', '1', 'SELECT 1/0') \g /dev/null

@@ -61,6 +61,8 @@ BEGIN
 		INSERT INTO hotswap.task (tenant_id, deployment_id, stage, ordinal, kind, status, wave,
 			attempt, node_id, message) VALUES (t, deployment, 1, 1, 'swap', 'pending', 1, 1,
 			deployment, word);
+		INSERT INTO hotswap.held_version VALUES (t, word || 1, word, word || i, now(), word,
+			deployment, word);
 		INSERT INTO hotswap.work_item VALUES (t, deployment, never, length(word));
 		INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,
 			opened_at, expires_at, digest, decided_by, reason, ticket)

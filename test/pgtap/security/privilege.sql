@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(91);
+SELECT plan(93);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,6 +53,8 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.stop_dispatching(''x'')', 'SELECT hotswap.start_dispatching()',
 	'SELECT hotswap.adopt()', 'SELECT * FROM hotswap.explain(gen_random_uuid())',
 	'SELECT * FROM hotswap.lint_version(''m'', ''1'', ''qa'')',
+	'SELECT hotswap.diff_versions(''m'', ''1'', ''1'')',
+	'SELECT * FROM hotswap.diff_environments(''m'', ''qa'', ''staging'')',
 	'SELECT hotswap.set_rule(''qa'', ''truncate'', ''off'')',
 	'SELECT hotswap.revoke_signing_key(''k'', ''x'')',
 	'SELECT hotswap.add_signing_key(''k'', ''ed25519'',

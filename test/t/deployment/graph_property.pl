@@ -33,11 +33,12 @@ my $node = hotswap_cluster(
 	'hotswap.retry_limit' => 30);
 my $client;
 # name => { versions => in order, each { name, parents, revert, install, verify }; spare => names;
-# runs => { node => { name => 1 } } }
+# runs => { node => { name => when it came } } }
 my %module;
 my %read;		# "node module" => rows of its log that have been compared with the registry
 my %fresh;		# the same => what the last of them said
 my %count;
+my $tick = 1;	# of things that happened on nodes
 
 sub pick { return $_[ int rand @_ ]; }
 sub chance { return rand() < $_[0]; }
@@ -143,7 +144,8 @@ sub closure
 
 	while (defined(my $name = pop @names))
 	{
-		next if $set{$name}++;
+		next if $set{$name};
+		$set{$name} = $tick;
 		my $v = by_name($m, $name) // die "no version $name";
 		push @names, @{ $v->{parents} };
 	}
@@ -174,22 +176,31 @@ sub installer
 	return $best;
 }
 
-# The steps of a node to a version, or "skipped" or "blocked".
+# The steps of a node to a version, or "skipped" or "blocked". What came last goes first, where
+# versions go.
 sub steps
 {
-	my ($m, $n, $version, $is_target, $others) = @_;
+	my ($m, $n, $version, $is_target, $others, $allow_revert) = @_;
 	my %runs = %{ $m->{runs}{$n} };
+	my %order = map { $m->{versions}[$_]{name} => $_ } 0 .. $#{ $m->{versions} };
 	my $wanted = closure($m, $version);
-	my $more = any { !$wanted->{$_} } keys %runs;
+	my @more = sort { $runs{$b} <=> $runs{$a} || $order{$b} <=> $order{$a} }
+	  grep { !$wanted->{$_} } keys %runs;
 	my @steps;
 
 	return 'skipped' if !%runs && $others;
-	if ($runs{$version})
+	if ($is_target && $allow_revert && @more)
+	{
+		return 'blocked' if any { !by_name($m, $_)->{revert} } @more;
+		@steps = map { "down $_" } @more;
+		delete @runs{@more};
+	}
+	elsif ($runs{$version})
 	{
 		return 'skipped' if !$is_target || any { $_ eq $version } heads($m, \%runs);
 		return 'blocked';
 	}
-	return 'skipped' if !$is_target && $more;
+	return 'skipped' if !$is_target && @more;
 	if (!%runs && (my $v = installer($m, $wanted)))
 	{
 		push @steps, "install $v->{name}";
@@ -203,13 +214,14 @@ sub steps
 # node => steps, of the environments on the way.
 sub predict
 {
-	my ($m, $version, @path) = @_;
+	my ($m, $version, $allow_revert, @path) = @_;
 	my %plan;
 
 	for my $e (@path)
 	{
 		my $others = any { %{ $m->{runs}{$_} } } @{ $nodes{$e} };
-		$plan{$_} = steps($m, $_, $version, $e eq $path[-1], $others) for @{ $nodes{$e} };
+		$plan{$_} = steps($m, $_, $version, $e eq $path[-1], $others, $allow_revert)
+		  for @{ $nodes{$e} };
 	}
 	return \%plan;
 }
@@ -250,16 +262,21 @@ sub prepare
 			RETURN true;
 		END $$;
 		CREATE FUNCTION attempt(what text) RETURNS text LANGUAGE plpgsql AS $$
+		DECLARE
+			said text;
 		BEGIN
-			EXECUTE what;
-			RETURN '';
+			EXECUTE what INTO said;
+			RETURN said;
 		EXCEPTION WHEN OTHERS THEN
 			RETURN SQLSTATE;
 		END $$;
 		GRANT ALL ON fault TO app;
 		SELECT hotswap.set_approval_policy('staging', 0),
 			hotswap.set_approval_policy('production', 0),
-			hotswap.configure_environment('qa', revert_on_failure => false)));
+			hotswap.configure_environment('qa', revert_on_failure => false,
+				allow_revert => 'anyone'),
+			hotswap.configure_environment('development', allow_revert => 'anyone'),
+			hotswap.configure_environment('production', allow_revert => 'anyone')));
 	for my $e (@environments)
 	{
 		ask(qq(CREATE SCHEMA $_ AUTHORIZATION app
@@ -348,16 +365,17 @@ sub random_faults
 	return @faults;
 }
 
-# Does a script that has a fault run on a node, on the way up or in validation?
+# Does a script that has a fault run on a node, on the way there or in validation?
 sub runs_script
 {
 	my ($d, $n, $script, $version) = @_;
 	my $m = $module{ $d->{module} };
 
-	return 0 if $script =~ /^v/ && !by_name($m, $version)->{verify};
-	return any { /^(up|install) \Q$version\E$/ } split / \+ /, $d->{plan}{$n}
-	  if $script eq 'verify';
-	return $script ne 'down' if $script ne 'validate';
+	my @steps = split / \+ /, $d->{plan}{$n};
+
+	return any { $_ eq "$script $version" } @steps if $script !~ /^v/;
+	return 0 if !by_name($m, $version)->{verify};
+	return any { /^(up|install) \Q$version\E$/ } @steps if $script eq 'verify';
 	return (any { $_ eq $n } @{ $nodes{ $d->{path}[-1] } })
 	  && ($d->{plan}{$n} ne 'skipped' || $m->{runs}{$n}{$version});
 }
@@ -373,14 +391,15 @@ sub strikes
 # A deployment of a module as it shall go, from what its nodes run now.
 sub expect
 {
-	my ($name, $version, @path) = @_;
+	my ($name, $version, $allow_revert, @path) = @_;
 	my $m = $module{$name};
 
 	return {
 		module => $name,
 		version => $version,
+		allow_revert => $allow_revert,
 		path => \@path,
-		plan => predict($m, $version, @path),
+		plan => predict($m, $version, $allow_revert, @path),
 		before => { %{ $m->{runs} } },
 		faults => [] };
 }
@@ -396,10 +415,11 @@ sub request
 	# Much of what one can ask for is refused.
 	for (1 .. 3)
 	{
-		$d = expect($name, pick(@{ $m->{versions} })->{name}, @path);
+		$d = expect($name, pick(@{ $m->{versions} })->{name}, chance(0.4), @path);
 		last if all { $_ ne 'blocked' } values %{ $d->{plan} };
 	}
-	my $what = "'$name', '$d->{version}', '$path[-1]'";
+	my $what = "'$name', '$d->{version}', '$path[-1]'"
+	  . ($d->{allow_revert} ? ', allow_revert => true' : '');
 	$d->{faults} = [ random_faults($d) ] if chance(0.5);
 	ask('INSERT INTO public.fault VALUES ' . join(', ', map { "('$_->{node}', '$_->{module}',
 		'$_->{version}', '$_->{script}', '$_->{what}')" } @{ $d->{faults} })) if @{ $d->{faults} };
@@ -416,7 +436,7 @@ sub request
 sub take_up
 {
 	my ($d) = @_;
-	my $again = expect($d->{module}, $d->{version}, @{ $d->{path} });
+	my $again = expect(@$d{qw(module version allow_revert)}, @{ $d->{path} });
 
 	$again->{id} = $d->{id};
 	$again->{first} = $d;
@@ -502,6 +522,7 @@ sub compare_row
 	my $where = "$name on $n: $log->[2] $log->[3]";
 	my $v = by_name($m, $log->[3]);
 
+	$tick++;
 	if ($log->[2] eq 'declared') { $set = closure($m, split / /, $log->[4]); }
 	elsif ($log->[2] eq 'down')
 	{
@@ -518,7 +539,8 @@ sub compare_row
 	{
 		return fail("$where: what it builds on was not there")
 		  if any { !$set->{$_} } @{ $v->{parents} };
-		$set->{ $log->[3] }++ and return fail("$where: it ran already");
+		return fail("$where: it ran already") if $set->{ $log->[3] };
+		$set->{ $log->[3] } = $tick;
 	}
 	$m->{runs}{$n} = $set;
 	my @heads = heads($m, $set);
@@ -596,8 +618,11 @@ sub after
 	my ($d, $n) = @_;
 	my $before = $d->{before}{$n};
 
+	my $wanted = closure($module{ $d->{module} }, $d->{version});
+
 	return $before if $d->{plan}{$n} =~ /^(skipped|blocked)$/;
-	return { %$before, %{ closure($module{ $d->{module} }, $d->{version}) } };
+	return $wanted if $d->{allow_revert} && any { $_ eq $n } @{ $nodes{ $d->{path}[-1] } };
+	return { %$before, %$wanted };
 }
 
 # In the environment in which it failed, a node is as it was, or has all of it where nothing goes
@@ -634,7 +659,7 @@ sub check_way_back
 {
 	my ($d, $e) = @_;
 
-	ok((any { $_->{script} eq 'down' && $_->{what} eq 'raise' } @{ $d->{faults} })
+	ok((any { $_->{what} eq 'raise' && $_->{script} ne 'validate' } @{ $d->{faults} })
 		|| (any { no_way_back($d, $_) } @{ $nodes{$e} }),
 		"$d->{what}: there is a reason that it cannot go back");
 	return;
@@ -652,13 +677,52 @@ sub check_resumed
 	{
 		my $before = $first->{before}{$n};
 
-		$stays = 1, next if no_way_back($first, $n) && $m->{runs}{$n}{ $d->{version} };
+		$stays = 1, next if no_way_back($first, $n)
+		  && list(keys %{ $m->{runs}{$n} }) eq list(keys %{ after($first, $n) });
 		is(list(keys %{ $m->{runs}{$n} }), list(keys %$before),
 			"$first->{what}, on $n: it has gone back after all");
 	}
 	is(value("SELECT status FROM hotswap.deployment WHERE id = '$d->{id}'"),
 		$stays ? 'rollback_failed' : 'rolled_back', "$first->{what}: and the deployment says so");
 	$count{'again back'}++;
+	return;
+}
+
+# Takes back what has succeeded; undef where that is refused, as it has to be.
+sub take_back
+{
+	my ($d) = @_;
+	my @target = @{ $nodes{ $d->{path}[-1] } };
+	my @swapped = grep { $d->{plan}{$_} ne 'skipped' } @target;
+	my $id = value("SELECT attempt('SELECT hotswap.rollback(''$d->{id}'', ''random'')')");
+
+	is(length $id, !@swapped || (any { no_way_back($d, $_) } @swapped) ? 5 : 36,
+		"$d->{what}: it can be rolled back, or cannot") or diag($id);
+	return if length $id == 5;
+	return { id => $id, first => $d };
+}
+
+# Its nodes are as they were, and what they ran is held there.
+sub check_back
+{
+	my ($back) = @_;
+	my $d = $back->{first};
+	my $e = $d->{path}[-1];
+	my %held;
+
+	is(value("SELECT concat_ws(' ', status, message) FROM hotswap.deployment
+		WHERE id = '$back->{id}'"), 'succeeded', "$d->{what}: it is rolled back");
+	for my $n (grep { $d->{plan}{$_} ne 'skipped' } @{ $nodes{$e} })
+	{
+		is(list(keys %{ $module{ $d->{module} }{runs}{$n} }), list(keys %{ $d->{before}{$n} }),
+			"$d->{what}, on $n: it runs what it ran before");
+		$held{$_} = 1 for grep { !$d->{before}{$n}{$_} } keys %{ after($d, $n) };
+	}
+	is(list(map { @$_ } ask("SELECT version FROM hotswap.held_versions
+		WHERE deployment_id = '$back->{id}'")), list(keys %held), 'what it ran is held');
+	ask("SELECT hotswap.release_version(environment, module, version, 'random')
+		FROM hotswap.held_versions WHERE deployment_id = '$back->{id}'");
+	$count{'rollback'}++;
 	return;
 }
 
@@ -727,6 +791,13 @@ for my $round (1 .. $rounds)
 	finish();
 	compare_books();
 	$_->{first}{status} eq 'rollback_failed' ? check_resumed($_) : check_end($_) for @again;
+	last unless Test::More->builder->is_passing;
+
+	my @back = map { take_back($_) }
+	  grep { $_->{status} eq 'succeeded' && chance(0.5) } @deployments;
+	finish();
+	compare_books();
+	check_back($_) for @back;
 	last unless Test::More->builder->is_passing;
 
 	my @crowd = map { crowd($_) } grep { chance(0.4) } sort keys %module;

@@ -76,6 +76,15 @@ sub pids
 sql(q(CREATE ROLE app LOGIN; CREATE SCHEMA app AUTHORIZATION app;
 	CREATE TABLE app.log (what text); GRANT ALL ON app.log TO app;
 	SELECT hotswap.register_node('development', 'n', run_as => 'app', schema => 'app')));
+sql(q(CREATE TABLE retries (deployment_id uuid, attempt int, due_at timestamptz, delay interval);
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO public.retries VALUES (NEW.deployment_id, NEW.attempt, NEW.due_at,
+			NEW.due_at - NEW.finished_at);
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER note AFTER UPDATE ON hotswap.task FOR EACH ROW
+	WHEN (OLD.status = 'running' AND NEW.status = 'retry_wait') EXECUTE FUNCTION note()));
 is(run(deploy('SELECT 1')), 'succeeded', 'all is well');
 my $pids = pids();
 
@@ -119,13 +128,17 @@ like(refusal($node, "ALTER SYSTEM SET hotswap.retry_sqlstates = '$_'"), qr/ERROR
 	"hotswap.retry_sqlstates = '$_' is refused")
 	for 'XX0', 'XX00!', 'XX000;22';
 
-# An attempt does not begin before its time (20 % of jitter, and what passes until the failure is
-# written).
-is( sql(q(SELECT count(*) FROM (SELECT event, row_number() OVER w AS n, at - lag(at) OVER w AS pause
-			FROM hotswap.audit_log WHERE event IN ('task.start', 'task.retry_later', 'task.fail')
-			WINDOW w AS (PARTITION BY subject_id ORDER BY seq)) p
-		WHERE event = 'task.start' AND n > 1 AND pause < interval '20 ms' * 2 ^ (n / 2 - 1) * 0.6)),
-	'0', 'after a delay that doubles');
+# An attempt does not begin before its time, which is later by twice as much each time (within 20 %).
+is( sql(q(SELECT string_agg(DISTINCT attempt::text, ' ') FROM retries WHERE round(extract(epoch FROM
+		delay) * 1000) BETWEEN floor(16 * 2 ^ (attempt - 1)) AND 24 * 2 ^ (attempt - 1))),
+	'1 2', 'after a delay that doubles');
+is( sql(q(SELECT count(*) FROM retries WHERE round(extract(epoch FROM delay) * 1000)
+		NOT BETWEEN floor(16 * 2 ^ (attempt - 1)) AND 24 * 2 ^ (attempt - 1))), '0', 'each time');
+is( sql(q(SELECT count(*) FROM retries r JOIN (SELECT subject_id, at, row_number() OVER
+			(PARTITION BY subject_id ORDER BY seq) AS attempt FROM hotswap.audit_log
+			WHERE event = 'task.start') a ON a.subject_id = r.deployment_id
+		AND a.attempt = r.attempt + 1 WHERE a.at < r.due_at)),
+	'0', 'and not before');
 
 # ---- when: the delays, as they are written down ----
 

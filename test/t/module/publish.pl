@@ -1,5 +1,5 @@
 # hotswap-publish: what it reads from the folder of each tool, what it refuses, and that it
-# publishes what is missing, once. The second half needs versions with parents in the server.
+# publishes what is missing, once, so that it can be deployed.
 use strict;
 use warnings;
 
@@ -22,6 +22,21 @@ my $folders = 0;
 my %options = (
 	flyway => [ '--placeholder', 'nobody=nobody' ],
 	numbered => [ '--set', q{who=O'Neil} ]);
+
+# What is there when the last versions have been deployed: what to deploy, a query, its answer.
+my %deployed = (
+	sqitch => [ [ [ auth => 'roles' ], [ shop => 'total' ] ], q{SELECT total(1) IS NULL}, 't' ],
+	flyway => [ [ [ flyway => '2.1' ], [ 'flyway.open_orders' => 'f2660a4058a4' ] ],
+		q{SELECT column_default FROM information_schema.columns
+			WHERE table_schema = 'by_flyway' AND column_name = 'name'}, q{'nobody'::text} ],
+	'golang-migrate' => [ [ [ 'golang-migrate' => '10' ] ], q{SELECT count(*) FROM orders}, '0' ],
+	dbmate => [ [ [ dbmate => '20240301080000' ] ], q{SELECT count(*) FROM customers}, '0' ],
+	goose => [ [ [ goose => '1' ] ], q{SELECT one()}, '1' ],
+	alembic => [ [ [ alembic => '7a8b' ] ], q{SELECT version_num FROM alembic_version}, '7a8b' ],
+	numbered => [ [ [ numbered => '010_name' ] ],
+		q{SELECT column_default FROM information_schema.columns
+			WHERE table_schema = 'by_numbered' AND column_name = 'name'}, q{'O''Neil'::text} ],
+	hotswap => [ [ [ hotswap => '1.1' ] ], q{SELECT name FROM customers}, '' ]);
 
 # publish(ARGUMENT...): exit status, output, errors
 sub publish
@@ -89,7 +104,7 @@ LIST
 would publish flyway 1 parents={} revert
 would publish flyway 2.1 parents={1} revert install
 would publish flyway 10 parents={2.1} non-transactional
-would publish flyway/open_orders f2660a4058a4 requires={flyway >= 10}
+would publish flyway.open_orders f2660a4058a4 requires={flyway >= 10}
 LIST
 	'golang-migrate' => <<'LIST',
 would publish golang-migrate 1 parents={} revert
@@ -135,6 +150,10 @@ scripts_are('a transaction around a script is taken off, lines stay',
 	folder('1.deploy.sql' => "BEGIN;\nSELECT 1;\nCOMMIT;\n",
 		'1.verify.sql' => "BEGIN;\nSELECT 2;\nROLLBACK;\n"));
 
+like((dry_run("$fixtures/sqitch"))[2],
+	qr{^hotswap-publish: deploy/customers\.sql:3 and 9 more: the transaction around the script},
+	'which is said, once');
+
 scripts_are('also when it ends with the file',
 	"-- deploy script\n-- first\n -- then\nSELECT 1;\n",
 	folder('1.sql' => "-- first\nBEGIN; -- then\nSELECT 1; COMMIT"));
@@ -157,6 +176,10 @@ scripts_are('variables get their values, in the forms of psql',
 	'--set', 's=a', '--set', q{t=it's}, '--set', 'n=x y',
 	folder('1.sql' => qq{SELECT :s.b, :'t', :"n", '{1}'::int[], a[1:2], ':v' -- :v\n}));
 
+scripts_are('a value is read as if it stood there, a \\set of it passed over',
+	"-- deploy script\n\nSELECT 'a;b'; SELECT \$x\$;\$x\$;\n",
+	'--set', q{v='a;b'; SELECT $x$;}, folder('1.sql' => "\\set v 1\nSELECT :v\$x\$;\n"));
+
 scripts_are('files are included, from the folder or from where the including one is',
 	"-- deploy script\n\n\nSELECT 'b';\n\n\n",
 	folder('1.sql' => "\\i a/a.sql\n", 'a/a.sql' => "\\ir b.sql\n", 'a/b.sql' => "SELECT 'b';\n"));
@@ -170,6 +193,8 @@ scripts_are('the lines of pg_dump and a byte order mark are dropped',
 	folder('1.sql' => "\xef\xbb\xbf\\restrict x\nSELECT 1;\n\\unrestrict x\n"));
 
 my $quoted = <<'SQL';
+CREATE TABLE "COMMIT;" (a text DEFAULT ');' -- it's
+); SELECT 1 - -1, 6/2, E'\\', 'a' 'b', E'', u&'\0041';
 SELECT '\x', E'\'\;', $a$ \x COMMIT; $a$; /* \x /* */ COMMIT; */
 CREATE FUNCTION f() RETURNS int
 BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END;
@@ -177,12 +202,43 @@ SQL
 scripts_are('quotes, comments and bodies hide what is in them', "-- deploy script\n$quoted",
 	folder('1.sql' => $quoted));
 
+my $long = 'SELECT ' . join(', ', map { "'it''s', ($_)" } 1 .. 2000) . "; -- \\ '\n";
+scripts_are('a long line is read in pieces', "-- deploy script\n$long", folder('1.sql' => $long));
+
+like((dry_run('--no-alembic-table', folder('b.sql' => "-- Running upgrade 1 -> 2\n",
+	'c.sql' => "-- Running upgrade  -> 1\n")))[1], qr/ 1 parents=\{\}\n.* 2 parents=\{1\}\n\z/,
+	'parents come first, whatever file they are in');
+like((dry_run(folder('000_a.up.sql' => "SELECT 1;\n")))[1], qr/ 0 parents=\{\}$/,
+	'a migration may have number 0');
+
 # ---- what is refused ----
 
 refused('a variable without a value', qr/^hotswap-publish: 1\.sql:2: variable "x" has no value/m,
 	folder('1.sql' => "SELECT 1;\nSELECT :x;\n"));
 refused('a command of psql', qr/1\.sql:2: \\connect is a command of psql/,
 	folder('1.sql' => "SELECT 1;\n\\connect other\n"));
+refused('what is behind a command of psql', qr/1\.sql:1: a backslash behind \\set is not/,
+	'--set', 'x=1', folder('1.sql' => "\\set x 1 \\\\ SELECT 1;\n"));
+refused('ON_ERROR_STOP off', qr/1\.sql:1: a script ends with the first error/,
+	folder('1.sql' => "\\set ON_ERROR_STOP 0\n"));
+refused('a variable that has itself in its value', qr/1\.sql:1: variable "x" has itself/,
+	'--set', 'x=:x', folder('1.sql' => "SELECT :x;\n"));
+refused('a script that commits inside of a value', qr/1\.sql:1: the script manages transactions/,
+	'--set', 'x=1; COMMIT', folder('1.sql' => "SELECT :x;\n"));
+refused('a name of a file with a line feed', qr/1\?\.sql: its name has characters/,
+	folder("1\n.sql" => "SELECT 1;\n"));
+refused('a file to revert what is not there', qr/2\.down\.sql: there is no "2\.sql"/,
+	folder('1.sql' => "SELECT 1;\n", '2.down.sql' => "SELECT 1;\n"));
+refused('to undo what is not there', qr/U2__a\.sql: there is no such version/,
+	folder('V1__a.sql' => "SELECT 1;\n", 'U2__a.sql' => "SELECT 1;\n"));
+refused('other settings of Flyway', qr/V1__a\.sql\.conf: "placeholderReplacement=false"/,
+	folder('V1__a.sql' => "SELECT 1;\n", 'V1__a.sql.conf' => "placeholderReplacement=false\n"));
+refused('statements before the mark', qr/1_a\.sql:2: stands before the line/,
+	folder('1_a.sql' => "-- a\nSELECT 1;\n-- migrate:up\nSELECT 2;\n"));
+refused('a circle of revisions', qr/revisions build on each other in a circle/,
+	folder('a.sql' => "-- Running upgrade 2 -> 1\n-- Running upgrade 1 -> 2\n"));
+refused('a module that cannot be named so', qr/"a b" cannot be the name of a module/,
+	'--module', 'a b', folder('1.sql' => "SELECT 1;\n"));
 refused('\set of another variable', qr/1\.sql:1: \\set of "x"/, folder('1.sql' => "\\set x 1\n"));
 refused('a file outside', qr/1\.sql:1: "\.\.\/x" is not inside/, folder('1.sql' => "\\i ../x\n"));
 refused('an absolute path', qr/1\.sql:1: "\/etc\/passwd" is not inside/,
@@ -229,6 +285,19 @@ like((dry_run('--non-transactional', '1.sql', $commits))[1], qr/non-transactiona
 
 is((publish())[0], 2, 'no folder: wrong usage');
 is((publish('--nonsense', $scratch))[0], 2, 'an option that is none: wrong usage');
+{
+	local $ENV{PGCLIENTENCODING} = 'SJIS';
+	is((publish('--dry-run', $commits))[0], 2, 'an encoding that cannot be read: wrong usage');
+}
+{
+	local $ENV{CDPATH} = "$fixtures:/tmp";
+	my ($out, $err) = ('', '');
+	make_path("$scratch/here/hotswap");
+	IPC::Run::run([ 'hotswap-publish', '--dry-run', 'hotswap' ], '<', \'', '>', \$out, '2>', \$err,
+		init => sub { chdir "$scratch/here" });
+	like($err, qr{no migrations of a known form are in \Q$scratch\E/here/hotswap},
+		'a folder is not looked for elsewhere');
+}
 like((publish('--help'))[1], qr/^Usage:/m, '--help');
 
 # ---- the examples for CI ----
@@ -256,15 +325,8 @@ sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 is((publish('-d', 'nosuch', "$fixtures/hotswap"))[0], 3, 'no connection');
 
-SKIP:
-{
-	skip 'publish_version() has no argument "parents" yet', 1
-	  if sql(q{SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'publish_version'
-		AND pronamespace = 'hotswap'::regnamespace AND 'parents' = ANY (proargnames))
-		AND to_regclass('hotswap.versions') IS NOT NULL}) ne 't';
-	subtest 'with versions that build on each other' => \&with_server;
-}
-done_testing(54);
+with_server();
+done_testing(108);
 
 # What Sqitch calls the first change of the fixture: its SHA-1, as of an object of git.
 sub sqitch_id
@@ -274,16 +336,62 @@ sub sqitch_id
 	return sha1_hex('change ' . length($text) . "\0$text");
 }
 
+# Modules that others require.
+sub publish_required
+{
+	sql(q{SELECT hotswap.publish_version('auth', 'users', 'SELECT 1', parents => '{}'),
+		hotswap.publish_version('auth', 'roles', 'SELECT 1', parents => '{users}')});
+	return;
+}
+
+# deploys(MODULE, VERSION): how a deployment to the one node ends
+sub deploys
+{
+	my ($module, $version) = @_;
+	my $id = sql("SELECT hotswap.deploy('$module', '$version', 'development')");
+
+	return sql("CALL hotswap.await('$id', '60 s', NULL)");
+}
+
+# The folder of a tool, but for the versions that cannot run in a transaction.
+sub transactional_fixture
+{
+	my ($tool) = @_;
+	my $folder = "$scratch/$tool";
+
+	system('cp', '-R', "$fixtures/$tool", $folder) == 0 or die 'cp has failed';
+	unlink glob("$folder/*index*");
+	return $folder;
+}
+
+# Publishes the folder of a tool, twice, and deploys it to a node of its own.
+sub publishes
+{
+	my ($tool) = @_;
+	my @arguments = (@{ $options{$tool} // [] }, transactional_fixture($tool));
+	my $versions = () = $list{$tool} =~ /^would(?!.* non-transactional)/mg;
+	my ($status, $out, $err) = publish(@arguments);
+
+	is($status, 0, 'it is published') or diag($err);
+	like($out, qr/^$versions published, 0 unchanged$/m, 'each version of it');
+	like((publish(@arguments))[1], qr/^0 published, $versions unchanged\n\z/m, 'once');
+
+	my ($wanted, $query, $answer) = @{ $deployed{$tool} };
+	my $id = sql(qq{CREATE ROLE "by_$tool" LOGIN; CREATE SCHEMA "by_$tool" AUTHORIZATION "by_$tool";
+		SELECT hotswap.register_node('development', '$tool', run_as => '"by_$tool"',
+			schema => 'by_$tool')});
+	is(deploys(@$_), 'succeeded', "@$_ is deployed") for @$wanted;
+	is(sql(qq{SET search_path = "by_$tool"; $query}), $answer, 'and did what it says');
+	sql("SELECT hotswap.remove_node('$id')");
+	return;
+}
+
 sub with_server
 {
+	publish_required();
 	for my $tool (sort keys %list)
 	{
-		my @arguments = (@{ $options{$tool} // [] }, "$fixtures/$tool");
-		my ($status, $out, $err) = publish(@arguments);
-		my $versions = () = $list{$tool} =~ /^would/mg;
-		is($status, 0, "$tool is published") or diag($err);
-		like($out, qr/^$versions published, 0 unchanged$/m, 'each version of it');
-		like((publish(@arguments))[1], qr/^0 published, $versions unchanged\n\z/m, 'once');
+		subtest $tool => sub { publishes($tool) };
 	}
 	is(sql(q{SELECT string_agg(version || ' ' || parents::text, ', ' ORDER BY version)
 		FROM hotswap.versions WHERE module = 'alembic'}),
@@ -292,7 +400,7 @@ sub with_server
 	is(sql(q{SELECT string_agg(version || ' ' || tags::text, ', ' ORDER BY version)
 		FROM hotswap.versions WHERE tags <> '{}'}),
 		'total {@v1.0}, total#2 {@v1.1}', 'tags of a plan are tags');
-	is(sql(q{SELECT count(*) FROM hotswap.releases WHERE name LIKE 'flyway %'}), '1',
+	is(sql(q{SELECT count(*) FROM hotswap.releases WHERE name LIKE 'flyway-%'}), '1',
 		'versions and repeatable scripts are one release');
 	is(sql(q{SELECT metadata ->> 'sqitch_id' FROM hotswap.versions WHERE version = 'customers'}),
 		sqitch_id(), 'a change keeps its id');
@@ -304,7 +412,11 @@ sub with_server
 	append_to_file("$changed/3.sql", "SELECT 3;\n");
 	my ($status, $out, $err) = publish('--module', 'changed', $changed);
 	is($status, 1, 'a changed file is refused');
-	like($err, qr/^\+SELECT 11;$/m, 'the difference is shown');
+	like($err, qr/^\+\+\+ 1\.sql\n\@\@ line 2 \@\@\n SELECT 1;\n\+SELECT 11;$/m,
+		'the difference is shown');
+	append_to_file("$changed/2.down.sql", "SELECT 4;\n");
+	like((publish('--module', 'changed', $changed))[2], qr/^\+\+\+ 2\.down\.sql$/m,
+		'with the file that it is in');
 	is(sql(q{SELECT count(*) FROM hotswap.versions WHERE module = 'changed'}), '2',
 		'and nothing was published');
 
@@ -348,48 +460,55 @@ sub with_server
 	is(sql(q{SELECT count(*) FROM hotswap.versions WHERE module = 'complete'}), '1',
 		'publishes nothing');
 
-	# A job of CI.
-	SKIP:
-	{
-		skip 'versions with parents cannot be deployed yet', 2
-		  if sql(q{SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'deploy'
-			AND pronamespace = 'hotswap'::regnamespace
-				AND 'only_target' = ANY (proargnames))}) ne 't';
-		sql(q{CREATE ROLE ci_app; CREATE SCHEMA ci_app AUTHORIZATION ci_app;
-			SELECT hotswap.register_node('development', 'ci', 'ci_app', 'ci_app')});
-		my $job = folder('1.sql' => "CREATE TABLE t (id int);\n",
-			'2.sql' => "ALTER TABLE t ADD n int;\n");
-		my ($out, $err);
-		IPC::Run::run([ "$examples/deploy.sh", $job, 'job', 'development' ], '<', \'', '>', \$out,
-			'2>', \$err);
-		is($? >> 8, 0, 'deploy.sh succeeds') or diag($err);
-		like($out, qr/^job 2 in development: succeeded$/m, 'with the last version');
-	}
+	# A module is one project's.
+	like((publish('--module', 'odd', folder('3.sql' => "SELECT 1;\n")))[2],
+		qr/^hotswap-publish: odd 3 \(3\.sql\) cannot follow: the module has versions/m,
+		'another folder under the same name is refused');
+	unlink "$hotfix/V4__d.sql";
+	append_to_file("$hotfix/V5__e.sql", "SELECT 5;\n");
+	like((publish('--module', 'hotfix', $hotfix))[2],
+		qr/^hotswap-publish: hotfix 4 is not in the folder, what is new does not build on it$/m,
+		'a version whose file is gone is named');
 
-	# A node whose registry says what ran there.
-	sql(q{CREATE ROLE app; CREATE SCHEMA app AUTHORIZATION app;
-		CREATE TABLE app.alembic_version (version_num text);
-		INSERT INTO app.alembic_version VALUES ('3c4d'), ('5e6f');
-		CREATE TABLE app.goose_db_version (id serial, version_id bigint, is_applied boolean);
-		INSERT INTO app.goose_db_version (version_id, is_applied)
-		VALUES (0, true), (2, true)});
-	SKIP:
-	{
-		skip 'there is no set_node_version() yet', 1
-		  if sql(q{SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'set_node_version'
-			AND pronamespace = 'hotswap'::regnamespace)}) ne 't';
-		subtest 'nodes are adopted' => \&adopts;
-	}
+	# What the server refuses is said by the line of the file.
+	my $wrong = folder('1.sql' => "\\i a.sql\nSELECT 1;\nVACUUM t;\n", 'a.sql' => "SELECT 2;\n\n");
+	($status, $out, $err) = publish('--module', 'wrong', $wrong);
+	is("$status$out", '3', 'a statement that cannot run in a transaction is refused');
+	like($err, qr/^hotswap-publish: 1\.sql:3: VACUUM is not allowed in the deploy script$/m,
+		'by the line of the file');
+	append_to_file("$wrong/a.sql", "CREATE TABEL t ();\n");
+	like((publish('--module', 'wrong', $wrong))[2],
+		qr/^hotswap-publish: a\.sql:3: syntax error at or near "TABEL"$/m, 'of an included one');
+	sql(q{CREATE ROLE publish_guest LOGIN});
+	($status, $out, $err) = publish('-U', 'publish_guest', "$fixtures/alembic");
+	is($status, 3, 'so is who may not publish');
+	like($err, qr/^hotswap-publish: .*: permission denied/m, 'with the reason');
+	unlike($err, qr{script\.sql}, 'not by the line of a script that nobody has written');
+
+	# A job of CI.
+	sql(q{CREATE ROLE ci_app LOGIN; CREATE SCHEMA ci_app AUTHORIZATION ci_app;
+		SELECT hotswap.register_node('development', 'ci', run_as => 'ci_app',
+			schema => 'ci_app')});
+	my $job = folder('1.sql' => "CREATE TABLE t (id int);\n",
+		'2.sql' => "ALTER TABLE t ADD n int;\n");
+	is_deeply([ job($job, 'job', 'development') ], [ 0, 'job 2 in development: succeeded' ],
+		'deploy.sh deploys the last version');
+	append_to_file("$job/3.sql", "SELECT 1/0;\n");
+	is_deeply([ job($job, 'job', 'development') ], [ 1, 'job 3 in development: failed' ],
+		'and fails with it');
+	is((job($wrong, 'wrong', 'development'))[0], 3,
+		'what the server says to hotswap-publish is what it says');
+
+	like((publish('--adopt', '--node', 'ci', "$fixtures/alembic"))[2],
+		qr/this version of hotswap has no set_node_version\(\)/, 'nodes cannot be adopted yet');
 }
 
-sub adopts
+# job(ARGUMENT...): exit status of deploy.sh, and its last line
+sub job
 {
-	sql(q{SELECT hotswap.register_node('development', 'main', 'app', 'app')});
-	my ($status, $out, $err) = publish('--adopt', '--node', 'main', "$fixtures/alembic");
-	is($out, "environment\tnode\tmodule\truns\ndevelopment\tmain\talembic\t3c4d, 5e6f\n",
-		'several heads are several versions') or diag($err);
-	($status, $out, $err) = publish('--adopt', '--environment', 'development', "$fixtures/goose");
-	is($status, 1, 'a gap is refused');
-	like($out, qr/\trefused: 2 ran and 1, which it builds on, did not$/m, 'and named');
-	is((publish('--adopt', '--node', 'other', "$fixtures/goose"))[0], 3, 'there is no such node');
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ "$examples/deploy.sh", @_ ], '<', \'', '>', \$out, '2>', \$err);
+	diag($err) if $? && $? >> 8 > 3;
+	return ($? >> 8, (split /\n/, $out)[-1]);
 }
