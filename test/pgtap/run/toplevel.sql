@@ -1,6 +1,6 @@
 -- Scripts outside of transactions in the paths of versions, and what becomes of nodes when
 -- something fails (src/run/toplevel.c, src/run/task.c, src/pipeline/rollback.c).
-SELECT plan(37);
+SELECT plan(38);
 
 SELECT named('node') AS node \gset
 CREATE ROLE :"node" LOGIN;
@@ -98,6 +98,9 @@ SELECT outside('p', '3', 'CREATE INDEX CONCURRENTLY p_x ON p (x);' || book('p3')
 	'SELECT true', 'DROP INDEX CONCURRENTLY p_x;' || book('p3 back')) \g /dev/null
 SELECT hotswap.publish_version('p', '4', book('p4') || 'SELECT 1/0', parents => '{3}',
 	revert_sql => 'SELECT 1') \g /dev/null
+SELECT results_eq($$SELECT step_version, transactional
+	FROM hotswap.preview('p', '4', 'development')$$,
+	$$VALUES ('1', true), ('2', true), ('3', false), ('4', true)$$, 'preview() says which are not');
 SELECT requested('p', '4') AS d \gset
 CALL hotswap.await(:'d', '60 s') \g /dev/null
 SELECT is(status_of(:'d'), 'failed', 'the last of three pieces fails');
