@@ -19,7 +19,6 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/guc.h"
-#include "mb/pg_wchar.h"
 #include "module/parse.h"
 #include "pgstat.h"
 #include "run/copy.h"
@@ -42,8 +41,6 @@ typedef struct Toplevel
 	StatementRecord *records; /* by number, from 1 */
 	MemoryContext context;    /* of the script */
 	MemoryContext statement;  /* of the present statement */
-	int offset;               /* up to which characters were counted, in bytes */
-	int characters;           /* before it */
 } Toplevel;
 
 /* The statement whose error is being dealt with: it is asked what it has left. */
@@ -111,9 +108,7 @@ take_text(Toplevel *t, int number)
 	memcpy(text, script->text + start, end - start);
 	text[end - start] = '\0';
 	t->run->statement = text;
-	t->characters += pg_mbstrlen_with_len(script->sql + t->offset, start - t->offset);
-	t->offset = start;
-	t->run->statement_at = t->characters + 1;
+	t->run->statement_at = t->run->at = start;
 	debug_query_string = text;
 	pgstat_report_activity(STATE_RUNNING, text);
 	return text;
@@ -385,6 +380,7 @@ toplevel_run(TaskRun *run)
 	begin(&t);
 	MemoryContextSwitchTo(t.context);
 	t.script = script_parse(psprintf("%s script", run->outside_of), run->outside->scripts[script]);
+	run->sql = t.script->sql;
 	set_session(run);
 	t.records = toplevel_read(run, list_length(t.script->statements));
 	commit(&t);
@@ -394,7 +390,7 @@ toplevel_run(TaskRun *run)
 	commit(&t);
 	debug_query_string = NULL;
 	pgstat_report_stat(false);
-	run->script = run->statement = NULL;
+	run->script = run->statement = run->sql = NULL;
 	failed = NULL;
 	MemoryContextSwitchTo(MemoryContextGetParent(t.context));
 	MemoryContextDelete(t.context);
