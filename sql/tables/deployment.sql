@@ -160,6 +160,33 @@ COMMENT ON COLUMN hotswap.task.excerpt IS 'the lines around it';
 ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 
+CREATE TABLE hotswap.statement (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	node_id uuid NOT NULL,
+	version text NOT NULL,
+	script text NOT NULL,
+	statement integer NOT NULL,
+	swap bigint NOT NULL,
+	attempts integer NOT NULL DEFAULT 0,
+	started_at timestamptz,
+	finished_at timestamptz,
+	in_doubt boolean NOT NULL DEFAULT false,
+	skipped boolean NOT NULL DEFAULT false,
+	indexes oid[],
+	PRIMARY KEY (tenant_id, deployment_id, node_id, version, script, statement)
+);
+COMMENT ON TABLE hotswap.statement IS 'how far scripts outside of transactions are: removed when the script is at its end';
+COMMENT ON COLUMN hotswap.statement.statement IS 'its number in the script, from 1; of a transaction that of its BEGIN';
+COMMENT ON COLUMN hotswap.statement.swap IS 'the last swap of the module on the node then: after another one the row does not count';
+COMMENT ON COLUMN hotswap.statement.attempts IS 'how often it failed';
+COMMENT ON COLUMN hotswap.statement.started_at IS 'without finished_at: it has begun, and nothing says how it ended; NULL: it failed';
+COMMENT ON COLUMN hotswap.statement.in_doubt IS 'it may have done a part: retry() is told whether it runs again';
+COMMENT ON COLUMN hotswap.statement.skipped IS 'by retry(), which was told so';
+COMMENT ON COLUMN hotswap.statement.indexes IS 'of its table, before it began';
+ALTER TABLE hotswap.statement ALTER COLUMN deployment_id SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.statement', '');
+
 CREATE TABLE hotswap.failed_rollback (
 	tenant_id uuid NOT NULL,
 	deployment_id uuid NOT NULL,

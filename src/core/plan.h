@@ -27,6 +27,7 @@ typedef struct Step
 	StepDirection direction;
 	uint8 digest[DIGEST_LENGTH]; /* of the version; of an installer's its own */
 	bool transactional;
+	bool is_partial;                  /* it takes back what has not come to its end */
 	bool is_graph;                    /* else the module's versions are complete */
 	List *heads;                      /* of char *: after it, the newest last */
 	uint8 head_digest[DIGEST_LENGTH]; /* of the newest head */

@@ -144,7 +144,7 @@ find(const pg_uuid_t *tenant, Version *v, const ScanPolicy *policy)
 		return scan_findings(examination_read(v->findings), policy);
 	version_read_scripts(tenant, v);
 	version_require_intact(v);
-	return scan_findings(examine_scripts(v->scripts, false), policy);
+	return scan_findings(examine_scripts(v, false), policy);
 }
 
 /* Words for the findings with an action, NULL if there is none. */

@@ -51,7 +51,7 @@ start_build(Visit *v)
 	if (version->findings == NULL)
 	{
 		version_read_scripts(&v->d.tenant, version);
-		(void) examine_scripts(version->scripts, true);
+		(void) examine_scripts(version, true);
 	}
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }

@@ -100,6 +100,17 @@ static DbStatement lock_task = DB_STATEMENT(
 	" AND ordinal = $4 AND attempt = $5 AND status = 'running' FOR NO KEY UPDATE",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID);
 
+/* A version whose script outside of transactions did not come to its end, on a node that is as it was then. */
+static DbStatement partial_query = DB_STATEMENT(
+	"SELECT s.version, v.digest FROM hotswap.statement s JOIN hotswap.module_version v"
+	" ON v.tenant_id = $1 AND v.module = $4 AND v.version = s.version"
+	" WHERE s.tenant_id = $1 AND s.deployment_id = $2 AND s.node_id = $3"
+	" AND s.script IN ('deploy', 'install') AND s.version <> ALL ($5)"
+	" AND (s.started_at IS NOT NULL OR s.finished_at IS NOT NULL)"
+	" AND s.swap = coalesce((SELECT m.swap FROM hotswap.node_module m WHERE m.tenant_id = $1"
+	" AND m.node_id = $3 AND m.module = $4 ORDER BY m.swap DESC LIMIT 1), 0) LIMIT 1",
+	UUIDOID, UUIDOID, UUIDOID, TEXTOID, TEXTARRAYOID);
+
 /* The rows get their swaps in the order of the steps. */
 static DbStatement insert_node_module = DB_STATEMENT(
 	"INSERT INTO hotswap.node_module (tenant_id, node_id, deployment_id, swapped_at, module, version,"
@@ -289,6 +300,49 @@ remaining_steps(const TaskRun *run)
 	return left;
 }
 
+/*
+ * Inside a scope: what takes back a script outside of transactions that did not come to its end; NULL: there is
+ * none.  What is being deployed by these versions' own steps is not meant.
+ */
+static Step *
+partial_step(const TaskRun *run, List *versions)
+{
+	MemoryContext context = CurrentMemoryContext;
+	DbArgs args = db_args(&partial_query);
+	Step *step = NULL;
+
+	db_arg_uuid(&args, &run->key.tenant);
+	db_arg_uuid(&args, &run->key.deployment);
+	db_arg_uuid(&args, &run->node);
+	db_arg_text(&args, run->module);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(versions), false);
+	if (db_run_args(&args) > 0)
+	{
+		MemoryContextSwitchTo(context);
+		step = palloc0(sizeof(Step));
+		step->module = run->module;
+		step->version = db_text(0, 1);
+		step->direction = STEP_DOWN;
+		(void) db_digest(0, 2, step->digest);
+		step->is_partial = step->is_graph = true;
+	}
+	MemoryContextSwitchTo(context);
+	return step;
+}
+
+/* Has a version been deployed in part only? */
+bool
+record_is_partial(const TaskRun *run)
+{
+	DbScope scope;
+	bool result;
+
+	db_enter(&scope);
+	result = partial_step(run, run->previous ? list_make1(run->previous->name) : NIL) != NULL;
+	db_leave(&scope);
+	return result;
+}
+
 /* What takes back what the deployment has done. */
 static List *
 steps_back(const TaskRun *run)
@@ -296,7 +350,12 @@ steps_back(const TaskRun *run)
 	Datum id = UUIDPGetDatum(&run->key.deployment);
 	List *steps =
 		plan_back(&run->key.tenant, &run->node, run->module, uuid_array(&id, 1), run->swap_from);
-	List *missing = plan_missing_reverts(&run->key.tenant, steps);
+	Step *partial = partial_step(run, plan_versions(steps));
+	List *missing;
+
+	if (partial)
+		steps = lcons(partial, steps);
+	missing = plan_missing_reverts(&run->key.tenant, steps);
 
 	if (missing != NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -412,7 +471,7 @@ record_swap(const TaskRun *run, TimestampTz now)
 {
 	if (!run->has_path)
 		record_steps(run, list_make1(complete_step(run)), 1, now);
-	else if (run->piece > 0)
+	else if (run->piece > 0 && !((Step *) linitial(run->path))->is_partial)
 		record_steps(run, run->path, run->piece, now);
 }
 
@@ -456,6 +515,26 @@ begin_record(DbScope *scope, const TaskRun *run)
 	db_limit_lock_wait(hotswap_lock_timeout);
 	if (is_cancelled(run))
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
+}
+
+/*
+ * In a transaction: raises 55000 if the task is not this executor's any more, and 57014, where that shall count,
+ * if the deployment is being cancelled.
+ */
+void
+record_require_running(const TaskRun *run, bool cancel)
+{
+	DbScope scope;
+	DbArgs args = db_args(&lock_task);
+
+	db_enter(&scope);
+	db_limit_lock_wait(hotswap_lock_timeout);
+	if (cancel && is_cancelled(run))
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
+	arg_task(&args, &run->key);
+	db_arg_int32(&args, run->attempt);
+	require_mine(db_run_args(&args));
+	db_leave(&scope);
 }
 
 /* In the transaction of a piece that is not the last: its steps, or an error that undoes them. */
@@ -502,7 +581,10 @@ worth_another(const TaskRun *run, const Failure *failure)
 {
 	int code = failure->sqlerrcode;
 
-	if (run->attempt >= hotswap_retry_limit)
+	/* outside of transactions each statement has its own attempts */
+	if ((run->statement_number > 0 ? run->statement_attempts + 1 : run->attempt) >=
+			hotswap_retry_limit ||
+		run->in_doubt)
 		return false;
 	return failure->collided || backoff_is_transient(code) || backoff_is_listed(code) ||
 		   (run->kind == TASK_REVERT && backoff_is_shortage(code));

@@ -113,7 +113,7 @@ like(
 	qr/WARNING:\ +deployment\ "$failed"\ of\ version\ "1"\ of\ module\ "m\d+"
 		\ to\ environment\ "development":\ failed\n
 		\N*DETAIL:\ +The\ swap\ on\ n\ failed:\ 22012:\ as\ told
-		\ \(deploy\ script,\ character\ \d+\)/x,
+		\ \(deploy\ script,\ line\ 2\)/x,
 	'the server log has what failed, where and why');
 set(retry_sqlstates => 'XX000, 22');
 $attempts{$_} = 3 for qw(XX000 22012);
