@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use Compress::Zlib qw(crc32);
 use Cwd qw(abs_path);
 use Digest::SHA qw(sha1_hex);
 use File::Path qw(make_path);
@@ -467,24 +468,88 @@ sub with_server
 			[ "0 would publish $service 1 parents={}", "0 $service 1 in production: succeeded" ],
 			"the jobs of $service.yml check and deploy");
 	}
+	subtest 'nodes are adopted' => \&adopts;
+}
 
-	# A node whose registry says what ran there.
-	sql(q{CREATE TABLE ci_app.alembic_version (version_num text);
-		INSERT INTO ci_app.alembic_version VALUES ('3c4d'), ('5e6f');
-		CREATE TABLE ci_app.goose_db_version (id serial, version_id bigint, is_applied boolean);
-		INSERT INTO ci_app.goose_db_version (version_id, is_applied)
-		VALUES (0, true), (2, true)});
-	($status, $out, $err) = publish('--adopt', '--node', 'ci', "$fixtures/alembic");
-	is($out, "environment\tnode\tmodule\truns\ndevelopment\tci\talembic\t3c4d, 5e6f\n",
-		'several heads are several versions') or diag($err);
-	is(sql(q{SELECT hotswap.wait(id, '60 s') FROM hotswap.deployments
-		WHERE kind = 'declare' AND module = 'alembic'}), 'succeeded', 'which are declared');
-	is(sql(q{SELECT heads FROM hotswap.node_history WHERE module = 'alembic'
-		ORDER BY swap DESC LIMIT 1}), '{3c4d,5e6f}', 'as what the node runs');
-	($status, $out, $err) = publish('--adopt', '--environment', 'development', "$fixtures/goose");
-	is($status, 1, 'a gap is refused');
-	like($out, qr/\trefused: 2 ran and 1, which it builds on, did not$/m, 'and named');
+# adopted(ARGUMENT...): exit status, and the rows without ids of deployments, which have to succeed
+sub adopted
+{
+	my ($status, $out, $err) = publish('--adopt', @_);
+	my @rows = map { s/^development\t//r } grep { /^development\t/ } split /\n/, $out;
+
+	for (@rows)
+	{
+		next if !s/\t(\w{8}-[\w-]{27})$//;
+		my $end = sql("CALL hotswap.await('$1', '60 s', NULL)");
+		diag("adoption of $_: $end") if $end ne 'succeeded';
+		$status = $end if $end ne 'succeeded';
+	}
+	diag($err) if $status;
+	return join "\n", $status, @rows;
+}
+
+# A node whose registries say what ran there.
+sub adopts
+{
+	my $sha = sha1_hex(slurp_file("$fixtures/sqitch/deploy/customers.sql"));
+	my $crc = crc32(slurp_file("$fixtures/flyway/V1__customers.sql") =~ s/\n//gr);
+	my @flyway = ('--node', 'main', @{ $options{flyway} }, "$fixtures/flyway");
+
+	$crc -= 2**32 if $crc >= 2**31;
+	sql(qq{CREATE ROLE app LOGIN; CREATE SCHEMA app AUTHORIZATION app;
+		SELECT hotswap.register_node('development', 'main', run_as => 'app', schema => 'app');
+		CREATE TABLE app.alembic_version (version_num text);
+		INSERT INTO app.alembic_version VALUES ('3c4d'), ('5e6f');
+		CREATE TABLE app.goose_db_version (id serial, version_id bigint, is_applied boolean);
+		INSERT INTO app.goose_db_version (version_id, is_applied) VALUES (0, true), (2, true);
+		CREATE TABLE app.flyway_schema_history (installed_rank int, version text,
+			description text, type text, checksum int, success boolean);
+		INSERT INTO app.flyway_schema_history VALUES (1, '1', 'customers', 'SQL', $crc, true);
+		CREATE SCHEMA sqitch;
+		CREATE TABLE sqitch.changes (change_id text, script_hash text, project text);
+		INSERT INTO sqitch.changes SELECT metadata ->> 'sqitch_id', '$sha', 'shop'
+		FROM hotswap.versions WHERE module = 'shop' AND version = 'customers';
+		CREATE TABLE app.customers (id int, name text);
+		CREATE TABLE app.schema_migrations (version bigint, dirty boolean);
+		INSERT INTO app.schema_migrations VALUES (2, false);
+		GRANT SELECT ON app.customers TO app});
+
+	is(adopted('--node', 'main', "$fixtures/alembic"), "0\nmain\talembic\t3c4d, 5e6f",
+		'several heads are several versions');
+	is(adopted('--node', 'main', "$fixtures/sqitch"), "0\nmain\tshop\tcustomers",
+		'Sqitch knows changes by their ids');
+	is(adopted(@flyway), "0\nmain\tflyway\t1", 'Flyway by versions and checksums');
+	is(adopted('--node', 'main', "$fixtures/golang-migrate"), "0\nmain\tgolang-migrate\t2",
+		'golang-migrate has the last one');
+	is(sql(q{SELECT string_agg(DISTINCT direction, ' ') FROM hotswap.node_history
+		WHERE node = 'main'}), 'declared', 'nothing has run');
+
+	# What does not fit is refused, and named.
+	like(adopted('--node', 'main', "$fixtures/goose"),
+		qr/\A1\nmain\tgoose\t2\trefused: 2 ran and 1, which it builds on, did not\z/, 'a gap');
+	sql(q{UPDATE app.flyway_schema_history SET checksum = checksum + 1});
+	like(adopted(@flyway), qr/\trefused: 1 ran with another script than V1__customers\.sql$/m,
+		'another script');
+	sql(q{UPDATE app.schema_migrations SET dirty = true});
+	like(adopted('--node', 'main', "$fixtures/golang-migrate"), qr/\trefused: 2 did not succeed$/m,
+		'a migration that failed');
+	sql(q{INSERT INTO app.alembic_version VALUES ('9z')});
+	like(adopted('--node', 'main', "$fixtures/alembic"),
+		qr/\trefused: the registry has 9z, the folder has not$/m, 'a revision that nobody has');
+
+	# A registry is the node's, and must not run anything as who adopts.
+	sql(q{DROP TABLE app.schema_migrations;
+		CREATE VIEW app.schema_migrations AS SELECT 2 AS version, false AS dirty});
+	like(adopted('--node', 'main', "$fixtures/golang-migrate"),
+		qr/\trefused: app\.schema_migrations is not a plain table of built-in types$/m, 'a view');
+	sql(q{CREATE DOMAIN app.number AS text;
+		ALTER TABLE app.alembic_version ALTER version_num TYPE app.number});
+	like(adopted('--node', 'main', "$fixtures/alembic"),
+		qr/\trefused: app\.alembic_version is not a plain table of built-in types$/m,
+		'a type of its own');
+
 	is((publish('--adopt', '--node', 'other', "$fixtures/goose"))[0], 3, 'there is no such node');
+	return;
 }
 
 # run_line(FOLDER, COMMAND): exit status of sh with it, and its last line
