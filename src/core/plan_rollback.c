@@ -15,22 +15,25 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
+#include "core/requirement.h"
 #include "utils/builtins.h"
 
 /* The deployment, and those that took it back already, in part or as a whole. */
 static DbStatement deployment_query = DB_STATEMENT(
 	"SELECT d.module, d.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL,"
 	" ARRAY(SELECT d.id UNION ALL SELECT r.id FROM hotswap.deployment r"
-	" WHERE r.tenant_id = $1 AND r.rolls_back = $2)"
-	" FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
-	" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = d.module"
-	" AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2",
+	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), " DEPENDENTS(
+		"d.module") " FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
+					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = d.module"
+					" AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2",
 	UUIDOID, UUIDOID);
 
 /* What a node runs, whether that is the deployments' doing, and what it ran before the first of them. */
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, n.run_as::oid, e.strategy, l.version, l.digest, l.swap, l.deployment_id,"
-	" l.deployment_id = ANY ($4), f.swap, b.version, b.digest, b.direction = 'declared'"
+	" l.deployment_id = ANY ($4), f.swap, b.version, b.digest, b.direction = 'declared',"
+	" (SELECT v.requires FROM hotswap.module_version v WHERE v.tenant_id = $1 AND v.module = $3"
+	" AND v.version = b.version)"
 	" FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
@@ -59,7 +62,8 @@ enum
 	FIRST_SWAP,
 	BEFORE_VERSION,
 	BEFORE_DIGEST,
-	BEFORE_IS_DECLARED
+	BEFORE_IS_DECLARED,
+	BEFORE_REQUIRES
 };
 
 /* The deployment that is taken back. */
@@ -73,6 +77,7 @@ typedef struct Undone
 	uint8 digest[DIGEST_LENGTH]; /* of its version */
 	bool has_revert;
 	Datum deployments; /* uuid[] */
+	List *dependents;  /* of char *: modules that ask for this one */
 } Undone;
 
 static void
@@ -93,6 +98,7 @@ read_undone(Undone *u, const pg_uuid_t *deployment)
 	(void) db_digest(0, 5, u->digest);
 	u->has_revert = db_bool(0, 6);
 	u->deployments = PointerGetDatum(DatumGetArrayTypePCopy(db_datum(0, 7, &isnull)));
+	u->dependents = db_text_list(db_datum(0, 8, &isnull));
 }
 
 /* What one node ran before, and whether anybody has been there since. */
@@ -104,6 +110,7 @@ typedef struct Past
 	bool has_latest;
 	char *before; /* NULL: it ran nothing */
 	uint8 before_digest[DIGEST_LENGTH];
+	List *requires;              /* of Requirement: what it asked for */
 	uint8 digest[DIGEST_LENGTH]; /* of what it runs now */
 } Past;
 
@@ -111,6 +118,8 @@ static NodePlan *
 read_node(uint64 row, Past *past)
 {
 	NodePlan *p = palloc0(sizeof(NodePlan));
+	Datum requires;
+	bool isnull;
 
 	p->node = db_uuid(row, NODE_ID);
 	p->name = db_text(row, NODE_NAME);
@@ -129,6 +138,9 @@ read_node(uint64 row, Past *past)
 	past->before = db_text(row, BEFORE_VERSION);
 	(void) db_digest(row, BEFORE_DIGEST, past->before_digest);
 	(void) db_digest(row, LAST_DIGEST, past->digest);
+	requires = db_datum(row, BEFORE_REQUIRES, &isnull);
+	if (!isnull)
+	past->requires = requirement_list(requires);
 	return p;
 }
 
@@ -149,6 +161,8 @@ step_of_complete(const Undone *u, const Past *past)
 	if (past->before)
 	{
 		step->heads = list_make1(past->before);
+		if (!u->has_revert)
+		step->requires = past->requires;
 		memcpy(step->head_digest, past->before_digest, DIGEST_LENGTH);
 	}
 	return list_make1(step);
@@ -230,5 +244,6 @@ plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uui
 		plans = lappend(plans, read_node(i, &past[i]));
 	for (uint64 i = 0; i < n; i++)
 		plan_node(&u, list_nth(plans, (int) i), &past[i]);
+	plan_check_requirements(tenant, plans, u.dependents);
 	return plans;
 }

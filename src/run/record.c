@@ -250,12 +250,14 @@ static List *
 left_steps(const TaskRun *run)
 {
 	List *plans;
+	NodePlan *plan;
 
 	if (!run->is_rollback)
 		return plan_remaining(&run->key.tenant, &run->node, run->module, run->target,
 							  run->take_down);
 	plans = plan_rollback(&run->key.tenant, &run->rolls_back, &run->node);
-	return plans == NIL ? NIL : ((NodePlan *) linitial(plans))->steps;
+	plan = plans == NIL ? NULL : linitial(plans);
+	return plan == NULL || plan->outcome == NODE_BLOCKED ? NIL : plan->steps;
 }
 
 /* What is left of the steps that were planned; they must still be the same. */
