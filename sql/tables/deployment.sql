@@ -67,6 +67,7 @@ CREATE TABLE hotswap.deployment (
 	release text,
 	nodes_behind integer NOT NULL DEFAULT 0,
 	reason text,
+	overtake boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
@@ -88,6 +89,7 @@ COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: back, or stay when a s
 COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one; module has its name too, version that of its digest';
 COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version, while it succeeded';
 COMMENT ON COLUMN hotswap.deployment.reason IS 'of a rollback: why it was asked for';
+COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
 

@@ -41,6 +41,8 @@ CREATE TABLE hotswap.module_version (
 	install_published_by text,
 	PRIMARY KEY (tenant_id, module, version)
 );
+CREATE INDEX module_version_installer ON hotswap.module_version (tenant_id, module)
+	WHERE install_sql IS NOT NULL;
 COMMENT ON TABLE hotswap.module_version IS 'what can be deployed: scripts and their digest, never changed once published';
 COMMENT ON COLUMN hotswap.module_version.digest IS 'SHA-256 over the scripts, each with its length in front, and over what else says what is done: see the manual';
 COMMENT ON COLUMN hotswap.module_version.findings IS 'what the static rules are about in the scripts, found when they were published; written again after an update';

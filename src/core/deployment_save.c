@@ -27,7 +27,7 @@ static DbStatement update_deployment = DB_STATEMENT(
 	TEXTOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID, TEXTOID);
 
 static DbStatement failed_tasks = DB_STATEMENT(
-	"SELECT t.kind, coalesce(n.name, t.hook), t.sqlstate, t.message, t.script, t.position"
+	"SELECT t.kind, coalesce(n.name, t.hook), t.sqlstate, t.message, t.script, t.line"
 	" FROM hotswap.task t LEFT JOIN hotswap.node n ON n.tenant_id = t.tenant_id AND n.id = t.node_id"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.status = 'failed'"
 	" ORDER BY t.finished_at DESC, t.ordinal DESC LIMIT 5",
@@ -60,7 +60,7 @@ describe_failures(const Deployment *d)
 		appendStringInfo(&words, "%sThe %s on %s failed: %s: %s", i > 0 ? "\n" : "", db_text(i, 1),
 						 db_text(i, 2), db_text(i, 3), db_text(i, 4));
 		if (!db_isnull(i, 6))
-			appendStringInfo(&words, " (%s script, character %d)", db_text(i, 5), db_int32(i, 6));
+			appendStringInfo(&words, " (%s script, line %d)", db_text(i, 5), db_int32(i, 6));
 	}
 	return n > 0 ? words.data : NULL;
 }

@@ -841,7 +841,7 @@ node_plan(List **plans, uint64 row)
 {
 	NodePlan *p;
 
-	if (row < (uint64) list_length(*plans))
+	if (*plans != NIL && row < (uint64) list_length(*plans))
 		return list_nth(*plans, (int) row);
 	p = palloc0(sizeof(NodePlan));
 	p->node = db_uuid(row, NODE_ID);

@@ -24,13 +24,14 @@ static DbStatement insert_deployment = DB_STATEMENT(
 	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
 	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
 	" audit_hash, gated, login, requester, login_role, kind, rolls_back, reason, nodes, allow_revert,"
-	" only_target, reapply, on_failure)"
+	" only_target, reapply, on_failure, overtake)"
 	" VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9, $10, $11, $12::name, $13,"
 	" $14, $15, $16, $17, $18::name, $19::regrole, $20::regrole, $21::hotswap.deployment_kind, $22, $23,"
-	" $24, $25, $26, $27, $28::hotswap.failure_action)",
+	" $24, $25, $26, $27, $28::hotswap.failure_action, $29)",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
-	OIDOID, OIDOID, TEXTOID, UUIDOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID);
+	OIDOID, OIDOID, TEXTOID, UUIDOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID,
+	BOOLOID);
 
 static void
 insert(const Request *r, const AuditActor *actor, const Deployment *d)
@@ -66,6 +67,7 @@ insert(const Request *r, const AuditActor *actor, const Deployment *d)
 	db_arg_bool(&args, d->reapply);
 	db_arg_text(&args,
 				d->on_failure == ON_FAILURE_UNSAID ? NULL : failure_action_names[d->on_failure]);
+	db_arg_bool(&args, r->overtake);
 	(void) db_run_args(&args);
 }
 
@@ -111,14 +113,14 @@ request_detail(const Request *r)
 	if (r->kind == KIND_ROLLBACK)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
-	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply)
+	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply && !r->overtake)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);
 	return audit_detail("module", r->module, "version", r->version, "environment", r->environment,
 						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
-						NULL);
+						"overtake", r->overtake ? "true" : NULL, NULL);
 }
 
 void

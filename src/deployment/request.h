@@ -33,6 +33,7 @@ typedef struct Request
 	bool allow_revert;
 	bool only_target;
 	bool reapply;
+	bool overtake;
 	bool is_protected; /* the path has a protected environment */
 } Request;
 

@@ -53,14 +53,26 @@ const char *const script_labels[] = { "deploy script", "verify script", "revert 
 /* ---- where an error is ---- */
 
 /* The byte at which the position-th character (from 1) begins. */
-static int
-offset_of(const char *sql, int position)
+int
+script_offset(const char *sql, int position)
 {
 	const char *p = sql;
 
 	while (*p && --position > 0)
 		p += pg_mblen(p);
 	return (int) (p - sql);
+}
+
+/* The line from 1 that a byte is in, and the byte at which that begins. */
+int
+script_line(const char *sql, int offset, int *start)
+{
+	int line = 1;
+
+	*start = 0;
+	for (const char *p = sql; (p = memchr(p, '\n', sql + offset - p)) != NULL; line++)
+		*start = (int) (++p - sql);
+	return line;
 }
 
 /* Attaches the part of a large script around offset to the error: its line, or what fits of it. */
@@ -86,11 +98,9 @@ static int
 show_place(const ParsedScript *script, int offset, int *column)
 {
 	const char *sql = script->sql;
-	int line_start = 0;
-	int line = 1;
+	int line_start;
+	int line = script_line(sql, offset, &line_start);
 
-	for (const char *p = sql; (p = memchr(p, '\n', sql + offset - p)) != NULL; line++)
-		line_start = (int) (++p - sql);
 	*column = pg_mbstrlen_with_len(sql + line_start, offset - line_start) + 1;
 	if (strlen(sql) > SHOWN_SCRIPT)
 		show_excerpt(sql, line_start, offset);
@@ -138,7 +148,7 @@ parse_context(void *arg)
 		return;
 	}
 	errposition(0);
-	offset = offset_of(script->text, position);
+	offset = script_offset(script->text, position);
 	line = show_place(script, offset, &column);
 	if (geterrcode() == ERRCODE_SYNTAX_ERROR && script->sql[offset] == '\\')
 		describe_psql_command(script->sql, offset);

@@ -45,6 +45,10 @@ extern bool script_copies_data(const Node *stmt);
 /* Refuses (0A000) what cannot run inside the transaction of a swap. */
 extern void script_check(const ParsedScript *script);
 
+/* The byte of a character from 1; the line from 1 of a byte, and where that begins. */
+extern int script_offset(const char *sql, int position);
+extern int script_line(const char *sql, int offset, int *start);
+
 /* The byte at which the statement with a RawStmt's location begins. */
 extern int script_statement_offset(const char *sql, int offset);
 

@@ -15,13 +15,15 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+/* Parents are looked up one by one: a join could be planned as a walk through all versions of the module. */
 static DbStatement version_query = DB_STATEMENT(
 	"SELECT CASE WHEN s.fits THEN v.deploy_sql END, CASE WHEN s.fits THEN v.verify_sql END,"
 	" CASE WHEN s.fits THEN v.revert_sql END, CASE WHEN s.fits THEN v.install_sql END, v.digest, s.fits,"
 	" v.verify_sql IS NOT NULL, v.findings::text, v.findings_digest, v.parents IS NOT NULL, v.transactional,"
 	" v.requires, v.install_digest, v.install_published_at IS NOT NULL,"
-	" (SELECT array_agg(p.digest ORDER BY p.digest) FROM hotswap.module_version p"
-	" WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = ANY (v.parents))"
+	" (SELECT array_agg(q.digest ORDER BY q.digest) FROM (SELECT (SELECT p.digest"
+	" FROM hotswap.module_version p WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = n.version)"
+	" FROM unnest(v.parents) n (version)) q (digest) WHERE q.digest IS NOT NULL)"
 	" FROM hotswap.module_version v CROSS JOIN LATERAL (SELECT octet_length(v.deploy_sql)::bigint"
 	" + coalesce(octet_length(v.verify_sql), 0) + coalesce(octet_length(v.revert_sql), 0)"
 	" + coalesce(octet_length(v.install_sql), 0) <= $4) s (fits)"
@@ -30,9 +32,9 @@ static DbStatement version_query = DB_STATEMENT(
 
 /* Those that are not there first. */
 static DbStatement find_parents = DB_STATEMENT(
-	"SELECT n.version, v.digest FROM unnest($3) n (version) LEFT JOIN hotswap.module_version v"
-	" ON v.tenant_id = $1 AND v.module = $2 AND v.version = n.version"
-	" ORDER BY v.digest NULLS FIRST, n.version COLLATE \"C\"",
+	"SELECT n.version, (SELECT v.digest FROM hotswap.module_version v"
+	" WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = n.version) AS digest"
+	" FROM unnest($3) n (version) ORDER BY digest NULLS FIRST, n.version COLLATE \"C\"",
 	UUIDOID, TEXTOID, TEXTARRAYOID);
 
 enum

@@ -52,7 +52,7 @@ static DbStatement earlier_query = DB_STATEMENT(
 	" WHERE o.tenant_id = a.tenant_id AND o.id = a.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
 	" AND t.rank >= x.rank"
-	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND o.kind IN ('deploy', 'rollback')"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake AND o.kind IN ('deploy', 'rollback')"
 	" AND o.module = d.module AND o.version <> d.version AND o.started_at IS NOT NULL"
 	" AND o.status IN ('pending_approval', 'queued') AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"
 	" WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id AND s.kind = 'deploy'"

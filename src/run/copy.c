@@ -37,7 +37,6 @@ typedef struct Line
 	uint64 number; /* as the server counts, from 1 */
 	const char *at;
 	int in_script; /* the number of the line, from 1 */
-	int character; /* its first one in the script, from 1 */
 } Line;
 
 /* What is copied. */
@@ -69,7 +68,7 @@ read_data(void *buffer, int at_least pg_attribute_unused(), int at_most)
 static Line
 first_line(const char *sql, const char *data)
 {
-	Line line = { 1, data, 1, pg_mbstrlen_with_len(sql, (int) (data - sql)) + 1 };
+	Line line = { 1, data, 1 };
 
 	for (const char *p = sql; (p = memchr(p, '\n', data - p)) != NULL; p++)
 		line.in_script++;
@@ -93,12 +92,11 @@ describe_line(void *arg)
 
 		if (next == NULL)
 			break;
-		line->character += pg_mbstrlen_with_len(line->at, (int) (++next - line->at));
-		line->at = next;
+		line->at = next + 1;
 		line->in_script++;
 		line->number++;
 	}
-	s->run->statement_at = line->character;
+	s->run->at = (int) (line->at - s->script->sql);
 	errcontext("line %d of the %s", line->in_script, s->script->label);
 }
 

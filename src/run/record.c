@@ -80,7 +80,8 @@ static DbStatement read_deployment =
 
 static DbStatement update_succeeded = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = 'succeeded', audited_status = status, finished_at = $6, sqlstate = NULL, message = NULL,"
-	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL, step = NULL"
+	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL, step = NULL, line = NULL,"
+	" \"column\" = NULL, excerpt = NULL"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID);
@@ -108,11 +109,12 @@ static DbStatement insert_node_module = DB_STATEMENT(
 static DbStatement update_failed = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = $6::hotswap.task_status, audited_status = status,"
 	" finished_at = $7, due_at = $8,"
-	" sqlstate = $9, message = $10, detail = $11, hint = $12, context = $13, script = $14, position = $15, step = $16"
+	" sqlstate = $9, message = $10, detail = $11, hint = $12, context = $13, script = $14, position = $15, step = $16,"
+	" line = $17, \"column\" = $18, excerpt = $19"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID);
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, INT4OID, INT4OID, TEXTOID);
 
 static void
 arg_task(DbArgs *args, const TaskKey *key)
@@ -512,6 +514,7 @@ judge(const TaskRun *run, const Failure *failure, bool cancelled, TimestampTz no
 void
 record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 {
+	const ScriptPlace *place = &failure->place;
 	DbScope scope;
 	DbArgs args = db_args(&update_failed);
 	TimestampTz now = GetCurrentTimestamp();
@@ -532,8 +535,11 @@ record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 	db_arg_text(&args, failure->hint);
 	db_arg_text(&args, failure->context);
 	db_arg_text(&args, run->script);
-	db_arg_datum(&args, INT4OID, Int32GetDatum(failure->position), failure->position == 0);
+	db_arg_datum(&args, INT4OID, Int32GetDatum(place->position), place->position == 0);
 	db_arg_text(&args, failure->step);
+	db_arg_datum(&args, INT4OID, Int32GetDatum(place->line), place->position == 0);
+	db_arg_datum(&args, INT4OID, Int32GetDatum(place->column), place->position == 0);
+	db_arg_text(&args, place->excerpt);
 	(void) db_run_args(&args);
 	db_leave(&scope);
 }

@@ -43,9 +43,20 @@ typedef struct TaskRun
 	/* how far it is, for the report of an error */
 	const char *step;      /* the version whose script it is, or NULL */
 	const char *script;    /* deploy, verify, revert, install, hook, or NULL */
+	const char *sql;       /* the text of the script */
 	const char *statement; /* the statement that runs */
-	int statement_at;      /* its first character in the script, from 1 */
+	int statement_at;      /* its first byte in the script */
+	int at;                /* the byte that it is at: behind comments, or of its data */
 } TaskRun;
+
+/* Where in a script something is. */
+typedef struct ScriptPlace
+{
+	int position; /* in characters from 1, as all of these; 0: unknown */
+	int line;
+	int column;
+	char *excerpt; /* the lines around it */
+} ScriptPlace;
 
 /* How a task failed. */
 typedef struct Failure
@@ -56,7 +67,7 @@ typedef struct Failure
 	char *hint;
 	char *context;
 	char *step;
-	int position;  /* 0: unknown */
+	ScriptPlace place;
 	bool collided; /* with somebody who has changed the same object of the catalog */
 } Failure;
 

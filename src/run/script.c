@@ -97,16 +97,8 @@ execute(const TaskRun *run, bool verify)
 						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
 }
 
-/* How far a script has been counted: characters are found by counting, and only once. */
-typedef struct Place
-{
-	int offset;     /* in bytes */
-	int characters; /* before it */
-} Place;
-
 static void
-run_statement(TaskRun *run, const ParsedScript *script, const RawStmt *raw, Place *place,
-			  bool verify)
+run_statement(TaskRun *run, const ParsedScript *script, const RawStmt *raw, bool verify)
 {
 	const char *text = script->text;
 	int start = raw->stmt_location;
@@ -118,9 +110,8 @@ run_statement(TaskRun *run, const ParsedScript *script, const RawStmt *raw, Plac
 		length--;
 	}
 	run->statement = pnstrdup(text + start, length);
-	place->characters += pg_mbstrlen_with_len(script->sql + place->offset, start - place->offset);
-	place->offset = start;
-	run->statement_at = place->characters + 1;
+	run->statement_at = start;
+	run->at = script_statement_offset(text, start);
 	session_pin_errors();
 	debug_query_string = run->statement;
 	pgstat_report_activity(STATE_RUNNING, run->statement);
@@ -217,7 +208,6 @@ static void
 run_statements(void *arg)
 {
 	const Script *script = arg;
-	Place place = { 0 };
 	ListCell *cell;
 	ParsedScript *parsed = script->verify ? script_parse_verify(script->sql) :
 											script_parse(script->label, script->sql);
@@ -227,7 +217,7 @@ run_statements(void *arg)
 		CHECK_FOR_INTERRUPTS();
 		if (script->armed)
 			limit_by(StatementTimeout);
-		run_statement(script->run, parsed, lfirst_node(RawStmt, cell), &place, script->verify);
+		run_statement(script->run, parsed, lfirst_node(RawStmt, cell), script->verify);
 		parse_require_setting(script->label);
 	}
 	if (script->armed)
@@ -248,6 +238,7 @@ run_script(TaskRun *run, const char *name, const char *sql)
 					  .armed = armed };
 
 	run->script = name;
+	run->sql = sql;
 	session_mark(&mark);
 	parse_fix_setting();
 	/* whatever the role's settings are */
@@ -260,7 +251,7 @@ run_script(TaskRun *run, const char *name, const char *sql)
 	debug_query_string = query;
 	session_tidy(&mark, &run->lock);
 	run_limit_end(armed);
-	run->script = NULL;
+	run->script = run->sql = NULL;
 }
 
 /*

@@ -25,6 +25,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "run/hook.h"
+#include "run/place.h"
 #include "run/record.h"
 #include "run/script.h"
 #include "run/session.h"
@@ -176,22 +177,6 @@ describe_task(void *arg)
 				   uuid_text(&run->key.deployment));
 }
 
-/* Where in the script the error is, in characters from 1; 0 if that is not known. */
-static int
-find_position(const TaskRun *run, const ErrorData *error)
-{
-	if (run->statement == NULL)
-		/* the script did not parse: the position is in all of it */
-		return run->script && error->internalpos > 0 ? error->internalpos : 0;
-	if (error->internalpos > 0 && error->internalquery &&
-		strcmp(error->internalquery, run->statement) == 0)
-		return run->statement_at + error->internalpos - 1;
-	/* what runs without SPI leaves the position where the server's own loop would look for it */
-	if (error->cursorpos > 0)
-		return run->statement_at + error->cursorpos - 1;
-	return run->statement_at;
-}
-
 /* Nobody else changes the module on the node until the transaction ends. */
 static void
 lock_lane(const TaskRun *run)
@@ -268,14 +253,16 @@ hint_of(const ErrorData *error)
 static Failure
 failure_of(const TaskRun *run, const ErrorData *error)
 {
-	return (Failure){ .sqlerrcode = error->sqlerrcode,
-					  .message = error->message,
-					  .detail = error->detail,
-					  .hint = hint_of(error),
-					  .context = error->context,
-					  .step = run->step ? pstrdup(run->step) : NULL,
-					  .position = find_position(run, error),
-					  .collided = backoff_is_collision(error) };
+	Failure failure = { .sqlerrcode = error->sqlerrcode,
+						.message = error->message,
+						.detail = error->detail,
+						.hint = hint_of(error),
+						.context = error->context,
+						.step = run->step ? pstrdup(run->step) : NULL,
+						.collided = backoff_is_collision(error) };
+
+	(void) place_find(run, error, &failure.place);
+	return failure;
 }
 
 static void

@@ -1,6 +1,6 @@
 -- In a lane versions keep their order, though their approvals come in another one
 -- (src/pipeline/gate.c, src/dispatch/due_set.c).
-SELECT plan(42);
+SELECT plan(46);
 \ir ../include/approval.sql
 
 SELECT hotswap.grant_access('pipeline_order_leads', 'approver'),
@@ -137,6 +137,16 @@ SELECT is(hotswap.wait(:'late', '60 s'), 'expired', 'it was not started in time'
 -- A rollback does not wait.
 SELECT hotswap.rollback(:'d16', 'x') AS back \gset
 SELECT is(hotswap.wait(:'back', '60 s') || ' ' || ran(), 'succeeded 14', 'a rollback goes');
+
+-- Nor does one that was asked to overtake; it is shown.
+SELECT ask('18', ', overtake => true') AS d3 \gset
+CALL come(:'d3');
+SELECT is(vote('bob', 'approve', :'d3'), 'approved', 'one that overtakes is approved');
+SELECT is(hotswap.wait(:'d3', '60 s') || ' ' || ran(), 'succeeded 18', 'and goes first');
+SELECT is((SELECT overtake FROM hotswap.deployments WHERE id = :'d3')::text
+	|| (SELECT detail ->> 'overtake' FROM hotswap.audit_log WHERE subject_id = :'d3'
+	AND event = 'request'), 'truetrue', 'as the view and the audit log say');
+SELECT is(status_of(:'d2'), 'pending_approval', 'the other one waits as before');
 
 -- Nor does who comes to the gate of an environment that the earlier one has passed.
 SELECT hotswap.register_node('staging', 's', run_as => 'pipeline_order_boss') \g /dev/null

@@ -10,8 +10,9 @@ SELECT hotswap.register_node('development', 't', run_as => 'hotswap_test_enum', 
 CREATE FUNCTION pg_temp.failure(d uuid) RETURNS text LANGUAGE sql AS
 	$$SELECT concat_ws(' | ', sqlstate, script, hint) FROM hotswap.tasks
 		WHERE deployment_id = d AND kind = 'swap'$$;
-\set hint '''New enum values must be committed before they can be used. Add the value in an earlier '
-\set hint :hint 'version that is deployed by itself, or published with transactional => false.'''
+\set hint '''New enum values must be committed before they can be used. '
+\set hint :hint 'Add the value in an earlier version that is deployed by itself, '
+\set hint :hint 'or published with transactional => false.'''
 
 -- In the deploy script, and in the verify script.
 SELECT hotswap.publish_version('one', '1',
@@ -31,7 +32,8 @@ SELECT hotswap.publish_version('m', '1', 'ALTER TYPE mood ADD VALUE ''sad''',
 	hotswap.publish_version('m', '2', 'CREATE TABLE x (m mood DEFAULT ''sad'')',
 		parents => '{1}') \g /dev/null
 SELECT hotswap.deploy('m', '2', 'development') AS d \gset
-SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'a version that uses it, with the one that adds it');
+SELECT is(hotswap.wait(:'d', '60 s'), 'failed',
+	'a version that uses it, with the one that adds it');
 SELECT is(pg_temp.failure(:'d'), '55P04 | deploy | ' || :hint, 'too');
 SELECT hotswap.deploy('m', '1', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'the one that adds it, by itself');
