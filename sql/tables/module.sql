@@ -7,12 +7,15 @@ CREATE TABLE hotswap.module (
 	is_graph boolean NOT NULL DEFAULT false,
 	versions integer NOT NULL DEFAULT 0,
 	history bytea CHECK (pg_catalog.length(history) = 32),
+	requires text[],
 	PRIMARY KEY (tenant_id, name)
 );
 COMMENT ON TABLE hotswap.module IS 'named units of code';
 COMMENT ON COLUMN hotswap.module.is_graph IS 'its versions have parents; the first one decides. false: each is complete in itself';
 COMMENT ON COLUMN hotswap.module.versions IS 'the ordinal that was given last';
 COMMENT ON COLUMN hotswap.module.history IS 'SHA-256 over what it was before and what was published or withdrawn last: two copies that are equal here know the same versions';
+COMMENT ON COLUMN hotswap.module.requires IS 'the modules that its versions ask for, or ask to be without; NULL: none';
+CREATE INDEX module_requires ON hotswap.module (tenant_id) WHERE requires IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module', '');
 
 CREATE TABLE hotswap.module_version (

@@ -20,6 +20,7 @@
 #include "catalog/pg_type.h"
 #include "core/missing.h"
 #include "core/plan.h"
+#include "core/requirement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -32,16 +33,16 @@ static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, n.run_as::oid, e.strategy, e.require_signature, m.version, m.digest, m.heads,"
 	" m.swap, m.deployment_id, v.digest, v.parents IS NOT NULL, v.transactional,"
 	" EXISTS (SELECT FROM hotswap.held_version h"
-	" WHERE h.tenant_id = $1 AND h.environment = $2 AND h.module = $3)"
-	" FROM hotswap.node n"
-	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
-	" JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
-	" LEFT JOIN LATERAL (SELECT nm.version, nm.digest, nm.heads, nm.swap, nm.deployment_id"
-	" FROM hotswap.node_module nm"
-	" WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id AND nm.module = $3"
-	" ORDER BY nm.swap DESC LIMIT 1) m ON true"
-	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL"
-	" AND ($5 IS NULL OR n.id = ANY ($5)) ORDER BY n.name",
+	" WHERE h.tenant_id = $1 AND h.environment = $2 AND h.module = $3), v.requires, " DEPENDENTS(
+		"$3") " FROM hotswap.node n"
+			  " JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
+			  " JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
+			  " LEFT JOIN LATERAL (SELECT nm.version, nm.digest, nm.heads, nm.swap, nm.deployment_id"
+			  " FROM hotswap.node_module nm"
+			  " WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id AND nm.module = $3"
+			  " ORDER BY nm.swap DESC LIMIT 1) m ON true"
+			  " WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL"
+			  " AND ($5 IS NULL OR n.id = ANY ($5)) ORDER BY n.name",
 	UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDARRAYOID);
 
 enum
@@ -59,7 +60,9 @@ enum
 	TARGET_DIGEST,
 	TARGET_IS_GRAPH,
 	TARGET_TRANSACTIONAL,
-	TARGET_HAS_HELD
+	TARGET_HAS_HELD,
+	TARGET_REQUIRES,
+	TARGET_DEPENDENTS
 };
 
 static DbStatement held_query =
@@ -114,8 +117,8 @@ plan_names(List *names)
 /* ---- steps ---- */
 
 /* The indexes of versions that a node runs or ran. */
-static List *
-find_versions(const VersionGraph *g, List *names)
+List *
+plan_find_versions(const VersionGraph *g, List *names)
 {
 	List *versions = NIL;
 	ListCell *cell;
@@ -147,8 +150,8 @@ names_of(const VersionGraph *g, Bitmapset *set)
 }
 
 /* The names of the heads of a row of node_module; of one that is older than heads the version is it. */
-static List *
-head_names_of(uint64 row, int version_column, int heads_column)
+List *
+plan_head_names(uint64 row, int version_column, int heads_column)
 {
 	bool isnull;
 	Datum heads = db_datum(row, heads_column, &isnull);
@@ -163,7 +166,7 @@ head_names_of(uint64 row, int version_column, int heads_column)
 static List *
 read_heads(const VersionGraph *g, uint64 row, int version_column, int heads_column)
 {
-	return find_versions(g, head_names_of(row, version_column, heads_column));
+	return plan_find_versions(g, plan_head_names(row, version_column, heads_column));
 }
 
 static StepDirection
@@ -187,6 +190,8 @@ add_step(List **steps, const AppliedSet *set, StepDirection direction, int versi
 	memcpy(step->digest, digest, DIGEST_LENGTH);
 	step->transactional = g->versions[version].transactional;
 	step->is_graph = true;
+	if (direction != STEP_DOWN)
+	step->requires = g->versions[version].requires;
 	foreach (cell, set->heads)
 		step->heads = lappend(step->heads, g->versions[lfirst_int(cell)].name);
 	if (set->heads != NIL)
@@ -385,7 +390,7 @@ plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *modul
 	List *wanted;
 
 	MemoryContextSwitchTo(context);
-	wanted = find_versions(g, list_make1(unconstify(char *, version)));
+	wanted = plan_find_versions(g, list_make1(unconstify(char *, version)));
 	return find_steps(tenant, node, g, present_heads(tenant, node, g), graph_closure(g, wanted),
 					  take_down);
 }
@@ -437,7 +442,7 @@ plan_done(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 	{
 		Step *step = palloc0(sizeof(Step));
 		char *version = db_text(i, 1);
-		int index = linitial_int(find_versions(g, list_make1(version)));
+		int index = linitial_int(plan_find_versions(g, list_make1(version)));
 
 		step->module = g->module;
 		step->version = version;
@@ -482,7 +487,7 @@ read_changes(const VersionGraph *g, uint64 n)
 	for (uint64 i = 0; i < n; i++)
 	{
 		StepDirection direction = read_direction(i, 2);
-		List *version = find_versions(g, list_make1(db_text(i, 1)));
+		List *version = plan_find_versions(g, list_make1(db_text(i, 1)));
 		Bitmapset *installed;
 		int member = -1;
 
@@ -563,7 +568,7 @@ plan_ancestry(const pg_uuid_t *tenant, const char *module, const char *version)
 	MemoryContextSwitchTo(context);
 	if (g == NULL)
 		return names;
-	return names_of(g, graph_closure(g, find_versions(g, names)));
+	return names_of(g, graph_closure(g, plan_find_versions(g, names)));
 }
 
 /* The names of versions that are to be taken back and cannot be. */
@@ -601,8 +606,10 @@ typedef struct Planning
 	Bitmapset *wanted;         /* it, and what it builds on */
 	uint8 digest[DIGEST_LENGTH];
 	bool transactional;
-	List *held;      /* of char *: versions, each followed by words for it */
-	bool others_run; /* a node of the environment runs something of it */
+	List *requires;   /* of Requirement: of a complete target */
+	List *dependents; /* of char *: modules that ask for this one */
+	List *held;       /* of char *: versions, each followed by words for it */
+	bool others_run;  /* a node of the environment runs something of it */
 } Planning;
 
 /* What a node runs of a module. */
@@ -719,6 +726,7 @@ plan_complete(const Planning *g, NodePlan *p, const Running *r)
 	memcpy(step->digest, g->digest, DIGEST_LENGTH);
 	memcpy(step->head_digest, g->digest, DIGEST_LENGTH);
 	step->transactional = g->transactional;
+	step->requires = g->requires;
 	check_steps(g, p, list_make1(step));
 }
 
@@ -874,18 +882,24 @@ read_module(Planning *g, List **plans)
 	List **heads = palloc0(Max(n, 1) * sizeof(List *));
 	bool is_graph = n > 0 && db_bool(0, TARGET_IS_GRAPH);
 	bool has_held = n > 0 && db_bool(0, TARGET_HAS_HELD);
+	Datum requires;
+	bool isnull;
 
 	for (uint64 i = 0; i < n; i++)
 	{
 		(void) node_plan(plans, i);
 		read_running(i, &running[i]);
-		heads[i] = head_names_of(i, NODE_VERSION, NODE_HEADS);
+		heads[i] = plan_head_names(i, NODE_VERSION, NODE_HEADS);
 		g->others_run = g->others_run || heads[i] != NIL;
 	}
 	if (n > 0)
 	{
 		(void) db_digest(0, TARGET_DIGEST, g->digest);
 		g->transactional = db_bool(0, TARGET_TRANSACTIONAL);
+		requires = db_datum(0, TARGET_REQUIRES, &isnull);
+		if (!isnull && !is_graph)
+		g->requires = requirement_list(requires);
+		g->dependents = db_text_list(db_datum(0, TARGET_DEPENDENTS, &isnull));
 	}
 	if (has_held)
 		read_held(g);
@@ -899,7 +913,7 @@ read_module(Planning *g, List **plans)
 		version_refuse_missing(g->target->module, g->target->version);
 	g->wanted = graph_closure(g->graph, list_make1_int(g->version));
 	for (uint64 i = 0; i < n; i++)
-		running[i].heads = find_versions(g->graph, heads[i]);
+		running[i].heads = plan_find_versions(g->graph, heads[i]);
 	return running;
 }
 
@@ -932,6 +946,7 @@ List *
 plan_environment(const PlanRequest *request)
 {
 	List *plans = NIL;
+	List *dependents = NIL;
 	ListCell *cell;
 
 	foreach (cell, request->targets)
@@ -939,7 +954,9 @@ plan_environment(const PlanRequest *request)
 		Planning g = { .request = request, .target = lfirst(cell) };
 
 		plan_module(&g, &plans);
+		dependents = list_concat(dependents, g.dependents);
 	}
+	plan_check_requirements(request->tenant, plans, dependents);
 	return plans;
 }
 

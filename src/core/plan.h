@@ -29,6 +29,7 @@ typedef struct Step
 	bool transactional;
 	bool is_partial;                  /* it takes back what has not come to its end */
 	bool is_graph;                    /* else the module's versions are complete */
+	List *requires;                   /* of Requirement: what the version that it brings asks for */
 	List *heads;                      /* of char *: after it, the newest last */
 	uint8 head_digest[DIGEST_LENGTH]; /* of the newest head */
 } Step;
@@ -50,7 +51,7 @@ typedef struct NodePlan
 	PlanOutcome outcome;
 	char *reason;           /* why it is skipped or blocked */
 	char *hint;             /* what to do about it, or NULL */
-	List *steps;            /* of Step */
+	List *steps;            /* of Step; of a blocked node, those that it lacks something for */
 	bool runs_target;       /* it runs what was asked for, or something that builds on it */
 	int64 swap_from;        /* the last swap of these modules on it; 0: none */
 	char *previous_version; /* what it runs of the last module; NULL: nothing */
@@ -116,6 +117,16 @@ extern List *plan_versions(List *steps);
 
 /* The names of a version and of all that it builds on. */
 extern List *plan_ancestry(const pg_uuid_t *tenant, const char *module, const char *version);
+
+/*
+ * Blocks nodes that a plan would not leave with what their modules ask of each other; dependents: of char *, the
+ * modules of which a version asks for one that is planned.
+ */
+extern void plan_check_requirements(const pg_uuid_t *tenant, List *plans, List *dependents);
+
+/* What a row of node_module names: its heads, and the indexes of versions that a node runs or ran. */
+extern List *plan_head_names(uint64 row, int version_column, int heads_column);
+extern List *plan_find_versions(const VersionGraph *g, List *names);
 
 extern List *plan_missing_reverts(const pg_uuid_t *tenant, List *steps);
 extern char *plan_names(List *names);

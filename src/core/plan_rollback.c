@@ -15,16 +15,17 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
+#include "core/requirement.h"
 #include "utils/builtins.h"
 
 /* The deployment, and those that took it back already, in part or as a whole. */
 static DbStatement deployment_query = DB_STATEMENT(
 	"SELECT d.module, d.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL,"
 	" ARRAY(SELECT d.id UNION ALL SELECT r.id FROM hotswap.deployment r"
-	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), v.transactional"
-	" FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
-	" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = d.module"
-	" AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2",
+	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), v.transactional, " DEPENDENTS(
+		"d.module") " FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
+					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = d.module"
+					" AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2",
 	UUIDOID, UUIDOID);
 
 /* What a node runs, whether that is the deployments' doing, and what it ran before the first of them. */
@@ -33,6 +34,8 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" l.deployment_id = ANY ($4), f.swap, b.version, b.digest, b.direction = 'declared',"
 	" (SELECT v.transactional FROM hotswap.module_version v"
 	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = b.version)"
+	", (SELECT v.requires FROM hotswap.module_version v WHERE v.tenant_id = $1 AND v.module = $3"
+	" AND v.version = b.version)"
 	" FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
@@ -62,7 +65,8 @@ enum
 	BEFORE_VERSION,
 	BEFORE_DIGEST,
 	BEFORE_IS_DECLARED,
-	BEFORE_TRANSACTIONAL
+	BEFORE_TRANSACTIONAL,
+	BEFORE_REQUIRES
 };
 
 /* The deployment that is taken back. */
@@ -77,6 +81,7 @@ typedef struct Undone
 	bool has_revert;
 	bool transactional;
 	Datum deployments; /* uuid[] */
+	List *dependents;  /* of char *: modules that ask for this one */
 } Undone;
 
 static void
@@ -98,6 +103,7 @@ read_undone(Undone *u, const pg_uuid_t *deployment)
 	u->has_revert = db_bool(0, 6);
 	u->transactional = db_isnull(0, 8) || db_bool(0, 8);
 	u->deployments = PointerGetDatum(DatumGetArrayTypePCopy(db_datum(0, 7, &isnull)));
+	u->dependents = db_text_list(db_datum(0, 9, &isnull));
 }
 
 /* What one node ran before, and whether anybody has been there since. */
@@ -110,6 +116,7 @@ typedef struct Past
 	char *before; /* NULL: it ran nothing */
 	bool before_transactional;
 	uint8 before_digest[DIGEST_LENGTH];
+	List *requires;              /* of Requirement: what it asked for */
 	uint8 digest[DIGEST_LENGTH]; /* of what it runs now */
 } Past;
 
@@ -117,6 +124,8 @@ static NodePlan *
 read_node(uint64 row, Past *past)
 {
 	NodePlan *p = palloc0(sizeof(NodePlan));
+	Datum requires;
+	bool isnull;
 
 	p->node = db_uuid(row, NODE_ID);
 	p->name = db_text(row, NODE_NAME);
@@ -137,6 +146,9 @@ read_node(uint64 row, Past *past)
 		db_isnull(row, BEFORE_TRANSACTIONAL) || db_bool(row, BEFORE_TRANSACTIONAL);
 	(void) db_digest(row, BEFORE_DIGEST, past->before_digest);
 	(void) db_digest(row, LAST_DIGEST, past->digest);
+	requires = db_datum(row, BEFORE_REQUIRES, &isnull);
+	if (!isnull)
+	past->requires = requirement_list(requires);
 	return p;
 }
 
@@ -157,6 +169,8 @@ step_of_complete(const Undone *u, const Past *past)
 	if (past->before)
 	{
 		step->heads = list_make1(past->before);
+		if (!u->has_revert)
+		step->requires = past->requires;
 		memcpy(step->head_digest, past->before_digest, DIGEST_LENGTH);
 	}
 	return list_make1(step);
@@ -238,5 +252,6 @@ plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uui
 		plans = lappend(plans, read_node(i, &past[i]));
 	for (uint64 i = 0; i < n; i++)
 		plan_node(&u, list_nth(plans, (int) i), &past[i]);
+	plan_check_requirements(tenant, plans, u.dependents);
 	return plans;
 }

@@ -14,6 +14,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "core/requirement.h"
 #include "core/version_graph.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -28,7 +29,7 @@ static DbStatement find_module =
 /* The module's row, once for each version after an ordinal, and once without if there is none. */
 static DbStatement load_versions = DB_STATEMENT(
 	"SELECT m.history, v.version, v.ordinal, v.digest, v.parents, v.revert_sql IS NOT NULL,"
-	" v.transactional FROM hotswap.module m LEFT JOIN hotswap.module_version v"
+	" v.transactional, v.requires FROM hotswap.module m LEFT JOIN hotswap.module_version v"
 	" ON v.tenant_id = $1 AND v.module = $2 AND v.ordinal > $3"
 	" WHERE m.tenant_id = $1 AND m.name = $2 ORDER BY v.ordinal",
 	UUIDOID, TEXTOID, INT4OID);
@@ -41,7 +42,8 @@ enum
 	LOADED_DIGEST,
 	LOADED_PARENTS,
 	LOADED_HAS_REVERT,
-	LOADED_TRANSACTIONAL
+	LOADED_TRANSACTIONAL,
+	LOADED_REQUIRES
 };
 
 typedef struct NameEntry
@@ -184,6 +186,20 @@ read_parents(KeptGraph *k, GraphVersion *v, uint64 row)
 }
 
 static void
+read_requires(KeptGraph *k, GraphVersion *v, uint64 row)
+{
+	bool isnull;
+	Datum array = db_datum(row, LOADED_REQUIRES, &isnull);
+	MemoryContext old;
+
+	if (isnull)
+		return;
+	old = MemoryContextSwitchTo(k->context);
+	v->requires = requirement_list(array);
+	MemoryContextSwitchTo(old);
+}
+
+static void
 add_version(KeptGraph *k, uint64 row)
 {
 	VersionGraph *g = &k->graph;
@@ -212,6 +228,7 @@ add_version(KeptGraph *k, uint64 row)
 	v->has_revert = db_bool(row, LOADED_HAS_REVERT);
 	v->transactional = db_bool(row, LOADED_TRANSACTIONAL);
 	read_parents(k, v, row);
+	read_requires(k, v, row);
 	entry = names_insert(g->names, v->name, &found);
 	entry->version = g->count++;
 	pfree(name);

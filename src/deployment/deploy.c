@@ -146,7 +146,7 @@ require_passed(const Request *r)
 		if (strcmp(lfirst(cell), r->environment) == 0)
 			break;
 		foreach (node, plan_environment(&request))
-			if (((NodePlan *) lfirst(node))->outcome == NODE_RUNS)
+			if (((NodePlan *) lfirst(node))->outcome != NODE_SKIPPED)
 				ereport(ERROR,
 						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						 errmsg("environment \"%s\" must not be skipped on the way to \"%s\"",

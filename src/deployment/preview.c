@@ -82,10 +82,11 @@ put_node(ReturnSetInfo *result, const char *environment, const NodePlan *p)
 	int number = 0;
 	ListCell *cell;
 
-	foreach (cell, p->steps)
-		put_row(result, environment, p, lfirst(cell), ++number);
-	if (number == 0)
+	if (p->outcome != NODE_RUNS)
 		put_row(result, environment, p, NULL, 0);
+	else
+		foreach (cell, p->steps)
+			put_row(result, environment, p, lfirst(cell), ++number);
 }
 
 /*

@@ -22,11 +22,11 @@
 #include "core/call.h"
 #include "core/installation.h"
 #include "core/quota.h"
+#include "core/requirement.h"
 #include "core/tenant.h"
 #include "core/version_graph.h"
 #include "fmgr.h"
 #include "module/examination.h"
-#include "module/requirement.h"
 #include "module/script.h"
 #include "module/signing_key.h"
 #include "module/tag.h"
@@ -50,9 +50,11 @@ static DbStatement lock_module = DB_STATEMENT(
 	UUIDOID, TEXTOID);
 
 static DbStatement update_module =
-	DB_STATEMENT("UPDATE hotswap.module SET versions = $3, history = $4"
+	DB_STATEMENT("UPDATE hotswap.module SET versions = $3, history = $4, requires = CASE"
+				 " WHEN $5 IS NULL OR requires @> $5 THEN requires"
+				 " ELSE ARRAY(SELECT unnest(requires) UNION SELECT unnest($5) ORDER BY 1) END"
 				 " WHERE tenant_id = $1 AND name = $2",
-				 UUIDOID, TEXTOID, INT4OID, BYTEAOID);
+				 UUIDOID, TEXTOID, INT4OID, BYTEAOID, TEXTARRAYOID);
 
 static DbStatement insert_version = DB_STATEMENT(
 	"INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by,"
@@ -181,6 +183,8 @@ module_count(const NewVersion *new, const ModuleRow *row)
 	db_arg_text(&args, new->content.module);
 	db_arg_int32(&args, row->versions + 1);
 	db_arg_digest(&args, history);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(requirement_modules(new->content.requirements)),
+				 new->content.requirements == NIL);
 	(void) db_run_args(&args);
 }
 

@@ -271,6 +271,7 @@ static List *
 left_steps(const TaskRun *run)
 {
 	List *plans;
+	NodePlan *plan;
 
 	if (!run->is_rollback && run->heads == NIL)
 		return plan_remaining(&run->key.tenant, &run->node, run->module, run->target,
@@ -280,7 +281,8 @@ left_steps(const TaskRun *run)
 	else
 		plans = plan_declaration(&run->key.tenant, run->module, &run->node, run->heads,
 								 run->requested_at);
-	return plans == NIL ? NIL : ((NodePlan *) linitial(plans))->steps;
+	plan = plans == NIL ? NULL : linitial(plans);
+	return plan == NULL || plan->outcome == NODE_BLOCKED ? NIL : plan->steps;
 }
 
 /* What is left of the steps that were planned; they must still be the same. */

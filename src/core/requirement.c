@@ -11,7 +11,8 @@
 #include "postgres.h"
 
 #include "base/args.h"
-#include "module/requirement.h"
+#include "base/db.h"
+#include "core/requirement.h"
 
 #define REQUIREMENT_LIMIT (MODULE_LIMIT + VERSION_LIMIT + 8) /* characters */
 
@@ -67,6 +68,42 @@ requirement_text(const Requirement *r)
 {
 	return psprintf("%s%s%s%s", r->is_conflict ? "!" : "", r->module, r->version ? " >= " : "",
 					r->version ? r->version : "");
+}
+
+/* What a version asks for, as it is stored. */
+List *
+requirement_list(Datum array)
+{
+	List *texts = db_text_list(array);
+	List *requirements = NIL;
+	ListCell *cell;
+
+	foreach (cell, texts)
+	{
+		const char *problem;
+		Requirement *r = requirement_parse(lfirst(cell), &problem);
+
+		if (r == NULL)
+			elog(ERROR, "invalid requirement \"%s\": %s", (char *) lfirst(cell), problem);
+		requirements = lappend(requirements, r);
+	}
+	return requirements;
+}
+
+/* The names of the modules in requirements in their stored form. */
+List *
+requirement_modules(List *requirements)
+{
+	List *modules = NIL;
+	ListCell *cell;
+
+	foreach (cell, requirements)
+	{
+		const char *problem;
+
+		modules = lappend(modules, requirement_parse(lfirst(cell), &problem)->module);
+	}
+	return arg_sort_names(modules);
 }
 
 /* The argument "requires" of a version of a module: in their stored form, sorted; NIL for NULL. */

@@ -1,5 +1,5 @@
 -- What a version asks of a node: requirements and whether it is transactional, as publish_version()
--- takes them (src/module/requirement.c).
+-- takes them (src/core/requirement.c).
 SELECT plan(16);
 
 CREATE FUNCTION pg_temp.field(s text) RETURNS bytea LANGUAGE sql AS
