@@ -21,7 +21,7 @@
 	"status, priority, module, version, environment, run_at, start_by, started_at,"               \
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
 	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
-	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure"
+	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure, nodes_behind"
 
 enum
 {
@@ -52,7 +52,8 @@ enum
 	D_REAPPLY,
 	D_KIND,
 	D_ROLLS_BACK,
-	D_ON_FAILURE
+	D_ON_FAILURE,
+	D_NODES_BEHIND
 };
 
 const char *const deployment_kind_names[] = { "deploy", "rollback", "rehearsal", "bring_up",
@@ -134,6 +135,7 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	if (!db_isnull(0, D_ON_FAILURE))
 		d->on_failure = label_parse(db_text(0, D_ON_FAILURE), failure_action_names,
 									lengthof(failure_action_names));
+	d->nodes_behind = db_int32(0, D_NODES_BEHIND);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;
@@ -144,6 +146,7 @@ void
 deployment_apply(Deployment *d, DeploymentEvent event, const char *reason)
 {
 	DeploymentStatus before = d->status;
+	bool left_behind = event == DEPLOYMENT_SUCCEED && d->nodes_behind > 0;
 
 	d->status = machine_next(&deployment_machine, before, event);
 	if (event == DEPLOYMENT_START && d->started_at == TIME_NULL)
@@ -154,7 +157,8 @@ deployment_apply(Deployment *d, DeploymentEvent event, const char *reason)
 		d->message = pstrdup(reason);
 	audit_add(d->batch, &d->chain, deployment_machine.events[event],
 			  deployment_machine.statuses[before], deployment_machine.statuses[d->status], reason,
-			  NULL);
+			  left_behind ? audit_detail("nodes_behind", psprintf("%d", d->nodes_behind), NULL) :
+							NULL);
 }
 
 /*
