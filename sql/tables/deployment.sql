@@ -68,6 +68,7 @@ CREATE TABLE hotswap.deployment (
 	nodes_behind integer NOT NULL DEFAULT 0,
 	reason text,
 	overtake boolean NOT NULL DEFAULT false,
+	heads text[],
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
@@ -88,7 +89,8 @@ COMMENT ON COLUMN hotswap.deployment.reapply IS 'versions that a rollback has ta
 COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: back, or stay when a step outside of a transaction is done';
 COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one; module has its name too, version that of its digest';
 COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version when it last succeeded';
-COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback() and bring_up(): why it was asked for';
+COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback(), bring_up() and set_node_version(): why it was asked for';
+COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
 COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
 CREATE INDEX deployment_behind ON hotswap.deployment (tenant_id, id) WHERE nodes_behind > 0;
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;

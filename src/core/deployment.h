@@ -55,6 +55,8 @@ typedef struct Deployment
 	bool only_target;   /* environments of lower rank are not passed through */
 	bool reapply;       /* held versions may come again */
 	int32 nodes_behind; /* that stayed at their version when it last succeeded */
+	List *heads;        /* of char *: of a declaration, what its node is declared to run */
+	TimestampTz requested_at;
 	TimestampTz run_at;
 	TimestampTz start_by;
 	TimestampTz started_at;

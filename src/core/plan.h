@@ -87,6 +87,10 @@ extern List *plan_of_deployment(const Deployment *d, const char *environment);
 extern List *plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment,
 						   const pg_uuid_t *node);
 
+/* What a node would do to run what is declared, since a time; NIL: it is not there any more. */
+extern List *plan_declaration(const pg_uuid_t *tenant, const char *module, const pg_uuid_t *node,
+							  List *heads, TimestampTz since);
+
 /* The steps that lead a node from what it runs now to a version; Taking back needs take_down. */
 extern List *plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 							const char *version, bool take_down);

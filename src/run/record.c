@@ -36,7 +36,8 @@
 static DbStatement load_task = DB_STATEMENT(
 	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version,"
 	" (SELECT m.is_graph FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module),"
-	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back"
+	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
+	" d.heads, d.requested_at"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -58,7 +59,9 @@ enum
 	LOADED_ALLOW_REVERT,
 	LOADED_ENVIRONMENT,
 	LOADED_IS_ROLLBACK,
-	LOADED_ROLLS_BACK
+	LOADED_ROLLS_BACK,
+	LOADED_HEADS,
+	LOADED_REQUESTED_AT
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -180,6 +183,8 @@ read_task(TaskRun *run, MemoryContext context)
 	char *previous;
 	char *environment;
 	bool allow_revert;
+	Datum heads;
+	bool isnull;
 
 	arg_task(&args, &run->key);
 	if (db_run_args(&args) == 0)
@@ -198,8 +203,11 @@ read_task(TaskRun *run, MemoryContext context)
 	run->is_rollback = db_bool(0, LOADED_IS_ROLLBACK);
 	if (run->is_rollback)
 		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
-	run->has_path =
-		(run->is_graph || run->is_rollback) && (run->kind == TASK_SWAP || run->kind == TASK_REVERT);
+	heads = db_datum(0, LOADED_HEADS, &isnull);
+	run->heads = isnull ? NIL : db_text_list(heads);
+	run->requested_at = db_time(0, LOADED_REQUESTED_AT, 0);
+	run->has_path = (run->is_graph || run->is_rollback || run->heads != NIL) &&
+					(run->kind == TASK_SWAP || run->kind == TASK_REVERT);
 	if (db_digest(0, LOADED_PLAN_DIGEST, run->plan_digest))
 		run->swap_from = db_int64(0, LOADED_SWAP_FROM);
 	previous = db_text(0, LOADED_PREVIOUS_VERSION);
@@ -242,7 +250,7 @@ record_load(TaskRun *run)
 static List *
 done_steps(const TaskRun *run)
 {
-	if (!run->is_graph)
+	if (!run->is_graph || run->heads != NIL)
 		return NIL;
 	return plan_done(&run->key.tenant, &run->node, run->module, &run->key.deployment,
 					 run->swap_from);
@@ -253,10 +261,14 @@ left_steps(const TaskRun *run)
 {
 	List *plans;
 
-	if (!run->is_rollback)
+	if (!run->is_rollback && run->heads == NIL)
 		return plan_remaining(&run->key.tenant, &run->node, run->module, run->target,
 							  run->take_down);
-	plans = plan_rollback(&run->key.tenant, &run->rolls_back, &run->node);
+	if (run->is_rollback)
+		plans = plan_rollback(&run->key.tenant, &run->rolls_back, &run->node);
+	else
+		plans = plan_declaration(&run->key.tenant, run->module, &run->node, run->heads,
+								 run->requested_at);
 	return plans == NIL ? NIL : ((NodePlan *) linitial(plans))->steps;
 }
 

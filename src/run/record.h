@@ -26,8 +26,10 @@ typedef struct TaskRun
 	char *search_path; /* of its scripts; NULL: as the role has it */
 	Oid role;          /* that it belongs to: the login of the session */
 	char *module;
-	bool is_graph; /* the module's versions build on each other */
-	char *target;  /* the version that is deployed */
+	bool is_graph;            /* the module's versions build on each other */
+	char *target;             /* the version that is deployed */
+	List *heads;              /* of char *: of a declaration */
+	TimestampTz requested_at; /* of the deployment */
 	bool is_rollback;
 	pg_uuid_t rolls_back; /* then: this deployment */
 	/* of what is done in steps: a swap or a revert of such a module, and a rollback */

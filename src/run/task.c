@@ -101,12 +101,13 @@ run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
-	require_transactional(version);
+	if (step->direction != STEP_DECLARED)
+		require_transactional(version);
 	if (step->direction == STEP_DOWN)
 		run_script(run, "revert", version->scripts[SCRIPT_REVERT]);
 	else if (step->direction == STEP_INSTALL)
 		run_script(run, "install", version->scripts[SCRIPT_INSTALL]);
-	else
+	else if (step->direction == STEP_UP)
 		run_script(run, "deploy", version->scripts[SCRIPT_DEPLOY]);
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
 		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);

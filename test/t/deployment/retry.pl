@@ -128,7 +128,8 @@ like(refusal($node, "ALTER SYSTEM SET hotswap.retry_sqlstates = '$_'"), qr/ERROR
 	"hotswap.retry_sqlstates = '$_' is refused")
 	for 'XX0', 'XX00!', 'XX000;22';
 
-# An attempt does not begin before its time, which is later by twice as much each time (within 20 %).
+# An attempt does not begin before its time, which is later by twice as much each time (within
+# 20 %).
 is( sql(q(SELECT string_agg(DISTINCT attempt::text, ' ') FROM retries WHERE round(extract(epoch FROM
 		delay) * 1000) BETWEEN floor(16 * 2 ^ (attempt - 1)) AND 24 * 2 ^ (attempt - 1))),
 	'1 2', 'after a delay that doubles');

@@ -326,7 +326,7 @@ sub sql { return $node->safe_psql('postgres', $_[0]); }
 is((publish('-d', 'nosuch', "$fixtures/hotswap"))[0], 3, 'no connection');
 
 with_server();
-done_testing(108);
+done_testing(113);
 
 # What Sqitch calls the first change of the fixture: its SHA-1, as of an object of git.
 sub sqitch_id
@@ -499,8 +499,23 @@ sub with_server
 	is((job($wrong, 'wrong', 'development'))[0], 3,
 		'what the server says to hotswap-publish is what it says');
 
-	like((publish('--adopt', '--node', 'ci', "$fixtures/alembic"))[2],
-		qr/this version of hotswap has no set_node_version\(\)/, 'nodes cannot be adopted yet');
+	# A node whose registry says what ran there.
+	sql(q{CREATE TABLE ci_app.alembic_version (version_num text);
+		INSERT INTO ci_app.alembic_version VALUES ('3c4d'), ('5e6f');
+		CREATE TABLE ci_app.goose_db_version (id serial, version_id bigint, is_applied boolean);
+		INSERT INTO ci_app.goose_db_version (version_id, is_applied)
+		VALUES (0, true), (2, true)});
+	($status, $out, $err) = publish('--adopt', '--node', 'ci', "$fixtures/alembic");
+	is($out, "environment\tnode\tmodule\truns\ndevelopment\tci\talembic\t3c4d, 5e6f\n",
+		'several heads are several versions') or diag($err);
+	is(sql(q{SELECT hotswap.wait(id, '60 s') FROM hotswap.deployments
+		WHERE kind = 'declare' AND module = 'alembic'}), 'succeeded', 'which are declared');
+	is(sql(q{SELECT heads FROM hotswap.node_history WHERE module = 'alembic'
+		ORDER BY swap DESC LIMIT 1}), '{3c4d,5e6f}', 'as what the node runs');
+	($status, $out, $err) = publish('--adopt', '--environment', 'development', "$fixtures/goose");
+	is($status, 1, 'a gap is refused');
+	like($out, qr/\trefused: 2 ran and 1, which it builds on, did not$/m, 'and named');
+	is((publish('--adopt', '--node', 'other', "$fixtures/goose"))[0], 3, 'there is no such node');
 }
 
 # job(ARGUMENT...): exit status of deploy.sh, and its last line
