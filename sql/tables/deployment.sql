@@ -82,16 +82,17 @@ COMMENT ON COLUMN hotswap.deployment.requester IS 'the role that the person was,
 COMMENT ON COLUMN hotswap.deployment.login_role IS 'login, whatever its name is now';
 COMMENT ON COLUMN hotswap.deployment.run_by_role IS 'the role whose rights were checked';
 COMMENT ON COLUMN hotswap.deployment.rolls_back IS 'of a rollback: the deployment that it takes back';
-COMMENT ON COLUMN hotswap.deployment.nodes IS 'the nodes of the target that it is for; NULL: all';
+COMMENT ON COLUMN hotswap.deployment.nodes IS 'the nodes of the target that it is for, after retry() of one that has succeeded those that had stayed behind; NULL: all';
 COMMENT ON COLUMN hotswap.deployment.allow_revert IS 'versions that its version does not build on are taken back in the target';
 COMMENT ON COLUMN hotswap.deployment.only_target IS 'environments of lower rank are not passed through';
 COMMENT ON COLUMN hotswap.deployment.reapply IS 'versions that a rollback has taken back may come again';
 COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: back, or stay when a step outside of a transaction is done';
 COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one; module has its name too, version that of its digest';
-COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version, while it succeeded';
-COMMENT ON COLUMN hotswap.deployment.reason IS 'of a rollback or a declaration: why it was asked for';
+COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version when it last succeeded';
+COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback(), bring_up() and set_node_version(): why it was asked for';
 COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
 COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
+CREATE INDEX deployment_behind ON hotswap.deployment (tenant_id, id) WHERE nodes_behind > 0;
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
 

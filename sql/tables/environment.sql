@@ -46,7 +46,7 @@ COMMENT ON COLUMN hotswap.environment.bring_up_needs_approval IS 'bring_up() is 
 COMMENT ON COLUMN hotswap.environment.rehearse_without_approval IS 'a rehearsal goes without the approval that a deployment would need';
 COMMENT ON COLUMN hotswap.environment.require_rehearsal IS 'an approval is used only when the same was rehearsed here in the last 24 hours';
 COMMENT ON COLUMN hotswap.environment.rehearse_max_lock IS 'how long a rehearsal may hold an AccessExclusive lock on what was there before it';
-COMMENT ON COLUMN hotswap.environment.max_failed IS 'nodes, or percent of them, that may stay behind while a deployment succeeds; NULL: none';
+COMMENT ON COLUMN hotswap.environment.max_failed IS 'nodes, or percent of them, that may fail and stay behind while a deployment to it succeeds; NULL: none';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.node_kind AS ENUM ('database');

@@ -22,7 +22,7 @@
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
 	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
 	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure,"                   \
-	" heads, requested_at"
+	" heads, requested_at, nodes_behind"
 
 enum
 {
@@ -55,7 +55,8 @@ enum
 	D_ROLLS_BACK,
 	D_ON_FAILURE,
 	D_HEADS,
-	D_REQUESTED_AT
+	D_REQUESTED_AT,
+	D_NODES_BEHIND
 };
 
 const char *const deployment_kind_names[] = { "deploy", "rollback", "rehearsal", "bring_up",
@@ -148,6 +149,7 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 									lengthof(failure_action_names));
 	read_heads(d);
 	d->requested_at = db_time(0, D_REQUESTED_AT, TIME_NULL);
+	d->nodes_behind = db_int32(0, D_NODES_BEHIND);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;
@@ -158,6 +160,7 @@ void
 deployment_apply(Deployment *d, DeploymentEvent event, const char *reason)
 {
 	DeploymentStatus before = d->status;
+	bool left_behind = event == DEPLOYMENT_SUCCEED && d->nodes_behind > 0;
 
 	d->status = machine_next(&deployment_machine, before, event);
 	if (event == DEPLOYMENT_START && d->started_at == TIME_NULL)
@@ -168,7 +171,8 @@ deployment_apply(Deployment *d, DeploymentEvent event, const char *reason)
 		d->message = pstrdup(reason);
 	audit_add(d->batch, &d->chain, deployment_machine.events[event],
 			  deployment_machine.statuses[before], deployment_machine.statuses[d->status], reason,
-			  NULL);
+			  left_behind ? audit_detail("nodes_behind", psprintf("%d", d->nodes_behind), NULL) :
+							NULL);
 }
 
 /*

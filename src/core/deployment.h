@@ -49,12 +49,13 @@ typedef struct Deployment
 	char *module;
 	char *version;
 	char *environment;
-	Datum nodes;       /* uuid[]: of the target these alone */
-	bool all_nodes;    /* nodes is not set */
-	bool allow_revert; /* what the version does not build on is taken back in the target */
-	bool only_target;  /* environments of lower rank are not passed through */
-	bool reapply;      /* held versions may come again */
-	List *heads;       /* of char *: of a declaration, what its node is declared to run */
+	Datum nodes;        /* uuid[]: of the target these alone */
+	bool all_nodes;     /* nodes is not set */
+	bool allow_revert;  /* what the version does not build on is taken back in the target */
+	bool only_target;   /* environments of lower rank are not passed through */
+	bool reapply;       /* held versions may come again */
+	int32 nodes_behind; /* that stayed at their version when it last succeeded */
+	List *heads;        /* of char *: of a declaration, what its node is declared to run */
 	TimestampTz requested_at;
 	TimestampTz run_at;
 	TimestampTz start_by;

@@ -21,10 +21,11 @@
 static DbStatement update_deployment = DB_STATEMENT(
 	"UPDATE hotswap.deployment SET status = $3::hotswap.deployment_status, started_at = $4,"
 	" finished_at = $5, cancel_requested_at = $6, cancel_reason = $7, sqlstate = $8, message = $9,"
-	" audit_seq = $10, audit_hash = $11, gated = $12, rollback_sqlstate = $13, rollback_message = $14"
+	" audit_seq = $10, audit_hash = $11, gated = $12, rollback_sqlstate = $13, rollback_message = $14,"
+	" nodes_behind = $15"
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-	TEXTOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID, TEXTOID);
+	TEXTOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID, TEXTOID, INT4OID);
 
 static DbStatement failed_tasks = DB_STATEMENT(
 	"SELECT t.kind, coalesce(n.name, t.hook), t.sqlstate, t.message, t.script, t.line"
@@ -70,7 +71,8 @@ static void
 log_end(const Deployment *d)
 {
 	bool failed = d->status == DEPLOYMENT_FAILED || d->status == DEPLOYMENT_ROLLED_BACK ||
-				  d->status == DEPLOYMENT_ROLLBACK_FAILED;
+				  d->status == DEPLOYMENT_ROLLBACK_FAILED ||
+				  (d->status == DEPLOYMENT_SUCCEEDED && d->nodes_behind > 0);
 	char *failures = failed ? describe_failures(d) : NULL;
 
 	if (failed && failures == NULL && d->message)
@@ -113,6 +115,7 @@ deployment_save(Deployment *d)
 	db_arg_bool(&args, d->gated);
 	db_arg_text(&args, d->rollback_sqlstate);
 	db_arg_text(&args, d->rollback_message);
+	db_arg_int32(&args, d->nodes_behind);
 	if (db_run_args(&args) != 1)
 		elog(ERROR, "deployment was not updated");
 	if (ended)

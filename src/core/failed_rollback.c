@@ -92,7 +92,8 @@ failed_rollback_put_right(const Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
 					 CStringGetTextDatum(d->module), CStringGetTextDatum(d->environment),
-					 BoolGetDatum(d->status == DEPLOYMENT_SUCCEEDED) };
+					 BoolGetDatum(d->status == DEPLOYMENT_SUCCEEDED && d->all_nodes &&
+								  d->nodes_behind == 0) };
 
 	(void) db_run(&put_right, args, NULL);
 }

@@ -1,6 +1,6 @@
 /*
  * retry.c
- *		Taking up a deployment that has failed: retry().
+ *		Taking up a deployment that has failed, or left nodes behind: retry().
  *
  * Locks: the tenant's activity (tenant_enter()), then the deployment's row, then what
  * examination_renew() locks.
@@ -57,6 +57,30 @@ static DbStatement version_query = DB_STATEMENT(
 	" FROM hotswap.module_version v"
 	" WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = $3",
 	UUIDOID, TEXTOID, TEXTOID, UUIDOID);
+
+/* Who has come to the environment since, or is there now. */
+static DbStatement later_query = DB_STATEMENT(
+	"SELECT o.id FROM hotswap.deployment d JOIN hotswap.deployment o ON o.tenant_id = $1"
+	" AND o.id <> d.id AND o.module = d.module AND o.environment = d.environment"
+	" AND o.kind IN ('deploy', 'rollback') AND (o.status IN " STARTED_STATUSES ""
+	" OR o.status = 'succeeded' AND o.finished_at > d.finished_at)"
+	" WHERE d.tenant_id = $1 AND d.id = $2 ORDER BY o.finished_at DESC NULLS FIRST LIMIT 1",
+	UUIDOID, UUIDOID);
+
+/* The nodes that are there, and have got nothing else of the module since. */
+static DbStatement behind_query = DB_STATEMENT(
+	"SELECT b.nodes, pg_catalog.cardinality(b.nodes) FROM (SELECT ARRAY(SELECT t.node_id"
+	" FROM hotswap.task t JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
+	" AND n.removed_at IS NULL WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.kind = 'swap'"
+	" AND t.status = 'failed' AND NOT EXISTS (SELECT FROM hotswap.node_module m"
+	" WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = $3 AND m.swap > t.swap_from"
+	" AND m.deployment_id IS DISTINCT FROM $2) ORDER BY t.node_id) AS nodes) b",
+	UUIDOID, UUIDOID, TEXTOID);
+
+static DbStatement take_nodes =
+	DB_STATEMENT("UPDATE hotswap.deployment SET nodes = $3, only_target = true"
+				 " WHERE tenant_id = $1 AND id = $2",
+				 UUIDOID, UUIDOID, UUIDARRAYOID);
 
 /* Whoever asks for another go means it, late as it may be. */
 static void
@@ -177,6 +201,47 @@ decision_argument(FunctionCallInfo fcinfo, int n)
 	return decision;
 }
 
+static void
+refuse_behind(const Deployment *d, char *detail, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("deployment \"%s\" has succeeded, and there is no node to retry it on",
+						   uuid_text(&d->id)),
+					errdetail_internal("%s", detail), hint ? errhint("%s", hint) : 0));
+}
+
+/*
+ * One that has succeeded is from now on for the nodes that stayed behind, and for no others: who has been brought
+ * on by somebody else is not taken back.
+ */
+static void
+take_behind(Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+					 CStringGetTextDatum(d->module) };
+	pg_uuid_t other;
+	bool isnull;
+
+	if (d->nodes_behind == 0)
+		refuse_behind(d, "No node stayed behind.", NULL);
+	if (db_run_newest(&later_query, args, NULL) > 0)
+	{
+		other = db_uuid(0, 1);
+		refuse_behind(d,
+					  psprintf("Deployment \"%s\" has come to environment \"%s\" since.",
+							   uuid_text(&other), d->environment),
+					  "Retry that one, or use hotswap.deploy() with \"nodes\".");
+	}
+	(void) db_run_newest(&behind_query, args, NULL);
+	if (db_int32(0, 2) == 0)
+		refuse_behind(d, "The nodes that stayed behind have been brought on or removed.", NULL);
+	d->nodes = PointerGetDatum(DatumGetArrayTypePCopy(db_datum(0, 1, &isnull)));
+	d->all_nodes = false;
+	d->only_target = true;
+	args[2] = d->nodes;
+	(void) db_run(&take_nodes, args, NULL);
+}
+
 /*
  * retry(deployment uuid, in_doubt text) returns the status
  *
@@ -185,10 +250,11 @@ decision_argument(FunctionCallInfo fcinfo, int n)
  * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
  * deployment again.  The tenant must be active.
  *
- * Errors: 22023, P0002 no such deployment, or its version was withdrawn, 55000 not in such a state, the version was published again since,
- * something is in
- * doubt and nothing is said about it, or the other way round, or a rollback while another
- * deployment of the module is running or after one that has put the nodes right, YH003 tenant not active, 42501. Locks the deployment.
+ * Errors: 22023, P0002 no such deployment, or its version was withdrawn, 55000 not in such a state, or it has
+ * succeeded and no node is behind, or another deployment has come since, or the version was published again since,
+ * or something is in doubt and nothing is said about it, or the other way round, or a rollback while another
+ * deployment of the module is running or after one that has put the nodes right, YH003 tenant not active, 42501.
+ * Locks the deployment.
  */
 Datum
 hotswap_retry(PG_FUNCTION_ARGS)
@@ -212,6 +278,8 @@ hotswap_retry(PG_FUNCTION_ARGS)
 		require_nothing_later(&d);
 		failed_rollback_remove(&d);
 	}
+	if (d.status == DEPLOYMENT_SUCCEEDED)
+		take_behind(&d);
 	deployment_apply(&d,
 					 d.status == DEPLOYMENT_ROLLBACK_FAILED ? DEPLOYMENT_RETRY_ROLLBACK :
 															  DEPLOYMENT_RETRY,

@@ -22,6 +22,7 @@
 PG_FUNCTION_INFO_V1(hotswap_configure_environment);
 
 #define RANK_LIMIT 1000
+#define NODES_LIMIT 10000
 #define WITHIN_MAX (366 * USECS_PER_DAY)
 
 /* hotswap.revert_policy */
@@ -33,7 +34,8 @@ static const char *const revert_policy_names[] = { "no", "approval", "operator",
 	" 'revert_on_failure', e.revert_on_failure, 'require_signature', e.require_signature,"  \
 	" 'allow_revert', e.allow_revert, 'may_skip_environments', e.may_skip_environments,"    \
 	" 'rollback_needs_approval', e.rollback_needs_approval,"                                \
-	" 'rollback_within', e.rollback_within)"
+	" 'rollback_within', e.rollback_within, 'max_failed', e.max_failed,"                    \
+	" 'bring_up_needs_approval', e.bring_up_needs_approval)"
 
 static DbStatement check_strategy =
 	DB_STATEMENT("SELECT $1 = ANY (enum_range(NULL::hotswap.strategy)::text[]),"
@@ -51,11 +53,14 @@ static DbStatement find_rank = DB_STATEMENT(
 
 static DbStatement insert_environment = DB_STATEMENT(
 	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure,"
-	" require_signature, allow_revert, may_skip_environments, rollback_needs_approval, rollback_within)"
+	" require_signature, allow_revert, may_skip_environments, rollback_needs_approval, rollback_within,"
+	" max_failed, bring_up_needs_approval)"
 	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'), coalesce($5, true),"
 	" coalesce($6, false), $7::hotswap.revert_policy, coalesce($8, false), coalesce($9, false),"
-	" coalesce($10, '7 d')) RETURNING (" ENVIRONMENT_JSON ")::text",
-	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID);
+	" coalesce($10, '7 d'), nullif($11, '0'), coalesce($12, false)) RETURNING (" ENVIRONMENT_JSON
+	")::text",
+	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID,
+	TEXTOID, BOOLOID);
 
 static DbStatement update_environment =
 	DB_STATEMENT("UPDATE hotswap.environment e SET rank = coalesce($3, e.rank),"
@@ -65,10 +70,12 @@ static DbStatement update_environment =
 				 " allow_revert = coalesce($7::hotswap.revert_policy, e.allow_revert),"
 				 " may_skip_environments = coalesce($8, e.may_skip_environments),"
 				 " rollback_needs_approval = coalesce($9, e.rollback_needs_approval),"
-				 " rollback_within = coalesce($10, e.rollback_within)"
+				 " rollback_within = coalesce($10, e.rollback_within),"
+				 " max_failed = nullif(coalesce($11, e.max_failed), '0'),"
+				 " bring_up_needs_approval = coalesce($12, e.bring_up_needs_approval)"
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" ENVIRONMENT_JSON ")::text",
 				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID,
-				 INTERVALOID);
+				 INTERVALOID, TEXTOID, BOOLOID);
 
 enum
 {
@@ -82,6 +89,8 @@ enum
 	ARG_MAY_SKIP,
 	ARG_ROLLBACK_APPROVAL,
 	ARG_ROLLBACK_WITHIN,
+	ARG_MAX_FAILED,
+	ARG_BRING_UP_APPROVAL,
 	ARG_COUNT
 };
 
@@ -127,6 +136,36 @@ read_rollback_within(FunctionCallInfo fcinfo, Request *r)
 	r->args[ARG_ROLLBACK_WITHIN] = IntervalPGetDatum(within);
 }
 
+/*
+ * How many nodes may stay behind: a number, or percent.  It is stored in one form; "off" is 0, which takes it
+ * away.
+ */
+static void
+read_max_failed(FunctionCallInfo fcinfo, Request *r)
+{
+	char *text = arg_text_or_null(fcinfo, ARG_MAX_FAILED - 1, "max_failed", NAME_LIMIT);
+	bool is_percent;
+	size_t digits;
+	int number;
+
+	r->nulls[ARG_MAX_FAILED] = text == NULL;
+	if (text == NULL)
+		return;
+	digits = strspn(text, "0123456789");
+	is_percent = digits > 0 && strcmp(text + digits, "%") == 0;
+	if (strcmp(text, "off") == 0)
+		number = 0;
+	else if (digits == 0 || digits > 5 || (text[digits] != '\0' && !is_percent) ||
+			 (number = atoi(text)) > (is_percent ? 100 : NODES_LIMIT))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for \"max_failed\": \"%s\"", text),
+						errdetail("It must be a number of nodes up to %d, percent like \"5%%\", or"
+								  " \"off\".",
+								  NODES_LIMIT)));
+	r->args[ARG_MAX_FAILED] =
+		CStringGetTextDatum(number == 0 ? "0" : psprintf(is_percent ? "%d%%" : "%d", number));
+}
+
 static void
 read_bool(FunctionCallInfo fcinfo, Request *r, int arg)
 {
@@ -154,6 +193,8 @@ environment_read_request(FunctionCallInfo fcinfo, Request *r)
 	read_bool(fcinfo, r, ARG_MAY_SKIP);
 	read_bool(fcinfo, r, ARG_ROLLBACK_APPROVAL);
 	read_rollback_within(fcinfo, r);
+	read_max_failed(fcinfo, r);
+	read_bool(fcinfo, r, ARG_BRING_UP_APPROVAL);
 	r->tenant = tenant_argument(fcinfo, ARG_COUNT - 1);
 	r->args[ARG_TENANT] = UUIDPGetDatum(&r->tenant);
 	r->args[ARG_NAME] = CStringGetTextDatum(r->name);
@@ -209,7 +250,8 @@ write_environment(Request *r, char **before)
 /*
  * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
  *		require_signature boolean, allow_revert text, may_skip_environments boolean,
- *		rollback_needs_approval boolean, rollback_within interval, tenant uuid)
+ *		rollback_needs_approval boolean, rollback_within interval, max_failed text,
+ *		bring_up_needs_approval boolean, tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
  * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the
@@ -223,7 +265,7 @@ hotswap_configure_environment(PG_FUNCTION_ARGS)
 	char *before;
 	char *after;
 
-	args_require_count(fcinfo, 10);
+	args_require_count(fcinfo, ARG_COUNT);
 	environment_read_request(fcinfo, &request);
 	call_begin_change(&c, &request.tenant, CAPABILITY_ADMIN, "configure an environment");
 	require_strategy(&request);

@@ -32,9 +32,17 @@
 PG_FUNCTION_INFO_V1(hotswap_explain);
 
 static DbStatement read_deployment = DB_STATEMENT(
-	"SELECT status, run_at, finished_at, cancel_requested_at, message, rollback_message FROM hotswap.deployment"
+	"SELECT status, run_at, finished_at, cancel_requested_at, message, rollback_message,"
+	" nodes_behind FROM hotswap.deployment"
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID);
+
+static DbStatement behind_query =
+	DB_STATEMENT("SELECT string_agg(quote_ident(n.name), ', ' ORDER BY n.name) FROM hotswap.task t"
+				 " JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
+				 " WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.kind = 'swap'"
+				 " AND t.status = 'failed'",
+				 UUIDOID, UUIDOID);
 
 /*
  * Deployments of the same module whose lanes are among those of this one, and which go first.
@@ -461,6 +469,35 @@ explain_outside(Explanation *e)
 			NULL);
 }
 
+/* The nodes that stayed behind when it succeeded, or nothing. */
+static char *
+behind_words(Explanation *e, int behind)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+
+	if (e->status != DEPLOYMENT_SUCCEEDED || behind == 0)
+		return "";
+	(void) db_run(&behind_query, args, NULL);
+	return psprintf(behind == 1 ? "; %d node stayed behind: %s" : "; %d nodes stayed behind: %s",
+					behind, db_text(0, 1));
+}
+
+static void
+explain_end(Explanation *e, const char *message, const char *rollback, int behind)
+{
+	const Machine *machine = &deployment_machine;
+	bool may_retry = machine_allows(machine, e->status, DEPLOYMENT_RETRY) ||
+					 machine_allows(machine, e->status, DEPLOYMENT_RETRY_ROLLBACK);
+
+	if (e->status == DEPLOYMENT_SUCCEEDED)
+		may_retry = behind > 0;
+	explain_add(e, "it has ended",
+				psprintf("It is %s%s%s%s%s%s.", machine->statuses[e->status], message ? ": " : "",
+						 message ? message : "", rollback ? "; its rollback failed: " : "",
+						 rollback ? rollback : "", behind_words(e, behind)),
+				may_retry ? "hotswap.retry()" : NULL);
+}
+
 static void
 explain_deployment(Explanation *e)
 {
@@ -475,15 +512,7 @@ explain_deployment(Explanation *e)
 	rollback = db_text(0, 6);
 	if (deployment_is_final(e->status))
 	{
-		explain_add(e, "it has ended",
-					psprintf("It is %s%s%s%s%s.", deployment_machine.statuses[e->status],
-							 message ? ": " : "", message ? message : "",
-							 rollback ? "; its rollback failed: " : "", rollback ? rollback : ""),
-					machine_allows(&deployment_machine, e->status, DEPLOYMENT_RETRY) ||
-							machine_allows(&deployment_machine, e->status,
-										   DEPLOYMENT_RETRY_ROLLBACK) ?
-						"hotswap.retry()" :
-						NULL);
+		explain_end(e, message, rollback, db_int32(0, 7));
 		return;
 	}
 	if (e->status == DEPLOYMENT_SCHEDULED)

@@ -65,6 +65,23 @@ static DbStatement open_rollbacks = DB_STATEMENT0(
 	" FROM hotswap.failed_rollback f WHERE f.put_right_by IS NULL AND f.acknowledged_at IS NULL"
 	" ORDER BY f.failed_at LIMIT 1");
 
+/*
+ * Nodes that stayed behind and are there still: nothing has come to them since, and what left them behind was not
+ * rolled back.
+ */
+static DbStatement behind_nodes = DB_STATEMENT0(
+	"SELECT b.deployment_id, b.module, b.environment, b.name, pg_catalog.count(*) OVER ()"
+	" FROM (SELECT DISTINCT ON (t.node_id, d.module) d.id AS deployment_id, d.module, d.environment, n.name"
+	" FROM hotswap.deployment d JOIN hotswap.task t ON t.tenant_id = d.tenant_id"
+	" AND t.deployment_id = d.id AND t.kind = 'swap' AND t.status = 'failed'"
+	" JOIN hotswap.node n ON n.tenant_id = d.tenant_id AND n.id = t.node_id AND n.removed_at IS NULL"
+	" WHERE d.nodes_behind > 0 AND NOT EXISTS (SELECT FROM hotswap.node_module m"
+	" WHERE m.tenant_id = d.tenant_id AND m.node_id = t.node_id AND m.module = d.module"
+	" AND m.swap > t.swap_from AND m.deployment_id IS DISTINCT FROM d.id)"
+	" AND NOT EXISTS (SELECT FROM hotswap.deployment r WHERE r.tenant_id = d.tenant_id"
+	" AND r.id > d.id AND r.rolls_back = d.id AND r.status = 'succeeded')"
+	" ORDER BY t.node_id, d.module, d.id DESC) b ORDER BY b.deployment_id, b.name LIMIT 1");
+
 static DbStatement sync_standbys =
 	DB_STATEMENT0("SELECT pg_catalog.count(*)::integer FROM pg_catalog.pg_stat_replication"
 				  " WHERE sync_state IN ('sync', 'quorum')");
@@ -376,6 +393,26 @@ report_rollbacks(ReturnSetInfo *result)
 						   others > 0 ? psprintf(", and of " INT64_FORMAT " more", others) : ""));
 }
 
+/* Nodes that do not run what their deployment brought to the others. */
+static void
+report_nodes(ReturnSetInfo *result)
+{
+	pg_uuid_t id;
+
+	if (db_run(&behind_nodes, NULL, NULL) == 0)
+	{
+		health_report(result, "nodes", "ok", "none has stayed behind");
+		return;
+	}
+	id = db_uuid(0, 1);
+	health_report(result, "nodes", "warning",
+				  psprintf(INT64_FORMAT " have stayed behind, the first is %s in %s: deployment %s"
+										" (%s) failed there: hotswap.retry(), or another"
+										" deployment",
+						   db_int64(0, 5), db_text(0, 4), db_text(0, 3), uuid_text(&id),
+						   db_text(0, 2)));
+}
+
 static void
 report_approvals(ReturnSetInfo *result)
 {
@@ -450,6 +487,7 @@ hotswap_health(PG_FUNCTION_ARGS)
 	report_dispatching(result);
 	report_queue(result);
 	report_rollbacks(result);
+	report_nodes(result);
 	report_approvals(result);
 	report_audit(result);
 	report_replication(result);

@@ -22,6 +22,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/approval.h"
+#include "core/bring_up_right.h"
 #include "core/rollback_right.h"
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
@@ -260,9 +261,13 @@ gate_reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *
 	v->approvals = lappend(list_delete_ptr(v->approvals, unconstify(Approval *, last)), a);
 }
 
+/* Does it go without an approval where others need one? */
 static bool
-is_free(const Visit *v)
+is_free(Visit *v)
 {
+	if (v->d.kind == KIND_BRING_UP)
+		return bring_up_is_free(&v->d.tenant, v->stage->environment, v->d.module, v->d.version,
+								visit_plan(v));
 	return v->d.kind == KIND_ROLLBACK && rollback_is_free(&v->d.tenant, &v->d.rolls_back);
 }
 

@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "core/deployment_save.h"
 #include "core/path.h"
+#include "pipeline/behind.h"
 #include "pipeline/gate.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rollback.h"
@@ -86,13 +87,22 @@ resume_deployment(Visit *v)
 	deployment_apply(&v->d, DEPLOYMENT_RESUME, NULL);
 }
 
+/* Have more nodes failed than may stay behind, or all that had something to run? */
+static bool
+has_failed(Visit *v, const Tally *t)
+{
+	return t->failed > 0 &&
+		   ((t->current_wave == 0 && t->succeeded == 0) || t->failed > behind_allowed(v));
+}
+
 /* Moves the running stage on; false when it waits for something. */
 static bool
 advance_stage(Visit *v)
 {
 	Tally t = stage_tasks_tally(v, false);
+	int failed = t.failed;
 
-	if (t.failed > 0)
+	if (has_failed(v, &t))
 	{
 		/* no task starts any more; what runs ends */
 		stage_tasks_cancel_unfinished(v->tasks);
@@ -102,7 +112,7 @@ advance_stage(Visit *v)
 	}
 	if (t.current_wave == 0)
 	{
-		stage_apply(v->stage, STAGE_SUCCEED, NULL);
+		stage_apply(v->stage, STAGE_SUCCEED, behind_words(t.failed));
 		return true;
 	}
 	if (v->request->suspended && !t.begun)
@@ -113,7 +123,7 @@ advance_stage(Visit *v)
 	stage_tasks_start_due(v, false, t.current_wave);
 	/* a task whose role is gone failed there and then */
 	t = stage_tasks_tally(v, false);
-	if (t.failed > 0)
+	if (t.failed > failed)
 		return advance_stage(v);
 	return false;
 }
@@ -166,6 +176,7 @@ advance_running(Visit *v)
 		{
 			v->d.message = NULL;
 			v->d.sqlstate = NULL;
+			v->d.nodes_behind = behind_count(v);
 			visit_finish(v, DEPLOYMENT_SUCCEED, NULL);
 			break;
 		}
@@ -230,7 +241,7 @@ make_stages(Visit *v)
 
 /*
  * After retry(): everything from the first stage that did not succeed is done again, and from the
- * stage whose swaps were reverted.
+ * stage whose swaps were reverted.  One that has succeeded takes the nodes that stayed behind.
  */
 static void
 reset_stages(Visit *v)
@@ -239,10 +250,12 @@ reset_stages(Visit *v)
 	Stage *reverted;
 	ListCell *cell;
 
+	v->stage = first ? first : llast(v->stages);
+	reverted = rollback_stage(v);
+	if (first == NULL)
+		first = reverted;
 	if (first == NULL)
 		elog(ERROR, "there is no stage to be done again");
-	v->stage = first;
-	reverted = rollback_stage(v);
 	if (reverted && reverted->ordinal < first->ordinal)
 	{
 		List *tasks = stage_tasks_load(v, reverted);

@@ -197,6 +197,9 @@ stage_tasks_tally(Visit *v, bool reverts)
 				if (t.first_failed == NULL)
 					t.first_failed = task;
 				break;
+			case TASK_SUCCEEDED:
+				t.succeeded++;
+				break;
 			default:
 				break;
 		}

@@ -13,6 +13,7 @@ typedef struct Tally
 	int unfinished; /* pending, ready, retry_wait */
 	int running;
 	int failed;
+	int succeeded;
 	int current_wave; /* lowest with something unfinished or running; 0: none */
 	bool begun;       /* that wave has */
 	Task *first_failed;

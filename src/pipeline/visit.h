@@ -3,7 +3,8 @@
  *		A visit of the dispatcher to a deployment: what it is told, what it holds, what it returns.
  *
  * pipeline.c decides what comes next; gate.c holds a stage back; stage.c starts one; stage_tasks.c
- * starts, counts and settles the tasks of one; rollback.c takes back what was swapped.
+ * starts, counts and settles the tasks of one; behind.c says how many may fail; rollback.c takes
+ * back what was swapped.
  */
 #ifndef HOTSWAP_VISIT_H
 #define HOTSWAP_VISIT_H

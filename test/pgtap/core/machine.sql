@@ -33,6 +33,7 @@ SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	'pending_approval approve queued', 'pending_approval cancel cancelled',
 	'pending_approval reject rejected', 'pending_approval expire expired',
 	'pending_approval fail failed', 'failed retry queued', 'rolled_back retry queued',
+	'succeeded retry queued',
 	'rollback_failed retry_rollback rolling_back'], 'the transitions of a deployment');
 SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	WHERE machine = 'stage'$$, ARRAY[

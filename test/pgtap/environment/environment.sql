@@ -1,5 +1,5 @@
 -- Environments: configure_environment() (src/environment/environment.c).
-SELECT plan(42);
+SELECT plan(57);
 
 -- In a new database, where nothing has been written yet.
 SELECT results_eq('SELECT name, rank, strategy::text, min_approvals, nodes FROM hotswap.environments
@@ -28,7 +28,8 @@ SELECT results_eq(
 	$$VALUES (1, NULL::text,
 		'{"name": "preview", "rank": 15, "strategy": "direct", "revert_on_failure": true,
 			"require_signature": false, "allow_revert": null, "rollback_within": "7 days",
-			"may_skip_environments": false, "rollback_needs_approval": false}'::jsonb,
+			"may_skip_environments": false, "rollback_needs_approval": false,
+			"max_failed": null, "bring_up_needs_approval": false}'::jsonb,
 	'{"environment": "preview"}'::jsonb, session_user::text COLLATE "default",
 	current_user::text COLLATE "default")$$, 'audited: nothing before');
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 50, 'direct', false)$$,
@@ -69,6 +70,17 @@ SELECT is((refusal($$SELECT hotswap.configure_environment('qa', allow_revert => 
 	'It must be one of no, approval, operator, anyone.', 'another word for reverts');
 SELECT throws_ok($$SELECT hotswap.configure_environment('qa', allow_revert => 'yes')$$, '22023',
 	NULL, 'is refused');
+CREATE FUNCTION pg_temp.max_failed(given text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM hotswap.configure_environment('qa', max_failed => given);
+	RETURN (SELECT max_failed FROM hotswap.environments WHERE name = 'qa');
+END $$;
+SELECT is(pg_temp.max_failed(given), kept, format('max_failed %L', given))
+FROM (VALUES ('3', '3'), (NULL, '3'), ('07%', '7%'), ('off', NULL), (NULL, NULL), ('1', '1'),
+	('0', NULL)) m (given, kept);
+SELECT throws_ok(format($$SELECT hotswap.configure_environment('qa', max_failed => %L)$$, m),
+	'22023', format('invalid value for "max_failed": "%s"', m), 'max_failed ' || m)
+FROM unnest('{some,101%,10001,-1,5%%,%,3 %,999999}'::text[]) m;
 
 -- Bad arguments.
 SELECT throws_ok(format('SELECT hotswap.configure_environment(%L, 1)', name), '22023', message,

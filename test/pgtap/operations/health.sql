@@ -25,6 +25,6 @@ SELECT set_eq($$SELECT component, status FROM hotswap.health()$$,
 	$$VALUES ('version', 'ok'), ('preload', 'ok'), ('launcher', 'ok'), ('dispatcher', 'ok'),
 		('executors', 'ok'), ('visits', 'ok'), ('housekeeping', 'ok'), ('dispatching', 'ok'),
 		('queue', 'ok'), ('approvals', 'ok'), ('audit', 'ok'), ('rollbacks', 'ok'),
-		('replication', 'ok')$$,
+		('replication', 'ok'), ('nodes', 'ok')$$,
 	'all is well');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(94);
+SELECT plan(95);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -19,6 +19,7 @@ SET SESSION AUTHORIZATION hotswap_test_privilege;
 SELECT is(pg_temp.code_of(call), '42501', 'not granted: ' || call)
 FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.rollback(gen_random_uuid(), ''x'')',
+	'SELECT hotswap.bring_up(gen_random_uuid())',
 	'SELECT hotswap.release_version(''qa'', ''m'', ''1'', ''x'')',
 	'SELECT hotswap.cancel(gen_random_uuid(), ''x'')', 'SELECT hotswap.retry(gen_random_uuid())',
 	'SELECT hotswap.wait(gen_random_uuid())',
