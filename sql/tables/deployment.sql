@@ -68,6 +68,7 @@ CREATE TABLE hotswap.deployment (
 	nodes_behind integer NOT NULL DEFAULT 0,
 	reason text,
 	overtake boolean NOT NULL DEFAULT false,
+	heads text[],
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
@@ -88,7 +89,8 @@ COMMENT ON COLUMN hotswap.deployment.reapply IS 'versions that a rollback has ta
 COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: back, or stay when a step outside of a transaction is done';
 COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one; module has its name too, version that of its digest';
 COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version, while it succeeded';
-COMMENT ON COLUMN hotswap.deployment.reason IS 'of a rollback: why it was asked for';
+COMMENT ON COLUMN hotswap.deployment.reason IS 'of a rollback or a declaration: why it was asked for';
+COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
 COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
@@ -157,6 +159,33 @@ COMMENT ON COLUMN hotswap.task."column" IS 'the character in that line, from 1';
 COMMENT ON COLUMN hotswap.task.excerpt IS 'the lines around it';
 ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
+
+CREATE TABLE hotswap.statement (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	node_id uuid NOT NULL,
+	version text NOT NULL,
+	script text NOT NULL,
+	statement integer NOT NULL,
+	swap bigint NOT NULL,
+	attempts integer NOT NULL DEFAULT 0,
+	started_at timestamptz,
+	finished_at timestamptz,
+	in_doubt boolean NOT NULL DEFAULT false,
+	skipped boolean NOT NULL DEFAULT false,
+	indexes oid[],
+	PRIMARY KEY (tenant_id, deployment_id, node_id, version, script, statement)
+);
+COMMENT ON TABLE hotswap.statement IS 'how far scripts outside of transactions are: removed when the script is at its end';
+COMMENT ON COLUMN hotswap.statement.statement IS 'its number in the script, from 1; of a transaction that of its BEGIN';
+COMMENT ON COLUMN hotswap.statement.swap IS 'the last swap of the module on the node then: after another one the row does not count';
+COMMENT ON COLUMN hotswap.statement.attempts IS 'how often it failed';
+COMMENT ON COLUMN hotswap.statement.started_at IS 'without finished_at: it has begun, and nothing says how it ended; NULL: it failed';
+COMMENT ON COLUMN hotswap.statement.in_doubt IS 'it may have done a part: retry() is told whether it runs again';
+COMMENT ON COLUMN hotswap.statement.skipped IS 'by retry(), which was told so';
+COMMENT ON COLUMN hotswap.statement.indexes IS 'of its table, before it began';
+ALTER TABLE hotswap.statement ALTER COLUMN deployment_id SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.statement', '');
 
 CREATE TABLE hotswap.failed_rollback (
 	tenant_id uuid NOT NULL,

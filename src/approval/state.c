@@ -105,7 +105,7 @@ hotswap_wait_for_approval(PG_FUNCTION_ARGS)
 					 uuid_text(&a.d.id)),
 				 errhint("Nobody can vote before the transaction has committed.")));
 		wait_require("Add it and restart the server, or look at the view hotswap.approvals.");
-		decided = wait_until(&a.d.id, is_decided, &a, end);
+		decided = wait_politely(&a.d.id, is_decided, &a, end);
 	}
 	if (decided && !RecoveryInProgress())
 		wait_flush();

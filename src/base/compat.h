@@ -48,6 +48,13 @@
 	(pg_database_aclcheck(dboid, roleid, ACL_CONNECT) == ACLCHECK_OK)
 #endif
 
+/* 17: the number of a virtual transaction is in a struct (ab355e3a88) */
+#if PG_VERSION_NUM >= 170000
+#define my_transaction_number() (MyProc->vxid.lxid)
+#else
+#define my_transaction_number() (MyProc->lxid)
+#endif
+
 /* 17: procs are known by ProcNumber, MyBackendId is gone (024c5211175) */
 #if PG_VERSION_NUM >= 170000
 #define my_proc_number() ((int) MyProcNumber)
@@ -79,6 +86,15 @@
 /* 17: transaction_timeout (51efe38cb9) */
 #if PG_VERSION_NUM >= 170000
 #define HAVE_TRANSACTION_TIMEOUT 1
+#endif
+
+/* 18: a portal that is run is run to its end (3eea7a0c97e) */
+#if PG_VERSION_NUM >= 180000
+#define portal_run(portal, receiver, completion) \
+	((void) PortalRun(portal, FETCH_ALL, true, receiver, receiver, completion))
+#else
+#define portal_run(portal, receiver, completion) \
+	((void) PortalRun(portal, FETCH_ALL, true, true, receiver, receiver, completion))
 #endif
 
 /* 18: pg_noreturn, before the declaration (28f04984f0c) */

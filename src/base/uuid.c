@@ -62,3 +62,10 @@ uuid_array(Datum *ids, int count)
 {
 	return PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
+
+/* The first element of a uuid[] without NULLs, inside of it. */
+const pg_uuid_t *
+uuid_array_first(Datum array)
+{
+	return (const pg_uuid_t *) ARR_DATA_PTR(DatumGetArrayTypeP(array));
+}

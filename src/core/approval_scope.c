@@ -113,7 +113,7 @@ approval_scope_plan(const Deployment *d, const char *environment, ApprovalScope 
 	db_arg_text(&args, d->module);
 	db_arg_datum(&args, UUIDARRAYOID, d->nodes, d->all_nodes || !is_target);
 	(void) db_run_args(&args);
-	if (db_bool(0, 1) || d->kind == KIND_ROLLBACK)
+	if (db_bool(0, 1) || d->kind == KIND_ROLLBACK || d->kind == KIND_DECLARE)
 	{
 		MemoryContextSwitchTo(context);
 		scope_of_plans(plan_of_deployment(d, environment), scope);

@@ -68,6 +68,7 @@ static struct
 	OF_DEPLOYMENT("work_item"),
 	OF_DEPLOYMENT("stage"),
 	OF_DEPLOYMENT("task"),
+	OF_DEPLOYMENT("statement"),
 	OF_DEPLOYMENT("failed_rollback"),
 	OF_DEPLOYMENT("approval"),
 	OF_DEPLOYMENT("approval_vote"),

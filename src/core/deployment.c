@@ -21,7 +21,8 @@
 	"status, priority, module, version, environment, run_at, start_by, started_at,"               \
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
 	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
-	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure"
+	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure,"                   \
+	" heads, requested_at"
 
 enum
 {
@@ -52,7 +53,9 @@ enum
 	D_REAPPLY,
 	D_KIND,
 	D_ROLLS_BACK,
-	D_ON_FAILURE
+	D_ON_FAILURE,
+	D_HEADS,
+	D_REQUESTED_AT
 };
 
 const char *const deployment_kind_names[] = { "deploy", "rollback", "rehearsal", "bring_up",
@@ -71,6 +74,15 @@ static DbStatement lock_skip =
 static DbStatement exists_query =
 	DB_STATEMENT("SELECT 1 FROM hotswap.deployment WHERE tenant_id = $1 AND id = $2", UUIDOID,
 				 UUIDOID);
+
+static void
+read_heads(Deployment *d)
+{
+	bool isnull;
+	Datum heads = db_datum(0, D_HEADS, &isnull);
+
+	d->heads = isnull ? NIL : db_text_list(heads);
+}
 
 void
 deployment_refuse_missing(const pg_uuid_t *id)
@@ -134,6 +146,8 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	if (!db_isnull(0, D_ON_FAILURE))
 		d->on_failure = label_parse(db_text(0, D_ON_FAILURE), failure_action_names,
 									lengthof(failure_action_names));
+	read_heads(d);
+	d->requested_at = db_time(0, D_REQUESTED_AT, TIME_NULL);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;

@@ -54,6 +54,8 @@ typedef struct Deployment
 	bool allow_revert; /* what the version does not build on is taken back in the target */
 	bool only_target;  /* environments of lower rank are not passed through */
 	bool reapply;      /* held versions may come again */
+	List *heads;       /* of char *: of a declaration, what its node is declared to run */
+	TimestampTz requested_at;
 	TimestampTz run_at;
 	TimestampTz start_by;
 	TimestampTz started_at;

@@ -974,6 +974,9 @@ plan_of_deployment(const Deployment *d, const char *environment)
 
 	if (d->kind == KIND_ROLLBACK)
 		return plan_rollback(&d->tenant, &d->rolls_back, NULL);
+	if (d->kind == KIND_DECLARE)
+		return plan_declaration(&d->tenant, d->module, uuid_array_first(d->nodes), d->heads,
+								d->requested_at);
 	request.all_nodes = d->all_nodes || !request.is_target;
 	return plan_environment(&request);
 }

@@ -27,6 +27,7 @@ typedef struct Step
 	StepDirection direction;
 	uint8 digest[DIGEST_LENGTH]; /* of the version; of an installer's its own */
 	bool transactional;
+	bool is_partial;                  /* it takes back what has not come to its end */
 	bool is_graph;                    /* else the module's versions are complete */
 	List *requires;                   /* of Requirement: what the version that it brings asks for */
 	List *heads;                      /* of char *: after it, the newest last */
@@ -87,6 +88,10 @@ extern List *plan_of_deployment(const Deployment *d, const char *environment);
 /* What takes back a deployment in its environment; node: on it alone, unless NULL. */
 extern List *plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment,
 						   const pg_uuid_t *node);
+
+/* What a node would do to run what is declared, since a time; NIL: it is not there any more. */
+extern List *plan_declaration(const pg_uuid_t *tenant, const char *module, const pg_uuid_t *node,
+							  List *heads, TimestampTz since);
 
 /* The steps that lead a node from what it runs now to a version; Taking back needs take_down. */
 extern List *plan_remaining(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,

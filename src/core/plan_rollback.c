@@ -22,7 +22,7 @@
 static DbStatement deployment_query = DB_STATEMENT(
 	"SELECT d.module, d.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL,"
 	" ARRAY(SELECT d.id UNION ALL SELECT r.id FROM hotswap.deployment r"
-	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), " DEPENDENTS(
+	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), v.transactional, " DEPENDENTS(
 		"d.module") " FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
 					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = d.module"
 					" AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2",
@@ -32,8 +32,10 @@ static DbStatement deployment_query = DB_STATEMENT(
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, n.run_as::oid, e.strategy, l.version, l.digest, l.swap, l.deployment_id,"
 	" l.deployment_id = ANY ($4), f.swap, b.version, b.digest, b.direction = 'declared',"
-	" (SELECT v.requires FROM hotswap.module_version v WHERE v.tenant_id = $1 AND v.module = $3"
-	" AND v.version = b.version)"
+	" (SELECT v.transactional FROM hotswap.module_version v"
+	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = b.version),"
+	" (SELECT v.requires FROM hotswap.module_version v"
+	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = b.version)"
 	" FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
@@ -63,6 +65,7 @@ enum
 	BEFORE_VERSION,
 	BEFORE_DIGEST,
 	BEFORE_IS_DECLARED,
+	BEFORE_TRANSACTIONAL,
 	BEFORE_REQUIRES
 };
 
@@ -76,6 +79,7 @@ typedef struct Undone
 	bool is_graph;
 	uint8 digest[DIGEST_LENGTH]; /* of its version */
 	bool has_revert;
+	bool transactional;
 	Datum deployments; /* uuid[] */
 	List *dependents;  /* of char *: modules that ask for this one */
 } Undone;
@@ -97,8 +101,9 @@ read_undone(Undone *u, const pg_uuid_t *deployment)
 	u->is_graph = db_bool(0, 4);
 	(void) db_digest(0, 5, u->digest);
 	u->has_revert = db_bool(0, 6);
+	u->transactional = db_isnull(0, 8) || db_bool(0, 8);
 	u->deployments = PointerGetDatum(DatumGetArrayTypePCopy(db_datum(0, 7, &isnull)));
-	u->dependents = db_text_list(db_datum(0, 8, &isnull));
+	u->dependents = db_text_list(db_datum(0, 9, &isnull));
 }
 
 /* What one node ran before, and whether anybody has been there since. */
@@ -109,6 +114,7 @@ typedef struct Past
 	pg_uuid_t latest; /* the deployment that was there last */
 	bool has_latest;
 	char *before; /* NULL: it ran nothing */
+	bool before_transactional;
 	uint8 before_digest[DIGEST_LENGTH];
 	List *requires;              /* of Requirement: what it asked for */
 	uint8 digest[DIGEST_LENGTH]; /* of what it runs now */
@@ -136,6 +142,8 @@ read_node(uint64 row, Past *past)
 	if (past->has_latest)
 		past->latest = db_uuid(row, LAST_DEPLOYMENT);
 	past->before = db_text(row, BEFORE_VERSION);
+	past->before_transactional =
+		db_isnull(row, BEFORE_TRANSACTIONAL) || db_bool(row, BEFORE_TRANSACTIONAL);
 	(void) db_digest(row, BEFORE_DIGEST, past->before_digest);
 	(void) db_digest(row, LAST_DIGEST, past->digest);
 	requires = db_datum(row, BEFORE_REQUIRES, &isnull);
@@ -157,7 +165,7 @@ step_of_complete(const Undone *u, const Past *past)
 	step->direction = u->has_revert ? STEP_DOWN : STEP_UP;
 	step->version = u->has_revert ? u->version : past->before;
 	memcpy(step->digest, u->has_revert ? u->digest : past->before_digest, DIGEST_LENGTH);
-	step->transactional = true;
+	step->transactional = u->has_revert ? u->transactional : past->before_transactional;
 	if (past->before)
 	{
 		step->heads = list_make1(past->before);

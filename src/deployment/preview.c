@@ -33,6 +33,7 @@ enum
 	P_DIRECTION,
 	P_DIGEST,
 	P_PROBLEM,
+	P_TRANSACTIONAL,
 	P_COLUMNS
 };
 
@@ -61,8 +62,10 @@ put_row(ReturnSetInfo *result, const char *environment, const NodePlan *p, const
 		values[P_VERSION] = CStringGetTextDatum(step->version);
 		values[P_DIRECTION] = CStringGetTextDatum(step_direction_names[step->direction]);
 		values[P_DIGEST] = CStringGetTextDatum(digest_hex(step->digest));
+		values[P_TRANSACTIONAL] = BoolGetDatum(step->transactional);
 		for (int i = P_STEP; i <= P_DIGEST; i++)
 			nulls[i] = false;
+		nulls[P_TRANSACTIONAL] = false;
 	}
 	else
 	{
@@ -89,7 +92,8 @@ put_node(ReturnSetInfo *result, const char *environment, const NodePlan *p)
 /*
  * preview(module text, version text, environment text, nodes text[], allow_revert boolean,
  *		only_target boolean, reapply boolean, tenant uuid)
- *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem)
+ *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem,
+ *			transactional)
  *
  * In: the arguments of deploy(); tenant and nodes may be NULL.  Out: for each node of the environments on the path, in their order, a row a step,
  * in the order in which they would run, or a row with the reason why there is none.  Errors: 22023, P0002 no

@@ -24,14 +24,14 @@ static DbStatement insert_deployment = DB_STATEMENT(
 	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
 	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
 	" audit_hash, gated, login, requester, login_role, kind, rolls_back, reason, nodes, allow_revert,"
-	" only_target, reapply, on_failure, overtake)"
+	" only_target, reapply, on_failure, overtake, heads)"
 	" VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9, $10, $11, $12::name, $13,"
 	" $14, $15, $16, $17, $18::name, $19::regrole, $20::regrole, $21::hotswap.deployment_kind, $22, $23,"
-	" $24, $25, $26, $27, $28::hotswap.failure_action, $29)",
+	" $24, $25, $26, $27, $28::hotswap.failure_action, $29, $30)",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
 	OIDOID, OIDOID, TEXTOID, UUIDOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID,
-	BOOLOID);
+	BOOLOID, TEXTARRAYOID);
 
 static void
 insert(const Request *r, const AuditActor *actor, const Deployment *d)
@@ -45,7 +45,7 @@ insert(const Request *r, const AuditActor *actor, const Deployment *d)
 	db_arg_text(&args, r->module);
 	db_arg_text(&args, r->version);
 	db_arg_text(&args, r->environment);
-	db_arg_time(&args, GetCurrentTimestamp());
+	db_arg_time(&args, d->requested_at);
 	db_arg_time(&args, r->run_at);
 	db_arg_time(&args, r->start_by);
 	db_arg_text(&args, actor->person);
@@ -68,6 +68,7 @@ insert(const Request *r, const AuditActor *actor, const Deployment *d)
 	db_arg_text(&args,
 				d->on_failure == ON_FAILURE_UNSAID ? NULL : failure_action_names[d->on_failure]);
 	db_arg_bool(&args, r->overtake);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(r->heads), r->heads == NIL);
 	(void) db_run_args(&args);
 }
 
@@ -86,7 +87,8 @@ describe(const Request *r, const AuditActor *actor, Deployment *d)
 	if (r->rolls_back)
 		d->rolls_back = *r->rolls_back;
 	/* a node that went back does not come again because another one did not */
-	d->on_failure = r->kind == KIND_ROLLBACK ? ON_FAILURE_STAY : ON_FAILURE_UNSAID;
+	d->on_failure =
+		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE ? ON_FAILURE_STAY : ON_FAILURE_UNSAID;
 	d->priority = r->priority;
 	d->module = r->module;
 	d->version = r->version;
@@ -96,6 +98,8 @@ describe(const Request *r, const AuditActor *actor, Deployment *d)
 	d->allow_revert = r->allow_revert;
 	d->only_target = r->only_target;
 	d->reapply = r->reapply;
+	d->heads = r->heads;
+	d->requested_at = GetCurrentTimestamp();
 	d->run_at = later ? r->run_at : TIME_NULL;
 	d->requested_by = actor->person;
 	d->login = actor->login;
@@ -113,6 +117,10 @@ request_detail(const Request *r)
 	if (r->kind == KIND_ROLLBACK)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
+	if (r->kind == KIND_DECLARE)
+		return audit_detail("module", r->module, "version", r->version, "environment",
+							r->environment, "node", uuid_text(uuid_array_first(r->nodes)), "heads",
+							OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(r->heads)), NULL);
 	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply && !r->overtake)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);

@@ -37,6 +37,19 @@ static DbStatement forget_start_by =
 	DB_STATEMENT("UPDATE hotswap.deployment SET start_by = NULL WHERE tenant_id = $1 AND id = $2",
 				 UUIDOID, UUIDOID);
 
+static DbStatement doubts_query =
+	DB_STATEMENT("SELECT n.name, s.version, s.script, s.statement FROM hotswap.statement s"
+				 " JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = s.node_id"
+				 " WHERE s.tenant_id = $1 AND s.deployment_id = $2 AND s.in_doubt ORDER BY n.name",
+				 UUIDOID, UUIDOID);
+
+/* Skipped, as if it had ended; or as if it had failed and done nothing. */
+static DbStatement resolve_doubts = DB_STATEMENT(
+	"UPDATE hotswap.statement SET in_doubt = false, skipped = $3,"
+	" finished_at = CASE WHEN $3 THEN pg_catalog.now() END, started_at = CASE WHEN $3 THEN started_at END"
+	" WHERE tenant_id = $1 AND deployment_id = $2 AND in_doubt",
+	UUIDOID, UUIDOID, BOOLOID);
+
 static DbStatement version_query = DB_STATEMENT(
 	"SELECT EXISTS (SELECT FROM hotswap.withdrawn_version w WHERE w.tenant_id = $1"
 	" AND w.module = $2 AND w.version = $3 AND w.withdrawn_at >= (SELECT d.requested_at"
@@ -113,20 +126,75 @@ require_version(const Deployment *d)
 			 errhint("Request it anew with hotswap.deploy().")));
 }
 
+/* Which statement is in doubt, in words. */
+static char *
+doubt_words(uint64 row)
+{
+	return psprintf("statement %d of the %s script of version \"%s\" on node \"%s\"",
+					db_int32(row, 4), db_text(row, 3), db_text(row, 2), db_text(row, 1));
+}
+
+/* Statements in doubt run again or are left out; 55000 if there are some and nothing is said, or none. */
+static void
+resolve(Deployment *d, const char *decision)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+					 BoolGetDatum(decision && strcmp(decision, "skip") == 0) };
+	const char *status = deployment_machine.statuses[d->status];
+	uint64 n = db_run_newest(&doubts_query, args, NULL);
+
+	if ((n == 0) == (decision == NULL))
+	{
+		for (uint64 i = 0; i < n; i++)
+			audit_add(d->batch, &d->chain, "resolve_doubt", status, status, NULL,
+					  audit_detail("in_doubt", decision, "node", db_text(i, 1), "version",
+								   db_text(i, 2), "script", db_text(i, 3), "statement",
+								   psprintf("%d", db_int32(i, 4)), NULL));
+		if (n > 0)
+			(void) db_run(&resolve_doubts, args, NULL);
+		return;
+	}
+	if (n == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("no statement of deployment \"%s\" is in doubt", uuid_text(&d->id)),
+						errhint("Leave \"in_doubt\" out.")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("deployment \"%s\" has a statement in doubt", uuid_text(&d->id)),
+					errdetail("It is %s.", doubt_words(0)),
+					errhint("Find out what it has done, and say in_doubt => 'run' or 'skip'.")));
+}
+
+/* The argument "in_doubt": run, skip or NULL. */
+static char *
+decision_argument(FunctionCallInfo fcinfo, int n)
+{
+	char *decision = arg_text_or_null(fcinfo, n, "in_doubt", NAME_LIMIT);
+
+	if (decision && strcmp(decision, "run") != 0 && strcmp(decision, "skip") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for \"in_doubt\": \"%s\"", decision),
+						errhint("Use run or skip.")));
+	return decision;
+}
+
 /*
- * retry(deployment uuid) returns the status
+ * retry(deployment uuid, in_doubt text) returns the status
+ *
+ * In: in_doubt: run or skip, what becomes of statements in doubt; NULL: there is none.
  *
  * Whatever has to be reset in stages and tasks is reset by the dispatcher when it starts the
  * deployment again.  The tenant must be active.
  *
- * Errors: P0002 no such deployment, or its version was withdrawn, 55000 not in such a state, or the version was
- * published again since, or a rollback while another deployment of the module is running or after one that has
- * put the nodes right, YH003 tenant not active, 42501.  Locks the deployment.
+ * Errors: 22023, P0002 no such deployment, or its version was withdrawn, 55000 not in such a state, the version was published again since,
+ * something is in
+ * doubt and nothing is said about it, or the other way round, or a rollback while another
+ * deployment of the module is running or after one that has put the nodes right, YH003 tenant not active, 42501. Locks the deployment.
  */
 Datum
 hotswap_retry(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
+	char *decision = decision_argument(fcinfo, 1);
 	pg_uuid_t tenant = tenant_current();
 	Deployment d;
 	Call c;
@@ -135,6 +203,9 @@ hotswap_retry(PG_FUNCTION_ARGS)
 	installation_ensure();
 	tenant_enter_active(&tenant);
 	deployment_lock_existing(&d, &id, &c.actor);
+	if (machine_allows(&deployment_machine, d.status, DEPLOYMENT_RETRY) ||
+		d.status == DEPLOYMENT_ROLLBACK_FAILED)
+		resolve(&d, decision);
 	if (d.status == DEPLOYMENT_ROLLBACK_FAILED)
 	{
 		require_free_module(&d);

@@ -63,6 +63,9 @@ require_ended(const Deployment *d)
 		refuse(d, "It has not ended.", "Use hotswap.cancel().");
 	if (d->kind == KIND_ROLLBACK)
 		refuse(d, "It is a rollback itself.", "Use hotswap.deploy() with \"reapply\".");
+	if (d->kind == KIND_DECLARE)
+		refuse(d, "It has declared what a node runs, and brought nothing.",
+			   "Declare what the node runs with hotswap.set_node_version().");
 	if (db_run_newest(&open_rollback, args, NULL) == 0)
 		return;
 	other = db_uuid(0, 1);

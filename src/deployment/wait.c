@@ -81,7 +81,7 @@ await(Awaited *a, TimestampTz end)
 		if (a->own)
 			refuse_own(&a->id);
 		wait_require("Add it and restart the server, or call hotswap.work().");
-		ended = wait_until(&a->id, has_ended, a, end);
+		ended = wait_politely(&a->id, has_ended, a, end);
 	}
 	if (ended && !RecoveryInProgress())
 		wait_flush();

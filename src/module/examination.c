@@ -23,6 +23,7 @@
 #include "module/examination.h"
 #include "module/finding.h"
 #include "module/rule_walk.h"
+#include "module/toplevel.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
@@ -59,11 +60,12 @@ static DbStatement update_version =
 
 /*
  * The findings in a version's scripts, whatever is done about them; in the current context.  Raises what
- * script_parse() raises and, if asked to refuse, what script_check() does.
+ * script_parse() raises and, if asked to refuse, what script_check() and toplevel_check() do.
  */
 List *
-examine_scripts(char *const *scripts, bool refuse)
+examine_scripts(const Version *v, bool refuse)
 {
+	char *const *scripts = v->scripts;
 	MemoryContext results = CurrentMemoryContext;
 	List *findings = NIL;
 
@@ -78,8 +80,10 @@ examine_scripts(char *const *scripts, bool refuse)
 		MemoryContextSwitchTo(context);
 		script = i == SCRIPT_VERIFY ? script_parse_verify(scripts[i]) :
 									  script_parse(script_labels[i], scripts[i]);
-		if (refuse)
+		if (refuse && (v->transactional || i == SCRIPT_VERIFY))
 			script_check(script);
+		else if (refuse)
+			toplevel_check(script);
 		rule_walk_script(i, script->text, script->statements, results, &findings);
 		MemoryContextSwitchTo(results);
 		MemoryContextDelete(context);
@@ -207,7 +211,7 @@ renew(void *arg)
 	char *text;
 
 	version_require_intact(r->version);
-	text = examination_text(examine_scripts(r->version->scripts, true));
+	text = examination_text(examine_scripts(r->version, true));
 	version_digest_findings(r->version->digest, text, digest);
 	db_arg_uuid(&args, r->tenant);
 	db_arg_text(&args, r->version->module);

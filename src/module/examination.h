@@ -8,7 +8,7 @@
 #include "module/version.h"
 #include "nodes/pg_list.h"
 
-extern List *examine_scripts(char *const *scripts, bool refuse);
+extern List *examine_scripts(const Version *v, bool refuse);
 
 /* As it is kept. */
 extern char *examination_text(List *findings);

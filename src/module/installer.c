@@ -78,6 +78,16 @@ already_published(const Installer *i, const Version *v)
 	return v->has_installer;
 }
 
+/* What the rules are about in the installer, which runs as the version's scripts do. */
+static List *
+examine_installer(const Installer *i, const Version *v)
+{
+	Version content = { .transactional = v->transactional };
+
+	content.scripts[SCRIPT_INSTALL] = i->scripts[SCRIPT_INSTALL];
+	return examine_scripts(&content, true);
+}
+
 /* What the rules are about in all the scripts of the version, as it is kept. */
 static char *
 examine(const Installer *i, Version *v)
@@ -89,7 +99,7 @@ examine(const Installer *i, Version *v)
 	else
 	{
 		version_read_scripts(&i->tenant, v);
-		findings = examine_scripts(v->scripts, false);
+		findings = examine_scripts(v, false);
 	}
 	return examination_text(list_concat(findings, i->findings));
 }
@@ -139,9 +149,9 @@ hotswap_publish_installer(PG_FUNCTION_ARGS)
 	Call c;
 
 	i.scripts[SCRIPT_INSTALL] = script_argument(fcinfo, 2, "install_sql", true);
-	i.findings = examine_scripts(i.scripts, true);
 	call_begin_change(&c, &i.tenant, CAPABILITY_DEPLOYER, "publish an installer");
 	v = read_version(&i);
+	i.findings = examine_installer(&i, v);
 	if (!already_published(&i, v))
 		insert(&i, v, &c.actor);
 	if (i.signature.key)

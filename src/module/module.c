@@ -118,7 +118,7 @@ module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"install_sql\" must not be given without \"parents\""),
 						errdetail("A version that is complete in itself is its own installer.")));
-	v->findings = examination_text(examine_scripts(v->content.scripts, true));
+	v->findings = examination_text(examine_scripts(&v->content, true));
 }
 
 /* Is the version there already?  Raises 23505 if it is, with other content. */

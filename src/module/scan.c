@@ -144,7 +144,7 @@ find(const pg_uuid_t *tenant, Version *v, const ScanPolicy *policy)
 		return scan_findings(examination_read(v->findings), policy);
 	version_read_scripts(tenant, v);
 	version_require_intact(v);
-	return scan_findings(examine_scripts(v->scripts, false), policy);
+	return scan_findings(examine_scripts(v, false), policy);
 }
 
 /* Words for the findings with an action, NULL if there is none. */
@@ -318,4 +318,19 @@ scan_installer(const pg_uuid_t *tenant, const char *module, const char *version,
 
 	if (v->installer_is_later)
 		(void) version_require_signature(&installer, environment);
+}
+
+/* Where the verify script of a version is all that is run of it. */
+void
+scan_verify(const pg_uuid_t *tenant, Version *v, char *environment)
+{
+	List *findings = NIL;
+	ScanPolicy policy;
+	ListCell *cell;
+
+	scan_policy_load(tenant, list_make1(environment), &policy);
+	foreach (cell, find(tenant, v, &policy))
+		if (((Finding *) lfirst(cell))->script == SCRIPT_VERIFY)
+			findings = lappend(findings, lfirst(cell));
+	(void) apply_rules(findings, &policy, v->name);
 }

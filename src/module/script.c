@@ -23,21 +23,16 @@
 /* Scripts up to this many bytes are shown whole beside an error. */
 #define SHOWN_SCRIPT (8 * 1024)
 
-/* Why a statement is refused. */
-typedef struct Refusal
-{
-	const char *what;
-	const char *hint;
-} Refusal;
-
 static const char in_transaction[] =
 	"hotswap begins and ends the transaction that a script runs in; leave them out, or publish with transactional => false.";
 static const char no_listener[] =
 	"Nobody reads what the session of a script hears; LISTEN in a session of the application.";
 static const char outside[] =
+	"It cannot run inside a transaction block; publish it with transactional => false.";
+static const char by_itself[] =
 	"It cannot run inside a transaction block; run it by itself, outside of hotswap.";
 static const char concurrently[] =
-	"It cannot run inside a transaction block; leave out CONCURRENTLY, or run it by itself, outside of hotswap.";
+	"It cannot run inside a transaction block; leave out CONCURRENTLY, or publish with transactional => false.";
 static const char no_reader[] =
 	"Nobody reads what a script writes; leave it out, or use COPY with a file or program on the server.";
 static const char no_data[] =
@@ -159,25 +154,8 @@ parse_context(void *arg)
 
 /* ---- what a script may not contain ---- */
 
-/* Is the option on?  Written without a value it is. */
-static bool
-script_option(List *options, const char *name, bool when_missing)
-{
-	ListCell *cell;
-	bool result = when_missing;
-
-	foreach (cell, options)
-	{
-		DefElem *element = lfirst_node(DefElem, cell);
-
-		if (strcmp(element->defname, name) == 0)
-			result = defGetBoolean(element);
-	}
-	return result;
-}
-
-static bool
-detaches_concurrently(const AlterTableStmt *stmt)
+bool
+script_detaches_concurrently(const AlterTableStmt *stmt)
 {
 	ListCell *cell;
 
@@ -195,7 +173,7 @@ detaches_concurrently(const AlterTableStmt *stmt)
 static Refusal
 check_reindex(const ReindexStmt *stmt)
 {
-	if (script_option(stmt->params, "concurrently", false))
+	if (options_on(stmt->params, "concurrently", false))
 		return (Refusal){ "REINDEX CONCURRENTLY", concurrently };
 	switch (stmt->kind)
 	{
@@ -219,7 +197,7 @@ check_alter_subscription(const AlterSubscriptionStmt *stmt)
 		case ALTER_SUBSCRIPTION_SET_PUBLICATION:
 		case ALTER_SUBSCRIPTION_ADD_PUBLICATION:
 		case ALTER_SUBSCRIPTION_DROP_PUBLICATION:
-			if (script_option(stmt->options, "refresh", true))
+			if (options_on(stmt->options, "refresh", true))
 				return (Refusal){ "ALTER SUBSCRIPTION with refresh", outside };
 			return (Refusal){ 0 };
 		case ALTER_SUBSCRIPTION_REFRESH:
@@ -232,10 +210,10 @@ check_alter_subscription(const AlterSubscriptionStmt *stmt)
 static Refusal
 check_create_subscription(const CreateSubscriptionStmt *stmt)
 {
-	bool connect = script_option(stmt->options, "connect", true);
+	bool connect = options_on(stmt->options, "connect", true);
 
-	if (script_option(stmt->options, "create_slot", connect))
-		return (Refusal){ "CREATE SUBSCRIPTION with create_slot", outside };
+	if (options_on(stmt->options, "create_slot", connect))
+		return (Refusal){ "CREATE SUBSCRIPTION with create_slot", by_itself };
 	return (Refusal){ 0 };
 }
 
@@ -299,12 +277,12 @@ check_statement(Node *stmt)
 				return (Refusal){ "DROP INDEX CONCURRENTLY", concurrently };
 			return (Refusal){ 0 };
 		case T_AlterTableStmt:
-			if (detaches_concurrently(castNode(AlterTableStmt, stmt)))
+			if (script_detaches_concurrently(castNode(AlterTableStmt, stmt)))
 				return (Refusal){ "DETACH PARTITION CONCURRENTLY", concurrently };
 			return (Refusal){ 0 };
 		case T_DiscardStmt:
 			if (castNode(DiscardStmt, stmt)->target == DISCARD_ALL)
-				return (Refusal){ "DISCARD ALL", outside };
+				return (Refusal){ "DISCARD ALL", by_itself };
 			return (Refusal){ 0 };
 		case T_AlterDatabaseStmt:
 			if (options_have(castNode(AlterDatabaseStmt, stmt)->options, "tablespace"))
@@ -338,8 +316,8 @@ check_statement(Node *stmt)
 }
 
 /* The same for a statement that has data, or may hold others. */
-static Refusal
-check_with_parts(const ParsedScript *script, const RawStmt *raw)
+Refusal
+script_refusal(const ParsedScript *script, const RawStmt *raw)
 {
 	Node *stmt = raw->stmt;
 	ListCell *cell;
@@ -402,7 +380,7 @@ script_statement_offset(const char *sql, int offset)
 	}
 }
 
-static void
+void
 script_refuse(const ParsedScript *script, const RawStmt *raw, const Refusal *refusal)
 {
 	int column;
@@ -507,7 +485,7 @@ script_check(const ParsedScript *script)
 	foreach (cell, script->statements)
 	{
 		RawStmt *raw = lfirst_node(RawStmt, cell);
-		Refusal refusal = check_with_parts(script, raw);
+		Refusal refusal = script_refusal(script, raw);
 
 		CHECK_FOR_INTERRUPTS();
 		if (refusal.what)

@@ -6,6 +6,7 @@
 #define HOTSWAP_SCRIPT_H
 
 #include "fmgr.h"
+#include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 
 /* What a version consists of, in the order in which it is stored. */
@@ -41,6 +42,22 @@ extern ParsedScript *script_parse_verify(const char *sql);
 
 /* Does it copy from data that stand in the script? */
 extern bool script_copies_data(const Node *stmt);
+
+/* Does it detach a partition without a transaction around it? */
+extern bool script_detaches_concurrently(const AlterTableStmt *stmt);
+
+/* Why a statement is refused. */
+typedef struct Refusal
+{
+	const char *what;
+	const char *hint;
+} Refusal;
+
+/* What is wrong with a statement inside a transaction: its "what" is NULL if nothing is. */
+extern Refusal script_refusal(const ParsedScript *script, const RawStmt *raw);
+
+/* Raises 0A000 with the place of a statement. */
+extern void script_refuse(const ParsedScript *script, const RawStmt *raw, const Refusal *refusal);
 
 /* Refuses (0A000) what cannot run inside the transaction of a swap. */
 extern void script_check(const ParsedScript *script);

@@ -11,17 +11,24 @@
 #include "access/subtrans.h"
 #include "access/table.h"
 #include "base/db.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "operations/blocker.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 /* A prepared transaction has no process, and its locks have its number instead. */
 static DbStatement process_blockers = DB_STATEMENT(
 	"SELECT pg_catalog.string_agg(b.who, ', ') FROM ("
-	"SELECT 'process ' || p FROM unnest(pg_catalog.pg_blocking_pids($1)) p WHERE p <> 0"
+	"SELECT 'process ' || p || coalesce(' (' || a.usename || ', '"
+	" || coalesce(nullif(a.application_name, '') || ', ', '') || a.state || ', for '"
+	" || pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start)"
+	" || CASE WHEN $2 OR a.usesysid = $3 THEN ': ' || pg_catalog.left(a.query, 200) ELSE '' END || ')', '')"
+	" FROM unnest(pg_catalog.pg_blocking_pids($1)) p"
+	" LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = p WHERE p <> 0"
 	" UNION SELECT 'prepared transaction ' || pg_catalog.quote_literal(x.gid)"
 	" FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.pid IS NULL AND h.granted"
 	" AND h.locktype = w.locktype"
@@ -31,7 +38,7 @@ static DbStatement process_blockers = DB_STATEMENT(
 	" AND h.transactionid::text IS NOT DISTINCT FROM w.transactionid::text"
 	" JOIN pg_catalog.pg_prepared_xacts x ON h.virtualtransaction = '-1/' || x.transaction::text"
 	" WHERE w.pid = $1 AND NOT w.granted) b (who)",
-	INT4OID);
+	INT4OID, BOOLOID, OIDOID);
 
 static DbStatement transaction_owner = DB_STATEMENT(
 	"SELECT coalesce((SELECT 'prepared transaction ' || pg_catalog.quote_literal(x.gid)"
@@ -44,11 +51,17 @@ static DbStatement find_row =
 	DB_STATEMENT("SELECT tableoid, ctid FROM hotswap.deployment WHERE tenant_id = $1 AND id = $2",
 				 UUIDOID, UUIDOID);
 
-/* Who holds the lock that a process waits for; NULL: it waits for none. */
+/*
+ * Who holds the lock or the snapshot that a process waits for, and what runs there, if the reader may see that;
+ * NULL: it waits for none.
+ */
 char *
-blocker_of_process(int pid)
+blocker_of_process(int pid, Oid reader)
 {
-	Datum args[] = { Int32GetDatum(pid) };
+	Datum args[] = { Int32GetDatum(pid),
+					 BoolGetDatum(OidIsValid(reader) &&
+								  has_privs_of_role(reader, ROLE_PG_READ_ALL_STATS)),
+					 ObjectIdGetDatum(reader) };
 
 	(void) db_run(&process_blockers, args, NULL);
 	return db_text(0, 1);

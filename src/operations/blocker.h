@@ -7,7 +7,7 @@
 
 #include "utils/uuid.h"
 
-extern char *blocker_of_process(int pid);
+extern char *blocker_of_process(int pid, Oid reader);
 extern char *blocker_of_deployment(const pg_uuid_t *tenant, const pg_uuid_t *id);
 
 #endif /* HOTSWAP_BLOCKER_H */

@@ -80,6 +80,12 @@ enum
 	OPEN_ATTEMPT
 };
 
+static DbStatement outside_query = DB_STATEMENT(
+	"SELECT v.version FROM hotswap.deployment d JOIN hotswap.module_version v ON v.tenant_id = $1"
+	" AND v.module = d.module AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2"
+	" AND NOT v.transactional",
+	UUIDOID, UUIDOID);
+
 static DbStatement waits_for_standby = DB_STATEMENT(
 	"SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'", INT4OID);
 
@@ -107,6 +113,7 @@ typedef struct Explanation
 	pg_uuid_t tenant;
 	pg_uuid_t id;
 	DeploymentStatus status;
+	Oid reader;
 	int rows;
 } Explanation;
 
@@ -291,7 +298,7 @@ explain_running(Explanation *e, const TaskKey *key, const char *what, TimestampT
 					psprintf("%s, in process %d.", what, pid), "the standby, see hotswap.health()");
 		return;
 	}
-	blocker = blocker_of_process(pid);
+	blocker = blocker_of_process(pid, e->reader);
 	if (blocker)
 		explain_add(e, "a task waits for a lock",
 					psprintf("%s, in process %d, is blocked by %s.", what, pid, blocker),
@@ -440,6 +447,20 @@ explain_approvals(Explanation *e)
 	}
 }
 
+/* What it does stays, as far as it comes: nobody shall think that it can be ended without a trace. */
+static void
+explain_outside(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+
+	if (db_run(&outside_query, args, NULL) > 0)
+		explain_add(
+			e, "it is not all or nothing",
+			psprintf("Version \"%s\" runs outside of transactions: each of its statements stays.",
+					 db_text(0, 1)),
+			NULL);
+}
+
 static void
 explain_deployment(Explanation *e)
 {
@@ -486,6 +507,7 @@ explain_deployment(Explanation *e)
 	}
 	else
 		explain_tasks(e);
+	explain_outside(e);
 }
 
 /*
@@ -502,6 +524,7 @@ hotswap_explain(PG_FUNCTION_ARGS)
 	memset(&e, 0, sizeof(e));
 	e.id = arg_uuid(fcinfo, 0, "deployment");
 	e.tenant = tenant_current();
+	e.reader = GetUserId();
 	InitMaterializedSRF(fcinfo, 0);
 	e.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	db_enter(&scope);

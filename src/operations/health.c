@@ -253,7 +253,7 @@ report_dispatcher(ReturnSetInfo *result, const Trouble *troubles, int count, boo
 	else if (count_troubles(troubles, count, TROUBLE_DISPATCHER, TROUBLE_DISPATCHER, &t) > 0)
 		health_report(result, "dispatcher", "critical",
 					  psprintf("process %d fails %s", pid, trouble_words(t)));
-	else if (in_scope && (blocker = blocker_of_process(pid)) != NULL)
+	else if (in_scope && (blocker = blocker_of_process(pid, InvalidOid)) != NULL)
 		health_report(result, "dispatcher", "warning",
 					  psprintf("process %d is blocked by %s", pid, blocker));
 	else

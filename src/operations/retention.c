@@ -94,6 +94,7 @@ static DbStatement delete_tasks =
 				 UUIDARRAYOID, UUIDARRAYOID)
 
 static DbStatement delete_stages = DELETE_OF_DEPLOYMENT("stage");
+static DbStatement delete_statements = DELETE_OF_DEPLOYMENT("statement");
 static DbStatement delete_rehearsals = DELETE_OF_DEPLOYMENT("rehearsal");
 static DbStatement delete_failed_rollbacks = DELETE_OF_DEPLOYMENT("failed_rollback");
 static DbStatement delete_votes = DELETE_OF_DEPLOYMENT("approval_vote");
@@ -163,6 +164,7 @@ purge_deployments(int limit)
 	(void) db_run(&delete_swaps, args, NULL);
 	(void) db_run(&delete_tasks, args, NULL);
 	(void) db_run(&delete_stages, args, NULL);
+	(void) db_run(&delete_statements, args, NULL);
 	(void) db_run(&delete_rehearsals, args, NULL);
 	(void) db_run(&delete_failed_rollbacks, args, NULL);
 	(void) db_run(&delete_votes, args, NULL);

@@ -59,6 +59,16 @@ static DbStatement earlier_query = DB_STATEMENT(
 	" AND s.environment = x.name AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
+/* Was a node of the environment declared to run something, after an approval was opened? */
+static DbStatement declared_query = DB_STATEMENT(
+	"SELECT n.name FROM hotswap.node n CROSS JOIN LATERAL (SELECT m.direction, m.swapped_at"
+	" FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.module = $3"
+	" ORDER BY m.swap DESC LIMIT 1) m WHERE n.tenant_id = $1 AND n.environment = $2"
+	" AND n.removed_at IS NULL AND m.direction = 'declared' AND m.swapped_at > (SELECT a.opened_at"
+	" FROM hotswap.approval a WHERE a.tenant_id = $1 AND a.deployment_id = $4 AND a.environment = $2"
+	" AND a.round = $5) LIMIT 1",
+	UUIDOID, TEXTOID, TEXTOID, UUIDOID, INT4OID);
+
 /* Which deployment goes first through the gate of an environment; false: none does. */
 bool
 gate_earlier(const Deployment *d, const char *environment, EarlierDeployment *earlier)
@@ -199,6 +209,20 @@ gate_scope(Visit *v)
 	return scope;
 }
 
+/* The name of a node that was declared to run something since an approval was opened, or NULL. */
+static char *
+find_declared(const Visit *v, const Approval *a)
+{
+	DbArgs args = db_args(&declared_query);
+
+	db_arg_uuid(&args, &v->d.tenant);
+	db_arg_text(&args, a->environment);
+	db_arg_text(&args, v->d.module);
+	db_arg_uuid(&args, &v->d.id);
+	db_arg_int32(&args, a->round);
+	return db_run_args(&args) > 0 ? db_text(0, 1) : NULL;
+}
+
 /* Why an approval does not let this run any more, or NULL. */
 static const char *
 gate_problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *path)
@@ -207,6 +231,7 @@ gate_problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *pa
 	ApprovalScope approved;
 	bool has_scope = approval_scope_load(&v->d, a->environment, a->round, &approved);
 	char *excess;
+	char *declared;
 	int count;
 
 	approval_digest(&v->d, path, a->environment, approved.steps, digest);
@@ -215,6 +240,9 @@ gate_problem(Visit *v, const Approval *a, const ApprovalPolicy *policy, List *pa
 	excess = has_scope ? approval_scope_excess(gate_scope(v), &approved) : NULL;
 	if (excess)
 		return psprintf("what will run is not what the approval is about: %s", excess);
+	declared = find_declared(v, a);
+	if (declared)
+		return psprintf("what node \"%s\" runs was declared since", declared);
 	if (a->status != APPROVAL_APPROVED)
 		return NULL;
 	count = approval_count(&v->d, a, policy);

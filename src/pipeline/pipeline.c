@@ -214,9 +214,9 @@ make_stages(Visit *v)
 
 	if (path == NIL)
 		elog(ERROR, "environment \"%s\" has disappeared", v->d.environment);
-	if (v->d.kind == KIND_ROLLBACK)
+	if (v->d.kind == KIND_ROLLBACK || v->d.kind == KIND_DECLARE)
 	{
-		/* what it runs was built and tested on its way there */
+		/* what it runs was built and tested on its way there, or is a verify script alone */
 		(void) steps_add_stage(&v->stages, STAGE_DEPLOY, v->d.environment);
 		return;
 	}

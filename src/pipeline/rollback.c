@@ -20,6 +20,57 @@ static DbStatement environment_query = DB_STATEMENT(
 	"SELECT revert_on_failure FROM hotswap.environment WHERE tenant_id = $1 AND name = $2", UUIDOID,
 	TEXTOID);
 
+/* What runs outside of transactions has begun, of a step that is complete or of one that is not. */
+#define BEGUN_OUTSIDE                                                \
+	"EXISTS (SELECT FROM hotswap.statement s WHERE s.tenant_id = $1" \
+	" AND s.deployment_id = $2 AND s.node_id = t.node_id"            \
+	" AND (s.started_at IS NOT NULL OR s.finished_at IS NOT NULL))"
+#define STEPS_DONE                                                                                  \
+	"FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = $3" \
+	" AND m.swap > t.swap_from AND m.deployment_id = $2"
+
+static DbStatement stays_query = DB_STATEMENT(
+	"SELECT coalesce(d.on_failure = 'stay', EXISTS (SELECT FROM hotswap.task t WHERE t.tenant_id = $1"
+	" AND t.deployment_id = $2 AND t.stage = $4 AND t.kind = 'swap' AND (" BEGUN_OUTSIDE
+	" OR EXISTS (SELECT " STEPS_DONE " AND EXISTS (SELECT FROM hotswap.module_version v"
+	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = m.step AND NOT v.transactional)))))"
+	" FROM hotswap.deployment d WHERE d.tenant_id = $1 AND d.id = $2",
+	UUIDOID, UUIDOID, TEXTOID, INT2OID);
+
+static DbStatement parts_query = DB_STATEMENT(
+	"SELECT t.ordinal FROM hotswap.task t WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $4"
+	" AND t.kind = 'swap' AND (" BEGUN_OUTSIDE " OR EXISTS (SELECT " STEPS_DONE "))",
+	UUIDOID, UUIDOID, TEXTOID, INT2OID);
+
+/* Runs one of them; of the tasks it reads nothing that a visit changes. */
+static uint64
+ask_about_stage(Visit *v, const Stage *stage, DbStatement *statement)
+{
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), UUIDPGetDatum(&v->d.id),
+					 CStringGetTextDatum(v->d.module), Int16GetDatum(stage->ordinal) };
+
+	return db_run(statement, args, NULL);
+}
+
+/* Do the nodes stay at the last step that is complete? */
+static bool
+nodes_stay(Visit *v, const Stage *stage)
+{
+	return ask_about_stage(v, stage, &stays_query) > 0 && db_bool(0, 1);
+}
+
+/* The ordinals of swaps that have done something. */
+static List *
+begun_swaps(Visit *v, const Stage *stage)
+{
+	uint64 n = ask_about_stage(v, stage, &parts_query);
+	List *ordinals = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+		ordinals = lappend_int(ordinals, db_int32(i, 1));
+	return ordinals;
+}
+
 static bool
 environment_reverts(Visit *v, const char *environment)
 {
@@ -48,11 +99,12 @@ rollback_stage(Visit *v)
 	return NULL;
 }
 
-/* Adds a revert for every swap of the stage that succeeded; false if there is none. */
+/* Adds a revert for every swap of the stage that succeeded, or did a part; false if there is none. */
 static bool
-rollback_add_reverts(List **tasks, const Stage *stage)
+rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
 {
 	int planned = list_length(*tasks);
+	List *begun = begun_swaps(v, stage);
 	bool any = false;
 
 	for (int i = 0; i < planned; i++)
@@ -60,7 +112,10 @@ rollback_add_reverts(List **tasks, const Stage *stage)
 		Task *swap = list_nth(*tasks, i);
 		Task *revert;
 
-		if (swap->kind != TASK_SWAP || swap->status != TASK_SUCCEEDED)
+		if (swap->kind != TASK_SWAP ||
+			!machine_allows(&task_machine, swap->status, TASK_BEGIN_REVERT))
+			continue;
+		if (swap->status != TASK_SUCCEEDED && !list_member_int(begun, swap->ordinal))
 			continue;
 		task_apply(swap, TASK_BEGIN_REVERT);
 		revert = steps_add_task(tasks, stage, TASK_REVERT);
@@ -86,10 +141,10 @@ rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 	Stage *stage = rollback_stage(v);
 	List *tasks;
 
-	if (stage && v->d.on_failure != ON_FAILURE_STAY && environment_reverts(v, stage->environment))
+	if (stage && environment_reverts(v, stage->environment) && !nodes_stay(v, stage))
 	{
 		tasks = stage == v->stage ? v->tasks : stage_tasks_load(v, stage);
-		if (rollback_add_reverts(&tasks, stage))
+		if (rollback_add_reverts(v, &tasks, stage))
 		{
 			visit_finish(v, DEPLOYMENT_ROLL_BACK, reason);
 			v->tasks = tasks;
@@ -155,7 +210,7 @@ resume_rollback(Visit *v, Stage *stage)
 	Tally t = stage_tasks_tally(v, true);
 
 	if (t.unfinished + t.running == 0)
-		(void) rollback_add_reverts(&v->tasks, stage);
+		(void) rollback_add_reverts(v, &v->tasks, stage);
 }
 
 static void

@@ -51,7 +51,7 @@ start_build(Visit *v)
 	if (version->findings == NULL)
 	{
 		version_read_scripts(&v->d.tenant, version);
-		(void) examine_scripts(version->scripts, true);
+		(void) examine_scripts(version, true);
 	}
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
@@ -66,6 +66,24 @@ scan_first_step(Visit *v, const NodePlan *p, const char *environment)
 		scan_installer(&v->d.tenant, step->module, step->version, environment);
 }
 
+/* Of what a node is declared to run, the verify scripts are run, and nothing else. */
+static void
+scan_declared(Visit *v, const NodePlan *p, char *environment)
+{
+	ListCell *cell;
+
+	foreach (cell, p->steps)
+	{
+		const Step *step = lfirst(cell);
+		Version *version =
+			version_read_existing(&v->d.tenant, step->module, step->version, SCRIPTS_LIMIT);
+
+		if (p->require_signature)
+			scan_signature(&v->d.tenant, version, environment);
+		scan_verify(&v->d.tenant, version, environment);
+	}
+}
+
 /* Scans what the nodes of an environment would run on their way to the version, each version once. */
 static void
 scan_plans(Visit *v, List *plans, char *environment)
@@ -73,6 +91,11 @@ scan_plans(Visit *v, List *plans, char *environment)
 	List *versions = NIL;
 	ListCell *cell;
 
+	if (v->d.kind == KIND_DECLARE)
+	{
+		scan_declared(v, linitial(plans), environment);
+		return;
+	}
 	foreach (cell, plans)
 	{
 		const NodePlan *p = lfirst(cell);

@@ -36,7 +36,8 @@
 static DbStatement load_task = DB_STATEMENT(
 	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version,"
 	" (SELECT m.is_graph FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module),"
-	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back"
+	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
+	" d.heads, d.requested_at"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -58,7 +59,9 @@ enum
 	LOADED_ALLOW_REVERT,
 	LOADED_ENVIRONMENT,
 	LOADED_IS_ROLLBACK,
-	LOADED_ROLLS_BACK
+	LOADED_ROLLS_BACK,
+	LOADED_HEADS,
+	LOADED_REQUESTED_AT
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -96,6 +99,17 @@ static DbStatement lock_task = DB_STATEMENT(
 	"SELECT 1 FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3"
 	" AND ordinal = $4 AND attempt = $5 AND status = 'running' FOR NO KEY UPDATE",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID);
+
+/* A version whose script outside of transactions did not come to its end, on a node that is as it was then. */
+static DbStatement partial_query = DB_STATEMENT(
+	"SELECT s.version, v.digest FROM hotswap.statement s JOIN hotswap.module_version v"
+	" ON v.tenant_id = $1 AND v.module = $4 AND v.version = s.version"
+	" WHERE s.tenant_id = $1 AND s.deployment_id = $2 AND s.node_id = $3"
+	" AND s.script IN ('deploy', 'install') AND s.version <> ALL ($5)"
+	" AND (s.started_at IS NOT NULL OR s.finished_at IS NOT NULL)"
+	" AND s.swap = coalesce((SELECT m.swap FROM hotswap.node_module m WHERE m.tenant_id = $1"
+	" AND m.node_id = $3 AND m.module = $4 ORDER BY m.swap DESC LIMIT 1), 0) LIMIT 1",
+	UUIDOID, UUIDOID, UUIDOID, TEXTOID, TEXTARRAYOID);
 
 /* The rows get their swaps in the order of the steps. */
 static DbStatement insert_node_module = DB_STATEMENT(
@@ -180,6 +194,8 @@ read_task(TaskRun *run, MemoryContext context)
 	char *previous;
 	char *environment;
 	bool allow_revert;
+	Datum heads;
+	bool isnull;
 
 	arg_task(&args, &run->key);
 	if (db_run_args(&args) == 0)
@@ -198,8 +214,11 @@ read_task(TaskRun *run, MemoryContext context)
 	run->is_rollback = db_bool(0, LOADED_IS_ROLLBACK);
 	if (run->is_rollback)
 		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
-	run->has_path =
-		(run->is_graph || run->is_rollback) && (run->kind == TASK_SWAP || run->kind == TASK_REVERT);
+	heads = db_datum(0, LOADED_HEADS, &isnull);
+	run->heads = isnull ? NIL : db_text_list(heads);
+	run->requested_at = db_time(0, LOADED_REQUESTED_AT, 0);
+	run->has_path = (run->is_graph || run->is_rollback || run->heads != NIL) &&
+					(run->kind == TASK_SWAP || run->kind == TASK_REVERT);
 	if (db_digest(0, LOADED_PLAN_DIGEST, run->plan_digest))
 		run->swap_from = db_int64(0, LOADED_SWAP_FROM);
 	previous = db_text(0, LOADED_PREVIOUS_VERSION);
@@ -242,7 +261,7 @@ record_load(TaskRun *run)
 static List *
 done_steps(const TaskRun *run)
 {
-	if (!run->is_graph)
+	if (!run->is_graph || run->heads != NIL)
 		return NIL;
 	return plan_done(&run->key.tenant, &run->node, run->module, &run->key.deployment,
 					 run->swap_from);
@@ -254,10 +273,14 @@ left_steps(const TaskRun *run)
 	List *plans;
 	NodePlan *plan;
 
-	if (!run->is_rollback)
+	if (!run->is_rollback && run->heads == NIL)
 		return plan_remaining(&run->key.tenant, &run->node, run->module, run->target,
 							  run->take_down);
-	plans = plan_rollback(&run->key.tenant, &run->rolls_back, &run->node);
+	if (run->is_rollback)
+		plans = plan_rollback(&run->key.tenant, &run->rolls_back, &run->node);
+	else
+		plans = plan_declaration(&run->key.tenant, run->module, &run->node, run->heads,
+								 run->requested_at);
 	plan = plans == NIL ? NULL : linitial(plans);
 	return plan == NULL || plan->outcome == NODE_BLOCKED ? NIL : plan->steps;
 }
@@ -279,6 +302,49 @@ remaining_steps(const TaskRun *run)
 	return left;
 }
 
+/*
+ * Inside a scope: what takes back a script outside of transactions that did not come to its end; NULL: there is
+ * none.  What is being deployed by these versions' own steps is not meant.
+ */
+static Step *
+partial_step(const TaskRun *run, List *versions)
+{
+	MemoryContext context = CurrentMemoryContext;
+	DbArgs args = db_args(&partial_query);
+	Step *step = NULL;
+
+	db_arg_uuid(&args, &run->key.tenant);
+	db_arg_uuid(&args, &run->key.deployment);
+	db_arg_uuid(&args, &run->node);
+	db_arg_text(&args, run->module);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(versions), false);
+	if (db_run_args(&args) > 0)
+	{
+		MemoryContextSwitchTo(context);
+		step = palloc0(sizeof(Step));
+		step->module = run->module;
+		step->version = db_text(0, 1);
+		step->direction = STEP_DOWN;
+		(void) db_digest(0, 2, step->digest);
+		step->is_partial = step->is_graph = true;
+	}
+	MemoryContextSwitchTo(context);
+	return step;
+}
+
+/* Has a version been deployed in part only? */
+bool
+record_is_partial(const TaskRun *run)
+{
+	DbScope scope;
+	bool result;
+
+	db_enter(&scope);
+	result = partial_step(run, run->previous ? list_make1(run->previous->name) : NIL) != NULL;
+	db_leave(&scope);
+	return result;
+}
+
 /* What takes back what the deployment has done. */
 static List *
 steps_back(const TaskRun *run)
@@ -286,7 +352,12 @@ steps_back(const TaskRun *run)
 	Datum id = UUIDPGetDatum(&run->key.deployment);
 	List *steps =
 		plan_back(&run->key.tenant, &run->node, run->module, uuid_array(&id, 1), run->swap_from);
-	List *missing = plan_missing_reverts(&run->key.tenant, steps);
+	Step *partial = partial_step(run, plan_versions(steps));
+	List *missing;
+
+	if (partial)
+		steps = lcons(partial, steps);
+	missing = plan_missing_reverts(&run->key.tenant, steps);
 
 	if (missing != NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -402,7 +473,7 @@ record_swap(const TaskRun *run, TimestampTz now)
 {
 	if (!run->has_path)
 		record_steps(run, list_make1(complete_step(run)), 1, now);
-	else if (run->piece > 0)
+	else if (run->piece > 0 && !((Step *) linitial(run->path))->is_partial)
 		record_steps(run, run->path, run->piece, now);
 }
 
@@ -446,6 +517,26 @@ begin_record(DbScope *scope, const TaskRun *run)
 	db_limit_lock_wait(hotswap_lock_timeout);
 	if (is_cancelled(run))
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
+}
+
+/*
+ * In a transaction: raises 55000 if the task is not this executor's any more, and 57014, where that shall count,
+ * if the deployment is being cancelled.
+ */
+void
+record_require_running(const TaskRun *run, bool cancel)
+{
+	DbScope scope;
+	DbArgs args = db_args(&lock_task);
+
+	db_enter(&scope);
+	db_limit_lock_wait(hotswap_lock_timeout);
+	if (cancel && is_cancelled(run))
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
+	arg_task(&args, &run->key);
+	db_arg_int32(&args, run->attempt);
+	require_mine(db_run_args(&args));
+	db_leave(&scope);
 }
 
 /* In the transaction of a piece that is not the last: its steps, or an error that undoes them. */
@@ -492,7 +583,10 @@ worth_another(const TaskRun *run, const Failure *failure)
 {
 	int code = failure->sqlerrcode;
 
-	if (run->attempt >= hotswap_retry_limit)
+	/* outside of transactions each statement has its own attempts */
+	if ((run->statement_number > 0 ? run->statement_attempts + 1 : run->attempt) >=
+			hotswap_retry_limit ||
+		run->in_doubt)
 		return false;
 	return failure->collided || backoff_is_transient(code) || backoff_is_listed(code) ||
 		   (run->kind == TASK_REVERT && backoff_is_shortage(code));

@@ -8,8 +8,12 @@
 #include "base/db.h"
 #include "core/plan.h"
 #include "core/steps.h"
+#include "module/toplevel.h"
 #include "module/version.h"
 #include "storage/lock.h"
+
+/* Told while a statement runs that waits for the snapshots of others. */
+typedef void (*SnapshotWait)(bool waits);
 
 /* The task and everything its scripts need; strings live in the caller's context. */
 typedef struct TaskRun
@@ -26,8 +30,10 @@ typedef struct TaskRun
 	char *search_path; /* of its scripts; NULL: as the role has it */
 	Oid role;          /* that it belongs to: the login of the session */
 	char *module;
-	bool is_graph; /* the module's versions build on each other */
-	char *target;  /* the version that is deployed */
+	bool is_graph;            /* the module's versions build on each other */
+	char *target;             /* the version that is deployed */
+	List *heads;              /* of char *: of a declaration */
+	TimestampTz requested_at; /* of the deployment */
 	bool is_rollback;
 	pg_uuid_t rolls_back; /* then: this deployment */
 	/* of what is done in steps: a swap or a revert of such a module, and a rollback */
@@ -40,6 +46,17 @@ typedef struct TaskRun
 	/* else */
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */
+	/* of a piece that runs outside of a transaction */
+	SnapshotWait tell_snapshot_wait; /* NULL: it is no executor, and cannot */
+	Version *outside;                /* whose script it is; NULL: there is none, or it has run */
+	const char *outside_of;          /* which: deploy, revert, install */
+	bool is_outside_done;            /* what is left of the piece is a transaction */
+	int statement_number;            /* in that script, from 1; 0: none runs */
+	int statement_attempts;          /* that failed before */
+	StatementKind statement_kind;
+	uint32 statement_began_in; /* the number of the transaction */
+	bool in_doubt;             /* the statement may have committed a part */
+	char *left;                /* what it has left, in words */
 	/* how far it is, for the report of an error */
 	const char *step;      /* the version whose script it is, or NULL */
 	const char *script;    /* deploy, verify, revert, install, hook, or NULL */
@@ -72,8 +89,10 @@ typedef struct Failure
 } Failure;
 
 extern bool record_load(TaskRun *run);
+extern bool record_is_partial(const TaskRun *run);
 extern void record_plan(TaskRun *run);
 extern Version *record_read_step(const TaskRun *run, const Step *step);
+extern void record_require_running(const TaskRun *run, bool cancel);
 extern void record_piece(TaskRun *run);
 extern void record_success(TaskRun *run);
 extern void record_failure(TaskRun *run, const Failure *failure, bool cancelled);

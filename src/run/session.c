@@ -215,6 +215,21 @@ session_pin_errors(void)
 								 GUC_ACTION_LOCAL, true, 0, false);
 }
 
+/* Whatever the role's settings are. */
+void
+session_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+	XactDeferrable = false;
+	session_pin_errors();
+#ifdef HAVE_TRANSACTION_TIMEOUT
+	disable_timeout(TRANSACTION_TIMEOUT, false);
+#endif
+}
+
 /* After an error in an executor. */
 void
 session_recover(void)
@@ -241,14 +256,12 @@ session_recover_subtransaction(void)
 }
 
 /*
- * What DISCARD ALL does, and the role, which it leaves, is what the login has made it.  Plans are kept:
- * nearly all of them are our own.
+ * What DISCARD ALL does but for the locks, and the role, which it leaves, is what the login has made it.  Plans
+ * are kept: nearly all of them are our own.
  */
 void
-session_reset(void)
+session_clear(void)
 {
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
 	/* may run code of the role's */
 	PortalHashTableDeleteAll();
 	SetPGVariable("session_authorization", NIL, false);
@@ -256,9 +269,18 @@ session_reset(void)
 	ResetAllOptions();
 	DropAllPreparedStatements();
 	Async_UnlistenAll();
-	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
+}
+
+/* Between two tasks. */
+void
+session_reset(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	session_clear();
+	LockReleaseAll(USER_LOCKMETHOD, true);
 	CommitTransactionCommand();
 	release_slot();
 	replication_slot_cleanup();

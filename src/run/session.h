@@ -9,6 +9,8 @@ extern uint64 session_prepare(Oid role);
 extern void session_begin(uint64 rows);
 extern bool session_is_stale(void);
 extern void session_pin_errors(void);
+extern void session_begin_transaction(void);
+extern void session_clear(void);
 extern void session_recover(void);
 extern void session_recover_subtransaction(void);
 extern void session_reset(void);

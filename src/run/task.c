@@ -30,6 +30,8 @@
 #include "run/script.h"
 #include "run/session.h"
 #include "run/task.h"
+#include "run/toplevel.h"
+#include "run/toplevel_record.h"
 #include "shm/advisory.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
@@ -69,28 +71,117 @@ require_latest(const TaskRun *run)
 						errdetail("It is deployment \"%s\".", uuid_text(&latest))));
 }
 
-static void
-require_transactional(const Version *v)
-{
-	if (!v->transactional)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("version \"%s\" of module \"%s\" cannot run in a transaction",
-							   v->name, v->module)));
-}
-
-static void
-run_revert(TaskRun *run)
+/* The script that takes back a complete version, and which version's it is. */
+static Version *
+revert_script(TaskRun *run, const char **script)
 {
 	if (run->version->scripts[SCRIPT_REVERT])
-		run_script(run, "revert", run->version->scripts[SCRIPT_REVERT]);
-	else if (run->previous)
-		run_script(run, "deploy", run->previous->scripts[SCRIPT_DEPLOY]);
-	else
+	{
+		*script = "revert";
+		return run->version;
+	}
+	if (run->previous == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("version \"%s\" of module \"%s\" cannot be reverted", run->version->name,
 						run->module),
 				 errdetail("It has no revert script, and no version ran on the node before it.")));
+	*script = "deploy";
+	return run->previous;
+}
+
+/* The script of a task or step that is about to run. */
+static char *
+script_of(const Version *version, const char *script)
+{
+	if (strcmp(script, "revert") == 0)
+		return version->scripts[SCRIPT_REVERT];
+	return version->scripts[strcmp(script, "install") == 0 ? SCRIPT_INSTALL : SCRIPT_DEPLOY];
+}
+
+/* ---- the lane ---- */
+
+static void
+tag_lane(const TaskRun *run, LOCKTAG *tag)
+{
+	struct
+	{
+		pg_uuid_t tenant;
+		pg_uuid_t node;
+		char module[128 * 4];
+	} lane;
+
+	memset(&lane, 0, sizeof(lane));
+	lane.tenant = run->key.tenant;
+	lane.node = run->node;
+	strlcpy(lane.module, run->module, sizeof(lane.module));
+	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
+}
+
+/*
+ * Nobody else changes the module on the node until the transaction ends, or the session gives it back.  Waits
+ * without a snapshot: whoever has the lane may wait for those.
+ */
+static void
+lock_lane(const TaskRun *run, bool session)
+{
+	LOCKTAG tag;
+
+	tag_lane(run, &tag);
+	InvalidateCatalogSnapshot();
+	(void) LockAcquire(&tag, ExclusiveLock, session, false);
+}
+
+/* ---- outside of a transaction ---- */
+
+/* The version whose script comes next, and which script; NULL: there is none, or it is no version's. */
+static Version *
+next_script(TaskRun *run, const char **script)
+{
+	*script = "deploy";
+	if (run->has_path)
+	{
+		const Step *step = run->path != NIL ? linitial(run->path) : NULL;
+
+		if (step == NULL || step->transactional)
+			return NULL;
+		*script = step_script_names[step->direction];
+		return record_read_step(run, step);
+	}
+	if (run->kind == TASK_REVERT)
+		return revert_script(run, script);
+	return run->kind == TASK_SWAP ? run->version : NULL;
+}
+
+/*
+ * Is there a script to be run outside of a transaction before what is left of the piece?  Then the session keeps
+ * the lane until the task is over.
+ */
+static bool
+leaves_transaction(TaskRun *run)
+{
+	Version *version = run->is_outside_done ? NULL : next_script(run, &run->outside_of);
+
+	if (version == NULL || version->transactional)
+		return false;
+	if (run->tell_snapshot_wait == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("version \"%s\" of module \"%s\" cannot run in a transaction",
+						version->name, run->module),
+				 errdetail("CALL hotswap.work() runs scripts in transactions of its own session."),
+				 errhint("Add hotswap to shared_preload_libraries: executors can run it.")));
+	run->outside = version;
+	lock_lane(run, true);
+	return true;
+}
+
+/* The script has run, unless it is one for a transaction. */
+static void
+run_piece_script(TaskRun *run, const Version *version, const char *script)
+{
+	if (!run->is_outside_done)
+		run_script(run, script, script_of(version, script));
 }
 
 /* ---- paths ---- */
@@ -101,13 +192,9 @@ run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
-	require_transactional(version);
-	if (step->direction == STEP_DOWN)
-		run_script(run, "revert", version->scripts[SCRIPT_REVERT]);
-	else if (step->direction == STEP_INSTALL)
-		run_script(run, "install", version->scripts[SCRIPT_INSTALL]);
-	else
-		run_script(run, "deploy", version->scripts[SCRIPT_DEPLOY]);
+	/* what is declared is verified alone */
+	if (step->direction != STEP_DECLARED)
+		run_piece_script(run, version, step_script_names[step->direction]);
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
 		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
 	run_deferred_triggers(run);
@@ -140,12 +227,13 @@ static void
 run_scripts(TaskRun *run)
 {
 	char **scripts = run->version->scripts;
+	const char *script;
+	Version *version;
 
 	switch (run->kind)
 	{
 		case TASK_SWAP:
-			require_transactional(run->version);
-			run_script(run, "deploy", scripts[SCRIPT_DEPLOY]);
+			run_piece_script(run, run->version, "deploy");
 			if (scripts[SCRIPT_VERIFY])
 				run_script(run, "verify", scripts[SCRIPT_VERIFY]);
 			break;
@@ -156,7 +244,8 @@ run_scripts(TaskRun *run)
 			run_hook(run);
 			break;
 		case TASK_REVERT:
-			run_revert(run);
+			version = revert_script(run, &script);
+			run_piece_script(run, version, script);
 			break;
 	}
 }
@@ -177,31 +266,32 @@ describe_task(void *arg)
 				   uuid_text(&run->key.deployment));
 }
 
-/* Nobody else changes the module on the node until the transaction ends. */
-static void
-lock_lane(const TaskRun *run)
+/* What comes after a transaction of a task. */
+typedef enum TaskProgress
 {
-	LOCKTAG tag;
-	struct
-	{
-		pg_uuid_t tenant;
-		pg_uuid_t node;
-		char module[128 * 4];
-	} lane;
+	TASK_DONE,
+	TASK_HAS_MORE,   /* the next piece is for another transaction */
+	TASK_HAS_OUTSIDE /* a script is to run outside of one first */
+} TaskProgress;
 
-	memset(&lane, 0, sizeof(lane));
-	lane.tenant = run->key.tenant;
-	lane.node = run->node;
-	strlcpy(lane.module, run->module, sizeof(lane.module));
-	lock_tag(&tag, LOCK_LANE, &lane, sizeof(lane));
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+/* Records what has run; is it all? */
+static bool
+record(TaskRun *run)
+{
+	bool is_last = run->piece == list_length(run->path);
+
+	if (is_last)
+		record_success(run);
+	else
+		record_piece(run);
+	if (run->is_outside_done)
+		toplevel_forget(run);
+	run->is_outside_done = false;
+	return is_last;
 }
 
-/*
- * Runs the task in the current transaction, up to and including its record; false: only a piece of it, and the
- * next one is for another transaction.
- */
-static bool
+/* Runs the task in the current transaction, up to and including its record, or that of its next piece. */
+static TaskProgress
 run_task(TaskRun *run)
 {
 	int guc_level = NewGUCNestLevel();
@@ -215,11 +305,16 @@ run_task(TaskRun *run)
 	lock_tag(&run->lock, LOCK_TASK, &run->key, sizeof(run->key));
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
-		lock_lane(run);
-	if (run->kind == TASK_REVERT)
+		lock_lane(run, false);
+	if (run->kind == TASK_REVERT && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);
+	if (leaves_transaction(run))
+	{
+		AtEOXact_GUC(false, guc_level);
+		return TASK_HAS_OUTSIDE;
+	}
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -231,14 +326,10 @@ run_task(TaskRun *run)
 	run_deferred(run);
 	PopActiveSnapshot();
 	SPI_finish();
-	is_last = run->piece == list_length(run->path);
-	if (is_last)
-		record_success(run);
-	else
-		record_piece(run);
+	is_last = record(run);
 	AtEOXact_GUC(false, guc_level);
 	(void) LockRelease(&run->lock, ExclusiveLock, true);
-	return is_last;
+	return is_last ? TASK_DONE : TASK_HAS_MORE;
 }
 
 /* The server's hint, unless it is known better what to do about it here. */
@@ -265,29 +356,20 @@ failure_of(const TaskRun *run, const ErrorData *error)
 	return failure;
 }
 
+/* Releases what the session has locked for the task, as often as it has. */
 static void
-release_task_lock(const TaskRun *run)
+release_locks(const TaskRun *run)
 {
 	LOCKTAG tag;
 
 	lock_tag(&tag, LOCK_TASK, &run->key, sizeof(run->key));
-	if (lock_held_by_me(&tag, ExclusiveLock))
+	while (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
-}
-
-static void
-begin_transaction(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	/* whatever the role's settings are */
-	XactIsoLevel = XACT_READ_COMMITTED;
-	XactReadOnly = false;
-	XactDeferrable = false;
-	session_pin_errors();
-#ifdef HAVE_TRANSACTION_TIMEOUT
-	disable_timeout(TRANSACTION_TIMEOUT, false);
-#endif
+	if (run->outside == NULL)
+		return;
+	tag_lane(run, &tag);
+	while (lock_held_by_me(&tag, ExclusiveLock))
+		(void) LockRelease(&tag, ExclusiveLock, true);
 }
 
 /*
@@ -299,9 +381,11 @@ report_failure(TaskRun *run, Failure *failure, bool cancelled, MemoryContext con
 {
 	PG_TRY();
 	{
-		begin_transaction();
+		session_begin_transaction();
 		MemoryContextSwitchTo(context);
 		record_failure(run, failure, cancelled);
+		if (run->statement_number > 0)
+			toplevel_record_failure(run);
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -312,6 +396,54 @@ report_failure(TaskRun *run, Failure *failure, bool cancelled, MemoryContext con
 		session_recover();
 	}
 	PG_END_TRY();
+}
+
+/* Takes away what a statement outside of transactions has left; what fails in that stays left. */
+static void
+clean(TaskRun *run, bool cancelled, MemoryContext context)
+{
+	PG_TRY();
+	{
+		toplevel_clean(run, cancelled);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		session_recover();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+/* Says of such a script how far it is. */
+static void
+add_state(const TaskRun *run, Failure *failure)
+{
+	char *state = toplevel_state(run);
+
+	if (state)
+		failure->detail = failure->detail ? psprintf("%s %s", failure->detail, state) : state;
+}
+
+/* The transactions of a task, and what is outside of them. */
+static void
+run_transactions(TaskRun *run, MemoryContext context)
+{
+	TaskProgress progress;
+
+	while ((progress = run_task(run)) != TASK_DONE)
+	{
+		CommitTransactionCommand();
+		if (progress == TASK_HAS_OUTSIDE)
+		{
+			MemoryContextSwitchTo(context);
+			toplevel_run(run);
+			run->is_outside_done = true;
+		}
+		session_begin_transaction();
+		MemoryContextSwitchTo(context);
+	}
 }
 
 bool
@@ -328,11 +460,12 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 
 	run->key = *key;
 	run->role = GetAuthenticatedUserId();
+	run->tell_snapshot_wait = control->wait_for_snapshots;
 	PG_TRY();
 	{
 		bool wanted;
 
-		begin_transaction();
+		session_begin_transaction();
 		MemoryContextSwitchTo(context);
 		stale = session_is_stale();
 		wanted = !stale && record_load(run);
@@ -342,12 +475,8 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		error_context_stack = &callback;
 		if (wanted && control->cancelled())
 			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("deployment was cancelled")));
-		while (wanted && !run_task(run))
-		{
-			CommitTransactionCommand();
-			begin_transaction();
-			MemoryContextSwitchTo(context);
-		}
+		if (wanted)
+			run_transactions(run, context);
 		error_context_stack = callback.previous;
 		CommitTransactionCommand();
 	}
@@ -357,13 +486,23 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		error_context_stack = outer;
 		failure = failure_of(run, error_copy());
 		FlushErrorState();
+		toplevel_note_failure(run);
 		session_recover();
 		failed = true;
 	}
 	PG_END_TRY();
-	release_task_lock(run);
 	if (failed)
-		report_failure(run, &failure, control->hold_cancel(), context);
+	{
+		bool cancelled;
+
+		clean(run, control->cancelled(), context);
+		control->wait_for_snapshots(false);
+		cancelled = control->hold_cancel();
+		add_state(run, &failure);
+		release_locks(run);
+		report_failure(run, &failure, cancelled, context);
+	}
+	release_locks(run);
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(context);
 	return !stale;
@@ -398,7 +537,7 @@ run_in_session(void *arg)
 	PG_TRY();
 	{
 		if (record_load(t->run))
-			while (!run_task(t->run))
+			while (run_task(t->run) != TASK_DONE)
 				CHECK_FOR_INTERRUPTS();
 	}
 	PG_CATCH();
@@ -433,7 +572,7 @@ task_run_in_session(const TaskKey *key)
 	run->role = GetSessionUserId();
 	error = subxact_run(run_in_session, &t);
 	session_recover_subtransaction();
-	release_task_lock(run);
+	release_locks(run);
 	if (error)
 		record_failure(run, &t.failure, false);
 	return !t.cancelled;

@@ -10,8 +10,9 @@
 /* How the task asks its executor about cancelling. */
 typedef struct TaskControl
 {
-	bool (*cancelled)(void);   /* has the task been cancelled? */
-	bool (*hold_cancel)(void); /* the same, and from now on nothing interrupts it */
+	bool (*cancelled)(void);                /* has the task been cancelled? */
+	bool (*hold_cancel)(void);              /* the same, and from now on nothing interrupts it */
+	void (*wait_for_snapshots)(bool waits); /* does its statement wait for those of others? */
 } TaskControl;
 
 /*

@@ -263,3 +263,16 @@ executors_list(int *count)
 	LWLockRelease(shared->lock);
 	return list;
 }
+
+/* Does a statement of a task wait for everybody in the database who has a snapshot? */
+bool
+executors_wait_for_snapshots(Oid database)
+{
+	bool result = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	foreach_executor (slot, database)
+		result = result || slot->waits_for_snapshots;
+	LWLockRelease(shared->lock);
+	return result;
+}

@@ -14,7 +14,7 @@
  *			dispatcher makes it DEAD when that worker cannot come any more.
  * pid > 0	STARTING, IDLE, BUSY: the process lives, and the slot is its own until it says itself that it is
  *			DEAD, however long that takes.  Only the executor writes state, pid, proc, running, since,
- *			terminated, overran and unbegun, takes queue[0] out, and clears cancel.  The dispatcher of its
+ *			waits_for_snapshots, terminated, overran and unbegun, takes queue[0] out, and clears cancel.  The dispatcher of its
  *			database appends to the queue, takes out what stands behind queue[0], and sets cancel.  Anybody
  *			who needs the worker slot or the database sets stop and stop_at, and so does an executor that
  *			leaves by itself; nobody clears them.
@@ -72,7 +72,9 @@ typedef struct ExecutorSlot
 	bool unbegun;      /* it has ended, and that is no failed attempt of queue[0] */
 	bool cancel;       /* the running task is to be cancelled */
 	bool running;      /* queue[0] has begun and may be interrupted */
-	int queued;        /* tasks in queue */
+	bool
+		waits_for_snapshots; /* so does its statement: nobody shall keep one while waiting for hotswap */
+	int queued;              /* tasks in queue */
 	TaskKey queue[QUEUE_DEPTH];
 	TimestampTz since;   /* of the state, or of the running task, or when it ended */
 	TimestampTz stop_at; /* when stop was set */
@@ -107,6 +109,7 @@ extern int executors_busy(void);
 extern int executor_of(const TaskKey *key);
 extern int executors_tasks_of(const pg_uuid_t *tenant);
 extern bool executors_have(const TaskKey *key);
+extern bool executors_wait_for_snapshots(Oid database);
 extern ExecutorSlot *executors_list(int *count);
 
 static inline bool

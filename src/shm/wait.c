@@ -18,12 +18,15 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/time.h"
+#include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/wait.h"
 #include "shm/waiter.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/snapmgr.h"
+
+#define POLITE_WAIT USECS_PER_SEC
 
 /*
  * When the time of the argument "timeout" is over: DT_NOEND where it is NULL.  Raises 22023 when it
@@ -105,17 +108,19 @@ snooze(int64 end)
 	return true;
 }
 
-/*
- * Waits until check(arg) returns true, or until end (DT_NOEND: without limit): then false.  The
- * check is made at the start, whenever somebody wakes the waiters of this key, and once more at the
- * end.  The caller has made sure by wait_require() that it can come true.
- */
-bool
-wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
+/* Does the session keep a snapshot that a statement of a task waits for, maybe of the very one that it awaits? */
+static bool
+is_in_the_way(void *arg pg_attribute_unused())
+{
+	InvalidateCatalogSnapshot();
+	return TransactionIdIsValid(MyProc->xmin) && executors_wait_for_snapshots(MyDatabaseId);
+}
+
+static bool
+wait_for(const pg_uuid_t *key, WaitCheck check, void *arg, int64 deadline, WaitCheck yields)
 {
 	volatile bool done = false;
 	volatile int wakeups = 0;
-	volatile int64 deadline = steady_deadline(end);
 	pg_uuid_t copy = *key;
 
 	if (!waiter_add(&copy))
@@ -126,13 +131,36 @@ wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 				 errhint("Ask again later with timeout => '0', which does not wait.")));
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
 	{
-		while (!(done = check(arg)) && snooze(deadline))
+		while (!(done = check(arg)) && !(yields && yields(NULL)) && snooze(deadline))
 			wakeups++;
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
 	stop_waiting(0, PointerGetDatum(&copy));
 	ereport(DEBUG1, (errmsg_internal("woken %d times while waiting", wakeups)));
 	return done;
+}
+
+/*
+ * Waits until check(arg) returns true, or until end (DT_NOEND: without limit): then false.  The
+ * check is made at the start, whenever somebody wakes the waiters of this key, and once more at the
+ * end.  The caller has made sure by wait_require() that it can come true.
+ */
+bool
+wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
+{
+	return wait_for(key, check, arg, steady_deadline(end), NULL);
+}
+
+/* The same, and false as well where the session's snapshot is in the way of a statement of a task. */
+bool
+wait_politely(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
+{
+	int64 deadline = steady_deadline(end);
+
+	if (!is_in_the_way(NULL))
+		return wait_for(key, check, arg, deadline, is_in_the_way);
+	/* it comes again, as often as that takes, but keeps its snapshot for a moment only */
+	return wait_for(key, check, arg, Min(deadline, clock_steady() + POLITE_WAIT), NULL);
 }
 
 /*

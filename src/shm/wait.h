@@ -16,6 +16,7 @@ extern TimestampTz wait_deadline(FunctionCallInfo fcinfo, int n);
 extern bool wait_deadline_passed(TimestampTz end);
 extern void wait_require(const char *instead);
 extern bool wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
+extern bool wait_politely(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern void wait_flush(void);
 
 #endif /* HOTSWAP_WAIT_H */

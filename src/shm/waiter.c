@@ -137,3 +137,15 @@ waiter_wake_all(void)
 			shmem_wake_proc(i);
 	LWLockRelease(shared->waiter_lock);
 }
+
+/* Those of the database look whether they are in the way of a statement. */
+void
+waiter_disturb(void)
+{
+	LWLockAcquire(shared->waiter_lock, LW_SHARED);
+	for (int b = 0; b < BUCKETS; b++)
+		for (int i = table->heads[b]; i != -1; i = table->waiters[i].next)
+			if (table->waiters[i].database == MyDatabaseId)
+				shmem_wake_proc(i);
+	LWLockRelease(shared->waiter_lock);
+}

@@ -13,5 +13,6 @@ extern bool waiter_add(const pg_uuid_t *key);
 extern void waiter_remove(const pg_uuid_t *key);
 extern void waiter_wake(const pg_uuid_t *key);
 extern void waiter_wake_all(void);
+extern void waiter_disturb(void);
 
 #endif /* HOTSWAP_WAITER_H */

@@ -205,7 +205,7 @@ end_task(void)
 	Assert(slot->queued > 0);
 	slot->queued--;
 	memmove(&slot->queue[0], &slot->queue[1], slot->queued * sizeof(TaskKey));
-	in_task = slot->running = slot->cancel = false;
+	in_task = slot->running = slot->cancel = slot->waits_for_snapshots = false;
 	unlock_slot();
 	/* a cancel that came too late must not hit the next task */
 	QueryCancelPending = false;
@@ -234,6 +234,16 @@ hold_cancel(void)
 	unlock_slot();
 	QueryCancelPending = false;
 	return result;
+}
+
+/* Its statement waits for the snapshots of others, or does not any more. */
+static void
+wait_for_snapshots(bool waits)
+{
+	ExecutorSlot *slot = lock_slot(LW_EXCLUSIVE);
+
+	slot->waits_for_snapshots = waits;
+	unlock_slot();
 }
 
 static bool
@@ -270,7 +280,7 @@ resign(void)
 static bool
 work(void)
 {
-	static const TaskControl control = { cancel_requested, hold_cancel };
+	static const TaskControl control = { cancel_requested, hold_cancel, wait_for_snapshots };
 	TaskKey key;
 
 	while (begin_task(&key))

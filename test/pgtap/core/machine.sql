@@ -49,7 +49,8 @@ SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	'running succeed succeeded', 'running fail failed', 'running retry_later retry_wait',
 	'running give_back ready', 'running cancel cancelled',
 	'retry_wait start running', 'retry_wait cancel cancelled', 'retry_wait fail failed',
-	'succeeded revert reverting', 'reverting finish_revert reverted',
+	'succeeded revert reverting', 'failed revert reverting', 'cancelled revert reverting',
+	'reverting finish_revert reverted',
 	'reverting fail_revert succeeded'], 'of a task');
 SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	WHERE machine = 'approval'$$, ARRAY[

@@ -212,7 +212,7 @@ SELECT hotswap.deploy('m', '4', 'development') AS d \gset
 CALL until('(SELECT count(*) FILTER (WHERE status = ''succeeded'') = 1 FROM hotswap.tasks
 	WHERE deployment_id = ' || quote_literal(:'d') || ')');
 CALL until('at_gate(77)');
-SELECT ok(detail LIKE '%is blocked by process ' || pg_backend_pid() || '.',
+SELECT ok(detail LIKE '%is blocked by process ' || pg_backend_pid() || ' (%',
 	'explain() says who is in the way') FROM hotswap.explain(:'d');
 SELECT is(hotswap.cancel(:'d', 'wrong day'), 'running', 'cancel() of what runs');
 SELECT is(hotswap.wait(:'d', '60 s'), 'cancelled', 'it ends as cancelled');

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(93);
+SELECT plan(94);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,6 +38,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.publish_version(''m'', ''2'', ''SELECT 1'')',
 	'SELECT hotswap.publish_release(''r'', ''{m=1}'')',
 	'SELECT hotswap.tag_version(''m'', ''x'', ''1'')',
+	'SELECT hotswap.set_node_version(gen_random_uuid(), ''m'', ''{1}'', ''x'')',
 	'SELECT hotswap.publish_installer(''m'', ''1'', ''SELECT 1'')',
 	'SELECT hotswap.installer_signing_payload(''m'', ''1'', ''SELECT 1'')',
 	'SELECT hotswap.withdraw_version(''m'', ''1'', ''x'')',

@@ -113,7 +113,7 @@ like(
 	qr/WARNING:\ +deployment\ "$failed"\ of\ version\ "1"\ of\ module\ "m\d+"
 		\ to\ environment\ "development":\ failed\n
 		\N*DETAIL:\ +The\ swap\ on\ n\ failed:\ 22012:\ as\ told
-		\ \(deploy\ script,\ character\ \d+\)/x,
+		\ \(deploy\ script,\ line\ 2\)/x,
 	'the server log has what failed, where and why');
 set(retry_sqlstates => 'XX000, 22');
 $attempts{$_} = 3 for qw(XX000 22012);
@@ -128,7 +128,8 @@ like(refusal($node, "ALTER SYSTEM SET hotswap.retry_sqlstates = '$_'"), qr/ERROR
 	"hotswap.retry_sqlstates = '$_' is refused")
 	for 'XX0', 'XX00!', 'XX000;22';
 
-# An attempt does not begin before its time, which is later by twice as much each time (within 20 %).
+# An attempt does not begin before its time, which is later by twice as much each time, within
+# 20 %.
 is( sql(q(SELECT string_agg(DISTINCT attempt::text, ' ') FROM retries WHERE round(extract(epoch FROM
 		delay) * 1000) BETWEEN floor(16 * 2 ^ (attempt - 1)) AND 24 * 2 ^ (attempt - 1))),
 	'1 2', 'after a delay that doubles');

@@ -5,8 +5,8 @@ use warnings;
 
 use Cwd qw(abs_path);
 use Digest::SHA qw(sha1_hex);
-use File::Basename qw(dirname);
 use File::Path qw(make_path);
+use HotswapPublish;
 use HotswapTest;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
@@ -16,7 +16,6 @@ use Test::More;
 my $fixtures = "$ENV{TESTDIR}/test/fixtures/publish";
 my $examples = "$ENV{TESTDIR}/examples/ci";
 my $scratch = abs_path(PostgreSQL::Test::Utils::tempdir);
-my $folders = 0;
 
 # What each tool's folder needs on the command line.
 my %options = (
@@ -26,45 +25,19 @@ my %options = (
 # What is there when the last versions have been deployed: what to deploy, a query, its answer.
 my %deployed = (
 	sqitch => [ [ [ auth => 'roles' ], [ shop => 'total' ] ], q{SELECT total(1) IS NULL}, 't' ],
-	flyway => [ [ [ flyway => '2.1' ], [ 'flyway.open_orders' => 'f2660a4058a4' ] ],
+	flyway => [ [ [ flyway => '10' ], [ 'flyway.open_orders' => 'f2660a4058a4' ] ],
 		q{SELECT column_default FROM information_schema.columns
 			WHERE table_schema = 'by_flyway' AND column_name = 'name'}, q{'nobody'::text} ],
 	'golang-migrate' => [ [ [ 'golang-migrate' => '10' ] ], q{SELECT count(*) FROM orders}, '0' ],
-	dbmate => [ [ [ dbmate => '20240301080000' ] ], q{SELECT count(*) FROM customers}, '0' ],
-	goose => [ [ [ goose => '1' ] ], q{SELECT one()}, '1' ],
+	dbmate => [ [ [ dbmate => '20240302080000' ] ], q{SELECT count(*) FROM customers}, '0' ],
+	goose => [ [ [ goose => '2' ] ], q{SELECT one()}, '1' ],
 	alembic => [ [ [ alembic => '7a8b' ] ], q{SELECT version_num FROM alembic_version}, '7a8b' ],
 	numbered => [ [ [ numbered => '010_name' ] ],
 		q{SELECT column_default FROM information_schema.columns
 			WHERE table_schema = 'by_numbered' AND column_name = 'name'}, q{'O''Neil'::text} ],
 	hotswap => [ [ [ hotswap => '1.1' ] ], q{SELECT name FROM customers}, '' ]);
 
-# publish(ARGUMENT...): exit status, output, errors
-sub publish
-{
-	my ($out, $err) = ('', '');
-
-	IPC::Run::run([ 'hotswap-publish', @_ ], '<', \'', '>', \$out, '2>', \$err);
-	return ($? >> 8, $out, $err);
-}
-
 sub dry_run { return publish('--dry-run', @_); }
-
-# folder(FILE => TEXT, ...): a new folder with these files, bytes as they are
-sub folder
-{
-	my (%files) = @_;
-	my $folder = "$scratch/f" . ++$folders;
-
-	make_path($folder);
-	while (my ($name, $text) = each %files)
-	{
-		make_path(dirname("$folder/$name"));
-		open my $file, '>:raw', "$folder/$name" or die "$name: $!";
-		print $file $text;
-		close $file or die "$name: $!";
-	}
-	return $folder;
-}
 
 # scripts_are(NAME, EXPECTED, ARGUMENT...): the scripts of a folder, as they would be published
 sub scripts_are
@@ -316,17 +289,12 @@ is(system('sh', '-n', "$examples/deploy.sh"), 0, 'deploy.sh can be read by sh');
 
 # ---- with a server ----
 
-my $node = hotswap_cluster('publish');
-$ENV{PGHOST} = $node->host;
-$ENV{PGPORT} = $node->port;
-$ENV{PGDATABASE} = 'postgres';
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
+publish_server('publish');
 
 is((publish('-d', 'nosuch', "$fixtures/hotswap"))[0], 3, 'no connection');
 
 with_server();
-done_testing(108);
+done_testing();
 
 # What Sqitch calls the first change of the fixture: its SHA-1, as of an object of git.
 sub sqitch_id
@@ -344,32 +312,12 @@ sub publish_required
 	return;
 }
 
-# deploys(MODULE, VERSION): how a deployment to the one node ends
-sub deploys
-{
-	my ($module, $version) = @_;
-	my $id = sql("SELECT hotswap.deploy('$module', '$version', 'development')");
-
-	return sql("CALL hotswap.await('$id', '60 s', NULL)");
-}
-
-# The folder of a tool, but for the versions that cannot run in a transaction.
-sub transactional_fixture
-{
-	my ($tool) = @_;
-	my $folder = "$scratch/$tool";
-
-	system('cp', '-R', "$fixtures/$tool", $folder) == 0 or die 'cp has failed';
-	unlink glob("$folder/*index*");
-	return $folder;
-}
-
 # Publishes the folder of a tool, twice, and deploys it to a node of its own.
-sub publishes
+sub check_tool
 {
 	my ($tool) = @_;
-	my @arguments = (@{ $options{$tool} // [] }, transactional_fixture($tool));
-	my $versions = () = $list{$tool} =~ /^would(?!.* non-transactional)/mg;
+	my @arguments = (@{ $options{$tool} // [] }, "$fixtures/$tool");
+	my $versions = () = $list{$tool} =~ /^would/mg;
 	my ($status, $out, $err) = publish(@arguments);
 
 	is($status, 0, 'it is published') or diag($err);
@@ -380,7 +328,7 @@ sub publishes
 	my $id = sql(qq{CREATE ROLE "by_$tool" LOGIN; CREATE SCHEMA "by_$tool" AUTHORIZATION "by_$tool";
 		SELECT hotswap.register_node('development', '$tool', run_as => '"by_$tool"',
 			schema => 'by_$tool')});
-	is(deploys(@$_), 'succeeded', "@$_ is deployed") for @$wanted;
+	is((deploy(@$_, 'development'))[0], 'succeeded', "@$_ is deployed") for @$wanted;
 	is(sql(qq{SET search_path = "by_$tool"; $query}), $answer, 'and did what it says');
 	sql("SELECT hotswap.remove_node('$id')");
 	return;
@@ -391,7 +339,7 @@ sub with_server
 	publish_required();
 	for my $tool (sort keys %list)
 	{
-		subtest $tool => sub { publishes($tool) };
+		subtest $tool => sub { check_tool($tool) };
 	}
 	is(sql(q{SELECT string_agg(version || ' ' || parents::text, ', ' ORDER BY version)
 		FROM hotswap.versions WHERE module = 'alembic'}),
@@ -476,6 +424,11 @@ sub with_server
 	is("$status$out", '3', 'a statement that cannot run in a transaction is refused');
 	like($err, qr/^hotswap-publish: 1\.sql:3: VACUUM is not allowed in the deploy script$/m,
 		'by the line of the file');
+	like($err, qr/^hotswap-publish: that is: --non-transactional 1\.sql, or the mark/m,
+		'with what to do');
+	my $vacuum = folder('1.sql' => "CREATE TABLE w (id int);\nVACUUM w;\n");
+	is((publish('--module', 'vacuum', '--non-transactional', '1.sql', $vacuum))[0], 0,
+		'it is published when told');
 	append_to_file("$wrong/a.sql", "CREATE TABEL t ();\n");
 	like((publish('--module', 'wrong', $wrong))[2],
 		qr/^hotswap-publish: a\.sql:3: syntax error at or near "TABEL"$/m, 'of an included one');
@@ -499,8 +452,51 @@ sub with_server
 	is((job($wrong, 'wrong', 'development'))[0], 3,
 		'what the server says to hotswap-publish is what it says');
 
-	like((publish('--adopt', '--node', 'ci', "$fixtures/alembic"))[2],
-		qr/this version of hotswap has no set_node_version\(\)/, 'nodes cannot be adopted yet');
+	# The commands of the jobs for GitHub and GitLab, in a folder as they expect it.
+	sql(q{CREATE SCHEMA ci_prod AUTHORIZATION ci_app;
+		SELECT hotswap.set_approval_policy('production', 0),
+			hotswap.register_node('production', 'ci', run_as => 'ci_app', schema => 'ci_prod')});
+	for my $service ('github-actions', 'gitlab-ci')
+	{
+		my @commands = slurp_file("$examples/$service.yml") =~ /^ +(?:run:|-) ((?:hot|ci).*)$/mg;
+		my $checkout = folder('migrations/1.sql' => "CREATE TABLE \"$service\" (id int);\n");
+		mkdir "$checkout/ci" or die "mkdir: $!";
+		symlink("$examples/deploy.sh", "$checkout/ci/deploy.sh") or die "symlink: $!";
+		my @ends = map { run_line($checkout, s/\bshop\b/$service/r) } @commands;
+		is_deeply(\@ends,
+			[ "0 would publish $service 1 parents={}", "0 $service 1 in production: succeeded" ],
+			"the jobs of $service.yml check and deploy");
+	}
+
+	# A node whose registry says what ran there.
+	sql(q{CREATE TABLE ci_app.alembic_version (version_num text);
+		INSERT INTO ci_app.alembic_version VALUES ('3c4d'), ('5e6f');
+		CREATE TABLE ci_app.goose_db_version (id serial, version_id bigint, is_applied boolean);
+		INSERT INTO ci_app.goose_db_version (version_id, is_applied)
+		VALUES (0, true), (2, true)});
+	($status, $out, $err) = publish('--adopt', '--node', 'ci', "$fixtures/alembic");
+	is($out, "environment\tnode\tmodule\truns\ndevelopment\tci\talembic\t3c4d, 5e6f\n",
+		'several heads are several versions') or diag($err);
+	is(sql(q{SELECT hotswap.wait(id, '60 s') FROM hotswap.deployments
+		WHERE kind = 'declare' AND module = 'alembic'}), 'succeeded', 'which are declared');
+	is(sql(q{SELECT heads FROM hotswap.node_history WHERE module = 'alembic'
+		ORDER BY swap DESC LIMIT 1}), '{3c4d,5e6f}', 'as what the node runs');
+	($status, $out, $err) = publish('--adopt', '--environment', 'development', "$fixtures/goose");
+	is($status, 1, 'a gap is refused');
+	like($out, qr/\trefused: 2 ran and 1, which it builds on, did not$/m, 'and named');
+	is((publish('--adopt', '--node', 'other', "$fixtures/goose"))[0], 3, 'there is no such node');
+}
+
+# run_line(FOLDER, COMMAND): exit status of sh with it, and its last line
+sub run_line
+{
+	my ($folder, $command) = @_;
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ 'sh', '-c', $command ], '<', \'', '>', \$out, '2>', \$err,
+		init => sub { chdir $folder });
+	diag($err) if $?;
+	return ($? >> 8) . ' ' . (split /\n/, $out)[-1];
 }
 
 # job(ARGUMENT...): exit status of deploy.sh, and its last line
