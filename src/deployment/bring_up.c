@@ -137,9 +137,12 @@ order_wanted(List *wanted)
 	return ordered;
 }
 
-/* What the node would run; NIL if it runs the version already, or something that builds on it. */
+/*
+ * What the node would run; NIL if it runs the version already, or something that builds on it.  What it requires
+ * may be brought before it (comes).
+ */
 static List *
-plan_node(const Request *r)
+plan_node(const Request *r, bool comes)
 {
 	PlanTarget target = { r->module, r->version };
 	PlanRequest request = { .tenant = &r->tenant,
@@ -150,7 +153,7 @@ plan_node(const Request *r)
 	List *plans = plan_environment(&request);
 	const NodePlan *p = linitial(plans);
 
-	if (p->outcome == NODE_RUNS)
+	if (p->outcome == NODE_RUNS || (comes && p->outcome == NODE_BLOCKED && p->steps != NIL))
 		return plans;
 	if (!p->runs_target)
 		ereport(ERROR,
@@ -176,7 +179,7 @@ request_all(Request *r, List *wanted, const AuditActor *actor)
 
 		r->module = w->module;
 		r->version = w->version;
-		plans = plan_node(r);
+		plans = plan_node(r, requires_one(w, wanted));
 		if (plans == NIL)
 			continue;
 		uuid7_generate(&r->id);

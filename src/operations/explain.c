@@ -114,6 +114,11 @@ static DbStatement started_query =
 				 " ORDER BY d.id LIMIT 100",
 				 UUIDOID);
 
+static DbStatement required_query = DB_STATEMENT(
+	"SELECT message FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2"
+	" AND status = 'waiting_approval' AND message LIKE '%, which brings what it requires'",
+	UUIDOID, UUIDOID);
+
 /* Where the rows go, and what they are about. */
 typedef struct Explanation
 {
@@ -411,6 +416,17 @@ approver_words(const ApprovalPolicy *policy)
 	return words.len > 0 ? words.data : "nobody: the roles of the policy have been dropped";
 }
 
+/* Who brings what the nodes lack: the gate has said so when it looked at them. */
+static void
+explain_required(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+
+	if (db_run(&required_query, args, NULL) > 0)
+		explain_add(e, "what it requires is still to come", psprintf("It %s.", db_text(0, 1)),
+					"the end of that deployment");
+}
+
 /* At its gate: whose turn comes before its own. */
 static void
 explain_gate(Explanation *e)
@@ -419,8 +435,13 @@ explain_gate(Explanation *e)
 	char *environment = steps_gate(&d);
 	EarlierDeployment earlier;
 
-	if (environment == NULL || !gate_earlier(&d, environment, &earlier))
+	if (environment == NULL)
 		return;
+	if (!gate_earlier(&d, environment, &earlier))
+	{
+		explain_required(e);
+		return;
+	}
 	explain_add(e, "a deployment that was requested before goes first",
 				psprintf("Version \"%s\" to %s is %s.", earlier.version, earlier.environment,
 						 earlier.status),

@@ -23,6 +23,7 @@
 #include "catalog/pg_type.h"
 #include "core/approval.h"
 #include "core/bring_up_right.h"
+#include "core/requirement.h"
 #include "core/rollback_right.h"
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
@@ -60,6 +61,20 @@ static DbStatement earlier_query = DB_STATEMENT(
 	" AND s.environment = x.name AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
+/* The first of those that were requested before, and are still to bring one of these modules there. */
+static DbStatement required_query = DB_STATEMENT(
+	"SELECT o.id, o.version, o.environment, o.status FROM hotswap.work_item w"
+	" JOIN hotswap.environment x ON x.tenant_id = w.tenant_id AND x.name = $3"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
+	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND o.module = ANY ($4)"
+	" AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
+	" AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
+	" AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
+	" AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
+	UUIDOID, UUIDOID, TEXTOID, TEXTARRAYOID);
+
 /* Was a node of the environment declared to run something, after an approval was opened? */
 static DbStatement declared_query = DB_STATEMENT(
 	"SELECT n.name FROM hotswap.node n CROSS JOIN LATERAL (SELECT m.direction, m.swapped_at"
@@ -70,6 +85,16 @@ static DbStatement declared_query = DB_STATEMENT(
 	" AND a.round = $5) LIMIT 1",
 	UUIDOID, TEXTOID, TEXTOID, UUIDOID, INT4OID);
 
+static bool
+read_earlier(EarlierDeployment *earlier)
+{
+	earlier->id = db_uuid(0, 1);
+	earlier->version = db_text(0, 2);
+	earlier->environment = db_text(0, 3);
+	earlier->status = db_text(0, 4);
+	return true;
+}
+
 /* Which deployment goes first through the gate of an environment; false: none does. */
 bool
 gate_earlier(const Deployment *d, const char *environment, EarlierDeployment *earlier)
@@ -77,13 +102,45 @@ gate_earlier(const Deployment *d, const char *environment, EarlierDeployment *ea
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
 					 CStringGetTextDatum(environment) };
 
-	if (db_run(&earlier_query, args, NULL) == 0)
+	return db_run(&earlier_query, args, NULL) > 0 && read_earlier(earlier);
+}
+
+/* The modules that nodes lack, of those that their steps ask for. */
+static List *
+lacking(List *plans)
+{
+	List *modules = NIL;
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		const NodePlan *p = lfirst(cell);
+		ListCell *step;
+
+		/* what is held has no steps */
+		if (p->outcome != NODE_BLOCKED)
+			continue;
+		foreach (step, p->steps)
+			modules = list_concat(modules, requirement_modules(((Step *) lfirst(step))->requires));
+	}
+	return modules;
+}
+
+/*
+ * Which deployment will bring what this one requires, if nodes lack it now; only those that were requested before
+ * count, so that no two wait for each other.
+ */
+bool
+gate_required(const Deployment *d, const char *environment, List *plans, EarlierDeployment *earlier)
+{
+	List *modules = lacking(plans);
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+					 CStringGetTextDatum(environment), (Datum) 0 };
+
+	if (modules == NIL)
 		return false;
-	earlier->id = db_uuid(0, 1);
-	earlier->version = db_text(0, 2);
-	earlier->environment = db_text(0, 3);
-	earlier->status = db_text(0, 4);
-	return true;
+	args[3] = db_text_array(modules);
+	return db_run(&required_query, args, NULL) > 0 && read_earlier(earlier);
 }
 
 static void
@@ -168,20 +225,35 @@ wait_here(Visit *v, const char *message)
 		visit_finish(v, DEPLOYMENT_AWAIT_APPROVAL, message);
 }
 
+/* For whom it has to wait, in words; NULL: for nobody. */
+static char *
+find_front(Visit *v, bool others_wait, EarlierDeployment *earlier)
+{
+	const char *environment = v->stage->environment;
+
+	if (others_wait && gate_earlier(&v->d, environment, earlier))
+		return psprintf("waits for deployment %s, which was requested before",
+						uuid_text(&earlier->id));
+	if (!v->without_nodes && gate_required(&v->d, environment, visit_plan(v), earlier))
+		return psprintf("waits for deployment %s, which brings what it requires",
+						uuid_text(&earlier->id));
+	return NULL;
+}
+
 /* Does it have to wait for one that was requested before?  Its own approval, if any, is there. */
 static bool
-wait_behind(Visit *v, const Approval *a)
+wait_behind(Visit *v, const Approval *a, bool others_wait)
 {
 	EarlierDeployment earlier;
+	char *words = find_front(v, others_wait, &earlier);
 
-	if (!gate_earlier(&v->d, v->stage->environment, &earlier))
+	if (words == NULL)
 		return false;
 	v->result->is_behind = true;
 	v->result->behind = earlier.id;
 	if (a)
 		v->result->next_due = Min(v->result->next_due, a->expires_at);
-	wait_here(v, psprintf("waits for deployment %s, which was requested before",
-						  uuid_text(&earlier.id)));
+	wait_here(v, words);
 	return true;
 }
 
@@ -329,7 +401,7 @@ gate_pass(Visit *v)
 		return false;
 	a = approval_find(v->approvals, v->stage->environment);
 	if (!is_gated(v, a, &others_wait))
-		return !others_wait || !wait_behind(v, NULL);
+		return !wait_behind(v, NULL, others_wait);
 	path = visit_path(v);
 	if (!approval_policy_load(&v->d.tenant, v->stage->environment, &policy))
 		elog(ERROR, "environment \"%s\" has disappeared", v->stage->environment);
@@ -344,7 +416,7 @@ gate_pass(Visit *v)
 	}
 	else if (a->status != APPROVAL_PENDING)
 	{
-		if (wait_behind(v, a))
+		if (wait_behind(v, a, true))
 			return false;
 		approval_use(&v->d, a);
 		return true;
@@ -364,6 +436,6 @@ gate_look_again(Visit *v)
 
 	if (a && (a->status == APPROVAL_PENDING || end_overdue(v, a)))
 		return;
-	if (!wait_behind(v, a))
+	if (!wait_behind(v, a, true))
 		deployment_apply(&v->d, DEPLOYMENT_APPROVE, NULL);
 }

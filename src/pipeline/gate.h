@@ -17,6 +17,8 @@ typedef struct EarlierDeployment
 } EarlierDeployment;
 
 extern bool gate_earlier(const Deployment *d, const char *environment, EarlierDeployment *earlier);
+extern bool gate_required(const Deployment *d, const char *environment, List *plans,
+						  EarlierDeployment *earlier);
 extern void gate_enter(Visit *v);
 extern bool gate_end_refused(Visit *v);
 extern bool gate_pass(Visit *v);

@@ -42,14 +42,14 @@ SELECT logging_node('production', 'p2') AS p2 \gset
 SELECT is(hotswap.bring_up(:'p2'), '{}', 'where nothing has succeeded');
 
 -- A new customer, in the transaction that signs him up.
-CALL deploy_all('m=2', 'app=1', 'zone=1');
+CALL deploy_all('m=2', 'zone=1', 'app=1');
 BEGIN;
 SELECT hotswap.bring_up(logging_node('production', 'acme'), 'acme has signed up') AS ids \gset
 SELECT is(news(:'ids'), 'm 2, zone 1, app 1', 'each module, what is required first');
 COMMIT;
 CALL all_ended(:'ids') \gset
 SELECT is(:'said'::text, 'succeeded, succeeded, succeeded', 'they come');
-SELECT is(heads_of('acme') || ' ' || log_of('p2'), '2 1 2 app zone', 'p2 was there before');
+SELECT is(heads_of('acme') || ' ' || log_of('p2'), '2 1 2 zone app', 'p2 was there before');
 SELECT set_eq($$SELECT what FROM acme.log$$, '{1,2,app,zone}'::text[], 'the whole path');
 SELECT results_eq(format($$SELECT DISTINCT kind::text, environment, reason, only_target,
 	nodes = ARRAY(SELECT id FROM hotswap.node WHERE name = 'acme') FROM hotswap.deployments

@@ -42,6 +42,8 @@ FROM dblink('writer', 'SELECT pg_backend_pid()') p (pid integer);
 
 -- Then it comes to its end when they are gone.
 SELECT dblink_exec('writer', 'COMMIT') \g /dev/null
+-- a query that waited for the result would be in its way
+CALL hotswap.await(:'d', '60 s') \g /dev/null
 SELECT is(status, 'succeeded', 'to the end')
 FROM dblink_get_result('awaiter') w (status text);
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'the index is built');
