@@ -116,12 +116,15 @@ lacking(List *plans)
 	{
 		const NodePlan *p = lfirst(cell);
 		ListCell *step;
+		ListCell *r;
 
 		/* what is held has no steps */
 		if (p->outcome != NODE_BLOCKED)
 			continue;
 		foreach (step, p->steps)
-			modules = list_concat(modules, requirement_modules(((Step *) lfirst(step))->requires));
+			foreach (r, ((Step *) lfirst(step))->requires)
+				if (!((Requirement *) lfirst(r))->is_conflict)
+					modules = lappend(modules, ((Requirement *) lfirst(r))->module);
 	}
 	return modules;
 }

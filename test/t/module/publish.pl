@@ -521,7 +521,7 @@ sub adopts
 	is(adopted(@flyway), "0\nmain\tflyway\t1", 'Flyway by versions and checksums');
 	is(adopted('--node', 'main', "$fixtures/golang-migrate"), "0\nmain\tgolang-migrate\t2",
 		'golang-migrate has the last one');
-	is(sql(q{SELECT string_agg(DISTINCT direction, ' ') FROM hotswap.node_history
+	is(sql(q{SELECT string_agg(DISTINCT direction::text, ' ') FROM hotswap.node_history
 		WHERE node = 'main'}), 'declared', 'nothing has run');
 
 	# What does not fit is refused, and named.
