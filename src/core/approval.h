@@ -13,6 +13,11 @@
 #include "core/deployment.h"
 #include "core/person.h"
 
+/* A condition of SQL: a stage started with the approval, and votes decided it, or its bypass was looked at since. */
+#define APPROVAL_COUNTS(a)                                                               \
+	a ".used_at IS NOT NULL AND (" a ".status = 'approved' OR " a ".status = 'bypassed'" \
+	  " AND " a ".review_closed_at IS NOT NULL)"
+
 /* What an environment asks for. */
 typedef struct ApprovalPolicy
 {

@@ -13,6 +13,7 @@
 
 #include "base/db.h"
 #include "catalog/pg_type.h"
+#include "core/approval.h"
 #include "core/bring_up_right.h"
 #include "core/plan.h"
 #include "utils/builtins.h"
@@ -20,8 +21,7 @@
 /* The approvals ($1 tenant, $2 environment, $3 module) of what has succeeded. */
 #define APPROVED                                                                                   \
 	" hotswap.deployment d JOIN hotswap.approval a ON a.tenant_id = $1 AND a.deployment_id = d.id" \
-	" AND a.environment = $2 AND a.used_at IS NOT NULL AND (a.status = 'approved'"                 \
-	" OR a.status = 'bypassed' AND a.review_closed_at IS NOT NULL)"
+	" AND a.environment = $2 AND " APPROVAL_COUNTS("a")
 #define HAS_SUCCEEDED                                                                         \
 	" d.tenant_id = $1 AND d.module = $3 AND d.kind IN ('deploy', 'bring_up')"                \
 	" AND CASE WHEN d.environment = $2 THEN d.status = 'succeeded' ELSE EXISTS (SELECT FROM " \

@@ -12,6 +12,7 @@
 
 #include "base/db.h"
 #include "catalog/pg_type.h"
+#include "core/approval.h"
 #include "core/plan.h"
 #include "core/rollback_right.h"
 
@@ -19,17 +20,16 @@ static DbStatement right_query = DB_STATEMENT(
 	"SELECT e.min_approvals = 0, NOT e.rollback_needs_approval"
 	" AND d.finished_at + e.rollback_within > pg_catalog.clock_timestamp()"
 	" AND EXISTS (SELECT FROM hotswap.approval a WHERE a.tenant_id = $1 AND a.deployment_id = $2"
-	" AND a.environment = d.environment AND a.used_at IS NOT NULL AND (a.status = 'approved'"
-	" OR a.status = 'bypassed' AND a.review_closed_at IS NOT NULL))"
-	" FROM hotswap.deployment d JOIN hotswap.environment e ON e.tenant_id = $1"
-	" AND e.name = d.environment WHERE d.tenant_id = $1 AND d.id = $2",
+	" AND a.environment = d.environment AND " APPROVAL_COUNTS(
+		"a") ")"
+			 " FROM hotswap.deployment d JOIN hotswap.environment e ON e.tenant_id = $1"
+			 " AND e.name = d.environment WHERE d.tenant_id = $1 AND d.id = $2",
 	UUIDOID, UUIDOID);
 
 bool
-rollback_is_free(const pg_uuid_t *tenant, const pg_uuid_t *deployment)
+rollback_is_free(const pg_uuid_t *tenant, const pg_uuid_t *deployment, List *plans)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(deployment) };
-	MemoryContext context = CurrentMemoryContext;
 	ListCell *cell;
 
 	if (db_run_newest(&right_query, args, NULL) == 0)
@@ -38,8 +38,7 @@ rollback_is_free(const pg_uuid_t *tenant, const pg_uuid_t *deployment)
 		return true;
 	if (!db_bool(0, 2))
 		return false;
-	MemoryContextSwitchTo(context);
-	foreach (cell, plan_rollback(tenant, deployment, NULL))
+	foreach (cell, plans)
 	{
 		const NodePlan *p = lfirst(cell);
 

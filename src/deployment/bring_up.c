@@ -25,7 +25,6 @@
 #include "module/examination.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 
 PG_FUNCTION_INFO_V1(hotswap_bring_up);
 
@@ -60,7 +59,7 @@ typedef struct Wanted
 {
 	char *module;
 	char *version;
-	List *requirements; /* of char * */
+	List *requirements; /* of Requirement */
 } Wanted;
 
 static char *
@@ -89,7 +88,7 @@ read_wanted(const pg_uuid_t *tenant, const char *environment)
 
 		w->module = db_text(i, 1);
 		w->version = db_text(i, 2);
-		w->requirements = isnull ? NIL : db_text_list(requirements);
+		w->requirements = isnull ? NIL : requirement_list(requirements);
 		all = lappend(all, w);
 	}
 	return all;
@@ -104,8 +103,7 @@ requires_one(const Wanted *w, List *others)
 
 	foreach (cell, w->requirements)
 	{
-		const char *problem;
-		const Requirement *r = requirement_parse(lfirst(cell), &problem);
+		const Requirement *r = lfirst(cell);
 
 		foreach (other, others)
 			if (!r->is_conflict && strcmp(r->module, ((Wanted *) lfirst(other))->module) == 0)
@@ -165,7 +163,7 @@ plan_node(const Request *r, bool comes)
 }
 
 /* The ids of the deployments, one for each module that the node lacks. */
-static ArrayType *
+static Datum
 request_all(Request *r, List *wanted, const AuditActor *actor)
 {
 	Datum *ids = palloc(Max(list_length(wanted), 1) * sizeof(Datum));
@@ -190,7 +188,7 @@ request_all(Request *r, List *wanted, const AuditActor *actor)
 		ids[count] = UUIDPGetDatum(memcpy(palloc(UUID_LEN), &r->id, UUID_LEN));
 		count++;
 	}
-	return construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+	return uuid_array(ids, count);
 }
 
 /*
@@ -207,26 +205,22 @@ hotswap_bring_up(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t node = arg_uuid(fcinfo, 0, "node");
 	Datum id = UUIDPGetDatum(&node);
-	Request r = { .kind = KIND_BRING_UP,
-				  .tenant = tenant_current(),
-				  .reason = arg_text_or_null(fcinfo, 1, "reason", REASON_LIMIT),
-				  .run_at = ARG_TIME_NULL,
-				  .start_by = ARG_TIME_NULL,
-				  .has_nodes = true,
-				  .only_target = true };
+	char *reason = arg_text_or_null(fcinfo, 1, "reason", REASON_LIMIT);
+	Request r;
 	MemoryContext context = CurrentMemoryContext;
-	ArrayType *ids;
+	Datum ids;
 	Call c;
 
-	r.metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	r.nodes = PointerGetDatum(construct_array(&id, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	request_begin(&r, KIND_BRING_UP, reason);
+	r.has_nodes = true;
+	r.nodes = uuid_array(&id, 1);
 	call_begin(&c, &r.tenant, CAPABILITY_OPERATOR, "bring a node up");
 	installation_ensure();
 	tenant_enter_active(&r.tenant);
 	r.environment = find_environment(&r.tenant, &node);
 	ids = request_all(&r, order_wanted(read_wanted(&r.tenant, r.environment)), &c.actor);
 	MemoryContextSwitchTo(context);
-	ids = DatumGetArrayTypePCopy(PointerGetDatum(ids));
+	ids = PointerGetDatum(DatumGetArrayTypePCopy(ids));
 	call_end(&c);
-	PG_RETURN_ARRAYTYPE_P(ids);
+	return ids;
 }

@@ -25,7 +25,6 @@
 #include "fmgr.h"
 #include "module/tag.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 
 PG_FUNCTION_INFO_V1(hotswap_set_node_version);
 
@@ -152,21 +151,17 @@ hotswap_set_node_version(PG_FUNCTION_ARGS)
 	pg_uuid_t node = arg_uuid(fcinfo, 0, "node");
 	List *versions = arg_names(fcinfo, 2, "version", VERSION_LIMIT);
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
-	Request r = { .kind = KIND_DECLARE,
-				  .module = arg_module(fcinfo, 1),
-				  .reason = arg_text(fcinfo, 3, "reason", REASON_LIMIT),
-				  .tenant = tenant_current(),
-				  .run_at = ARG_TIME_NULL,
-				  .start_by = ARG_TIME_NULL,
-				  .only_target = true };
+	char *module = arg_module(fcinfo, 1);
+	char *reason = arg_text(fcinfo, 3, "reason", REASON_LIMIT);
+	Request r;
 	Call c;
 
 	arg_require(fcinfo, 2, "version");
 	if (versions == NIL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"version\" must not be empty")));
-	r.metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	uuid7_generate(&r.id);
+	request_begin(&r, KIND_DECLARE, reason);
+	r.module = module;
 	call_begin(&c, &r.tenant, CAPABILITY_OPERATOR, "declare what a node runs");
 	installation_ensure();
 	tenant_enter_active(&r.tenant);

@@ -15,10 +15,12 @@
 #include "core/deployment_save.h"
 #include "core/path.h"
 #include "core/person.h"
+#include "core/tenant.h"
 #include "deployment/request.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/jsonb.h"
 
 static DbStatement insert_deployment = DB_STATEMENT(
 	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
@@ -32,6 +34,20 @@ static DbStatement insert_deployment = DB_STATEMENT(
 	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
 	OIDOID, OIDOID, TEXTOID, UUIDOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID,
 	BOOLOID, TEXTARRAYOID);
+
+/* Of a deployment that is for its target alone, as all are that deploy() does not make. */
+void
+request_begin(Request *r, DeploymentKind kind, char *reason)
+{
+	memset(r, 0, sizeof(Request));
+	r->kind = kind;
+	r->reason = reason;
+	r->tenant = tenant_current();
+	r->run_at = r->start_by = ARG_TIME_NULL;
+	r->only_target = true;
+	r->metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	uuid7_generate(&r->id);
+}
 
 static void
 insert(const Request *r, const AuditActor *actor, const Deployment *d)

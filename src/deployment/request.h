@@ -38,6 +38,9 @@ typedef struct Request
 	bool is_protected; /* the path has a protected environment */
 } Request;
 
+/* Before a scope is entered: one that asks for nothing beyond its kind, in the session's tenant, now. */
+extern void request_begin(Request *r, DeploymentKind kind, char *reason);
+
 /* Inside a scope, after the tenant was entered: writes what is asked for; it starts after the commit. */
 extern void request_create(const Request *r, const AuditActor *actor);
 

@@ -22,7 +22,6 @@
 #include "fmgr.h"
 #include "module/tag.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 
 PG_FUNCTION_INFO_V1(hotswap_rollback);
 PG_FUNCTION_INFO_V1(hotswap_release_version);
@@ -74,9 +73,8 @@ require_ended(const Deployment *d)
 
 /* Something is to be taken back, and there is a way on every node. */
 static void
-require_way(const Deployment *d)
+require_way(const Deployment *d, List *plans)
 {
-	List *plans = plan_rollback(&d->tenant, &d->id, NULL);
 	StringInfoData words;
 	bool any = false;
 	ListCell *cell;
@@ -112,29 +110,25 @@ hotswap_rollback(PG_FUNCTION_ARGS)
 	pg_uuid_t id = arg_uuid(fcinfo, 0, "deployment");
 	char *reason = arg_text(fcinfo, 1, "reason", REASON_LIMIT);
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
-	Request r = { .kind = KIND_ROLLBACK,
-				  .tenant = tenant_current(),
-				  .rolls_back = &id,
-				  .reason = reason,
-				  .priority = ROLLBACK_PRIORITY,
-				  .run_at = ARG_TIME_NULL,
-				  .start_by = ARG_TIME_NULL,
-				  .only_target = true };
+	Request r;
 	Deployment d;
+	List *plans;
 	Call c;
 
-	r.metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	uuid7_generate(&r.id);
+	request_begin(&r, KIND_ROLLBACK, reason);
+	r.rolls_back = &id;
+	r.priority = ROLLBACK_PRIORITY;
 	call_begin(&c, &r.tenant, CAPABILITY_OPERATOR, "roll a deployment back");
 	installation_ensure();
 	tenant_enter_active(&r.tenant);
 	deployment_lock_existing(&d, &id, &c.actor);
 	require_ended(&d);
-	require_way(&d);
+	plans = plan_rollback(&r.tenant, &id, NULL);
+	require_way(&d, plans);
 	r.module = d.module;
 	r.version = d.version;
 	r.environment = d.environment;
-	r.is_protected = !rollback_is_free(&r.tenant, &id);
+	r.is_protected = !rollback_is_free(&r.tenant, &id, plans);
 	request_create(&r, &c.actor);
 	call_end(&c);
 	*result = r.id;

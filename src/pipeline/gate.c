@@ -343,7 +343,8 @@ is_free(Visit *v)
 	if (v->d.kind == KIND_BRING_UP)
 		return bring_up_is_free(&v->d.tenant, v->stage->environment, v->d.module, v->d.version,
 								visit_plan(v));
-	return v->d.kind == KIND_ROLLBACK && rollback_is_free(&v->d.tenant, &v->d.rolls_back);
+	return v->d.kind == KIND_ROLLBACK &&
+		   rollback_is_free(&v->d.tenant, &v->d.rolls_back, visit_plan(v));
 }
 
 /*
