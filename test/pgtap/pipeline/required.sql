@@ -1,17 +1,11 @@
 -- A deployment waits for one that was requested before it and brings what it requires
 -- (src/pipeline/gate.c).
 SELECT plan(7);
+\ir ../include/graph.sql
 SELECT hotswap.register_node('development', 'n') \g /dev/null
 SELECT hotswap.publish_version('zone', '1',
 		'DO $$BEGIN PERFORM pg_advisory_xact_lock_shared(8); END$$'),
 	hotswap.publish_version('app', '1', 'SELECT 1', requires => '{zone}') \g /dev/null
-CREATE PROCEDURE ended(d uuid, INOUT said text DEFAULT NULL) LANGUAGE plpgsql AS $$
-BEGIN
-	COMMIT;
-	PERFORM hotswap.wait(d, '60 s');
-	COMMIT;
-	SELECT concat_ws(': ', status, message) INTO said FROM hotswap.deployment WHERE id = d;
-END $$;
 
 -- Nobody brings it.
 SELECT hotswap.deploy('app', '1', 'development') AS d \gset

@@ -7,19 +7,7 @@ ALTER ROLE :"node" SET client_encoding = 'LATIN1';
 CREATE SCHEMA t AUTHORIZATION :"node";
 SELECT hotswap.register_node('development', 't', run_as => :'node', schema => 't') \g /dev/null
 
--- request(script): publishes it as a new version and requests a deployment; its end is awaited
--- by the next statement, since it cannot begin before this one has committed.
-CREATE SEQUENCE pg_temp.version;
-CREATE FUNCTION pg_temp.request(deploy_sql text, verify_sql text DEFAULT NULL) RETURNS uuid
-		LANGUAGE plpgsql AS $$
-DECLARE
-	version text = nextval('pg_temp.version');
-BEGIN
-	PERFORM hotswap.publish_version('m' || version, version, deploy_sql, verify_sql);
-	RETURN hotswap.deploy('m' || version, version, 'development');
-END $$;
-CREATE FUNCTION pg_temp.swap_of(id uuid) RETURNS hotswap.tasks LANGUAGE sql AS
-	'SELECT t FROM hotswap.tasks t WHERE deployment_id = id AND kind = ''swap''';
+\ir ../include/request.sql
 CREATE FUNCTION pg_temp.refusal_of(script text) RETURNS text LANGUAGE sql AS $$
 	SELECT concat_ws(' / ', code, message, detail, hint)
 	FROM refusal(format('SELECT hotswap.publish_version(''x'', ''1'', %L)', script))

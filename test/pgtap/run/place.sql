@@ -8,17 +8,7 @@ SELECT hotswap.register_node('development', 't', run_as => 'hotswap_test_place',
 CREATE TABLE t.log (what text);
 GRANT ALL ON t.log TO hotswap_test_place;
 
-CREATE SEQUENCE pg_temp.version;
-CREATE FUNCTION pg_temp.request(deploy_sql text, verify_sql text DEFAULT NULL) RETURNS uuid
-	LANGUAGE plpgsql AS $$
-DECLARE
-	version text = nextval('pg_temp.version');
-BEGIN
-	PERFORM hotswap.publish_version('m' || version, version, deploy_sql, verify_sql);
-	RETURN hotswap.deploy('m' || version, version, 'development');
-END $$;
-CREATE FUNCTION pg_temp.swap_of(id uuid) RETURNS hotswap.tasks LANGUAGE sql AS
-	'SELECT t FROM hotswap.tasks t WHERE deployment_id = id AND kind = ''swap''';
+\ir ../include/request.sql
 CREATE TEMP TABLE request (ordinal serial, what text, line integer, col integer, excerpt text,
 	script text, id uuid);
 

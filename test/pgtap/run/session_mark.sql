@@ -12,18 +12,8 @@ CREATE TABLE t.log (what text);
 GRANT ALL ON t.log TO hotswap_test_mark;
 GRANT USAGE ON SCHEMA t TO hotswap_test_mark_other;
 
-CREATE SEQUENCE pg_temp.version;
-CREATE FUNCTION pg_temp.request(deploy_sql text, verify_sql text DEFAULT NULL) RETURNS uuid
-	LANGUAGE plpgsql AS $$
-DECLARE
-	version text = nextval('pg_temp.version');
-BEGIN
-	PERFORM hotswap.publish_version('m' || version, version, deploy_sql, verify_sql);
-	RETURN hotswap.deploy('m' || version, version, 'development');
-END $$;
+\ir ../include/request.sql
 CREATE TEMP TABLE request (ordinal serial, what text, code text, message text, id uuid);
-CREATE FUNCTION pg_temp.swap_of(id uuid) RETURNS hotswap.tasks LANGUAGE sql AS
-	'SELECT t FROM hotswap.tasks t WHERE deployment_id = id AND kind = ''swap''';
 
 -- An event trigger of the superuser: what is dropped at the end does not call it.
 CREATE FUNCTION public.note_drop() RETURNS event_trigger LANGUAGE plpgsql AS

@@ -11,15 +11,7 @@ CREATE TABLE t.parent (id int PRIMARY KEY);
 CREATE TABLE t.child (id int REFERENCES t.parent DEFERRABLE INITIALLY DEFERRED);
 GRANT ALL ON t.parent, t.child TO hotswap_test_verify;
 
-CREATE SEQUENCE pg_temp.version;
-CREATE FUNCTION pg_temp.request(deploy_sql text, verify_sql text) RETURNS uuid
-	LANGUAGE plpgsql AS $$
-DECLARE
-	version text = nextval('pg_temp.version');
-BEGIN
-	PERFORM hotswap.publish_version('m' || version, version, deploy_sql, verify_sql);
-	RETURN hotswap.deploy('m' || version, version, 'development');
-END $$;
+\ir ../include/request.sql
 
 -- Whatever it does; it sees what the deploy script has done.
 SELECT pg_temp.request('INSERT INTO log VALUES (''deploy'')',
