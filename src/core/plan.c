@@ -191,7 +191,7 @@ add_step(List **steps, const AppliedSet *set, StepDirection direction, int versi
 	step->transactional = g->versions[version].transactional;
 	step->is_graph = true;
 	if (direction != STEP_DOWN)
-	step->requires = g->versions[version].requires;
+		step->requirements = g->versions[version].requirements;
 	foreach (cell, set->heads)
 		step->heads = lappend(step->heads, g->versions[lfirst_int(cell)].name);
 	if (set->heads != NIL)
@@ -606,10 +606,10 @@ typedef struct Planning
 	Bitmapset *wanted;         /* it, and what it builds on */
 	uint8 digest[DIGEST_LENGTH];
 	bool transactional;
-	List *requires;   /* of Requirement: of a complete target */
-	List *dependents; /* of char *: modules that ask for this one */
-	List *held;       /* of char *: versions, each followed by words for it */
-	bool others_run;  /* a node of the environment runs something of it */
+	List *requirements; /* of Requirement: of a complete target */
+	List *dependents;   /* of char *: modules that ask for this one */
+	List *held;         /* of char *: versions, each followed by words for it */
+	bool others_run;    /* a node of the environment runs something of it */
 } Planning;
 
 /* What a node runs of a module. */
@@ -726,7 +726,7 @@ plan_complete(const Planning *g, NodePlan *p, const Running *r)
 	memcpy(step->digest, g->digest, DIGEST_LENGTH);
 	memcpy(step->head_digest, g->digest, DIGEST_LENGTH);
 	step->transactional = g->transactional;
-	step->requires = g->requires;
+	step->requirements = g->requirements;
 	check_steps(g, p, list_make1(step));
 }
 
@@ -882,7 +882,7 @@ read_module(Planning *g, List **plans)
 	List **heads = palloc0(Max(n, 1) * sizeof(List *));
 	bool is_graph = n > 0 && db_bool(0, TARGET_IS_GRAPH);
 	bool has_held = n > 0 && db_bool(0, TARGET_HAS_HELD);
-	Datum requires;
+	Datum requirements;
 	bool isnull;
 
 	for (uint64 i = 0; i < n; i++)
@@ -896,9 +896,9 @@ read_module(Planning *g, List **plans)
 	{
 		(void) db_digest(0, TARGET_DIGEST, g->digest);
 		g->transactional = db_bool(0, TARGET_TRANSACTIONAL);
-		requires = db_datum(0, TARGET_REQUIRES, &isnull);
+		requirements = db_datum(0, TARGET_REQUIRES, &isnull);
 		if (!isnull && !is_graph)
-		g->requires = requirement_list(requires);
+			g->requirements = requirement_list(requirements);
 		g->dependents = db_text_list(db_datum(0, TARGET_DEPENDENTS, &isnull));
 	}
 	if (has_held)

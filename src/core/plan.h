@@ -29,7 +29,7 @@ typedef struct Step
 	bool transactional;
 	bool is_partial;                  /* it takes back what has not come to its end */
 	bool is_graph;                    /* else the module's versions are complete */
-	List *requires;                   /* of Requirement: what the version that it brings asks for */
+	List *requirements;               /* of Requirement: what the version that it brings asks for */
 	List *heads;                      /* of char *: after it, the newest last */
 	uint8 head_digest[DIGEST_LENGTH]; /* of the newest head */
 } Step;

@@ -73,7 +73,7 @@ typedef struct Runs
 	List *heads;        /* of char * */
 	Bitmapset *members; /* of the graph, once somebody has asked */
 	bool has_members;
-	List *requires; /* of Requirement: what its complete version asks for */
+	List *requirements; /* of Requirement: what its complete version asks for */
 } Runs;
 
 typedef struct Survey
@@ -125,7 +125,7 @@ find_modules(Survey *s, List *dependents)
 		{
 			if (dependents != NIL)
 				add_module(s, ((Step *) lfirst(step))->module);
-			foreach (r, ((Step *) lfirst(step))->requires)
+			foreach (r, ((Step *) lfirst(step))->requirements)
 				add_module(s, ((Requirement *) lfirst(r))->module);
 		}
 	}
@@ -175,11 +175,11 @@ read_running(Survey *s)
 		int module = (int) db_int64(i, RUNNING_MODULE) - 1;
 		Runs *runs = &s->runs[((int) db_int64(i, RUNNING_NODE) - 1) * nmodules + module];
 		bool isnull;
-		Datum requires = db_datum(i, RUNNING_REQUIRES, &isnull);
+		Datum requirements = db_datum(i, RUNNING_REQUIRES, &isnull);
 
 		runs->heads = plan_head_names(i, RUNNING_VERSION, RUNNING_HEADS);
 		if (!isnull && ((Module *) list_nth(s->modules, module))->graph == NULL)
-		runs->requires = requirement_list(requires);
+			runs->requirements = requirement_list(requirements);
 	}
 }
 
@@ -218,11 +218,11 @@ add_name(Survey *s, const char *module, const char *name)
 }
 
 static void
-add_names_of(Survey *s, List *requires)
+add_names_of(Survey *s, List *requirements)
 {
 	ListCell *cell;
 
-	foreach (cell, requires)
+	foreach (cell, requirements)
 		add_name(s, ((Requirement *) lfirst(cell))->module,
 				 ((Requirement *) lfirst(cell))->version);
 }
@@ -243,7 +243,7 @@ find_names(Survey *s)
 			const Step *step = lfirst(c);
 
 			add_name(s, step->module, step->version);
-			add_names_of(s, step->requires);
+			add_names_of(s, step->requirements);
 			if (step->heads != NIL)
 				add_name(s, step->module, linitial(step->heads));
 		}
@@ -253,7 +253,7 @@ find_names(Survey *s)
 
 			if (r->heads != NIL)
 				add_name(s, ((Module *) lfirst(c))->name, linitial(r->heads));
-			add_names_of(s, r->requires);
+			add_names_of(s, r->requirements);
 		}
 	}
 	foreach (cell, s->modules)
@@ -261,7 +261,7 @@ find_names(Survey *s)
 		const VersionGraph *graph = ((Module *) lfirst(cell))->graph;
 
 		for (int i = 0; graph && i < graph->count; i++)
-			add_names_of(s, graph->versions[i].requires);
+			add_names_of(s, graph->versions[i].requirements);
 	}
 }
 
@@ -356,7 +356,7 @@ check_step(const Survey *s, NodePlan *p, Runs *runs, const Step *step)
 {
 	ListCell *cell;
 
-	foreach (cell, step->requires)
+	foreach (cell, step->requirements)
 	{
 		const Requirement *r = lfirst(cell);
 
@@ -390,19 +390,19 @@ apply_step(const Survey *s, Runs *runs, const Step *step)
 	r = &runs[index];
 	memset(r, 0, sizeof(Runs));
 	r->heads = step->heads;
-	r->requires = step->requires;
+	r->requirements = step->requirements;
 	if (!step->is_graph && step->heads == NIL && step->direction == STEP_UP)
 		r->heads = list_make1(step->version);
 }
 
 /* Which of these requirements of a version would not be met any more? */
 static void
-add_losses(const Survey *s, Runs *before, Runs *after, const char *version, List *requires,
+add_losses(const Survey *s, Runs *before, Runs *after, const char *version, List *requirements,
 		   const char *module, List **losses)
 {
 	ListCell *cell;
 
-	foreach (cell, requires)
+	foreach (cell, requirements)
 	{
 		const Requirement *r = lfirst(cell);
 
@@ -430,9 +430,10 @@ find_losses(const Survey *s, Runs *before, Runs *after)
 
 		while ((member = bms_next_member(members, member)) >= 0)
 			add_losses(s, before, after, m->graph->versions[member].name,
-					   m->graph->versions[member].requires, m->name, &losses);
-		if (runs->requires != NIL && m->graph == NULL)
-			add_losses(s, before, after, linitial(runs->heads), runs->requires, m->name, &losses);
+					   m->graph->versions[member].requirements, m->name, &losses);
+		if (runs->requirements != NIL && m->graph == NULL)
+			add_losses(s, before, after, linitial(runs->heads), runs->requirements, m->name,
+					   &losses);
 	}
 	return losses;
 }

@@ -116,7 +116,7 @@ typedef struct Past
 	char *before; /* NULL: it ran nothing */
 	bool before_transactional;
 	uint8 before_digest[DIGEST_LENGTH];
-	List *requires;              /* of Requirement: what it asked for */
+	List *requirements;          /* of Requirement: what it asked for */
 	uint8 digest[DIGEST_LENGTH]; /* of what it runs now */
 } Past;
 
@@ -124,7 +124,7 @@ static NodePlan *
 read_node(uint64 row, Past *past)
 {
 	NodePlan *p = palloc0(sizeof(NodePlan));
-	Datum requires;
+	Datum requirements;
 	bool isnull;
 
 	p->node = db_uuid(row, NODE_ID);
@@ -146,9 +146,9 @@ read_node(uint64 row, Past *past)
 		db_isnull(row, BEFORE_TRANSACTIONAL) || db_bool(row, BEFORE_TRANSACTIONAL);
 	(void) db_digest(row, BEFORE_DIGEST, past->before_digest);
 	(void) db_digest(row, LAST_DIGEST, past->digest);
-	requires = db_datum(row, BEFORE_REQUIRES, &isnull);
+	requirements = db_datum(row, BEFORE_REQUIRES, &isnull);
 	if (!isnull)
-	past->requires = requirement_list(requires);
+		past->requirements = requirement_list(requirements);
 	return p;
 }
 
@@ -170,7 +170,7 @@ step_of_complete(const Undone *u, const Past *past)
 	{
 		step->heads = list_make1(past->before);
 		if (!u->has_revert)
-		step->requires = past->requires;
+			step->requirements = past->requirements;
 		memcpy(step->head_digest, past->before_digest, DIGEST_LENGTH);
 	}
 	return list_make1(step);

@@ -195,7 +195,7 @@ read_requires(KeptGraph *k, GraphVersion *v, uint64 row)
 	if (isnull)
 		return;
 	old = MemoryContextSwitchTo(k->context);
-	v->requires = requirement_list(array);
+	v->requirements = requirement_list(array);
 	MemoryContextSwitchTo(old);
 }
 

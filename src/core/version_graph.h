@@ -19,8 +19,8 @@ typedef struct GraphVersion
 	int32 ordinal;
 	uint8 digest[DIGEST_LENGTH];
 	int nparents;
-	int *parents;   /* indexes */
-	List *requires; /* of Requirement */
+	int *parents;       /* indexes */
+	List *requirements; /* of Requirement */
 	bool has_revert;
 	bool transactional;
 } GraphVersion;

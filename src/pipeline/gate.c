@@ -122,7 +122,7 @@ lacking(List *plans)
 		if (p->outcome != NODE_BLOCKED)
 			continue;
 		foreach (step, p->steps)
-			foreach (r, ((Step *) lfirst(step))->requires)
+			foreach (r, ((Step *) lfirst(step))->requirements)
 				if (!((Requirement *) lfirst(r))->is_conflict)
 					modules = lappend(modules, ((Requirement *) lfirst(r))->module);
 	}
