@@ -1,7 +1,7 @@
 -- Scripts that are deployed, each as a version of a module of its own.
 
--- Publishes scripts and requests their deployment; its end is awaited by the next statement, since it
--- cannot begin before this one has committed.
+-- Publishes scripts and requests their deployment; its end is awaited by the next statement, since
+-- it cannot begin before this one has committed.
 CREATE SEQUENCE pg_temp.version;
 CREATE FUNCTION pg_temp.request(deploy_sql text, verify_sql text DEFAULT NULL,
 	revert_sql text DEFAULT NULL) RETURNS uuid LANGUAGE plpgsql AS $$
