@@ -91,8 +91,10 @@ $control->query_safe("SELECT hotswap.deploy('early', '1', 'development')");
 my @frozen;
 do
 {
-	@frozen = split /\n/, $control->query_safe("SELECT pid FROM hotswap.workers
-		WHERE kind = 'executor' AND state = 'starting' AND pid IS NOT NULL");
+	# Those that wait in the lock's queue: elsewhere they could be frozen with a lock that all need.
+	@frozen = split /\n/, $control->query_safe("SELECT w.pid FROM hotswap.workers w JOIN pg_locks l
+			ON l.pid = w.pid AND l.relation = 'pg_db_role_setting'::regclass AND NOT l.granted
+		WHERE w.kind = 'executor' AND w.state = 'starting'");
 } while (@frozen < @roles);
 
 # When they are frozen and their dispatcher leaves without them,
