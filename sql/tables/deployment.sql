@@ -86,7 +86,7 @@ COMMENT ON COLUMN hotswap.deployment.nodes IS 'the nodes of the target that it i
 COMMENT ON COLUMN hotswap.deployment.allow_revert IS 'versions that its version does not build on are taken back in the target';
 COMMENT ON COLUMN hotswap.deployment.only_target IS 'environments of lower rank are not passed through';
 COMMENT ON COLUMN hotswap.deployment.reapply IS 'versions that a rollback has taken back may come again';
-COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: back, or stay when a step outside of a transaction is done';
+COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: as the environment says, and stay when something outside of a transaction has begun';
 COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one; module has its name too, version that of its digest';
 COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version when it last succeeded';
 COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback(), bring_up() and set_node_version(): why it was asked for';

@@ -63,6 +63,13 @@ const char *const deployment_kind_names[] = { "deploy", "rollback", "rehearsal",
 											  "declare" };
 const char *const failure_action_names[] = { "back", "stay" };
 
+/* NULL: nobody has said it. */
+const char *
+failure_action_label(FailureAction action)
+{
+	return action == ON_FAILURE_UNSAID ? NULL : failure_action_names[action];
+}
+
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
 											" WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
 											UUIDOID, UUIDOID);

@@ -35,6 +35,7 @@ typedef enum FailureAction
 } FailureAction;
 
 extern const char *const failure_action_names[];
+extern const char *failure_action_label(FailureAction action);
 
 typedef struct Deployment
 {

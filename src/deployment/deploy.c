@@ -76,7 +76,10 @@ deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 	r->only_target = arg_bool(fcinfo, 12, "only_target") || r->has_nodes;
 	r->reapply = arg_bool(fcinfo, 13, "reapply");
 	r->overtake = arg_bool(fcinfo, 14, "overtake");
-	r->tenant = tenant_argument(fcinfo, 15);
+	r->on_failure = PG_ARGISNULL(15) ? ON_FAILURE_UNSAID :
+									   arg_label(fcinfo, 15, "on_failure", failure_action_names,
+												 ON_FAILURE_UNSAID);
+	r->tenant = tenant_argument(fcinfo, 16);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"start_by\" must be later than \"run_at\"")));
@@ -100,13 +103,15 @@ deploy_fingerprint(const Request *r, uint8 *result)
 	foreach (cell, r->require_approval)
 		digest_field(ctx, lfirst(cell));
 	/* as it was before there were these */
-	if (r->only_target || r->allow_revert || r->reapply || r->overtake)
+	if (r->only_target || r->allow_revert || r->reapply || r->overtake ||
+		r->on_failure != ON_FAILURE_UNSAID)
 	{
 		digest_field(ctx, r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL);
 		digest_int64(ctx, r->allow_revert);
 		digest_int64(ctx, r->only_target);
 		digest_int64(ctx, r->reapply);
 		digest_int64(ctx, r->overtake);
+		digest_int64(ctx, r->on_failure);
 	}
 	digest_end(ctx, result);
 }
@@ -256,7 +261,7 @@ tell_unattended(void)
 /*
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
  *		  on_behalf_of, require_approval, nodes, allow_revert, only_target, reapply, overtake,
- *		  tenant)
+ *		  on_failure, tenant)
  *		returns the deployment's id
  *
  * In: key of 1 to 255 characters, kept for hotswap.idempotency_ttl; priority -1000 to 1000, higher
@@ -265,7 +270,8 @@ tell_unattended(void)
  * policy asks for none; nodes: names or ids of at most 10,000 nodes of the environment, which alone
  * are swapped; allow_revert: what the version does not build on is taken back in the environment;
  * only_target: environments of lower rank are not passed through, as with nodes; reapply: versions
- * that are held come again; overtake: it does not wait for approvals of what was requested before.
+ * that are held come again; overtake: it does not wait for approvals of what was requested before;
+ * on_failure: back or stay, where the nodes go when it fails, NULL: as the environment says.
  * Errors: 22023; P0002 no such tenant, version, environment or node; 42501;
  * 55000 the environment lets nobody take back, or skip what has something to run; YH001 the key was used with another request; YH003 tenant not active; 40001 REPEATABLE READ and a key
  * that was committed after the snapshot. Waits for nobody but a concurrent request with the same
@@ -281,7 +287,7 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	uint8 print[DIGEST_LENGTH];
 	bool is_new = true;
 
-	args_require_count(fcinfo, 16);
+	args_require_count(fcinfo, 17);
 	deploy_read_request(fcinfo, &r);
 	uuid7_generate(&r.id);
 	if (r.key)

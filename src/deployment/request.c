@@ -45,6 +45,7 @@ request_begin(Request *r, DeploymentKind kind, char *reason)
 	r->tenant = tenant_current();
 	r->run_at = r->start_by = ARG_TIME_NULL;
 	r->only_target = true;
+	r->on_failure = ON_FAILURE_UNSAID;
 	r->metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 	uuid7_generate(&r->id);
 }
@@ -81,8 +82,7 @@ insert(const Request *r, const AuditActor *actor, const Deployment *d)
 	db_arg_bool(&args, d->allow_revert);
 	db_arg_bool(&args, d->only_target);
 	db_arg_bool(&args, d->reapply);
-	db_arg_text(&args,
-				d->on_failure == ON_FAILURE_UNSAID ? NULL : failure_action_names[d->on_failure]);
+	db_arg_text(&args, failure_action_label(d->on_failure));
 	db_arg_bool(&args, r->overtake);
 	db_arg_datum(&args, TEXTARRAYOID, db_text_array(r->heads), r->heads == NIL);
 	(void) db_run_args(&args);
@@ -104,7 +104,7 @@ describe(const Request *r, const AuditActor *actor, Deployment *d)
 		d->rolls_back = *r->rolls_back;
 	/* a node that went back does not come again because another one did not */
 	d->on_failure =
-		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE ? ON_FAILURE_STAY : ON_FAILURE_UNSAID;
+		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE ? ON_FAILURE_STAY : r->on_failure;
 	d->priority = r->priority;
 	d->module = r->module;
 	d->version = r->version;
@@ -137,14 +137,16 @@ request_detail(const Request *r)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, "node", uuid_text(uuid_array_first(r->nodes)), "heads",
 							OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(r->heads)), NULL);
-	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply && !r->overtake)
+	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply && !r->overtake &&
+		r->on_failure == ON_FAILURE_UNSAID)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);
 	return audit_detail("module", r->module, "version", r->version, "environment", r->environment,
 						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
-						"overtake", r->overtake ? "true" : NULL, NULL);
+						"overtake", r->overtake ? "true" : NULL, "on_failure",
+						failure_action_label(r->on_failure), NULL);
 }
 
 void

@@ -34,6 +34,7 @@ typedef struct Request
 	bool only_target;
 	bool reapply;
 	bool overtake;
+	FailureAction on_failure;
 	List *heads;       /* of char *: of a declaration */
 	bool is_protected; /* the path has a protected environment */
 } Request;

@@ -339,7 +339,7 @@ gate_scope(Visit *v)
 	if (scope->plans != NIL)
 	{
 		v->plans = scope->plans;
-		v->planned = v->stage;
+		v->planned = v->stage->environment;
 	}
 	return scope;
 }

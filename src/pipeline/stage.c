@@ -91,6 +91,10 @@ scan_plans(Visit *v, List *plans, char *environment)
 	List *versions = NIL;
 	ListCell *cell;
 
+	/* without a wait in between, the stage scan has done it */
+	if (plans == v->scanned)
+		return;
+	v->scanned = plans;
 	if (v->d.kind == KIND_DECLARE)
 	{
 		scan_declared(v, linitial(plans), environment);
@@ -120,7 +124,7 @@ start_scan(Visit *v)
 
 	if (version_of(v)->is_graph)
 		foreach (cell, path)
-			scan_plans(v, plan_of_deployment(&v->d, lfirst(cell)), lfirst(cell));
+			scan_plans(v, visit_plan_of(v, lfirst(cell)), lfirst(cell));
 	stage_apply(v->stage, STAGE_SUCCEED, message);
 }
 
