@@ -19,6 +19,7 @@
 #include "core/installation.h"
 #include "core/machine.h"
 #include "core/missing.h"
+#include "core/release.h"
 #include "core/tenant.h"
 #include "core/version_graph.h"
 #include "deployment/request.h"
@@ -46,11 +47,13 @@ static DbStatement lane_query = DB_STATEMENT(
 	" WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
 	" JOIN hotswap.environment t ON t.tenant_id = $1 AND t.name = d.environment"
 	" JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = $3"
-	" WHERE w.tenant_id = $1 AND d.module = $2 AND d.status IN " STARTED_STATUSES
-	" AND (d.environment = $3 OR (NOT d.only_target AND t.rank > e.rank AND NOT EXISTS ("
-	"SELECT FROM hotswap.stage s WHERE s.tenant_id = $1 AND s.deployment_id = d.id"
-	" AND s.kind = 'deploy' AND s.environment = $3 AND s.status IN ('succeeded', 'skipped'))))"
-	" LIMIT 1",
+	" WHERE w.tenant_id = $1 AND " IS_ABOUT(
+		"d",
+		"$2") " AND d.status IN " STARTED_STATUSES
+			  " AND (d.environment = $3 OR (NOT d.only_target AND t.rank > e.rank AND NOT EXISTS ("
+			  "SELECT FROM hotswap.stage s WHERE s.tenant_id = $1 AND s.deployment_id = d.id"
+			  " AND s.kind = 'deploy' AND s.environment = $3 AND s.status IN ('succeeded', 'skipped'))))"
+			  " LIMIT 1",
 	UUIDOID, TEXTOID, TEXTOID);
 
 /* The versions without those that others of them build on, in the order of their publication. */

@@ -16,6 +16,7 @@
 #include "core/approval.h"
 #include "core/deployment.h"
 #include "core/installation.h"
+#include "core/release.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -56,15 +57,16 @@ static DbStatement lane_holders = DB_STATEMENT(
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
-	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
-	" AND (NOT d.only_target OR de.rank = oe.rank OR NOT o.only_target AND de.rank < oe.rank)"
-	" AND (NOT o.only_target OR oe.rank <= de.rank)"
-	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
-	" OR o.status IN " STARTED_STATUSES " AND (oe.rank <= de.rank OR NOT EXISTS ("
-	"SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
-	" AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
-	" AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
-	" ORDER BY 5 DESC, o.priority DESC, o.id LIMIT 100",
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND " SHARES_MODULE(
+		"o",
+		"d") " AND (NOT d.only_target OR de.rank = oe.rank OR NOT o.only_target AND de.rank < oe.rank)"
+			 " AND (NOT o.only_target OR oe.rank <= de.rank)"
+			 " AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
+			 " OR o.status IN " STARTED_STATUSES " AND (oe.rank <= de.rank OR NOT EXISTS ("
+			 "SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
+			 " AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
+			 " AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
+			 " ORDER BY 5 DESC, o.priority DESC, o.id LIMIT 100",
 	UUIDOID, UUIDOID);
 
 static DbStatement open_tasks = DB_STATEMENT(

@@ -21,6 +21,7 @@
 #include "core/completeness.h"
 #include "core/installation.h"
 #include "core/machine.h"
+#include "core/release.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -76,11 +77,12 @@ static DbStatement behind_nodes = DB_STATEMENT0(
 	" AND t.deployment_id = d.id AND t.kind = 'swap' AND t.status = 'failed'"
 	" JOIN hotswap.node n ON n.tenant_id = d.tenant_id AND n.id = t.node_id AND n.removed_at IS NULL"
 	" WHERE d.nodes_behind > 0 AND NOT EXISTS (SELECT FROM hotswap.node_module m"
-	" WHERE m.tenant_id = d.tenant_id AND m.node_id = t.node_id AND m.module = d.module"
-	" AND m.swap > t.swap_from AND m.deployment_id IS DISTINCT FROM d.id)"
-	" AND NOT EXISTS (SELECT FROM hotswap.deployment r WHERE r.tenant_id = d.tenant_id"
-	" AND r.id > d.id AND r.rolls_back = d.id AND r.status = 'succeeded')"
-	" ORDER BY t.node_id, d.module, d.id DESC) b ORDER BY b.deployment_id, b.name LIMIT 1");
+	" WHERE m.tenant_id = d.tenant_id AND m.node_id = t.node_id AND " IS_ABOUT(
+		"d",
+		"m.module") " AND m.swap > t.swap_from AND m.deployment_id IS DISTINCT FROM d.id)"
+					" AND NOT EXISTS (SELECT FROM hotswap.deployment r WHERE r.tenant_id = d.tenant_id"
+					" AND r.id > d.id AND r.rolls_back = d.id AND r.status = 'succeeded')"
+					" ORDER BY t.node_id, d.module, d.id DESC) b ORDER BY b.deployment_id, b.name LIMIT 1");
 
 static DbStatement sync_standbys =
 	DB_STATEMENT0("SELECT pg_catalog.count(*)::integer FROM pg_catalog.pg_stat_replication"
