@@ -10,11 +10,13 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/approval.h"
 #include "core/deployment.h"
+#include "core/freeze.h"
 #include "core/installation.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -33,7 +35,7 @@ PG_FUNCTION_INFO_V1(hotswap_explain);
 
 static DbStatement read_deployment = DB_STATEMENT(
 	"SELECT status, run_at, finished_at, cancel_requested_at, message, rollback_message,"
-	" nodes_behind FROM hotswap.deployment"
+	" nodes_behind, module, kind FROM hotswap.deployment"
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID);
 
@@ -427,16 +429,31 @@ explain_required(Explanation *e)
 					"the end of that deployment");
 }
 
-/* At its gate: whose turn comes before its own. */
+/* Windows that do not let it start, and until when. */
 static void
-explain_gate(Explanation *e)
+explain_freeze(Explanation *e, const Deployment *d, const char *environment)
 {
-	Deployment d = { .tenant = e->tenant, .id = e->id };
+	Freeze freeze;
+
+	if (!freeze_holds(d, environment, &freeze))
+		return;
+	explain_add(e, psprintf("environment \"%s\" is frozen", environment),
+				psprintf("By its windows: %s.", freeze_words(&freeze)),
+				freeze.opens == DT_NOEND ? "hotswap.remove_window(), or hotswap.override_freeze()" :
+										   psprintf("the time %s, or hotswap.override_freeze()",
+													timestamptz_to_str(freeze.opens)));
+}
+
+/* At its gate: windows, and whose turn comes before its own. */
+static void
+explain_gate(Explanation *e, Deployment d)
+{
 	char *environment = steps_gate(&d);
 	EarlierDeployment earlier;
 
 	if (environment == NULL)
 		return;
+	explain_freeze(e, &d, environment);
 	if (!gate_earlier(&d, environment, &earlier))
 	{
 		explain_required(e);
@@ -523,6 +540,7 @@ static void
 explain_deployment(Explanation *e)
 {
 	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	Deployment d = { .tenant = e->tenant, .id = e->id };
 	char *message;
 	char *rollback;
 
@@ -531,6 +549,8 @@ explain_deployment(Explanation *e)
 	e->status = machine_parse(&deployment_machine, db_text(0, 1));
 	message = db_text(0, 5);
 	rollback = db_text(0, 6);
+	d.module = db_text(0, 8);
+	d.kind = label_parse(db_text(0, 9), deployment_kind_names, KIND_DECLARE + 1);
 	if (deployment_is_final(e->status))
 	{
 		explain_end(e, message, rollback, db_int32(0, 7));
@@ -547,7 +567,7 @@ explain_deployment(Explanation *e)
 	explain_visits(e);
 	explain_approvals(e);
 	if (e->status == DEPLOYMENT_PENDING_APPROVAL)
-		explain_gate(e);
+		explain_gate(e, d);
 	explain_tenant(e);
 	if (e->status == DEPLOYMENT_QUEUED)
 	{
