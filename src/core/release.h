@@ -32,6 +32,10 @@ typedef struct PlanTarget
 		b) " y"                                                                                  \
 		   " ON y.module = x.module) END"
 
+/* An expression: what a deployment brings, at the beginning of a sentence. */
+#define SUBJECT(d) \
+	"coalesce('Release \"' || " d ".release || '\"', 'Version \"' || " d ".version || '\"')"
+
 /* All inside a scope, in the caller's memory context. */
 
 /* Of PlanTarget, in the order of the modules' names. */

@@ -51,7 +51,8 @@ static DbStatement approval_counts = DB_STATEMENT0(
 	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'"
 	" AND used_at IS NULL),"
 	" (SELECT pg_catalog.count(*) FROM hotswap.approval"
-	" WHERE status = 'bypassed' AND review_closed_at IS NULL)");
+	" WHERE status = 'bypassed' AND review_closed_at IS NULL)"
+	" + (SELECT pg_catalog.count(*) FROM hotswap.freeze_override WHERE review_closed_at IS NULL)");
 
 static DbStatement default_partition = DB_STATEMENT0(
 	"SELECT EXISTS (SELECT 1 FROM hotswap.audit_event_default),"

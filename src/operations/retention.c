@@ -101,6 +101,7 @@ static DbStatement delete_stages = DELETE_OF_DEPLOYMENT("stage");
 static DbStatement delete_statements = DELETE_OF_DEPLOYMENT("statement");
 static DbStatement delete_rehearsals = DELETE_OF_DEPLOYMENT("rehearsal");
 static DbStatement delete_failed_rollbacks = DELETE_OF_DEPLOYMENT("failed_rollback");
+static DbStatement delete_overrides = DELETE_OF_DEPLOYMENT("freeze_override");
 static DbStatement delete_votes = DELETE_OF_DEPLOYMENT("approval_vote");
 static DbStatement delete_approvals = DELETE_OF_DEPLOYMENT("approval");
 static DbStatement delete_notifications = DELETE_OF_DEPLOYMENT("notification");
@@ -116,6 +117,12 @@ static DbStatement delete_keys_of = DB_STATEMENT(
 static DbStatement delete_deployments = DB_STATEMENT(
 	"DELETE FROM hotswap.deployment WHERE ctid = ANY(ARRAY(SELECT d.ctid" DOOMED_DEPLOYMENT "))",
 	UUIDARRAYOID, UUIDARRAYOID);
+
+/* Those that are over or were removed, and held up nothing that is still there. */
+static DbStatement delete_windows = DB_STATEMENT(
+	"DELETE FROM hotswap.environment_window WHERE ctid = ANY(ARRAY(SELECT w.ctid"
+	" FROM hotswap.environment_window w WHERE least(w.removed_at, upper(w.during)) < $1 LIMIT $2))",
+	TIMESTAMPTZOID, INT8OID);
 
 static TimestampTz
 minutes_ago(int minutes)
@@ -171,12 +178,22 @@ purge_deployments(int limit)
 	(void) db_run(&delete_statements, args, NULL);
 	(void) db_run(&delete_rehearsals, args, NULL);
 	(void) db_run(&delete_failed_rollbacks, args, NULL);
+	(void) db_run(&delete_overrides, args, NULL);
 	(void) db_run(&delete_votes, args, NULL);
 	(void) db_run(&delete_approvals, args, NULL);
 	(void) db_run(&delete_notifications, args, NULL);
 	(void) db_run(&delete_keys_of, args, NULL);
 	(void) db_run(&delete_deployments, args, NULL);
 	return true;
+}
+
+static bool
+purge_windows(int limit)
+{
+	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_deployment_retention)),
+					 Int64GetDatum(limit) };
+
+	return db_run(&delete_windows, args, NULL) > 0;
 }
 
 static bool
@@ -226,6 +243,7 @@ static Step steps[] = {
 	{ "make partitions of the audit log", make_partitions, 1, 1 },
 	{ "remove idempotency keys", purge_keys, 256, 8 },
 	{ "remove deployments", purge_deployments, 200, 20 },
+	{ "remove windows", purge_windows, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },
 	{ "drop partitions of the audit log", drop_old_partition, 1, 1 },
 };

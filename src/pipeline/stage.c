@@ -10,6 +10,7 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/label.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
@@ -18,7 +19,7 @@
 #include "module/scan.h"
 #include "pipeline/held.h"
 #include "pipeline/stage.h"
-#include "pipeline/strategy.h"
+#include "rollout/strategy.h"
 #include "utils/builtins.h"
 
 static DbStatement hooks_query =
@@ -299,6 +300,7 @@ start_deploy(Visit *v)
 {
 	List *plans = v->without_nodes ? NIL : visit_plan(v);
 	const NodePlan *first = plans != NIL ? linitial(plans) : NULL;
+	RolloutPlan rollout;
 	int to_do = 0;
 
 	if (first == NULL && strcmp(v->stage->environment, v->d.environment) == 0)
@@ -311,11 +313,12 @@ start_deploy(Visit *v)
 		return;
 	}
 	require_unblocked(v, plans);
+	rollout = strategy_plan(label_parse(first->strategy, strategy_names, STRATEGIES));
 	for (int i = 0; i < list_length(plans); i++)
 	{
 		const NodePlan *p = list_nth(plans, i);
 
-		add_swap(v, p, strategy_wave(strategy_parse(p->strategy), i, list_length(plans)));
+		add_swap(v, p, strategy_wave(&rollout, i, list_length(plans)));
 		to_do += p->outcome == NODE_RUNS;
 	}
 	if (to_do == 0)

@@ -1,6 +1,6 @@
 -- Releases: deploy_release() and preview_release(), from the plan over the approval to the rows of
 -- each node (src/core/release.c, src/core/plan_join.c, src/core/plan.c, src/core/plan_rollback.c).
-SELECT plan(55);
+SELECT plan(57);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -221,4 +221,22 @@ SELECT results_eq($$SELECT code, message, detail FROM refusal(
 	'SELECT hotswap.deploy_release(''late'', ''production'', only_target => true)')$$,
 	$$VALUES ('55000', 'environment "development" must not be skipped on the way to "production"',
 	'Release "late" has not come to node "d" there.')$$, 'and what it has must not be skipped');
+
+-- It starts when the windows of all its modules let it.
+SELECT date_trunc('hour', now()) + '5 h' AS later \gset
+SELECT hotswap.set_window('development', 'y', 'deny', NULL, tstzrange(NULL, :'later'),
+	modules => '{y}'),
+	hotswap.set_window('development', 'z', 'deny', NULL, tstzrange(NULL, now() + '1 h'),
+	modules => '{z}'),
+	hotswap.set_window('development', 'both', 'deny', NULL, tstzrange(NULL, now() + '2 h'),
+	modules => '{y,z}') \g /dev/null
+SELECT hotswap.deploy_release('late', 'development') AS late \gset
+CALL await(:'late', 'pending_approval');
+SELECT results_eq(format($$SELECT detail, unblocked_by FROM hotswap.explain(%L)$$, :'late'),
+	format($$VALUES ('By its windows: "both", "y", "z".',
+	'the time %s, or hotswap.override_freeze()')$$, :'later'::timestamptz),
+	'it waits for the last one');
+SELECT hotswap.remove_window('development', w) FROM unnest('{y,both,z}'::text[]) w \g /dev/null
+CALL ended(:'late') \gset
+SELECT is(:'said'::text, 'succeeded', 'and then goes on');
 SELECT * FROM finish();
