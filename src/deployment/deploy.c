@@ -19,6 +19,7 @@
 #include "core/release.h"
 #include "core/tenant.h"
 #include "deployment/request.h"
+#include "deployment/supersede.h"
 #include "deployment/target_nodes.h"
 #include "fmgr.h"
 #include "lock/idempotency.h"
@@ -89,10 +90,19 @@ read_options(FunctionCallInfo fcinfo, int n, Request *r)
 	r->on_failure = PG_ARGISNULL(n + 13) ? ON_FAILURE_UNSAID :
 										   arg_label(fcinfo, n + 13, "on_failure",
 													 failure_action_names, ON_FAILURE_UNSAID);
-	r->tenant = tenant_argument(fcinfo, n + 14);
+	r->supersede = arg_bool(fcinfo, n + 14, "supersede");
+	r->tenant = tenant_argument(fcinfo, n + 15);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"start_by\" must be later than \"run_at\"")));
+	if (!r->supersede)
+		return;
+	if (r->run_at != ARG_TIME_NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"run_at\" must be null with \"supersede\""),
+						errdetail("What runs ends now.")));
+	r->priority = REQUEST_FIRST;
+	r->overtake = true;
 }
 
 /* All arguments that matter; metadata in its canonical form. */
@@ -127,6 +137,7 @@ deploy_fingerprint(const Request *r, uint8 *result)
 		digest_int64(ctx, r->reapply);
 		digest_int64(ctx, r->overtake);
 		digest_int64(ctx, r->on_failure);
+		digest_int64(ctx, r->supersede);
 	}
 	digest_end(ctx, result);
 }
@@ -211,6 +222,8 @@ check_options(Request *r, Oid caller)
 	bool may_skip;
 	char *policy;
 
+	if (r->supersede)
+		access_require(&r->tenant, caller, CAPABILITY_OPERATOR, "supersede deployments");
 	if (!r->only_target && !r->allow_revert)
 		return;
 	(void) db_run_newest(&options_query, args, NULL);
@@ -340,6 +353,8 @@ request(Request *r)
 	}
 	else
 		check_references(r, c.caller);
+	if (is_new && r->supersede)
+		supersede_running(r, &c.actor);
 	if (is_new)
 		request_create(r, &c.actor);
 	call_end(&c);
@@ -351,7 +366,7 @@ request(Request *r)
 /*
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
  *		  on_behalf_of, require_approval, nodes, allow_revert, only_target, reapply, overtake,
- *		  on_failure, tenant)
+ *		  on_failure, supersede, tenant)
  *		returns the deployment's id
  *
  * In: key of 1 to 255 characters, kept for hotswap.idempotency_ttl; priority -1000 to 1000, higher
@@ -361,10 +376,12 @@ request(Request *r)
  * are swapped; allow_revert: what the version does not build on is taken back in the environment;
  * only_target: environments of lower rank are not passed through, as with nodes; reapply: versions
  * that are held come again; overtake: it does not wait for approvals of what was requested before;
- * on_failure: back or stay, where the nodes go when it fails, NULL: as the environment says.
+ * on_failure: back or stay, where the nodes go when it fails, NULL: as the environment says;
+ * supersede: what runs in a lane of its path is cancelled, and it goes next.
  * Errors: 22023; P0002 no such tenant, version, environment or node; 42501;
- * 55000 the environment lets nobody take back, or skip what has something to run; YH001 the key was used with another request; YH003 tenant not active; 40001 REPEATABLE READ and a key
- * that was committed after the snapshot. Waits for nobody but a concurrent request with the same
+ * 55000 the environment lets nobody take back, or skip what has something to run; YH001 the key was used with
+ * another request; YH003 tenant not active; 40001 REPEATABLE READ and a key that was committed after the
+ * snapshot. Waits for nobody but a concurrent request with the same
  * key. Writes deployment, work_item, audit_event, the key, and, where the path has a protected
  * environment, approval and notification.
  */
@@ -373,7 +390,7 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 {
 	Request r = { .kind = KIND_DEPLOY };
 
-	args_require_count(fcinfo, 17);
+	args_require_count(fcinfo, 18);
 	r.module = arg_module(fcinfo, 0);
 	r.version = arg_version(fcinfo, 1, "version");
 	read_options(fcinfo, 2, &r);
@@ -382,7 +399,8 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 
 /*
  * deploy_release(release, environment, idempotency_key, priority, run_at, start_by, metadata, on_behalf_of,
- *		  require_approval, nodes, allow_revert, only_target, reapply, overtake, on_failure, tenant)
+ *		  require_approval, nodes, allow_revert, only_target, reapply, overtake, on_failure, supersede,
+ *		  tenant)
  *		returns the deployment's id
  *
  * In: the name of a release; the rest as of deploy().  A node gets those of its versions that it does not run,

@@ -177,7 +177,8 @@ request_detail(const Request *r)
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
 						"overtake", r->overtake ? "true" : NULL, "on_failure",
-						failure_action_label(r->on_failure), NULL);
+						failure_action_label(r->on_failure), r->supersede ? "supersede" : NULL,
+						"true", NULL);
 }
 
 void

@@ -5,9 +5,13 @@
 #ifndef HOTSWAP_REQUEST_H
 #define HOTSWAP_REQUEST_H
 
+#include "base/args.h"
 #include "core/deployment.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
+
+/* The priority of what goes before all that was given one. */
+#define REQUEST_FIRST (PRIORITY_LIMIT + 1)
 
 /* A request, as it was checked. */
 typedef struct Request
@@ -37,6 +41,7 @@ typedef struct Request
 	bool reapply;
 	bool overtake;
 	FailureAction on_failure;
+	bool supersede;
 	List *heads;       /* of char *: of a declaration */
 	bool is_protected; /* the path has a protected environment */
 } Request;
