@@ -39,17 +39,19 @@ static DbStatement read_put_right_by =
 				 " WHERE tenant_id = $1 AND deployment_id = $2 AND put_right_by IS NOT NULL",
 				 UUIDOID, UUIDOID);
 
+#define ITS_TARGETS TARGETS_OF("d")
+
 /* Of its target a deployment is only sure when it has succeeded; what it passed it is through with. */
-static DbStatement put_right = DB_STATEMENT(
-	"UPDATE hotswap.failed_rollback f SET put_right_by = $2 FROM hotswap.stage s"
-	" WHERE f.tenant_id = $1 AND NOT EXISTS (SELECT FROM hotswap.deployment d"
-	" CROSS JOIN LATERAL " TARGETS_OF(
-		"d") " t WHERE d.tenant_id = $1 AND d.id = f.deployment_id"
-			 " AND t.module <> ALL ($3)) AND f.deployment_id <> $2 AND s.tenant_id = $1"
-			 " AND s.deployment_id = $2 AND s.kind = 'deploy' AND s.environment = f.environment"
-			 " AND s.status IN ('succeeded', 'skipped') AND s.finished_at > f.failed_at"
-			 " AND (s.environment <> $4 OR $5)",
-	UUIDOID, UUIDOID, TEXTARRAYOID, TEXTOID, BOOLOID);
+static DbStatement put_right =
+	DB_STATEMENT("UPDATE hotswap.failed_rollback f SET put_right_by = $2 FROM hotswap.stage s"
+				 " WHERE f.tenant_id = $1 AND NOT EXISTS (SELECT FROM hotswap.deployment d"
+				 " CROSS JOIN LATERAL " ITS_TARGETS
+				 " t WHERE d.tenant_id = $1 AND d.id = f.deployment_id"
+				 " AND t.module <> ALL ($3)) AND f.deployment_id <> $2 AND s.tenant_id = $1"
+				 " AND s.deployment_id = $2 AND s.kind = 'deploy' AND s.environment = f.environment"
+				 " AND s.status IN ('succeeded', 'skipped') AND s.finished_at > f.failed_at"
+				 " AND (s.environment <> $4 OR $5)",
+				 UUIDOID, UUIDOID, TEXTARRAYOID, TEXTOID, BOOLOID);
 
 void
 failed_rollback_add(const Deployment *d, const char *environment)

@@ -19,6 +19,8 @@
 #include "core/requirement.h"
 #include "utils/builtins.h"
 
+#define ITS_TARGETS TARGETS_OF("d")
+
 /*
  * A row for each module of the deployment, with the deployment, and those that took it back already, in part or
  * as a whole.
@@ -28,11 +30,11 @@ static DbStatement deployment_query = DB_STATEMENT(
 	" ARRAY(SELECT d.id UNION ALL SELECT r.id FROM hotswap.deployment r"
 	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), v.transactional, " DEPENDENTS(
 		"t.module") ", v.requires, d.release IS NOT NULL FROM hotswap.deployment d"
-					" CROSS JOIN LATERAL " TARGETS_OF(
-						"d") " t JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = t.module"
-							 " LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = t.module"
-							 " AND v.version = t.version WHERE d.tenant_id = $1 AND d.id = $2"
-							 " ORDER BY t.module COLLATE \"C\"",
+					" CROSS JOIN LATERAL " ITS_TARGETS
+					" t JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = t.module"
+					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = t.module"
+					" AND v.version = t.version WHERE d.tenant_id = $1 AND d.id = $2"
+					" ORDER BY t.module COLLATE \"C\"",
 	UUIDOID, UUIDOID);
 
 /* What a node runs, whether that is the deployments' doing, and what it ran before the first of them. */

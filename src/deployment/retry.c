@@ -26,13 +26,16 @@
 
 PG_FUNCTION_INFO_V1(hotswap_retry);
 
+#define ITS_TARGETS TARGETS_OF("d")
+#define SAME_MODULE SHARES_MODULE("o", "d")
+
 static DbStatement running_query =
 	DB_STATEMENT("SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL"
 				 " (SELECT * FROM hotswap.deployment d"
 				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
-				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND EXISTS (SELECT FROM " TARGETS_OF(
-					 "d") " t WHERE t.module = ANY ($3))"
-						  " AND d.status IN " STARTED_STATUSES " LIMIT 1",
+				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND EXISTS (SELECT FROM " ITS_TARGETS
+				 " t WHERE t.module = ANY ($3))"
+				 " AND d.status IN " STARTED_STATUSES " LIMIT 1",
 				 UUIDOID, UUIDOID, TEXTARRAYOID);
 
 static DbStatement forget_start_by =
@@ -63,12 +66,10 @@ static DbStatement version_query = DB_STATEMENT(
 /* Who has come to the environment since, or is there now. */
 static DbStatement later_query = DB_STATEMENT(
 	"SELECT o.id FROM hotswap.deployment d JOIN hotswap.deployment o ON o.tenant_id = $1"
-	" AND o.id <> d.id AND " SHARES_MODULE(
-		"o",
-		"d") " AND o.environment = d.environment"
-			 " AND o.kind IN ('deploy', 'rollback') AND (o.status IN " STARTED_STATUSES ""
-			 " OR o.status = 'succeeded' AND o.finished_at > d.finished_at)"
-			 " WHERE d.tenant_id = $1 AND d.id = $2 ORDER BY o.finished_at DESC NULLS FIRST LIMIT 1",
+	" AND o.id <> d.id AND " SAME_MODULE " AND o.environment = d.environment"
+	" AND o.kind IN ('deploy', 'rollback') AND (o.status IN " STARTED_STATUSES ""
+	" OR o.status = 'succeeded' AND o.finished_at > d.finished_at)"
+	" WHERE d.tenant_id = $1 AND d.id = $2 ORDER BY o.finished_at DESC NULLS FIRST LIMIT 1",
 	UUIDOID, UUIDOID);
 
 /* The nodes that are there, and have got nothing else of the modules since. */

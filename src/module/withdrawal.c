@@ -38,6 +38,8 @@ PG_FUNCTION_INFO_V1(hotswap_withdraw_version);
 	" WHERE s.tenant_id = $1 AND s.node_id = n.id AND s.module = $2 ORDER BY s.swap DESC" last ")" \
 	" s"
 
+#define IS_ABOUT_MODULE IS_ABOUT("d", "$2")
+
 /*
  * What keeps a version where it is, in the order in which it is looked for: a deployment that ends in the
  * meantime has left its rows when the nodes are asked.  One that goes back needs the versions from before, and
@@ -65,15 +67,13 @@ static struct
 		  " CROSS JOIN LATERAL (SELECT d.tenant_id, d.id, d.module, d.version, d.heads, d.release"
 		  " FROM hotswap.deployment d"
 		  " WHERE d.tenant_id = $1 AND d.id = o.deployment_id OFFSET 0) d"
-		  " WHERE " IS_ABOUT(
-			  "d",
-			  "$2") " AND (d.version = $3 OR $3 = ANY (d.heads)"
-					" OR EXISTS (SELECT FROM hotswap.task t"
-					" WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND (t.previous_version = $3"
-					" OR $3 = ANY ((SELECT coalesce(s.heads, ARRAY[s.version]) FROM hotswap.node_module s WHERE s.tenant_id = $1"
-					" AND s.node_id = t.node_id AND s.module = $2 AND s.swap <= t.swap_from"
-					" ORDER BY s.swap DESC LIMIT 1)::text[]))))"
-					" ORDER BY d.id"),
+		  " WHERE " IS_ABOUT_MODULE " AND (d.version = $3 OR $3 = ANY (d.heads)"
+		  " OR EXISTS (SELECT FROM hotswap.task t"
+		  " WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND (t.previous_version = $3"
+		  " OR $3 = ANY ((SELECT coalesce(s.heads, ARRAY[s.version]) FROM hotswap.node_module s WHERE s.tenant_id = $1"
+		  " AND s.node_id = t.node_id AND s.module = $2 AND s.swap <= t.swap_from"
+		  " ORDER BY s.swap DESC LIMIT 1)::text[]))))"
+		  " ORDER BY d.id"),
 	  "Deployments need it: %s.", "Cancel them, or wait for their end." },
 	{ NAMES_OF("SELECT e.name FROM hotswap.environment e WHERE e.tenant_id = $1"
 			   " AND e.min_approvals > 0 AND EXISTS (SELECT FROM hotswap.node n" SWAPPED(

@@ -34,6 +34,9 @@
 
 PG_FUNCTION_INFO_V1(hotswap_explain);
 
+#define SAME_MODULE SHARES_MODULE("o", "d")
+#define OTHERS_SUBJECT SUBJECT("o")
+
 static DbStatement read_deployment = DB_STATEMENT(
 	"SELECT status, run_at, finished_at, cancel_requested_at, message, rollback_message,"
 	" nodes_behind, module, kind, release FROM hotswap.deployment"
@@ -52,24 +55,22 @@ static DbStatement behind_query =
  * OFFSET 0 keeps the planner to look-ups by key, however small the tables are when it plans.
  */
 static DbStatement lane_holders = DB_STATEMENT(
-	"SELECT o.id, o.status, " SUBJECT(
-		"o") ", o.environment, o.status IN " STARTED_STATUSES ""
-			 " FROM hotswap.deployment d"
-			 " JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
-			 " JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
-			 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
-			 " WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
-			 " JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
-			 " WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND " SHARES_MODULE(
-				 "o",
-				 "d") " AND (NOT d.only_target OR de.rank = oe.rank OR NOT o.only_target AND de.rank < oe.rank)"
-					  " AND (NOT o.only_target OR oe.rank <= de.rank)"
-					  " AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
-					  " OR o.status IN " STARTED_STATUSES " AND (oe.rank <= de.rank OR NOT EXISTS ("
-					  "SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
-					  " AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
-					  " AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
-					  " ORDER BY 5 DESC, o.priority DESC, o.id LIMIT 100",
+	"SELECT o.id, o.status, " OTHERS_SUBJECT ", o.environment, o.status IN " STARTED_STATUSES ""
+	" FROM hotswap.deployment d"
+	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
+	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND " SAME_MODULE
+	" AND (NOT d.only_target OR de.rank = oe.rank OR NOT o.only_target AND de.rank < oe.rank)"
+	" AND (NOT o.only_target OR oe.rank <= de.rank)"
+	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
+	" OR o.status IN " STARTED_STATUSES " AND (oe.rank <= de.rank OR NOT EXISTS ("
+	"SELECT 1 FROM hotswap.stage s JOIN hotswap.environment se ON se.tenant_id = s.tenant_id"
+	" AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
+	" AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
+	" ORDER BY 5 DESC, o.priority DESC, o.id LIMIT 100",
 	UUIDOID, UUIDOID);
 
 static DbStatement open_tasks = DB_STATEMENT(

@@ -68,6 +68,8 @@ static DbStatement old_deployments = DB_STATEMENT(
 	" d.idempotency_key FROM hotswap.deployment d"                                     \
 	" WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d"
 
+#define DOOMED_TARGETS TARGETS_OF("d")
+
 #define DOOMED_TASK                                                     \
 	" CROSS JOIN LATERAL (SELECT t.ctid, t.node_id FROM hotswap.task t" \
 	" WHERE t.tenant_id = e.tenant_id AND t.deployment_id = e.id OFFSET 0) t"
@@ -76,13 +78,12 @@ static DbStatement old_deployments = DB_STATEMENT(
 static DbStatement delete_swaps = DB_STATEMENT(
 	"DELETE FROM hotswap.node_module WHERE ctid = ANY(ARRAY(SELECT m.ctid FROM"
 	" (SELECT DISTINCT e.tenant_id, t.node_id, x.module" DOOMED_DEPLOYMENT DOOMED_TASK
-	" CROSS JOIN LATERAL " TARGETS_OF(
-		"d") " x) k"
-			 " CROSS JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
-			 " AND y.node_id = k.node_id AND y.module = k.module AND y.swapped_at >= $3"
-			 " ORDER BY y.swap LIMIT 1) young"
-			 " CROSS JOIN LATERAL (SELECT m.ctid FROM hotswap.node_module m WHERE m.tenant_id = k.tenant_id"
-			 " AND m.node_id = k.node_id AND m.module = k.module AND m.swap < young.swap OFFSET 0) m))",
+	" CROSS JOIN LATERAL " DOOMED_TARGETS " x) k"
+	" CROSS JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
+	" AND y.node_id = k.node_id AND y.module = k.module AND y.swapped_at >= $3"
+	" ORDER BY y.swap LIMIT 1) young"
+	" CROSS JOIN LATERAL (SELECT m.ctid FROM hotswap.node_module m WHERE m.tenant_id = k.tenant_id"
+	" AND m.node_id = k.node_id AND m.module = k.module AND m.swap < young.swap OFFSET 0) m))",
 	UUIDARRAYOID, UUIDARRAYOID, TIMESTAMPTZOID);
 
 static DbStatement delete_tasks =

@@ -30,6 +30,10 @@
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
 
+#define SAME_MODULE SHARES_MODULE("o", "d")
+#define OTHERS_SUBJECT SUBJECT("o")
+#define OTHERS_TARGETS TARGETS_OF("o")
+
 #define LIVE_APPROVAL "a.status IN ('pending', 'approved', 'bypassed') AND a.used_at IS NULL"
 
 /*
@@ -52,60 +56,53 @@ static DbStatement protected_query = DB_STATEMENT(
  * coming by itself.
  */
 static DbStatement earlier_query = DB_STATEMENT(
-	"SELECT o.id, " SUBJECT(
-		"o") ", o.environment, o.status FROM hotswap.deployment d"
-			 " JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
-			 " JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.rank <= x.rank"
-			 " JOIN hotswap.approval a ON a.tenant_id = d.tenant_id AND a.environment = e.name"
-			 " AND a.deployment_id < d.id AND " LIVE_APPROVAL
-			 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
-			 " WHERE o.tenant_id = a.tenant_id AND o.id = a.deployment_id OFFSET 0) o"
-			 " JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
-			 " AND t.rank >= x.rank"
-			 " WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake AND o.kind IN ('deploy', 'rollback')"
-			 " AND " SHARES_MODULE(
-				 "o",
-				 "d") " AND o.version <> d.version AND o.started_at IS NOT NULL"
-					  " AND o.status IN ('pending_approval', 'queued') AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"
-					  " WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id AND s.kind = 'deploy'"
-					  " AND s.environment = x.name AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.deployment d"
+	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
+	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.rank <= x.rank"
+	" JOIN hotswap.approval a ON a.tenant_id = d.tenant_id AND a.environment = e.name"
+	" AND a.deployment_id < d.id AND " LIVE_APPROVAL
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = a.tenant_id AND o.id = a.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
+	" AND t.rank >= x.rank"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake AND o.kind IN ('deploy', 'rollback')"
+	" AND " SAME_MODULE " AND o.version <> d.version AND o.started_at IS NOT NULL"
+	" AND o.status IN ('pending_approval', 'queued') AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"
+	" WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id AND s.kind = 'deploy'"
+	" AND s.environment = x.name AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
 /* The same of those that windows have held up there, or on the way. */
 static DbStatement frozen_query = DB_STATEMENT(
-	"SELECT o.id, " SUBJECT(
-		"o") ", o.environment, o.status FROM hotswap.deployment d"
-			 " JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
-			 " JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id AND w.deployment_id < d.id"
-			 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
-			 " WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
-			 " JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
-			 " AND t.rank >= x.rank"
-			 " JOIN hotswap.stage s ON s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
-			 " AND s.status = 'waiting_approval'"
-			 " JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.name = s.environment"
-			 " AND e.rank <= x.rank"
-			 " WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake"
-			 " AND o.kind IN ('deploy', 'rollback') AND " SHARES_MODULE(
-				 "o", "d") " AND o.version <> d.version"
-						   " AND o.status IN ('pending_approval', 'queued') ORDER BY o.id LIMIT 1",
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.deployment d"
+	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
+	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id AND w.deployment_id < d.id"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
+	" AND t.rank >= x.rank"
+	" JOIN hotswap.stage s ON s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
+	" AND s.status = 'waiting_approval'"
+	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.name = s.environment"
+	" AND e.rank <= x.rank"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake"
+	" AND o.kind IN ('deploy', 'rollback') AND " SAME_MODULE " AND o.version <> d.version"
+	" AND o.status IN ('pending_approval', 'queued') ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
 /* The first of those that were requested before, and are still to bring one of these modules there. */
 static DbStatement required_query = DB_STATEMENT(
-	"SELECT o.id, " SUBJECT(
-		"o") ", o.environment, o.status FROM hotswap.work_item w"
-			 " JOIN hotswap.environment x ON x.tenant_id = w.tenant_id AND x.name = $3"
-			 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
-			 " WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
-			 " JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
-			 " WHERE w.tenant_id = $1 AND w.deployment_id < $2"
-			 " AND EXISTS (SELECT FROM " TARGETS_OF(
-				 "o") " t WHERE t.module = ANY ($4))"
-					  " AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
-					  " AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
-					  " AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
-					  " AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.work_item w"
+	" JOIN hotswap.environment x ON x.tenant_id = w.tenant_id AND x.name = $3"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
+	" WHERE w.tenant_id = $1 AND w.deployment_id < $2"
+	" AND EXISTS (SELECT FROM " OTHERS_TARGETS " t WHERE t.module = ANY ($4))"
+	" AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
+	" AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
+	" AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
+	" AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID, TEXTARRAYOID);
 
 /* Was a node of the environment declared to run something, after an approval was opened? */
