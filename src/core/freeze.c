@@ -14,7 +14,10 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/freeze.h"
+#include "core/release.h"
 #include "utils/builtins.h"
+
+#define ROUNDS_LIMIT 1000 /* of modules that open one after the other, and never together */
 
 static DbStatement windows_query = DB_STATEMENT(
 	"SELECT id, name, reason, kind = 'deny', tenant_id IS NULL, lower(during), upper(during), time_zone,"
@@ -150,21 +153,63 @@ find_override(const Deployment *d, const char *environment, TimestampTz now, Fre
 		f->overridden = db_uuid(0, 1);
 }
 
+/* What closes several modules of a release is named once. */
+static void
+add_closing(List **closing, List *windows)
+{
+	ListCell *cell;
+	ListCell *other;
+
+	foreach (cell, windows)
+	{
+		bool known = false;
+
+		foreach (other, *closing)
+			known = known || uuid_equal(&((TimeWindow *) lfirst(other))->id,
+										&((TimeWindow *) lfirst(cell))->id);
+		if (!known)
+			*closing = lappend(*closing, lfirst(cell));
+	}
+}
+
+/* The first time when all of these sets of windows are open, or, as of one, a time before it. */
+static TimestampTz
+opening_of_all(List *sets, TimestampTz at)
+{
+	for (int round = 0; round < ROUNDS_LIMIT && at != DT_NOEND; round++)
+	{
+		TimestampTz before = at;
+		ListCell *cell;
+
+		foreach (cell, sets)
+			at = windows_opening(lfirst(cell), at);
+		if (at == before)
+			break;
+	}
+	return at;
+}
+
 /* Do windows keep it from starting in an environment now?  Not if they do and are overridden, which f says. */
 bool
 freeze_holds(const Deployment *d, const char *environment, Freeze *f)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	List *windows;
+	List *sets = NIL;
+	ListCell *cell;
 
 	memset(f, 0, sizeof(Freeze));
 	if (!freeze_concerns(d, environment))
 		return false;
-	windows = freeze_windows(&d->tenant, environment, d->module);
-	f->closing = windows_closing(windows, now);
+	foreach (cell, target_modules(deployment_targets(d)))
+	{
+		List *windows = freeze_windows(&d->tenant, environment, lfirst(cell));
+
+		add_closing(&f->closing, windows_closing(windows, now));
+		sets = lappend(sets, windows);
+	}
 	if (f->closing == NIL)
 		return false;
-	f->opens = windows_opening(windows, now);
+	f->opens = opening_of_all(sets, now);
 	find_override(d, environment, now, f);
 	return !f->is_overridden;
 }

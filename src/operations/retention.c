@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "core/audit.h"
 #include "core/audit_partition.h"
+#include "core/release.h"
 #include "operations/retention.h"
 #include "shm/trouble.h"
 #include "storage/itemptr.h"
@@ -61,10 +62,13 @@ static DbStatement old_deployments = DB_STATEMENT(
  * changes them while their deployments are locked.  OFFSET 0 keeps the planner to that, however
  * small the tables are when it plans.
  */
-#define DOOMED_DEPLOYMENT                                                                       \
-	" FROM unnest($1, $2) e (tenant_id, id)"                                                    \
-	" CROSS JOIN LATERAL (SELECT d.ctid, d.module, d.idempotency_key FROM hotswap.deployment d" \
+#define DOOMED_DEPLOYMENT                                                              \
+	" FROM unnest($1, $2) e (tenant_id, id)"                                           \
+	" CROSS JOIN LATERAL (SELECT d.ctid, d.tenant_id, d.module, d.version, d.release," \
+	" d.idempotency_key FROM hotswap.deployment d"                                     \
 	" WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d"
+
+#define DOOMED_TARGETS TARGETS_OF("d")
 
 #define DOOMED_TASK                                                     \
 	" CROSS JOIN LATERAL (SELECT t.ctid, t.node_id FROM hotswap.task t" \
@@ -73,7 +77,8 @@ static DbStatement old_deployments = DB_STATEMENT(
 /* What ran on the deployments' nodes before the oldest row that is young enough to stay. */
 static DbStatement delete_swaps = DB_STATEMENT(
 	"DELETE FROM hotswap.node_module WHERE ctid = ANY(ARRAY(SELECT m.ctid FROM"
-	" (SELECT DISTINCT e.tenant_id, t.node_id, d.module" DOOMED_DEPLOYMENT DOOMED_TASK ") k"
+	" (SELECT DISTINCT e.tenant_id, t.node_id, x.module" DOOMED_DEPLOYMENT DOOMED_TASK
+	" CROSS JOIN LATERAL " DOOMED_TARGETS " x) k"
 	" CROSS JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
 	" AND y.node_id = k.node_id AND y.module = k.module AND y.swapped_at >= $3"
 	" ORDER BY y.swap LIMIT 1) young"

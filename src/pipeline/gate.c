@@ -24,10 +24,15 @@
 #include "core/approval.h"
 #include "core/bring_up_right.h"
 #include "core/freeze.h"
+#include "core/release.h"
 #include "core/requirement.h"
 #include "core/rollback_right.h"
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
+
+#define SAME_MODULE SHARES_MODULE("o", "d")
+#define OTHERS_SUBJECT SUBJECT("o")
+#define OTHERS_TARGETS TARGETS_OF("o")
 
 #define LIVE_APPROVAL "a.status IN ('pending', 'approved', 'bypassed') AND a.used_at IS NULL"
 
@@ -51,7 +56,7 @@ static DbStatement protected_query = DB_STATEMENT(
  * coming by itself.
  */
 static DbStatement earlier_query = DB_STATEMENT(
-	"SELECT o.id, o.version, o.environment, o.status FROM hotswap.deployment d"
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.deployment d"
 	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
 	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.rank <= x.rank"
 	" JOIN hotswap.approval a ON a.tenant_id = d.tenant_id AND a.environment = e.name"
@@ -61,7 +66,7 @@ static DbStatement earlier_query = DB_STATEMENT(
 	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
 	" AND t.rank >= x.rank"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake AND o.kind IN ('deploy', 'rollback')"
-	" AND o.module = d.module AND o.version <> d.version AND o.started_at IS NOT NULL"
+	" AND " SAME_MODULE " AND o.version <> d.version AND o.started_at IS NOT NULL"
 	" AND o.status IN ('pending_approval', 'queued') AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"
 	" WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id AND s.kind = 'deploy'"
 	" AND s.environment = x.name AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
@@ -69,7 +74,7 @@ static DbStatement earlier_query = DB_STATEMENT(
 
 /* The same of those that windows have held up there, or on the way. */
 static DbStatement frozen_query = DB_STATEMENT(
-	"SELECT o.id, o.version, o.environment, o.status FROM hotswap.deployment d"
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.deployment d"
 	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
 	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id AND w.deployment_id < d.id"
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
@@ -81,18 +86,19 @@ static DbStatement frozen_query = DB_STATEMENT(
 	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.name = s.environment"
 	" AND e.rank <= x.rank"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake"
-	" AND o.kind IN ('deploy', 'rollback') AND o.module = d.module AND o.version <> d.version"
+	" AND o.kind IN ('deploy', 'rollback') AND " SAME_MODULE " AND o.version <> d.version"
 	" AND o.status IN ('pending_approval', 'queued') ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
 /* The first of those that were requested before, and are still to bring one of these modules there. */
 static DbStatement required_query = DB_STATEMENT(
-	"SELECT o.id, o.version, o.environment, o.status FROM hotswap.work_item w"
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.work_item w"
 	" JOIN hotswap.environment x ON x.tenant_id = w.tenant_id AND x.name = $3"
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
-	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND o.module = ANY ($4)"
+	" WHERE w.tenant_id = $1 AND w.deployment_id < $2"
+	" AND EXISTS (SELECT FROM " OTHERS_TARGETS " t WHERE t.module = ANY ($4))"
 	" AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
 	" AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
 	" AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
@@ -101,19 +107,20 @@ static DbStatement required_query = DB_STATEMENT(
 
 /* Was a node of the environment declared to run something, after an approval was opened? */
 static DbStatement declared_query = DB_STATEMENT(
-	"SELECT n.name FROM hotswap.node n CROSS JOIN LATERAL (SELECT m.direction, m.swapped_at"
-	" FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.module = $3"
+	"SELECT n.name FROM hotswap.node n CROSS JOIN unnest($3) t (module)"
+	" CROSS JOIN LATERAL (SELECT m.direction, m.swapped_at"
+	" FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.module = t.module"
 	" ORDER BY m.swap DESC LIMIT 1) m WHERE n.tenant_id = $1 AND n.environment = $2"
 	" AND n.removed_at IS NULL AND m.direction = 'declared' AND m.swapped_at > (SELECT a.opened_at"
 	" FROM hotswap.approval a WHERE a.tenant_id = $1 AND a.deployment_id = $4 AND a.environment = $2"
 	" AND a.round = $5) LIMIT 1",
-	UUIDOID, TEXTOID, TEXTOID, UUIDOID, INT4OID);
+	UUIDOID, TEXTOID, TEXTARRAYOID, UUIDOID, INT4OID);
 
 static bool
 read_earlier(EarlierDeployment *earlier)
 {
 	earlier->id = db_uuid(0, 1);
-	earlier->version = db_text(0, 2);
+	earlier->subject = db_text(0, 2);
 	earlier->environment = db_text(0, 3);
 	earlier->status = db_text(0, 4);
 	return true;
@@ -348,11 +355,12 @@ gate_scope(Visit *v)
 static char *
 find_declared(const Visit *v, const Approval *a)
 {
+	List *modules = target_modules(deployment_targets(&v->d));
 	DbArgs args = db_args(&declared_query);
 
 	db_arg_uuid(&args, &v->d.tenant);
 	db_arg_text(&args, a->environment);
-	db_arg_text(&args, v->d.module);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(modules), false);
 	db_arg_uuid(&args, &v->d.id);
 	db_arg_int32(&args, a->round);
 	return db_run_args(&args) > 0 ? db_text(0, 1) : NULL;

@@ -71,7 +71,7 @@ typedef struct Visit
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
-	Version *version;     /* NULL: not read during this visit */
+	List *versions;       /* of Version: those that it is about; NIL: not read during this visit */
 	bool without_nodes;   /* the environment of the current stage, when the gate looked */
 	bool without_windows; /* nor are there any times at which nothing starts there */
 	List *plans;          /* of NodePlan: what is to run in one environment */

@@ -24,6 +24,7 @@
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/release.h"
 #include "run/hook.h"
 #include "run/place.h"
 #include "run/record.h"
@@ -102,7 +103,7 @@ script_of(const Version *version, const char *script)
 /* ---- the lane ---- */
 
 static void
-tag_lane(const TaskRun *run, LOCKTAG *tag)
+tag_lane(const TaskRun *run, const char *module, LOCKTAG *tag)
 {
 	struct
 	{
@@ -114,22 +115,29 @@ tag_lane(const TaskRun *run, LOCKTAG *tag)
 	memset(&lane, 0, sizeof(lane));
 	lane.tenant = run->key.tenant;
 	lane.node = run->node;
-	strlcpy(lane.module, run->module, sizeof(lane.module));
+	strlcpy(lane.module, module, sizeof(lane.module));
 	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
 }
 
 /*
- * Nobody else changes the module on the node until the transaction ends, or the session gives it back.  Waits
- * without a snapshot: whoever has the lane may wait for those.
+ * Nobody else changes the module on the node until the transaction ends, or the session gives it back: of a release
+ * all modules, in the order of their names, so that no two wait for each other.  Waits without a snapshot: whoever
+ * has the lane may wait for those.
  */
 static void
 lock_lane(const TaskRun *run, bool session)
 {
-	LOCKTAG tag;
+	List *modules = run->release ? target_modules(run->targets) : list_make1(run->module);
+	ListCell *cell;
 
-	tag_lane(run, &tag);
 	InvalidateCatalogSnapshot();
-	(void) LockAcquire(&tag, ExclusiveLock, session, false);
+	foreach (cell, modules)
+	{
+		LOCKTAG tag;
+
+		tag_lane(run, lfirst(cell), &tag);
+		(void) LockAcquire(&tag, ExclusiveLock, session, false);
+	}
 }
 
 /* ---- outside of a transaction ---- */
@@ -200,6 +208,13 @@ run_step(TaskRun *run, const Step *step)
 	run_deferred_triggers(run);
 }
 
+/* The name of a step in reports: of a release as it names its versions. */
+static const char *
+step_name(const TaskRun *run, const Step *step)
+{
+	return run->release ? psprintf("%s=%s", step->module, step->version) : step->version;
+}
+
 /* The steps of the present piece.  Each has its memory. */
 static void
 run_steps(TaskRun *run)
@@ -212,7 +227,7 @@ run_steps(TaskRun *run)
 		const Step *step = list_nth(run->path, i);
 
 		MemoryContextSwitchTo(context);
-		run->step = step->version;
+		run->step = step_name(run, step);
 		run_step(run, step);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
@@ -306,7 +321,7 @@ run_task(TaskRun *run)
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
 		lock_lane(run, false);
-	if (run->kind == TASK_REVERT && !record_is_partial(run))
+	if (run->kind == TASK_REVERT && run->release == NULL && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);
@@ -367,7 +382,7 @@ release_locks(const TaskRun *run)
 		(void) LockRelease(&tag, ExclusiveLock, true);
 	if (run->outside == NULL)
 		return;
-	tag_lane(run, &tag);
+	tag_lane(run, run->module, &tag);
 	while (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
 }
