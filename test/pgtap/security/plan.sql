@@ -53,6 +53,8 @@ BEGIN
 		deployment = gen_random_uuid();
 		INSERT INTO hotswap.node VALUES (t, deployment, word || 1, word || i, 'database',
 			'hotswap_test_plan_vera', word || i, '{}');
+		INSERT INTO hotswap.node_metric VALUES (t, deployment, never, true, 1, 1, 1, 1, 1, 1, '',
+			jsonb_build_object(word, 1));
 		INSERT INTO hotswap.node_module VALUES (t, deployment, word, DEFAULT, deployment, word, '',
 			now());
 		INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at,
