@@ -94,15 +94,15 @@ SELECT matches(pg_temp.how(:'d'), '^(cancelled|rollback_failed) back superseded'
 -- A release ends what runs of any of its modules, and is ended by a version of one of them.
 SELECT pg_temp.publish_gated('shared', '1', 'p2', 71),
 	hotswap.publish_version('shared', '2', 'INSERT INTO log (what) VALUES (''shared'')'),
-	hotswap.publish_version('with it', '1', 'SELECT 1'),
-	hotswap.publish_release('slow', '{shared=1,with it=1}'),
-	hotswap.publish_release('quick', '{shared=2,with it=1}') \g /dev/null
+	hotswap.publish_version('beside', '1', 'SELECT 1'),
+	hotswap.publish_release('slow', '{shared=1,beside=1}'),
+	hotswap.publish_release('quick', '{shared=2,beside=1}') \g /dev/null
 SELECT hotswap.deploy('shared', '1', 'production') AS d \gset
 CALL half(:'d');
 SELECT hotswap.deploy_release('quick', 'production', supersede => true) AS s \gset
 CALL ended(:'s') \gset
-SELECT is(pg_temp.how(:'d'), format('rollback_failed back superseded by deployment %s of release '
-	'"quick"', :'s'), 'a release supersedes');
+SELECT is(pg_temp.how(:'d'), format('cancelled back superseded by deployment %s of release "quick"',
+	:'s'), 'a release supersedes');
 SELECT is(:'said'::text, 'succeeded', 'and comes');
 SELECT hotswap.deploy_release('slow', 'production') AS d \gset
 CALL half(:'d');
