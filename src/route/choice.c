@@ -3,7 +3,7 @@
  *		The slot of a module that a transaction gets: by the row of the route that counts at its
  *		epoch, its role and its place among the callers.
  *
- * Once chosen it is held until the end of the transaction (slot.c), and nothing that is announced
+ * Once chosen it is held until the end of the transaction (marker.c), and nothing that is announced
  * meanwhile changes it.  A slot that the epoch names may be gone: somebody used it for another version
  * when nobody held it.  Then a transaction that has called nothing yet takes the newest epoch, and
  * any other one is told to begin again.
@@ -20,8 +20,8 @@
 #include "miscadmin.h"
 #include "route/choice.h"
 #include "route/epoch.h"
+#include "route/marker.h"
 #include "route/pin.h"
-#include "route/slot.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
