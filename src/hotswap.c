@@ -9,6 +9,7 @@
 #include "fmgr.h"
 #include "lock/lock.h"
 #include "miscadmin.h"
+#include "route/pin.h"
 #include "shm/init.h"
 #include "shm/prepared.h"
 #include "shm/wakeup.h"
@@ -29,6 +30,7 @@ _PG_init(void)
 	wakeup_init();
 	prepared_init();
 	lock_init();
+	pin_init();
 	if (!process_shared_preload_libraries_in_progress)
 	{
 		if (creating_extension && !IsBinaryUpgrade)
