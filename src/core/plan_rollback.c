@@ -20,10 +20,11 @@
 
 /* The deployment, and those that took it back already, in part or as a whole. */
 static DbStatement deployment_query = DB_STATEMENT(
-	"SELECT d.module, d.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL,"
+	"SELECT d.module, d.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL AND NOT m.routed,"
 	" ARRAY(SELECT d.id UNION ALL SELECT r.id FROM hotswap.deployment r"
 	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), v.transactional, " DEPENDENTS(
-		"d.module") " FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
+		"d.module") ", m.routed"
+					" FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
 					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = d.module"
 					" AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2",
 	UUIDOID, UUIDOID);
@@ -79,6 +80,7 @@ typedef struct Undone
 	bool is_graph;
 	uint8 digest[DIGEST_LENGTH]; /* of its version */
 	bool has_revert;
+	bool is_routed; /* what is taken back needs no script */
 	bool transactional;
 	Datum deployments; /* uuid[] */
 	List *dependents;  /* of char *: modules that ask for this one */
@@ -104,6 +106,7 @@ read_undone(Undone *u, const pg_uuid_t *deployment)
 	u->transactional = db_isnull(0, 8) || db_bool(0, 8);
 	u->deployments = PointerGetDatum(DatumGetArrayTypePCopy(db_datum(0, 7, &isnull)));
 	u->dependents = db_text_list(db_datum(0, 9, &isnull));
+	u->is_routed = db_bool(0, 10);
 }
 
 /* What one node ran before, and whether anybody has been there since. */
@@ -156,20 +159,21 @@ read_node(uint64 row, Past *past)
 static List *
 step_of_complete(const Undone *u, const Past *past)
 {
+	bool down = u->has_revert || past->before == NULL;
 	Step *step;
 
-	if (!u->has_revert && past->before == NULL)
+	if (down && !u->has_revert && !u->is_routed)
 		return NIL;
 	step = palloc0(sizeof(Step));
 	step->module = u->module;
-	step->direction = u->has_revert ? STEP_DOWN : STEP_UP;
-	step->version = u->has_revert ? u->version : past->before;
-	memcpy(step->digest, u->has_revert ? u->digest : past->before_digest, DIGEST_LENGTH);
-	step->transactional = u->has_revert ? u->transactional : past->before_transactional;
+	step->direction = down ? STEP_DOWN : STEP_UP;
+	step->version = down ? u->version : past->before;
+	memcpy(step->digest, down ? u->digest : past->before_digest, DIGEST_LENGTH);
+	step->transactional = down ? u->transactional : past->before_transactional;
 	if (past->before)
 	{
 		step->heads = list_make1(past->before);
-		if (!u->has_revert)
+		if (!down)
 			step->requirements = past->requirements;
 		memcpy(step->head_digest, past->before_digest, DIGEST_LENGTH);
 	}

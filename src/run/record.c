@@ -37,7 +37,8 @@ static DbStatement load_task = DB_STATEMENT(
 	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version,"
 	" (SELECT m.is_graph FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module),"
 	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
-	" d.heads, d.requested_at"
+	" d.heads, d.requested_at,"
+	" (SELECT m.routed FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module)"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -61,7 +62,8 @@ enum
 	LOADED_IS_ROLLBACK,
 	LOADED_ROLLS_BACK,
 	LOADED_HEADS,
-	LOADED_REQUESTED_AT
+	LOADED_REQUESTED_AT,
+	LOADED_IS_ROUTED
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -211,6 +213,7 @@ read_task(TaskRun *run, MemoryContext context)
 	run->module = db_text(0, LOADED_MODULE);
 	run->target = db_text(0, LOADED_VERSION);
 	run->is_graph = db_bool(0, LOADED_IS_GRAPH);
+	run->is_routed = db_bool(0, LOADED_IS_ROUTED);
 	run->is_rollback = db_bool(0, LOADED_IS_ROLLBACK);
 	if (run->is_rollback)
 		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
@@ -250,7 +253,8 @@ record_load(TaskRun *run)
 		return false;
 	if (run->version)
 		version_require_intact(run->version);
-	if (run->previous && run->version && run->version->scripts[SCRIPT_REVERT] == NULL)
+	if (run->previous && run->version &&
+		(run->is_routed || run->version->scripts[SCRIPT_REVERT] == NULL))
 		version_require_intact(run->previous);
 	return true;
 }
@@ -454,7 +458,8 @@ complete_step(const TaskRun *run)
 {
 	bool reverts = run->kind == TASK_REVERT;
 	const Version *after = reverts ? run->previous : run->version;
-	bool down = reverts && run->version->scripts[SCRIPT_REVERT];
+	bool down =
+		reverts && (run->is_routed ? after == NULL : run->version->scripts[SCRIPT_REVERT] != NULL);
 	Step *step = palloc0(sizeof(Step));
 
 	step->module = run->module;
@@ -475,6 +480,16 @@ record_swap(const TaskRun *run, TimestampTz now)
 		record_steps(run, list_make1(complete_step(run)), 1, now);
 	else if (run->piece > 0 && !((Step *) linitial(run->path))->is_partial)
 		record_steps(run, run->path, run->piece, now);
+}
+
+/* The last thing of all: who changes the route after it waits for the commit. */
+static void
+record_route(const TaskRun *run)
+{
+	RingKey key = { &run->key.tenant, &run->node, run->module };
+
+	if (run->is_routed && (run->kind == TASK_SWAP || run->kind == TASK_REVERT))
+		ring_activate(&key, run->slot, &run->key.deployment);
 }
 
 static void
@@ -571,6 +586,7 @@ record_success(TaskRun *run)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
+	record_route(run);
 	db_leave(&scope);
 }
 

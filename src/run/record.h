@@ -10,6 +10,7 @@
 #include "core/steps.h"
 #include "module/toplevel.h"
 #include "module/version.h"
+#include "route/ring.h"
 #include "storage/lock.h"
 
 /* Told while a statement runs that waits for the snapshots of others. */
@@ -43,6 +44,9 @@ typedef struct TaskRun
 	bool take_down;  /* versions that the target does not build on */
 	List *path;      /* of Step: what is still to be done */
 	int piece;       /* so many of them are done in this transaction */
+	/* of a module that is called through entries */
+	bool is_routed;
+	RingSlot *slot; /* that callers get from the commit on; NULL: none */
 	/* else */
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */

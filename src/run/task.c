@@ -27,6 +27,7 @@
 #include "run/hook.h"
 #include "run/place.h"
 #include "run/record.h"
+#include "run/routed.h"
 #include "run/script.h"
 #include "run/session.h"
 #include "run/task.h"
@@ -160,7 +161,8 @@ next_script(TaskRun *run, const char **script)
 static bool
 leaves_transaction(TaskRun *run)
 {
-	Version *version = run->is_outside_done ? NULL : next_script(run, &run->outside_of);
+	Version *version =
+		run->is_outside_done || run->is_routed ? NULL : next_script(run, &run->outside_of);
 
 	if (version == NULL || version->transactional)
 		return false;
@@ -186,12 +188,27 @@ run_piece_script(TaskRun *run, const Version *version, const char *script)
 
 /* ---- paths ---- */
 
+/* A step of a routed module: a version that comes, or the last one goes. */
+static void
+run_routed_step(TaskRun *run, const Step *step, const Version *version)
+{
+	if (step->direction == STEP_DOWN)
+		routed_remove(run);
+	else
+		routed_bring(run, version);
+}
+
 /* A step: its script, and how it is verified. */
 static void
 run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
+	if (run->is_routed)
+	{
+		run_routed_step(run, step, version);
+		return;
+	}
 	/* what is declared is verified alone */
 	if (step->direction != STEP_DECLARED)
 		run_piece_script(run, version, step_script_names[step->direction]);
@@ -223,6 +240,16 @@ run_steps(TaskRun *run)
 
 /* ---- scripts ---- */
 
+/* Takes back a version of a routed module: the one before comes again. */
+static void
+routed_take_back(TaskRun *run)
+{
+	if (run->previous)
+		routed_bring(run, run->previous);
+	else
+		routed_remove(run);
+}
+
 static void
 run_scripts(TaskRun *run)
 {
@@ -233,6 +260,11 @@ run_scripts(TaskRun *run)
 	switch (run->kind)
 	{
 		case TASK_SWAP:
+			if (run->is_routed)
+			{
+				routed_bring(run, run->version);
+				break;
+			}
 			run_piece_script(run, run->version, "deploy");
 			if (scripts[SCRIPT_VERIFY])
 				run_script(run, "verify", scripts[SCRIPT_VERIFY]);
@@ -244,6 +276,11 @@ run_scripts(TaskRun *run)
 			run_hook(run);
 			break;
 		case TASK_REVERT:
+			if (run->is_routed)
+			{
+				routed_take_back(run);
+				break;
+			}
 			version = revert_script(run, &script);
 			run_piece_script(run, version, script);
 			break;
