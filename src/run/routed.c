@@ -33,9 +33,9 @@ static DbStatement has_run = DB_STATEMENT("SELECT FROM hotswap.node_module WHERE
 										  UUIDOID, UUIDOID, TEXTOID);
 
 static RingKey
-key_of(const TaskRun *run)
+key_of(const TaskRun *run, const Version *version)
 {
-	RingKey key = { &run->key.tenant, &run->node, run->module };
+	RingKey key = { &run->key.tenant, &run->node, version->module };
 
 	return key;
 }
@@ -172,7 +172,7 @@ static bool
 was_direct(const TaskRun *run, const RingKey *key)
 {
 	Datum args[] = { UUIDPGetDatum(&run->key.tenant), UUIDPGetDatum(&run->node),
-					 CStringGetTextDatum(run->module) };
+					 CStringGetTextDatum(key->module) };
 
 	return ring_is_empty(key) && db_run(&has_run, args, NULL) > 0;
 }
@@ -228,26 +228,42 @@ find_installed(const RingKey *key, const Version *version)
 	return slot;
 }
 
-void
-routed_bring(TaskRun *run, const Version *version)
+/* To be recorded; the memory is the task's. */
+static void
+note_change(TaskRun *run, const Version *version, RingSlot *slot)
 {
 	MemoryContext outer = MemoryContextSwitchTo(GetMemoryChunkContext(run));
-	RingKey key = key_of(run);
+	RouteChange *change = palloc(sizeof(RouteChange));
 
-	run->slot = find_installed(&key, version);
-	if (run->slot)
-		put_in_front(run->slot->name);
-	else
-		run->slot = install(run, &key, version);
-	if (version->scripts[SCRIPT_VERIFY])
-		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
+	change->module = pstrdup(version->module);
+	change->slot = slot;
+	run->routes = lappend(run->routes, change);
 	MemoryContextSwitchTo(outer);
 }
 
 void
-routed_remove(TaskRun *run)
+routed_bring(TaskRun *run, const Version *version)
 {
-	RingKey key = key_of(run);
+	MemoryContext outer = MemoryContextSwitchTo(GetMemoryChunkContext(run));
+	int level = NewGUCNestLevel();
+	RingKey key = key_of(run, version);
+	RingSlot *slot = find_installed(&key, version);
+
+	if (slot)
+		put_in_front(slot->name);
+	else
+		slot = install(run, &key, version);
+	if (version->scripts[SCRIPT_VERIFY])
+		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
+	AtEOXact_GUC(false, level);
+	note_change(run, version, slot);
+	MemoryContextSwitchTo(outer);
+}
+
+void
+routed_remove(TaskRun *run, const Version *version)
+{
+	RingKey key = key_of(run, version);
 	DbScope scope;
 	RingSlot *slot;
 
@@ -256,4 +272,5 @@ routed_remove(TaskRun *run)
 	if (slot)
 		interface_drop(&key, slot->entry_schema);
 	db_leave(&scope);
+	note_change(run, version, NULL);
 }

@@ -11,6 +11,6 @@
 extern void routed_bring(TaskRun *run, const Version *version);
 
 /* What brought the module to the node is taken back: it runs no version any more. */
-extern void routed_remove(TaskRun *run);
+extern void routed_remove(TaskRun *run, const Version *version);
 
 #endif /* HOTSWAP_ROUTED_H */

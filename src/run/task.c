@@ -24,6 +24,7 @@
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/release.h"
 #include "run/hook.h"
 #include "run/place.h"
 #include "run/record.h"
@@ -103,7 +104,7 @@ script_of(const Version *version, const char *script)
 /* ---- the lane ---- */
 
 static void
-tag_lane(const TaskRun *run, LOCKTAG *tag)
+tag_lane(const TaskRun *run, const char *module, LOCKTAG *tag)
 {
 	struct
 	{
@@ -115,22 +116,29 @@ tag_lane(const TaskRun *run, LOCKTAG *tag)
 	memset(&lane, 0, sizeof(lane));
 	lane.tenant = run->key.tenant;
 	lane.node = run->node;
-	strlcpy(lane.module, run->module, sizeof(lane.module));
+	strlcpy(lane.module, module, sizeof(lane.module));
 	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
 }
 
 /*
- * Nobody else changes the module on the node until the transaction ends, or the session gives it back.  Waits
- * without a snapshot: whoever has the lane may wait for those.
+ * Nobody else changes the module on the node until the transaction ends, or the session gives it back: of a release
+ * all modules, in the order of their names, so that no two wait for each other.  Waits without a snapshot: whoever
+ * has the lane may wait for those.
  */
 static void
 lock_lane(const TaskRun *run, bool session)
 {
-	LOCKTAG tag;
+	List *modules = run->release ? target_modules(run->targets) : list_make1(run->module);
+	ListCell *cell;
 
-	tag_lane(run, &tag);
 	InvalidateCatalogSnapshot();
-	(void) LockAcquire(&tag, ExclusiveLock, session, false);
+	foreach (cell, modules)
+	{
+		LOCKTAG tag;
+
+		tag_lane(run, lfirst(cell), &tag);
+		(void) LockAcquire(&tag, ExclusiveLock, session, false);
+	}
 }
 
 /* ---- outside of a transaction ---- */
@@ -161,10 +169,9 @@ next_script(TaskRun *run, const char **script)
 static bool
 leaves_transaction(TaskRun *run)
 {
-	Version *version =
-		run->is_outside_done || run->is_routed ? NULL : next_script(run, &run->outside_of);
+	Version *version = run->is_outside_done ? NULL : next_script(run, &run->outside_of);
 
-	if (version == NULL || version->transactional)
+	if (version == NULL || version->transactional || version->is_routed)
 		return false;
 	if (run->tell_snapshot_wait == NULL)
 		ereport(ERROR,
@@ -193,7 +200,7 @@ static void
 run_routed_step(TaskRun *run, const Step *step, const Version *version)
 {
 	if (step->direction == STEP_DOWN)
-		routed_remove(run);
+		routed_remove(run, version);
 	else
 		routed_bring(run, version);
 }
@@ -204,7 +211,7 @@ run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
-	if (run->is_routed)
+	if (version->is_routed && step->direction != STEP_DECLARED)
 	{
 		run_routed_step(run, step, version);
 		return;
@@ -215,6 +222,13 @@ run_step(TaskRun *run, const Step *step)
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
 		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
 	run_deferred_triggers(run);
+}
+
+/* The name of a step in reports: of a release as it names its versions. */
+static const char *
+step_name(const TaskRun *run, const Step *step)
+{
+	return run->release ? psprintf("%s=%s", step->module, step->version) : step->version;
 }
 
 /* The steps of the present piece.  Each has its memory. */
@@ -229,7 +243,7 @@ run_steps(TaskRun *run)
 		const Step *step = list_nth(run->path, i);
 
 		MemoryContextSwitchTo(context);
-		run->step = step->version;
+		run->step = step_name(run, step);
 		run_step(run, step);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
@@ -247,7 +261,7 @@ routed_take_back(TaskRun *run)
 	if (run->previous)
 		routed_bring(run, run->previous);
 	else
-		routed_remove(run);
+		routed_remove(run, run->version);
 }
 
 static void
@@ -260,7 +274,7 @@ run_scripts(TaskRun *run)
 	switch (run->kind)
 	{
 		case TASK_SWAP:
-			if (run->is_routed)
+			if (run->version->is_routed)
 			{
 				routed_bring(run, run->version);
 				break;
@@ -276,7 +290,7 @@ run_scripts(TaskRun *run)
 			run_hook(run);
 			break;
 		case TASK_REVERT:
-			if (run->is_routed)
+			if (run->version->is_routed)
 			{
 				routed_take_back(run);
 				break;
@@ -343,7 +357,7 @@ run_task(TaskRun *run)
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
 		lock_lane(run, false);
-	if (run->kind == TASK_REVERT && !record_is_partial(run))
+	if (run->kind == TASK_REVERT && run->release == NULL && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);
@@ -404,7 +418,7 @@ release_locks(const TaskRun *run)
 		(void) LockRelease(&tag, ExclusiveLock, true);
 	if (run->outside == NULL)
 		return;
-	tag_lane(run, &tag);
+	tag_lane(run, run->module, &tag);
 	while (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
 }
