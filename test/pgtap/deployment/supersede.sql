@@ -101,8 +101,8 @@ SELECT hotswap.deploy('shared', '1', 'production') AS d \gset
 CALL half(:'d');
 SELECT hotswap.deploy_release('quick', 'production', supersede => true) AS s \gset
 CALL ended(:'s') \gset
-SELECT is(pg_temp.how(:'d'), format('rollback_failed back superseded by deployment %s of release '
-	'"quick"', :'s'), 'a release supersedes');
+SELECT is(pg_temp.how(:'d'), format('cancelled back superseded by deployment %s of release "quick"',
+	:'s'), 'a release supersedes');
 SELECT is(:'said'::text, 'succeeded', 'and comes');
 SELECT hotswap.deploy_release('slow', 'production') AS d \gset
 CALL half(:'d');
