@@ -37,7 +37,8 @@ static DbStatement load_task = DB_STATEMENT(
 	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version,"
 	" (SELECT m.is_graph FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module),"
 	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
-	" d.heads, d.requested_at"
+	" d.heads, d.requested_at,"
+	" (SELECT m.requires FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module)"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -61,7 +62,8 @@ enum
 	LOADED_IS_ROLLBACK,
 	LOADED_ROLLS_BACK,
 	LOADED_HEADS,
-	LOADED_REQUESTED_AT
+	LOADED_REQUESTED_AT,
+	LOADED_ASKED_FOR
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -194,7 +196,7 @@ read_task(TaskRun *run, MemoryContext context)
 	char *previous;
 	char *environment;
 	bool allow_revert;
-	Datum heads;
+	Datum names;
 	bool isnull;
 
 	arg_task(&args, &run->key);
@@ -214,9 +216,11 @@ read_task(TaskRun *run, MemoryContext context)
 	run->is_rollback = db_bool(0, LOADED_IS_ROLLBACK);
 	if (run->is_rollback)
 		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
-	heads = db_datum(0, LOADED_HEADS, &isnull);
-	run->heads = isnull ? NIL : db_text_list(heads);
+	names = db_datum(0, LOADED_HEADS, &isnull);
+	run->heads = isnull ? NIL : db_text_list(names);
 	run->requested_at = db_time(0, LOADED_REQUESTED_AT, 0);
+	names = db_datum(0, LOADED_ASKED_FOR, &isnull);
+	run->asked_for = isnull ? NIL : db_text_list(names);
 	run->has_path = (run->is_graph || run->is_rollback || run->heads != NIL) &&
 					(run->kind == TASK_SWAP || run->kind == TASK_REVERT);
 	if (db_digest(0, LOADED_PLAN_DIGEST, run->plan_digest))
@@ -267,6 +271,14 @@ done_steps(const TaskRun *run)
 					 run->swap_from);
 }
 
+void
+record_refuse_blocked(const NodePlan *plan)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg_internal("%s", plan->reason),
+			 plan->hint ? errhint("%s", plan->hint) : 0));
+}
+
 static List *
 left_steps(const TaskRun *run)
 {
@@ -282,7 +294,9 @@ left_steps(const TaskRun *run)
 		plans = plan_declaration(&run->key.tenant, run->module, &run->node, run->heads,
 								 run->requested_at);
 	plan = plans == NIL ? NULL : linitial(plans);
-	return plan == NULL || plan->outcome == NODE_BLOCKED ? NIL : plan->steps;
+	if (plan && plan->outcome == NODE_BLOCKED)
+		record_refuse_blocked(plan);
+	return plan ? plan->steps : NIL;
 }
 
 /* What is left of the steps that were planned; they must still be the same. */

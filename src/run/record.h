@@ -30,9 +30,10 @@ typedef struct TaskRun
 	char *search_path; /* of its scripts; NULL: as the role has it */
 	Oid role;          /* that it belongs to: the login of the session */
 	char *module;
-	bool is_graph;            /* the module's versions build on each other */
-	char *target;             /* the version that is deployed */
-	List *heads;              /* of char *: of a declaration */
+	List *asked_for; /* of char *: the modules that its versions ask for, or to be without */
+	bool is_graph;   /* the module's versions build on each other */
+	char *target;    /* the version that is deployed */
+	List *heads;     /* of char *: of a declaration */
 	TimestampTz requested_at; /* of the deployment */
 	bool is_rollback;
 	pg_uuid_t rolls_back; /* then: this deployment */
@@ -90,6 +91,7 @@ typedef struct Failure
 
 extern bool record_load(TaskRun *run);
 extern bool record_is_partial(const TaskRun *run);
+extern void record_refuse_blocked(const NodePlan *plan);
 extern void record_plan(TaskRun *run);
 extern Version *record_read_step(const TaskRun *run, const Step *step);
 extern void record_require_running(const TaskRun *run, bool cancel);

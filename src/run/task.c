@@ -9,7 +9,7 @@
  * back and the failure is recorded in a new one; if even that fails, the dispatcher finds a task that
  * nobody runs.
  *
- * Locks: the task (session), the lane (transaction), whatever the scripts lock, and then what the
+ * Locks: the task (session), the lanes (transaction), whatever the scripts lock, and then what the
  * record locks (record.c).
  */
 #include "postgres.h"
@@ -25,6 +25,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "run/hook.h"
+#include "run/lane.h"
 #include "run/place.h"
 #include "run/record.h"
 #include "run/script.h"
@@ -99,39 +100,6 @@ script_of(const Version *version, const char *script)
 	return version->scripts[strcmp(script, "install") == 0 ? SCRIPT_INSTALL : SCRIPT_DEPLOY];
 }
 
-/* ---- the lane ---- */
-
-static void
-tag_lane(const TaskRun *run, LOCKTAG *tag)
-{
-	struct
-	{
-		pg_uuid_t tenant;
-		pg_uuid_t node;
-		char module[128 * 4];
-	} lane;
-
-	memset(&lane, 0, sizeof(lane));
-	lane.tenant = run->key.tenant;
-	lane.node = run->node;
-	strlcpy(lane.module, run->module, sizeof(lane.module));
-	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
-}
-
-/*
- * Nobody else changes the module on the node until the transaction ends, or the session gives it back.  Waits
- * without a snapshot: whoever has the lane may wait for those.
- */
-static void
-lock_lane(const TaskRun *run, bool session)
-{
-	LOCKTAG tag;
-
-	tag_lane(run, &tag);
-	InvalidateCatalogSnapshot();
-	(void) LockAcquire(&tag, ExclusiveLock, session, false);
-}
-
 /* ---- outside of a transaction ---- */
 
 /* The version whose script comes next, and which script; NULL: there is none, or it is no version's. */
@@ -172,7 +140,7 @@ leaves_transaction(TaskRun *run)
 				 errdetail("CALL hotswap.work() runs scripts in transactions of its own session."),
 				 errhint("Add hotswap to shared_preload_libraries: executors can run it.")));
 	run->outside = version;
-	lock_lane(run, true);
+	lane_lock(run, true);
 	return true;
 }
 
@@ -290,6 +258,17 @@ record(TaskRun *run)
 	return is_last;
 }
 
+/*
+ * Does it bring something that is to be looked at beside the node's other modules?  A rollback or a declaration
+ * is when it is planned; what has run outside of a transaction was before.
+ */
+static bool
+brings_version(const TaskRun *run)
+{
+	return run->kind == TASK_SWAP && !run->is_rollback && run->heads == NIL &&
+		   !run->is_outside_done;
+}
+
 /* Runs the task in the current transaction, up to and including its record, or that of its next piece. */
 static TaskProgress
 run_task(TaskRun *run)
@@ -305,11 +284,13 @@ run_task(TaskRun *run)
 	lock_tag(&run->lock, LOCK_TASK, &run->key, sizeof(run->key));
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
-		lock_lane(run, false);
+		lane_lock(run, false);
 	if (run->kind == TASK_REVERT && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);
+	if (brings_version(run))
+		lane_require_met(run);
 	if (leaves_transaction(run))
 	{
 		AtEOXact_GUC(false, guc_level);
@@ -365,11 +346,8 @@ release_locks(const TaskRun *run)
 	lock_tag(&tag, LOCK_TASK, &run->key, sizeof(run->key));
 	while (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
-	if (run->outside == NULL)
-		return;
-	tag_lane(run, &tag);
-	while (lock_held_by_me(&tag, ExclusiveLock))
-		(void) LockRelease(&tag, ExclusiveLock, true);
+	if (run->outside)
+		lane_release(run);
 }
 
 /*
