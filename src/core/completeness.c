@@ -62,6 +62,7 @@ static struct
 	REFERENCE("release_module", "tenant_id, module, version", "module_version",
 			  "tenant_id, module, version"),
 	REFERENCE("held_version", "tenant_id, environment", "environment", "tenant_id, name"),
+	OF_TENANT("environment_window"),
 	OF_TENANT("withdrawn_version"),
 	OF_TENANT("release"),
 	OF_DEPLOYMENT("rehearsal"),
@@ -70,6 +71,7 @@ static struct
 	OF_DEPLOYMENT("task"),
 	OF_DEPLOYMENT("statement"),
 	OF_DEPLOYMENT("failed_rollback"),
+	OF_DEPLOYMENT("freeze_override"),
 	OF_DEPLOYMENT("approval"),
 	OF_DEPLOYMENT("approval_vote"),
 	/* what has ended needs neither, and stays a while when its tenant's versions go */

@@ -122,6 +122,7 @@ hotswap_rollback(PG_FUNCTION_ARGS)
 	require_ended(&d);
 	plans = plan_rollback(&r.tenant, &id, NULL);
 	require_way(&d, plans);
+	r.release = d.release;
 	r.module = d.module;
 	r.version = d.version;
 	r.environment = d.environment;

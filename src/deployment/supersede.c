@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "core/path.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "core/version_graph.h"
 #include "deployment/cancel.h"
 #include "deployment/supersede.h"
@@ -28,12 +29,14 @@
 static DbStatement running_query = DB_STATEMENT(
 	"SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
 	" WHERE d.tenant_id = $1 AND d.id = w.deployment_id OFFSET 0) d"
-	" WHERE w.tenant_id = $1 AND d.module = $2 AND d.kind = 'deploy'"
-	" AND d.status IN ('running', 'paused') AND EXISTS (SELECT FROM hotswap.stage s"
-	" WHERE s.tenant_id = $1 AND s.deployment_id = d.id AND s.kind = 'deploy'"
-	" AND s.environment = ANY ($3) AND (s.environment = d.environment"
-	" OR s.status NOT IN ('succeeded', 'skipped'))) ORDER BY d.id",
-	UUIDOID, TEXTOID, TEXTARRAYOID);
+	" WHERE w.tenant_id = $1 AND d.kind = 'deploy'"
+	" AND EXISTS (SELECT FROM " TARGETS_OF(
+		"d") " x WHERE x.module = ANY ($2))"
+			 " AND d.status IN ('running', 'paused') AND EXISTS (SELECT FROM hotswap.stage s"
+			 " WHERE s.tenant_id = $1 AND s.deployment_id = d.id AND s.kind = 'deploy'"
+			 " AND s.environment = ANY ($3) AND (s.environment = d.environment"
+			 " OR s.status NOT IN ('succeeded', 'skipped'))) ORDER BY d.id",
+	UUIDOID, TEXTARRAYOID, TEXTARRAYOID);
 
 /* The environment that it has swapped in: that of a deploy stage that runs, else the target. */
 static DbStatement environment_query =
@@ -49,8 +52,9 @@ static DbStatement update_on_failure = DB_STATEMENT(
 static List *
 find_running(const Request *r, List *path)
 {
-	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->module),
-					 db_text_array(path) };
+	List *modules = r->release ? target_modules(release_targets(&r->tenant, r->release)) :
+								 list_make1(r->module);
+	Datum args[] = { UUIDPGetDatum(&r->tenant), db_text_array(modules), db_text_array(path) };
 	uint64 count = db_run_newest(&running_query, args, NULL);
 	List *ids = NIL;
 
@@ -64,14 +68,18 @@ find_running(const Request *r, List *path)
 	return ids;
 }
 
-/* Does the request go on from what this one, which is locked, has swapped? */
+/*
+ * Does the request go on from what this one, which is locked, has swapped?  Of releases that is not asked: what
+ * is half a release goes back.
+ */
 static bool
 takes_over(const Request *r, List *path, List *ancestry, const Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
 					 CStringGetTextDatum(d->environment) };
 
-	if (r->has_nodes || (ancestry != NIL && !path_has(ancestry, d->version)))
+	if (r->has_nodes || r->release || d->release ||
+		(ancestry != NIL && !path_has(ancestry, d->version)))
 		return false;
 	(void) db_run_newest(&environment_query, args, NULL);
 	return path_has(path, db_text(0, 1));
@@ -84,8 +92,9 @@ end(const Request *r, Deployment *d, FailureAction nodes)
 					 CStringGetTextDatum(failure_action_label(nodes)) };
 
 	(void) db_run(&update_on_failure, args, NULL);
-	deployment_cancel(d, psprintf("superseded by deployment %s of version \"%s\"",
-								  uuid_text(&r->id), r->version));
+	deployment_cancel(d, psprintf("superseded by deployment %s of %s \"%s\"", uuid_text(&r->id),
+								  r->release ? "release" : "version",
+								  r->release ? r->release : r->version));
 }
 
 void
@@ -97,7 +106,7 @@ supersede_running(const Request *r, const AuditActor *actor)
 	ListCell *cell;
 
 	/* complete versions have none: each replaces what is there */
-	if (ids != NIL && graph_load(&r->tenant, r->module))
+	if (ids != NIL && r->release == NULL && graph_load(&r->tenant, r->module))
 		ancestry = plan_ancestry(&r->tenant, r->module, r->version);
 	foreach (cell, ids)
 	{

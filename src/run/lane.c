@@ -18,6 +18,7 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "catalog/pg_type.h"
+#include "core/path.h"
 #include "core/requirement.h"
 #include "run/lane.h"
 #include "shm/advisory.h"
@@ -44,19 +45,16 @@ tag_lane(const TaskRun *run, const char *module, LOCKTAG *tag)
 	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
 }
 
-/* Other modules are looked at by what brings something: what a failure takes back goes back whatever they ask. */
 static List *
 lane_modules(const TaskRun *run)
 {
-	List *modules = run->kind == TASK_SWAP ? list_copy(run->asked_for) : NIL;
-
-	return arg_sort_names(lappend(modules, run->module));
+	return arg_sort_names(list_concat(record_modules(run), list_copy(run->asked_for)));
 }
 
 static LOCKMODE
-lane_mode(const TaskRun *run, const char *module)
+lane_mode(const TaskRun *run, char *module)
 {
-	return strcmp(module, run->module) == 0 ? ExclusiveLock : ShareLock;
+	return path_has(record_modules(run), module) ? ExclusiveLock : ShareLock;
 }
 
 void
@@ -120,7 +118,7 @@ lane_require_met(const TaskRun *run)
 	plan.steps = run->has_path ? run->path : complete_step(run);
 	(void) db_run(&dependents_query, args, NULL);
 	plan_check_requirements(&run->key.tenant, list_make1(&plan),
-							db_text_list(db_datum(0, 1, &isnull)));
+							db_text_list(db_datum(0, 1, &isnull)), false);
 	if (plan.outcome == NODE_BLOCKED)
 		record_refuse_blocked(&plan);
 	db_leave(&scope);

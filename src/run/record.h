@@ -29,15 +29,19 @@ typedef struct TaskRun
 	char *hook;
 	char *search_path; /* of its scripts; NULL: as the role has it */
 	Oid role;          /* that it belongs to: the login of the session */
-	char *module;
-	List *asked_for; /* of char *: the modules that its versions ask for, or to be without */
-	bool is_graph;   /* the module's versions build on each other */
-	char *target;    /* the version that is deployed */
-	List *heads;     /* of char *: of a declaration */
+	List *targets;     /* of PlanTarget: of a release, its modules in the order of their names */
+	char *release;     /* NULL: it is about one module */
+	char *environment; /* of the node */
+	bool is_target;    /* the deployment ends there */
+	char *module;      /* of a release its name */
+	List *asked_for;   /* of char *: the modules that its versions ask for, or to be without */
+	bool is_graph;     /* the module's versions build on each other */
+	char *target;      /* the version that is deployed */
+	List *heads;       /* of char *: of a declaration */
 	TimestampTz requested_at; /* of the deployment */
 	bool is_rollback;
 	pg_uuid_t rolls_back; /* then: this deployment */
-	/* of what is done in steps: a swap or a revert of such a module, and a rollback */
+	/* of what is done in steps: a swap or a revert of such a module, a rollback, and all of a release but hooks */
 	bool has_path;
 	uint8 plan_digest[DIGEST_LENGTH];
 	int64 swap_from; /* what is later on the node is this deployment's */
@@ -91,6 +95,9 @@ typedef struct Failure
 
 extern bool record_load(TaskRun *run);
 extern bool record_is_partial(const TaskRun *run);
+/* The modules that the task changes. */
+extern List *record_modules(const TaskRun *run);
+
 extern void record_refuse_blocked(const NodePlan *plan);
 extern void record_plan(TaskRun *run);
 extern Version *record_read_step(const TaskRun *run, const Step *step);

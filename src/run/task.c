@@ -24,6 +24,7 @@
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/release.h"
 #include "run/hook.h"
 #include "run/lane.h"
 #include "run/place.h"
@@ -168,6 +169,13 @@ run_step(TaskRun *run, const Step *step)
 	run_deferred_triggers(run);
 }
 
+/* The name of a step in reports: of a release as it names its versions. */
+static const char *
+step_name(const TaskRun *run, const Step *step)
+{
+	return run->release ? psprintf("%s=%s", step->module, step->version) : step->version;
+}
+
 /* The steps of the present piece.  Each has its memory. */
 static void
 run_steps(TaskRun *run)
@@ -180,7 +188,7 @@ run_steps(TaskRun *run)
 		const Step *step = list_nth(run->path, i);
 
 		MemoryContextSwitchTo(context);
-		run->step = step->version;
+		run->step = step_name(run, step);
 		run_step(run, step);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
@@ -259,13 +267,13 @@ record(TaskRun *run)
 }
 
 /*
- * Does it bring something that is to be looked at beside the node's other modules?  A rollback or a declaration
- * is when it is planned; what has run outside of a transaction was before.
+ * Does it bring something that is to be looked at beside the node's other modules?  A rollback, a
+ * declaration or a release is when it is planned; what has run outside of a transaction was before.
  */
 static bool
 brings_version(const TaskRun *run)
 {
-	return run->kind == TASK_SWAP && !run->is_rollback && run->heads == NIL &&
+	return run->kind == TASK_SWAP && !run->is_rollback && run->heads == NIL && !run->release &&
 		   !run->is_outside_done;
 }
 
@@ -285,7 +293,7 @@ run_task(TaskRun *run)
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
 		lane_lock(run, false);
-	if (run->kind == TASK_REVERT && !record_is_partial(run))
+	if (run->kind == TASK_REVERT && run->release == NULL && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);

@@ -1,6 +1,6 @@
 -- deploy(supersede => true): what runs in the lane is cancelled, and taken back or taken over
 -- (src/deployment/supersede.c).
-SELECT plan(25);
+SELECT plan(28);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy(name, 0) FROM hotswap.environments \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -90,6 +90,26 @@ SELECT hotswap.deploy('some', '2', 'production', nodes => '{p1}', supersede => t
 CALL ended(:'s') \gset
 SELECT matches(pg_temp.how(:'d'), '^(cancelled|rollback_failed) back superseded',
 	'what is on other nodes goes back');
+
+-- A release ends what runs of any of its modules, and is ended by a version of one of them.
+SELECT pg_temp.publish_gated('shared', '1', 'p2', 71),
+	hotswap.publish_version('shared', '2', 'INSERT INTO log (what) VALUES (''shared'')'),
+	hotswap.publish_version('beside', '1', 'SELECT 1'),
+	hotswap.publish_release('slow', '{shared=1,beside=1}'),
+	hotswap.publish_release('quick', '{shared=2,beside=1}') \g /dev/null
+SELECT hotswap.deploy('shared', '1', 'production') AS d \gset
+CALL half(:'d');
+SELECT hotswap.deploy_release('quick', 'production', supersede => true) AS s \gset
+CALL ended(:'s') \gset
+SELECT is(pg_temp.how(:'d'), format('cancelled back superseded by deployment %s of release "quick"',
+	:'s'), 'a release supersedes');
+SELECT is(:'said'::text, 'succeeded', 'and comes');
+SELECT hotswap.deploy_release('slow', 'production') AS d \gset
+CALL half(:'d');
+SELECT hotswap.deploy('shared', '2', 'production', supersede => true) AS s \gset
+CALL ended(:'s') \gset
+SELECT matches(pg_temp.how(:'d'), '^[a-z_]+ back superseded by deployment .* of version "2"',
+	'a release is superseded, and goes back');
 
 -- It runs in an environment that is not on the way, or is through with those that are.
 SELECT hotswap.publish_version('m', '7', 'INSERT INTO log (what) VALUES (''7'')',
