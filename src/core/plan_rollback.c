@@ -26,10 +26,10 @@
  * as a whole.
  */
 static DbStatement deployment_query = DB_STATEMENT(
-	"SELECT t.module, t.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL,"
+	"SELECT t.module, t.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL AND NOT m.routed,"
 	" ARRAY(SELECT d.id UNION ALL SELECT r.id FROM hotswap.deployment r"
 	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), v.transactional, " DEPENDENTS(
-		"t.module") ", v.requires, d.release IS NOT NULL FROM hotswap.deployment d"
+		"t.module") ", v.requires, d.release IS NOT NULL, m.routed FROM hotswap.deployment d"
 					" CROSS JOIN LATERAL " ITS_TARGETS
 					" t JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = t.module"
 					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = t.module"
@@ -88,6 +88,7 @@ typedef struct Undone
 	bool is_graph;
 	uint8 digest[DIGEST_LENGTH]; /* of its version */
 	bool has_revert;
+	bool is_routed; /* what is taken back needs no script */
 	bool transactional;
 	Datum deployments;  /* uuid[] */
 	List *dependents;   /* of char *: modules that ask for this one */
@@ -117,6 +118,7 @@ read_undone(const pg_uuid_t *tenant, uint64 row)
 	if (!isnull && !u->is_graph)
 		u->requirements = requirement_list(requirements);
 	u->is_release = db_bool(row, 11);
+	u->is_routed = db_bool(row, 12);
 	return u;
 }
 
@@ -188,21 +190,22 @@ read_node(uint64 row, Past *past)
 static List *
 step_of_complete(const Undone *u, const Past *past)
 {
+	bool down = u->has_revert || past->before == NULL;
 	Step *step;
 
-	if (!u->has_revert && past->before == NULL)
+	if (down && !u->has_revert && !u->is_routed)
 		return NIL;
 	step = palloc0(sizeof(Step));
 	step->module = u->module;
-	step->direction = u->has_revert ? STEP_DOWN : STEP_UP;
-	step->version = u->has_revert ? u->version : past->before;
-	memcpy(step->digest, u->has_revert ? u->digest : past->before_digest, DIGEST_LENGTH);
-	step->transactional = u->has_revert ? u->transactional : past->before_transactional;
-	step->asks = u->has_revert ? u->requirements : past->requirements;
+	step->direction = down ? STEP_DOWN : STEP_UP;
+	step->version = down ? u->version : past->before;
+	memcpy(step->digest, down ? u->digest : past->before_digest, DIGEST_LENGTH);
+	step->transactional = down ? u->transactional : past->before_transactional;
+	step->asks = down ? u->requirements : past->requirements;
 	if (past->before)
 	{
 		step->heads = list_make1(past->before);
-		if (!u->has_revert)
+		if (!down)
 			step->requirements = past->requirements;
 		memcpy(step->head_digest, past->before_digest, DIGEST_LENGTH);
 	}

@@ -292,7 +292,8 @@ record_load(TaskRun *run)
 		return false;
 	if (run->version)
 		version_require_intact(run->version);
-	if (run->previous && run->version && run->version->scripts[SCRIPT_REVERT] == NULL)
+	if (run->previous && run->version &&
+		(run->version->is_routed || run->version->scripts[SCRIPT_REVERT] == NULL))
 		version_require_intact(run->previous);
 	return true;
 }
@@ -568,7 +569,8 @@ complete_step(const TaskRun *run)
 {
 	bool reverts = run->kind == TASK_REVERT;
 	const Version *after = reverts ? run->previous : run->version;
-	bool down = reverts && run->version->scripts[SCRIPT_REVERT];
+	bool down = reverts && (run->version->is_routed ? after == NULL :
+													  run->version->scripts[SCRIPT_REVERT] != NULL);
 	Step *step = palloc0(sizeof(Step));
 
 	step->module = run->module;
@@ -589,6 +591,22 @@ record_swap(const TaskRun *run, TimestampTz now)
 		record_steps(run, list_make1(complete_step(run)), 1, now);
 	else if (run->piece > 0 && !((Step *) linitial(run->path))->is_partial)
 		record_steps(run, run->path, run->piece, now);
+}
+
+/* The last thing of all: who changes the route after it waits for the commit. */
+static void
+record_routes(TaskRun *run)
+{
+	ListCell *cell;
+
+	foreach (cell, run->routes)
+	{
+		const RouteChange *change = lfirst(cell);
+		RingKey key = { &run->key.tenant, &run->node, change->module };
+
+		ring_activate(&key, change->slot, &run->key.deployment);
+	}
+	run->routes = NIL;
 }
 
 static void
@@ -665,6 +683,7 @@ record_piece(TaskRun *run)
 	db_arg_int32(&args, run->attempt);
 	require_mine(db_run_args(&args));
 	record_swap(run, GetCurrentTimestamp());
+	record_routes(run);
 	db_leave(&scope);
 }
 
@@ -685,6 +704,7 @@ record_success(TaskRun *run)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
+	record_routes(run);
 	db_leave(&scope);
 }
 

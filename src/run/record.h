@@ -10,10 +10,18 @@
 #include "core/steps.h"
 #include "module/toplevel.h"
 #include "module/version.h"
+#include "route/ring.h"
 #include "storage/lock.h"
 
 /* Told while a statement runs that waits for the snapshots of others. */
 typedef void (*SnapshotWait)(bool waits);
+
+/* What callers of a module get from the commit on. */
+typedef struct RouteChange
+{
+	char *module;
+	RingSlot *slot; /* NULL: nothing */
+} RouteChange;
 
 /* The task and everything its scripts need; strings live in the caller's context. */
 typedef struct TaskRun
@@ -48,6 +56,8 @@ typedef struct TaskRun
 	bool take_down;  /* versions that the target does not build on */
 	List *path;      /* of Step: what is still to be done */
 	int piece;       /* so many of them are done in this transaction */
+	List *
+		routes; /* of RouteChange: of modules that are called through entries, what is to be recorded */
 	/* else */
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */

@@ -29,6 +29,7 @@
 #include "run/lane.h"
 #include "run/place.h"
 #include "run/record.h"
+#include "run/routed.h"
 #include "run/script.h"
 #include "run/session.h"
 #include "run/task.h"
@@ -131,7 +132,7 @@ leaves_transaction(TaskRun *run)
 {
 	Version *version = run->is_outside_done ? NULL : next_script(run, &run->outside_of);
 
-	if (version == NULL || version->transactional)
+	if (version == NULL || version->transactional || version->is_routed)
 		return false;
 	if (run->tell_snapshot_wait == NULL)
 		ereport(ERROR,
@@ -155,12 +156,27 @@ run_piece_script(TaskRun *run, const Version *version, const char *script)
 
 /* ---- paths ---- */
 
+/* A step of a routed module: a version that comes, or the last one goes. */
+static void
+run_routed_step(TaskRun *run, const Step *step, const Version *version)
+{
+	if (step->direction == STEP_DOWN)
+		routed_remove(run, version);
+	else
+		routed_bring(run, version);
+}
+
 /* A step: its script, and how it is verified. */
 static void
 run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
+	if (version->is_routed && step->direction != STEP_DECLARED)
+	{
+		run_routed_step(run, step, version);
+		return;
+	}
 	/* what is declared is verified alone */
 	if (step->direction != STEP_DECLARED)
 		run_piece_script(run, version, step_script_names[step->direction]);
@@ -199,6 +215,16 @@ run_steps(TaskRun *run)
 
 /* ---- scripts ---- */
 
+/* Takes back a version of a routed module: the one before comes again. */
+static void
+routed_take_back(TaskRun *run)
+{
+	if (run->previous)
+		routed_bring(run, run->previous);
+	else
+		routed_remove(run, run->version);
+}
+
 static void
 run_scripts(TaskRun *run)
 {
@@ -209,6 +235,11 @@ run_scripts(TaskRun *run)
 	switch (run->kind)
 	{
 		case TASK_SWAP:
+			if (run->version->is_routed)
+			{
+				routed_bring(run, run->version);
+				break;
+			}
 			run_piece_script(run, run->version, "deploy");
 			if (scripts[SCRIPT_VERIFY])
 				run_script(run, "verify", scripts[SCRIPT_VERIFY]);
@@ -220,6 +251,11 @@ run_scripts(TaskRun *run)
 			run_hook(run);
 			break;
 		case TASK_REVERT:
+			if (run->version->is_routed)
+			{
+				routed_take_back(run);
+				break;
+			}
 			version = revert_script(run, &script);
 			run_piece_script(run, version, script);
 			break;

@@ -333,7 +333,7 @@ sub check_errors
 		my ($name, $letters) = ($1, $2);
 		$state{$name} = join '', $letters =~ /'(.)'/g;
 	}
-	for my $title ('Of the functions', 'Of tasks and deployments')
+	for my $title ('Of the functions', 'Of tasks and deployments', 'Of calls of a routed module')
 	{
 		my %times;
 
