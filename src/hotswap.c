@@ -10,6 +10,7 @@
 #include "lock/lock.h"
 #include "miscadmin.h"
 #include "route/pin.h"
+#include "route/watch.h"
 #include "shm/init.h"
 #include "shm/prepared.h"
 #include "shm/wakeup.h"
@@ -31,6 +32,7 @@ _PG_init(void)
 	prepared_init();
 	lock_init();
 	pin_init();
+	watch_init();
 	if (!process_shared_preload_libraries_in_progress)
 	{
 		if (creating_extension && !IsBinaryUpgrade)

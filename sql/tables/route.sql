@@ -34,3 +34,31 @@ COMMENT ON COLUMN hotswap.route.roles IS 'these and their members get the slot w
 COMMENT ON COLUMN hotswap.route.deployment_id IS 'NULL: no deployment';
 ALTER TABLE hotswap.route ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN module SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.route', '');
+
+CREATE SEQUENCE hotswap.generation_seq;
+COMMENT ON SEQUENCE hotswap.generation_seq IS 'numbers what is installed into slots';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.generation_seq', '');
+
+CREATE TABLE hotswap.route_slot (
+	tenant_id uuid NOT NULL,
+	node_id uuid NOT NULL,
+	module text NOT NULL,
+	slot text NOT NULL,
+	generation bigint NOT NULL,
+	version text NOT NULL,
+	digest bytea NOT NULL CHECK (pg_catalog.length(digest) = 32),
+	entry_schema text NOT NULL,
+	inventory text[] NOT NULL,
+	installed_at timestamptz NOT NULL,
+	retired_at timestamptz,
+	retired_xid xid8,
+	PRIMARY KEY (tenant_id, node_id, module, slot)
+);
+COMMENT ON TABLE hotswap.route_slot IS 'the schemas into which versions of routed modules are installed, one version after the other';
+COMMENT ON COLUMN hotswap.route_slot.generation IS 'a number that no other installation had';
+COMMENT ON COLUMN hotswap.route_slot.entry_schema IS 'where its entries are';
+COMMENT ON COLUMN hotswap.route_slot.inventory IS 'what the version has made in it';
+COMMENT ON COLUMN hotswap.route_slot.retired_at IS 'since when no new caller gets it; NULL: they do';
+COMMENT ON COLUMN hotswap.route_slot.retired_xid IS 'the transaction that saw to that: an older snapshot may still get it';
+ALTER TABLE hotswap.route_slot ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN module SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.route_slot', '');

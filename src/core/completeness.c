@@ -50,6 +50,7 @@ static struct
 	REFERENCE("node", "tenant_id, environment", "environment", "tenant_id, name"),
 	REFERENCE("node_module", "tenant_id, node_id", "node", "tenant_id, id"),
 	REFERENCE("route", "tenant_id, node_id", "node", "tenant_id, id"),
+	REFERENCE("route_slot", "tenant_id, node_id", "node", "tenant_id, id"),
 	REFERENCE("module_version", "tenant_id, module", "module", "tenant_id, name"),
 	REFERENCE("version_signature", "tenant_id, module, version", "module_version",
 			  "tenant_id, module, version"),
@@ -63,6 +64,7 @@ static struct
 	REFERENCE("release_module", "tenant_id, module, version", "module_version",
 			  "tenant_id, module, version"),
 	REFERENCE("held_version", "tenant_id, environment", "environment", "tenant_id, name"),
+	OF_TENANT("environment_window"),
 	OF_TENANT("withdrawn_version"),
 	OF_TENANT("release"),
 	OF_DEPLOYMENT("rehearsal"),
@@ -71,6 +73,7 @@ static struct
 	OF_DEPLOYMENT("task"),
 	OF_DEPLOYMENT("statement"),
 	OF_DEPLOYMENT("failed_rollback"),
+	OF_DEPLOYMENT("freeze_override"),
 	OF_DEPLOYMENT("approval"),
 	OF_DEPLOYMENT("approval_vote"),
 	/* what has ended needs neither, and stays a while when its tenant's versions go */
