@@ -10,7 +10,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_database.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "replication/slot.h"
@@ -43,11 +42,8 @@
 #define database_ownercheck(dboid, roleid) object_ownercheck(DatabaseRelationId, dboid, roleid)
 #define database_can_connect(dboid, roleid) \
 	(object_aclcheck(DatabaseRelationId, dboid, roleid, ACL_CONNECT) == ACLCHECK_OK)
-#define namespace_aclcheck(oid, roleid, mode) \
-	object_aclcheck(NamespaceRelationId, oid, roleid, mode)
 #define function_aclcheck(oid, roleid, mode) object_aclcheck(ProcedureRelationId, oid, roleid, mode)
 #else
-#define namespace_aclcheck(oid, roleid, mode) pg_namespace_aclcheck(oid, roleid, mode)
 #define function_aclcheck(oid, roleid, mode) pg_proc_aclcheck(oid, roleid, mode)
 #define database_ownercheck(dboid, roleid) pg_database_ownercheck(dboid, roleid)
 #define database_can_connect(dboid, roleid) \

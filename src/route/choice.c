@@ -3,7 +3,7 @@
  *		The slot of a module that a transaction gets: by the row of the route that counts at its
  *		epoch, its role and its place among the callers.
  *
- * Once chosen it is held until the end of the transaction (slot.c), and nothing that is announced
+ * Once chosen it is held until the end of the transaction (marker.c), and nothing that is announced
  * meanwhile changes it.  A slot that the epoch names may be gone: somebody used it for another version
  * when nobody held it.  Then a transaction that has called nothing yet takes the newest epoch, and
  * any other one is told to begin again.
@@ -16,15 +16,17 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "route/choice.h"
 #include "route/epoch.h"
+#include "route/marker.h"
 #include "route/pin.h"
-#include "route/slot.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 static HTAB *modules = NULL;
 
@@ -58,7 +60,10 @@ choice_module(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module
 	return m;
 }
 
-/* The row at the pin's epoch.  Rows do not change: what was read for an epoch stays right for it. */
+/*
+ * The row at the pin's epoch.  Rows do not change: what was read for an epoch stays right for it.  A
+ * snapshot also has those that were removed since.
+ */
 static void
 read_row(RoutedModule *m)
 {
@@ -69,7 +74,10 @@ read_row(RoutedModule *m)
 	m->read_for = -1;
 	MemoryContextReset(m->context);
 	MemoryContextSwitchTo(m->context);
-	m->has_row = epoch_read_row(&m->key.tenant, &m->key.node, m->key.module, pin.epoch, &m->row);
+	m->has_row =
+		epoch_read_row(&m->key.tenant, &m->key.node, m->key.module, pin.epoch,
+					   IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : InvalidSnapshot,
+					   &m->row);
 	MemoryContextSwitchTo(before);
 	m->read_for = pin.epoch;
 }
@@ -94,13 +102,13 @@ choose(const RouteRow *row)
 }
 
 pg_noreturn static void
-refuse_gone(const RoutedModule *m, const RouteSlot *slot)
+refuse_gone(const RoutedModule *m)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("version \"%s\" of module \"%s\" has been removed since the transaction began",
-					slot->version, m->key.module),
-			 errdetail("The transaction began when it was the one to be called."),
+			 errmsg("the version of module \"%s\" that the transaction calls has been removed",
+					m->key.module),
+			 errdetail("Another one has been activated since the transaction began."),
 			 errhint("Retry the transaction.")));
 }
 
@@ -142,13 +150,22 @@ hold(RoutedModule *m, const RouteSlot *slot)
 			refuse_missing(m, slot);
 	}
 	if (!pin_renew())
-		refuse_gone(m, slot);
+		refuse_gone(m);
 	return false;
 }
 
+/*
+ * The slot that the entry names.  Where there are rows, but later ones, those of the transaction have
+ * been removed, or it began before the module was routed: what it would get here others of its
+ * calls may not have got.
+ */
 static void
 use_fallback(RoutedModule *m, const char *fallback)
 {
+	RouteRow newer;
+
+	if (route_newest(&m->key.tenant, &m->key.node, m->key.module, &newer))
+		refuse_gone(m);
 	m->schema = get_namespace_oid(fallback, true);
 	m->generation = GENERATION_NONE;
 	m->version = "";

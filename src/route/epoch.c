@@ -9,7 +9,7 @@
  * whoever has seen it meets nobody else's row under it.
  *
  * The newest number is kept in the session until a change is announced; it is read with a snapshot
- * that is newer than all that has been announced.  The rows of a number are read with such a
+ * that is newer than all that has been announced.  The rows of a number may be read with such a
  * snapshot as well, in parallel workers too: they are fixed, so nobody sees more in them.
  *
  * The tables are read as the server reads its catalogs, with no rights of the caller's: what is
@@ -209,10 +209,10 @@ read_row(const RouteScan *s, HeapTuple tuple, RouteRow *row)
 	row->deployment = NULL;
 }
 
-/* The row of a module that counts at an epoch; false: it has none. */
+/* The row of a module that counts at an epoch, as a snapshot has it; false: there is none. */
 bool
 epoch_read_row(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module, int64 epoch,
-			   RouteRow *row)
+			   Snapshot snapshot, RouteRow *row)
 {
 	ScanKeyData keys[4];
 	RouteScan s;
@@ -230,7 +230,7 @@ epoch_read_row(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *modul
 	ScanKeyEntryInitialize(&keys[2], 0, COLUMN_MODULE, BTEqualStrategyNumber, InvalidOid,
 						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(module));
 	ScanKeyInit(&keys[3], COLUMN_EPOCH, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(epoch));
-	tuple = read_last(&s, key_relid, InvalidSnapshot, lengthof(keys), keys);
+	tuple = read_last(&s, key_relid, snapshot, lengthof(keys), keys);
 	if (HeapTupleIsValid(tuple))
 		read_row(&s, tuple, row);
 	end_read(&s);
@@ -241,7 +241,7 @@ epoch_read_row(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *modul
 bool
 route_newest(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module, RouteRow *row)
 {
-	return epoch_read_row(tenant, node, module, PG_INT64_MAX, row);
+	return epoch_read_row(tenant, node, module, PG_INT64_MAX, InvalidSnapshot, row);
 }
 
 /* ---- changing ---- */

@@ -14,6 +14,6 @@ extern bool epoch_is_possible(void);
 extern int64 epoch_newest(void);
 extern int64 epoch_of_snapshot(Snapshot snapshot);
 extern bool epoch_read_row(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
-						   int64 epoch, RouteRow *row);
+						   int64 epoch, Snapshot snapshot, RouteRow *row);
 
 #endif /* HOTSWAP_ROUTE_EPOCH_H */

@@ -8,19 +8,20 @@
  * holds until a function, a schema or a role changes, the role of the caller is another one, or the
  * transaction is.  An answer that is half returned is gone on with.
  *
- * fmgr checks no rights of what C calls.  The caller needs those that it would need without the
- * entry: EXECUTE on the target and USAGE of its schema.
+ * fmgr checks no rights of what C calls: the caller needs EXECUTE on the target, as it would without
+ * the entry.  USAGE of a schema is needed to reach the entry.  So that nobody gets around that with an
+ * entry of its own, an entry counts where its owner has the privileges of the slot's.
  *
  * Memory: an entry that was called is remembered in the process, and each place that calls it has a
  * CallSite as long as its FmgrInfo lives.
  *
- * Locks: the marker of the slot (slot.c).
+ * Locks: the marker of the slot (marker.c).
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/objectaccess.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_namespace.h"
 #include "parser/parse_func.h"
 #include "route/body.h"
 #include "route/choice.h"
@@ -48,7 +49,6 @@ typedef struct Entry
 	int64 generation;
 	Oid user; /* who may call it */
 	bool atomic;
-	bool any_nargs;
 } Entry;
 
 uint64 lookup_catalog = 1;
@@ -209,6 +209,31 @@ check_target(const Entry *entry, HeapTuple entry_tuple, HeapTuple target_tuple)
 						errhint("Deploy module \"%s\" again.", entry->module->key.module)));
 }
 
+static Oid
+schema_owner(Oid schema)
+{
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for schema %u", schema);
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+require_owner(const Entry *entry, HeapTuple tuple)
+{
+	const FormData_pg_proc *e = (Form_pg_proc) GETSTRUCT(tuple);
+
+	if (!has_privs_of_role(e->proowner, schema_owner(entry->module->schema)))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for entry \"%s\"", NameStr(e->proname)),
+						errdetail("Its owner has not the privileges of the owner of schema \"%s\".",
+								  get_namespace_name(entry->module->schema))));
+}
+
 static void
 read_target(Entry *entry, HeapTuple entry_tuple)
 {
@@ -224,7 +249,6 @@ read_target(Entry *entry, HeapTuple entry_tuple)
 	check_target(entry, entry_tuple, tuple);
 	entry->atomic = ((Form_pg_proc) GETSTRUCT(tuple))->prosecdef ||
 					!heap_attisnull(tuple, Anum_pg_proc_proconfig, NULL);
-	entry->any_nargs = ((Form_pg_proc) GETSTRUCT(tuple))->provariadic == ANYOID;
 	entry->target = ((Form_pg_proc) GETSTRUCT(tuple))->oid;
 	ReleaseSysCache(tuple);
 }
@@ -242,6 +266,7 @@ find_target(Entry *entry)
 	entry->target = InvalidOid;
 	entry->user = InvalidOid;
 	tuple = function_tuple(entry->oid);
+	require_owner(entry, tuple);
 	read_target(entry, tuple);
 	ReleaseSysCache(tuple);
 	entry->schema = m->schema;
@@ -256,9 +281,6 @@ require_rights(Entry *entry)
 
 	if (entry->user == user)
 		return;
-	result = namespace_aclcheck(entry->schema, user, ACL_USAGE);
-	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(entry->schema));
 	result = function_aclcheck(entry->target, user, ACL_EXECUTE);
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_FUNCTION, entry->function);
@@ -320,7 +342,6 @@ fill_site(CallSite *site, const FmgrInfo *caller, const Entry *entry)
 	site->generation = entry->generation;
 	site->atomic = entry->atomic;
 	site->nargs = site->target->fn_nargs;
-	site->any_nargs = entry->any_nargs;
 	/* the entry may have become STRICT since this place looked at it */
 	site->check_nulls = site->target->fn_strict && !caller->fn_strict;
 }

@@ -17,7 +17,6 @@ CREATE FUNCTION make_slot(slot text, generation bigint) RETURNS void LANGUAGE pl
 BEGIN
 	EXECUTE format('CREATE SCHEMA %I', slot);
 	EXECUTE format('CREATE TABLE %I.%I ()', slot, 'hotswap_slot_' || generation);
-	EXECUTE format('GRANT USAGE ON SCHEMA %I TO PUBLIC', slot);
 END $$;
 
 -- The slot is used for the next generation.

@@ -1,5 +1,5 @@
 /*
- * slot.c
+ * marker.c
  *		The markers of slots: who calls a version keeps it from being taken away.
  *
  * The marker is an empty table in the slot's schema, named after the generation.  Who uses the slot
@@ -18,7 +18,7 @@
 
 #include "catalog/namespace.h"
 #include "miscadmin.h"
-#include "route/slot.h"
+#include "route/marker.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
