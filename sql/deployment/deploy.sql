@@ -7,9 +7,10 @@ CREATE FUNCTION hotswap.deploy(module text, version text, environment text,
 		require_approval text[] DEFAULT NULL, nodes text[] DEFAULT NULL,
 		allow_revert boolean DEFAULT false, only_target boolean DEFAULT false,
 		reapply boolean DEFAULT false, overtake boolean DEFAULT false,
+		rehearse boolean DEFAULT false,
 		tenant uuid DEFAULT NULL) RETURNS uuid
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_deploy';
-COMMENT ON FUNCTION hotswap.deploy(text, text, text, text, integer, timestamptz, timestamptz, jsonb, text, text[], text[], boolean, boolean, boolean, boolean, uuid) IS
-'Requests a deployment of a version to an environment in the caller''s transaction and returns its id; it starts after the commit.';
+COMMENT ON FUNCTION hotswap.deploy(text, text, text, text, integer, timestamptz, timestamptz, jsonb, text, text[], text[], boolean, boolean, boolean, boolean, boolean, uuid) IS
+'Requests a deployment of a version to an environment, or its rehearsal, in the caller''s transaction and returns its id; it starts after the commit.';
 GRANT EXECUTE ON FUNCTION hotswap.deploy TO PUBLIC;

@@ -16,6 +16,7 @@
 #include "core/path.h"
 #include "core/person.h"
 #include "core/plan.h"
+#include "core/rehearsal_right.h"
 #include "core/tenant.h"
 #include "deployment/request.h"
 #include "deployment/target_nodes.h"
@@ -76,7 +77,10 @@ deploy_read_request(FunctionCallInfo fcinfo, Request *r)
 	r->only_target = arg_bool(fcinfo, 12, "only_target") || r->has_nodes;
 	r->reapply = arg_bool(fcinfo, 13, "reapply");
 	r->overtake = arg_bool(fcinfo, 14, "overtake");
-	r->tenant = tenant_argument(fcinfo, 15);
+	if (arg_bool(fcinfo, 15, "rehearse"))
+		r->kind = KIND_REHEARSAL;
+	r->only_target = r->only_target || r->kind == KIND_REHEARSAL;
+	r->tenant = tenant_argument(fcinfo, 16);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"start_by\" must be later than \"run_at\"")));
@@ -107,6 +111,8 @@ deploy_fingerprint(const Request *r, uint8 *result)
 		digest_int64(ctx, r->only_target);
 		digest_int64(ctx, r->reapply);
 		digest_int64(ctx, r->overtake);
+		if (r->kind == KIND_REHEARSAL)
+			digest_field(ctx, "rehearse");
 	}
 	digest_end(ctx, result);
 }
@@ -192,10 +198,30 @@ check_options(Request *r, Oid caller)
 	MemoryContextSwitchTo(context);
 	if (r->has_nodes)
 		r->nodes = target_nodes_find(&r->tenant, r->environment, r->nodes);
-	if (r->only_target && !may_skip)
+	if (r->only_target && !may_skip && r->kind != KIND_REHEARSAL)
 		require_passed(r);
 	if (r->allow_revert)
 		check_revert(r, policy, caller);
+}
+
+/* What cannot be rehearsed is refused at once, as far as it is known now. */
+static void
+check_rehearsal(Request *r)
+{
+	Deployment d = { .kind = r->kind,
+					 .tenant = r->tenant,
+					 .module = r->module,
+					 .version = r->version,
+					 .environment = r->environment,
+					 .allow_revert = r->allow_revert,
+					 .only_target = true,
+					 .reapply = r->reapply,
+					 .nodes = r->nodes,
+					 .all_nodes = !r->has_nodes };
+
+	rehearsal_require_possible(plan_of_deployment(&d, d.environment));
+	if (rehearsal_is_free(&d.tenant, d.environment))
+		r->is_protected = false;
 }
 
 /* Looks up what the request refers to; the version may be given by a tag, which is seldom, and asked for then. */
@@ -235,6 +261,8 @@ check_references(Request *r, Oid caller)
 	if (r->is_protected)
 		check_demands(r);
 	check_options(r, caller);
+	if (r->kind == KIND_REHEARSAL)
+		check_rehearsal(r);
 	if (!is_examined)
 		examination_renew(&r->tenant, r->module, r->version);
 }
@@ -256,7 +284,7 @@ tell_unattended(void)
 /*
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
  *		  on_behalf_of, require_approval, nodes, allow_revert, only_target, reapply, overtake,
- *		  tenant)
+ *		  rehearse, tenant)
  *		returns the deployment's id
  *
  * In: key of 1 to 255 characters, kept for hotswap.idempotency_ttl; priority -1000 to 1000, higher
@@ -266,7 +294,8 @@ tell_unattended(void)
  * are swapped; allow_revert: what the version does not build on is taken back in the environment;
  * only_target: environments of lower rank are not passed through, as with nodes; reapply: versions
  * that are held come again; overtake: it does not wait for approvals of what was requested before.
- * Errors: 22023; P0002 no such tenant, version, environment or node; 42501;
+ * rehearse: it runs on the nodes of the environment, and is taken back there: for operators.
+ * Errors: 0A000 a version cannot be rehearsed; 22023; P0002 no such tenant, version, environment or node; 42501;
  * 55000 the environment lets nobody take back, or skip what has something to run; YH001 the key was used with another request; YH003 tenant not active; 40001 REPEATABLE READ and a key
  * that was committed after the snapshot. Waits for nobody but a concurrent request with the same
  * key. Writes deployment, work_item, audit_event, the key, and, where the path has a protected
@@ -281,12 +310,15 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 	uint8 print[DIGEST_LENGTH];
 	bool is_new = true;
 
-	args_require_count(fcinfo, 16);
+	args_require_count(fcinfo, 17);
 	deploy_read_request(fcinfo, &r);
 	uuid7_generate(&r.id);
 	if (r.key)
 		deploy_fingerprint(&r, print);
-	call_begin_for(&c, &r.tenant, r.on_behalf_of, CAPABILITY_DEPLOYER, "deploy");
+	if (r.kind == KIND_REHEARSAL)
+		call_begin_for(&c, &r.tenant, r.on_behalf_of, CAPABILITY_OPERATOR, "rehearse a deployment");
+	else
+		call_begin_for(&c, &r.tenant, r.on_behalf_of, CAPABILITY_DEPLOYER, "deploy");
 	if (r.key)
 	{
 		is_new = !idempotency_find(&r.tenant, "deploy", r.key, print, &r.id);

@@ -104,7 +104,9 @@ describe(const Request *r, const AuditActor *actor, Deployment *d)
 		d->rolls_back = *r->rolls_back;
 	/* a node that went back does not come again because another one did not */
 	d->on_failure =
-		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE ? ON_FAILURE_STAY : ON_FAILURE_UNSAID;
+		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE || r->kind == KIND_REHEARSAL ?
+			ON_FAILURE_STAY :
+			ON_FAILURE_UNSAID;
 	d->priority = r->priority;
 	d->module = r->module;
 	d->version = r->version;
@@ -144,7 +146,8 @@ request_detail(const Request *r)
 						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
-						"overtake", r->overtake ? "true" : NULL, NULL);
+						"overtake", r->overtake ? "true" : NULL,
+						r->kind == KIND_REHEARSAL ? "rehearse" : NULL, "true", NULL);
 }
 
 void

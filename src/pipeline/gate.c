@@ -23,6 +23,7 @@
 #include "catalog/pg_type.h"
 #include "core/approval.h"
 #include "core/bring_up_right.h"
+#include "core/rehearsal_right.h"
 #include "core/requirement.h"
 #include "core/rollback_right.h"
 #include "pipeline/gate.h"
@@ -68,7 +69,7 @@ static DbStatement required_query = DB_STATEMENT(
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
-	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND o.module = ANY ($4)"
+	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND o.module = ANY ($4) AND o.kind <> 'rehearsal'"
 	" AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
 	" AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
 	" AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
@@ -336,10 +337,28 @@ gate_reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *
 	v->approvals = lappend(list_delete_ptr(v->approvals, unconstify(Approval *, last)), a);
 }
 
+/* Does an approval that is there wait for the rehearsal?  A bypass does not: it is for emergencies. */
+static bool
+wait_for_rehearsal(Visit *v, const Approval *a)
+{
+	char *node;
+
+	if (a == NULL || a->status == APPROVAL_BYPASSED)
+		return false;
+	node = rehearsal_missing(&v->d, v->stage->environment, visit_plan(v));
+	if (node == NULL)
+		return false;
+	v->result->next_due = Min(v->result->next_due, a->expires_at);
+	wait_here(v, psprintf("waits for a rehearsal of what node \"%s\" would run", node));
+	return true;
+}
+
 /* Does it go without an approval where others need one? */
 static bool
 is_free(Visit *v)
 {
+	if (v->d.kind == KIND_REHEARSAL)
+		return rehearsal_is_free(&v->d.tenant, v->stage->environment);
 	if (v->d.kind == KIND_BRING_UP)
 		return bring_up_is_free(&v->d.tenant, v->stage->environment, v->d.module, v->d.version,
 								visit_plan(v));
@@ -420,9 +439,10 @@ gate_pass(Visit *v)
 	}
 	else if (a->status != APPROVAL_PENDING)
 	{
-		if (wait_behind(v, a, true))
+		if (wait_behind(v, a, true) || wait_for_rehearsal(v, a))
 			return false;
 		approval_use(&v->d, a);
+		v->was_rehearsed = true;
 		return true;
 	}
 	wait_here(v, psprintf("waits for the approval of %s", v->stage->environment));
@@ -440,6 +460,6 @@ gate_look_again(Visit *v)
 
 	if (a && (a->status == APPROVAL_PENDING || end_overdue(v, a)))
 		return;
-	if (!wait_behind(v, a, true))
+	if (!wait_behind(v, a, true) && !wait_for_rehearsal(v, a))
 		deployment_apply(&v->d, DEPLOYMENT_APPROVE, NULL);
 }
