@@ -3,7 +3,8 @@
  *		What may be rehearsed, and what must have been.
  *
  * A rehearsal counts for a node if it has succeeded, in this environment and in the last 24 hours, ran there the
- * same steps, and began where the node is now: what came to it in between and went again does not matter.  Steps
+ * same steps, and began where the node is now: what came to it in between and went again does not matter, but
+ * for a release, of which several modules would have to be looked at.  Steps
  * that cannot be rehearsed, since they run outside of transactions, are not asked for.
  *
  * Locks nothing.
@@ -42,11 +43,11 @@ static DbStatement missing_query = DB_STATEMENT(
 	" AND t.deployment_id = r.deployment_id AND t.node_id = p.node AND t.kind = 'swap'"
 	" AND t.plan_digest = p.digest"
 	" AND t.finished_at > pg_catalog.clock_timestamp() - pg_catalog.make_interval(hours => 24)"
-	" AND " STATE_AFTER("t.swap_from") " IS NOT DISTINCT FROM " STATE_AFTER(
-		"p.swap") " OFFSET 0) t"
+	" AND (t.swap_from = p.swap OR NOT $7 AND " STATE_AFTER("t.swap_from") " IS NOT DISTINCT FROM " STATE_AFTER(
+		"p.swap") ") OFFSET 0) t"
 				  " WHERE r.tenant_id = $1 AND r.node_id = p.node AND r.step = 1)"
 				  " ORDER BY n.name LIMIT 1",
-	UUIDOID, TEXTOID, TEXTOID, UUIDARRAYOID, BYTEAARRAYOID, INT8ARRAYOID);
+	UUIDOID, TEXTOID, TEXTOID, UUIDARRAYOID, BYTEAARRAYOID, INT8ARRAYOID, BOOLOID);
 
 /* The first of its steps that runs outside of transactions, or NULL. */
 static const Step *
@@ -131,5 +132,6 @@ rehearsal_missing(const Deployment *d, const char *environment, List *plans)
 	db_arg_text(&args, d->module);
 	for (int i = 0; i < rows->ncolumns; i++)
 		db_arg_datum(&args, get_array_type(types[i]), columns_array(rows, i), false);
+	db_arg_bool(&args, d->release != NULL);
 	return db_run_args(&args) > 0 ? db_text(0, 1) : NULL;
 }

@@ -38,6 +38,7 @@ static const char *const revert_policy_names[] = { "no", "approval", "operator",
 	" 'rollback_needs_approval', e.rollback_needs_approval,"                                \
 	" 'rollback_within', e.rollback_within, 'max_failed', e.max_failed,"                    \
 	" 'bring_up_needs_approval', e.bring_up_needs_approval,"                                \
+	" 'freeze_stops_rollback', e.freeze_stops_rollback,"                                    \
 	" 'rehearse_without_approval', e.rehearse_without_approval,"                            \
 	" 'require_rehearsal', e.require_rehearsal, 'rehearse_max_lock', e.rehearse_max_lock)"
 
@@ -58,13 +59,15 @@ static DbStatement find_rank = DB_STATEMENT(
 static DbStatement insert_environment = DB_STATEMENT(
 	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure,"
 	" require_signature, allow_revert, may_skip_environments, rollback_needs_approval, rollback_within,"
-	" max_failed, bring_up_needs_approval, rehearse_without_approval, require_rehearsal, rehearse_max_lock)"
+	" max_failed, bring_up_needs_approval, freeze_stops_rollback, rehearse_without_approval,"
+	" require_rehearsal, rehearse_max_lock)"
 	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'), coalesce($5, true),"
 	" coalesce($6, false), $7::hotswap.revert_policy, coalesce($8, false), coalesce($9, false),"
 	" coalesce($10, '7 d'), nullif($11, '0'), coalesce($12, false), coalesce($13, false),"
-	" coalesce($14, false), coalesce($15, '500 ms')) RETURNING (" ENVIRONMENT_JSON ")::text",
+	" coalesce($14, false), coalesce($15, false), coalesce($16, '500 ms')) RETURNING (" ENVIRONMENT_JSON
+	")::text",
 	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID,
-	TEXTOID, BOOLOID, BOOLOID, BOOLOID, INTERVALOID);
+	TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, INTERVALOID);
 
 static DbStatement update_environment =
 	DB_STATEMENT("UPDATE hotswap.environment e SET rank = coalesce($3, e.rank),"
@@ -77,12 +80,13 @@ static DbStatement update_environment =
 				 " rollback_within = coalesce($10, e.rollback_within),"
 				 " max_failed = nullif(coalesce($11, e.max_failed), '0'),"
 				 " bring_up_needs_approval = coalesce($12, e.bring_up_needs_approval),"
-				 " rehearse_without_approval = coalesce($13, e.rehearse_without_approval),"
-				 " require_rehearsal = coalesce($14, e.require_rehearsal),"
-				 " rehearse_max_lock = coalesce($15, e.rehearse_max_lock)"
+				 " freeze_stops_rollback = coalesce($13, e.freeze_stops_rollback),"
+				 " rehearse_without_approval = coalesce($14, e.rehearse_without_approval),"
+				 " require_rehearsal = coalesce($15, e.require_rehearsal),"
+				 " rehearse_max_lock = coalesce($16, e.rehearse_max_lock)"
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" ENVIRONMENT_JSON ")::text",
 				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID,
-				 INTERVALOID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, INTERVALOID);
+				 INTERVALOID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, INTERVALOID);
 
 enum
 {
@@ -98,6 +102,7 @@ enum
 	ARG_ROLLBACK_WITHIN,
 	ARG_MAX_FAILED,
 	ARG_BRING_UP_APPROVAL,
+	ARG_FREEZE_ROLLBACK,
 	ARG_REHEARSE_FREELY,
 	ARG_REQUIRE_REHEARSAL,
 	ARG_MAX_LOCK,
@@ -208,6 +213,7 @@ environment_read_request(FunctionCallInfo fcinfo, Request *r)
 				  "nothing and a year");
 	read_max_failed(fcinfo, r);
 	read_bool(fcinfo, r, ARG_BRING_UP_APPROVAL);
+	read_bool(fcinfo, r, ARG_FREEZE_ROLLBACK);
 	read_bool(fcinfo, r, ARG_REHEARSE_FREELY);
 	read_bool(fcinfo, r, ARG_REQUIRE_REHEARSAL);
 	read_interval(fcinfo, r, ARG_MAX_LOCK, "rehearse_max_lock", MAX_LOCK_LEAST, MAX_LOCK_MOST,
@@ -268,8 +274,9 @@ write_environment(Request *r, char **before)
  * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
  *		require_signature boolean, allow_revert text, may_skip_environments boolean,
  *		rollback_needs_approval boolean, rollback_within interval, max_failed text,
- *		bring_up_needs_approval boolean, rehearse_without_approval boolean, require_rehearsal boolean,
- *		rehearse_max_lock interval, tenant uuid)
+ *		bring_up_needs_approval boolean, freeze_stops_rollback boolean,
+ *		rehearse_without_approval boolean, require_rehearsal boolean, rehearse_max_lock interval,
+ *		tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
  * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the

@@ -1,6 +1,6 @@
 -- What must have been rehearsed before it is deployed (src/core/rehearsal_right.c,
 -- src/pipeline/rehearsed.c, src/pipeline/gate.c).
-SELECT plan(30);
+SELECT plan(34);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('staging', 0), hotswap.set_approval_policy('production', 0),
 	hotswap.configure_environment('production', require_rehearsal => true,
@@ -93,6 +93,21 @@ SELECT hotswap.publish_version('outside', '1', 'VACUUM pg_class', transactional 
 SELECT hotswap.deploy('outside', '1', 'production') AS d \gset
 CALL ended(:'d') \gset
 SELECT is(:'said'::text, 'succeeded', 'what cannot be rehearsed is not asked for');
+
+-- Releases are rehearsed as they are deployed, in one go.
+SELECT hotswap.publish_version('e', '1', 'SELECT 1'), hotswap.publish_release('both', '{c=2,e=1}')
+	\g /dev/null
+SELECT hotswap.deploy_release('both', 'production') AS d \gset
+CALL ended(:'d') \gset
+SELECT matches(:'said'::text, '^failed: .* was not rehearsed on node "a" ', 'a release, too');
+SELECT hotswap.deploy_release('both', 'production', rehearse => true) AS r \gset
+CALL ended(:'r') \gset
+SELECT is(:'said'::text, 'succeeded', 'is rehearsed');
+SELECT is((SELECT string_agg(module || ' ' || version, ', ' ORDER BY step) FROM hotswap.rehearsals
+	WHERE deployment_id = :'r' AND node = 'a'), 'c 2, e 1', 'its modules are the steps');
+SELECT hotswap.retry(:'d') \g /dev/null
+CALL ended(:'d') \gset
+SELECT is(:'said'::text, 'succeeded', 'and then goes');
 
 -- Where it is approved, it waits for the rehearsal as well, and is told of it.
 SELECT format('CREATE ROLE %I LOGIN', named('voter')) \gexec
