@@ -24,7 +24,7 @@ $$;
 CREATE FUNCTION task() RETURNS hotswap.tasks LANGUAGE sql AS
 	$$SELECT t FROM hotswap.tasks t WHERE deployment_id = rehearsal() AND kind = 'swap'$$;
 
--- Every row of the catalogs, and of the tables; what is shared, tests of other databases change too.
+-- Every row of the catalogs, and of the tables; what is shared, other databases' tests change too.
 -- The server counts pages, rows and indexes of a table in pg_class without a transaction.
 CREATE FUNCTION everything() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
