@@ -10,9 +10,10 @@ CREATE TYPE hotswap.vote_decision AS ENUM ('approve', 'reject');
 COMMENT ON TYPE hotswap.vote_decision IS 'what an approver says';
 
 CREATE TYPE hotswap.notification_event AS ENUM
-	('requested', 'approved', 'rejected', 'expired', 'bypassed', 'reminded', 'frozen', 'node_failed', 'ended');
+	('requested', 'approved', 'rejected', 'expired', 'bypassed', 'rehearsed', 'reminded', 'frozen', 'node_failed',
+	 'ended');
 COMMENT ON TYPE hotswap.notification_event IS
-'what has happened: the first five to an approval; reminded = half of its time is over; frozen = windows hold a deployment up; node_failed; ended = the deployment has';
+'what has happened: the first five to an approval; rehearsed = a rehearsal has succeeded; reminded = half of the time of an approval is over; frozen = windows hold a deployment up; node_failed; ended = the deployment has';
 
 CREATE TABLE hotswap.approval (
 	tenant_id uuid NOT NULL,

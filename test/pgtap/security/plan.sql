@@ -68,6 +68,9 @@ BEGIN
 			deployment, word);
 		INSERT INTO hotswap.held_version VALUES (t, word || 1, word, word || i, now(), word,
 			deployment, word);
+		INSERT INTO hotswap.rehearsal VALUES (t, deployment, deployment, 1, word, word, 'up', '1 s',
+			length(word), jsonb_build_array(jsonb_build_object('relation', word, 'mode', word,
+			'held_ms', i, 'waiters', i)));
 		INSERT INTO hotswap.work_item VALUES (t, deployment, never, length(word));
 		INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,
 			opened_at, expires_at, digest, decided_by, reason, ticket)

@@ -214,6 +214,8 @@ my %values = (
 	jsonb => sub { return pick(@json); },
 	interval => sub { return pick(@intervals); },
 	'timestamp with time zone' => sub { return pick(@times); },
+	'time without time zone' => sub { return pick(map { quote($_) } '00:00', '23:59:59.999999',
+		'24:00', '02:30'); },
 	tstzrange => sub { return pick(map { quote($_) } 'empty', '(,)', '[2000-01-01,2100-01-01)',
 		'[-infinity,infinity]', '[now,now]', '(2100-01-01,)'); },
 	regrole => sub { return quote(pick(@roles)); },
