@@ -218,6 +218,7 @@ my %values = (
 		'24:00', '02:30'); },
 	tstzrange => sub { return pick(map { quote($_) } 'empty', '(,)', '[2000-01-01,2100-01-01)',
 		'[-infinity,infinity]', '[now,now]', '(2100-01-01,)'); },
+	oid => sub { return pick(0, 1, 1247, 4294967295); },
 	regrole => sub { return quote(pick(@roles)); },
 	regprocedure => sub { return quote(pick(0, 4294967295, 'pg_catalog.now()', $hook, $hook,
 		'hotswap.adopt()')); },
