@@ -24,6 +24,7 @@
 #include "core/approval.h"
 #include "core/bring_up_right.h"
 #include "core/freeze.h"
+#include "core/notification.h"
 #include "core/rehearsal_right.h"
 #include "core/release.h"
 #include "core/requirement.h"
@@ -187,7 +188,10 @@ gate_expire(Visit *v, Approval *a)
 				   NULL);
 }
 
-/* Reads the approvals; those whose time is over while they were pending expire here and now. */
+/*
+ * Reads the approvals; those whose time is over while they were pending expire here and now, of those that have had
+ * half of it people are reminded.
+ */
 void
 gate_enter(Visit *v)
 {
@@ -203,10 +207,12 @@ gate_enter(Visit *v)
 
 		if (a->status == APPROVAL_PENDING && a->expires_at <= now)
 			gate_expire(v, a);
+		else if (a->status == APPROVAL_PENDING && a->remind_at <= now)
+			approval_remind(&v->d, a);
 	}
 }
 
-/* When the next pending approval expires, DT_NOEND if there is none. */
+/* When the next pending approval expires or is half over, DT_NOEND if there is none. */
 TimestampTz
 gate_next_expiry(const Visit *v)
 {
@@ -218,7 +224,7 @@ gate_next_expiry(const Visit *v)
 		Approval *a = lfirst(cell);
 
 		if (a->status == APPROVAL_PENDING)
-			next = Min(next, a->expires_at);
+			next = Min(next, Min(a->expires_at, a->remind_at));
 	}
 	return next;
 }
@@ -300,15 +306,22 @@ wait_behind(Visit *v, const Approval *a, bool others_wait)
 static bool
 wait_for_window(Visit *v, const Approval *a, Freeze *f)
 {
+	char *message;
+
 	memset(f, 0, sizeof(Freeze));
 	if (v->without_nodes || v->without_windows || !freeze_holds(&v->d, v->stage->environment, f))
 		return false;
 	v->result->next_due = Min(v->result->next_due, f->opens);
 	if (a)
 		v->result->next_due = Min(v->result->next_due, a->expires_at);
-	wait_here(v, psprintf("waits until %s for the windows of %s: %s",
-						  f->opens == DT_NOEND ? "they are changed" : timestamptz_to_str(f->opens),
-						  v->stage->environment, freeze_words(f)));
+	message = psprintf("waits until %s for the windows of %s: %s",
+					   f->opens == DT_NOEND ? "they are changed" : timestamptz_to_str(f->opens),
+					   v->stage->environment, freeze_words(f));
+	/* one that looks again has been told of already */
+	if (v->d.status == DEPLOYMENT_RUNNING)
+		notification_add(&v->d, v->stage->environment, "frozen", list_make1(v->d.requested_by),
+						 message);
+	wait_here(v, message);
 	return true;
 }
 
