@@ -81,7 +81,13 @@ BEGIN
 			word, word, now(), word, NULL, never);
 		INSERT INTO hotswap.notification VALUES (t, deployment, deployment, 'approved', now(), NULL,
 			word || 1, ARRAY[word], word);
+		INSERT INTO hotswap.route_slot VALUES (t, deployment, word, word || i, i, word, sha256(''),
+			word, '{}', now());
+		INSERT INTO hotswap.route (tenant_id, node_id, module, epoch, slot, generation, version)
+			VALUES (t, deployment, word, nextval('hotswap.epoch_seq'), word || i, i, word);
 	END LOOP;
+	EXECUTE format('CREATE FUNCTION %I() RETURNS integer LANGUAGE hotswap AS %L', word,
+		format('tenant %s node %s module "%s" function "f" slot "s"', t, deployment, word));
 END $$;
 SELECT hotswap.stop_dispatching('made-up rows') \g /dev/null
 SELECT fill(:'mine', 'mine', 3), fill(:'theirs', 'secret', 60) \g /dev/null
