@@ -157,7 +157,7 @@ my $catalog = q(SET search_path = pg_catalog;
 				WHEN 'regrole' THEN '''m1''' WHEN 'text[]' THEN '''{x}''' ELSE 'NULL' END
 		FROM unnest(p.proargtypes) WITH ORDINALITY a (t, n) ORDER BY n)) || ')'
 	FROM pg_proc p WHERE p.pronamespace = 'hotswap'::regnamespace AND p.prorettype
-		NOT IN ('trigger'::regtype, 'internal'::regtype)
+		NOT IN ('trigger'::regtype, 'internal'::regtype, 'language_handler'::regtype)
 	UNION ALL SELECT 'SELECT * FROM ' || c.oid::regclass FROM pg_class c
 	WHERE c.relkind = 'v' AND c.relnamespace = 'hotswap'::regnamespace ORDER BY 1);
 
