@@ -48,7 +48,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 
 # The folders of src/, in their order: a file includes only headers of its own folder and of those
 # before it (scripts/lint-layers).
-LAYERS = base shm core module environment rollout lock approval deployment tenant pipeline run dispatch \
+LAYERS = base shm core module environment rollout lock approval deployment tenant pipeline run agent dispatch \
 	operations worker
 
 MODULE_big = hotswap

@@ -29,6 +29,9 @@ CREATE TABLE hotswap.environment (
 	require_rehearsal boolean NOT NULL DEFAULT false,
 	rehearse_max_lock interval NOT NULL DEFAULT '500 ms',
 	max_failed text CHECK (max_failed ~ '^[0-9]+%?$'),
+	agent_lease interval NOT NULL DEFAULT '30 s',
+	agent_attempts integer NOT NULL DEFAULT 3,
+	claim_within interval NOT NULL DEFAULT '10 min',
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -47,10 +50,14 @@ COMMENT ON COLUMN hotswap.environment.rehearse_without_approval IS 'a rehearsal 
 COMMENT ON COLUMN hotswap.environment.require_rehearsal IS 'an approval is used only when the same was rehearsed here in the last 24 hours';
 COMMENT ON COLUMN hotswap.environment.rehearse_max_lock IS 'how long a rehearsal may hold an AccessExclusive lock on what was there before it';
 COMMENT ON COLUMN hotswap.environment.max_failed IS 'nodes, or percent of them, that may fail and stay behind while a deployment to it succeeds; NULL: none';
+COMMENT ON COLUMN hotswap.environment.agent_lease IS 'how long a task belongs to the agent that has claimed it or extended its lease';
+COMMENT ON COLUMN hotswap.environment.agent_attempts IS 'how often a task is given to agents whose leases run out';
+COMMENT ON COLUMN hotswap.environment.claim_within IS 'a task that no agent has claimed by then has failed';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
-CREATE TYPE hotswap.node_kind AS ENUM ('database');
-COMMENT ON TYPE hotswap.node_kind IS 'database: SQL is swapped in this database, as a role and in a schema';
+CREATE TYPE hotswap.node_kind AS ENUM ('database', 'agent');
+COMMENT ON TYPE hotswap.node_kind IS
+'database: SQL is swapped in this database, as a role and in a schema; agent: a process outside of it is told what to run';
 
 CREATE TABLE hotswap.node (
 	tenant_id uuid NOT NULL,
@@ -68,8 +75,9 @@ CREATE TABLE hotswap.node (
 );
 CREATE UNIQUE INDEX node_name_key ON hotswap.node (tenant_id, environment, name)
 	WHERE removed_at IS NULL;
+CREATE INDEX node_run_as ON hotswap.node (run_as) WHERE removed_at IS NULL;
 COMMENT ON TABLE hotswap.node IS 'targets of deployments; a removed node stays for the history';
-COMMENT ON COLUMN hotswap.node.run_as IS 'the role that executors log in as for this node';
+COMMENT ON COLUMN hotswap.node.run_as IS 'the role that executors log in as for this node, or its agent does';
 COMMENT ON COLUMN hotswap.node.schema IS 'first in the search_path of the scripts; NULL: the setting of the role';
 COMMENT ON COLUMN hotswap.node.search_path IS 'schemas after it; NULL: none';
 ALTER TABLE hotswap.node ALTER COLUMN id SET STATISTICS 0;

@@ -46,6 +46,7 @@ typedef struct NodePlan
 	pg_uuid_t node;
 	char *name;
 	Oid run_as;
+	bool is_agent;  /* what it runs is an agent's business, else an executor's */
 	char *strategy; /* of the environment */
 	bool require_signature;
 	PlanOutcome outcome;
@@ -111,6 +112,9 @@ extern void plan_block(NodePlan *p, char *reason, char *hint);
 
 /* SHA-256 over module, direction and digest of each step. */
 extern void plan_digest(List *steps, uint8 *result);
+
+/* What a node runs of the module of its last step when these are done; NULL: nothing. */
+extern char *plan_version_after(const List *steps);
 
 /* The versions whose scripts these are. */
 extern List *plan_versions(List *steps);
