@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/failed_rollback.h"
+#include "core/release.h"
 #include "pipeline/rollback.h"
 #include "pipeline/stage_tasks.h"
 #include "utils/builtins.h"
@@ -25,28 +26,29 @@ static DbStatement environment_query = DB_STATEMENT(
 	"EXISTS (SELECT FROM hotswap.statement s WHERE s.tenant_id = $1" \
 	" AND s.deployment_id = $2 AND s.node_id = t.node_id"            \
 	" AND (s.started_at IS NOT NULL OR s.finished_at IS NOT NULL))"
-#define STEPS_DONE                                                                                  \
-	"FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = $3" \
+#define STEPS_DONE                                                                                        \
+	"FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = ANY ($3)" \
 	" AND m.swap > t.swap_from AND m.deployment_id = $2"
 
 static DbStatement outside_query = DB_STATEMENT(
 	"SELECT FROM hotswap.task t WHERE t.tenant_id = $1"
 	" AND t.deployment_id = $2 AND t.stage = $4 AND t.kind = 'swap' AND (" BEGUN_OUTSIDE
 	" OR EXISTS (SELECT " STEPS_DONE " AND EXISTS (SELECT FROM hotswap.module_version v"
-	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = m.step AND NOT v.transactional))) LIMIT 1",
-	UUIDOID, UUIDOID, TEXTOID, INT2OID);
+	" WHERE v.tenant_id = $1 AND v.module = m.module AND v.version = m.step AND NOT v.transactional))) LIMIT 1",
+	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
 
 static DbStatement parts_query = DB_STATEMENT(
 	"SELECT t.ordinal FROM hotswap.task t WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $4"
 	" AND t.kind = 'swap' AND (" BEGUN_OUTSIDE " OR EXISTS (SELECT " STEPS_DONE "))",
-	UUIDOID, UUIDOID, TEXTOID, INT2OID);
+	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
 
 /* Runs one of them; of the tasks it reads nothing that a visit changes. */
 static uint64
 ask_about_stage(Visit *v, const Stage *stage, DbStatement *statement)
 {
 	Datum args[] = { UUIDPGetDatum(&v->d.tenant), UUIDPGetDatum(&v->d.id),
-					 CStringGetTextDatum(v->d.module), Int16GetDatum(stage->ordinal) };
+					 db_text_array(target_modules(deployment_targets(&v->d))),
+					 Int16GetDatum(stage->ordinal) };
 
 	return db_run(statement, args, NULL);
 }

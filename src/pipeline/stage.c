@@ -10,33 +10,45 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/label.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "module/examination.h"
 #include "module/scan.h"
 #include "pipeline/held.h"
 #include "pipeline/stage.h"
-#include "pipeline/strategy.h"
+#include "rollout/strategy.h"
 #include "utils/builtins.h"
 
-static DbStatement hooks_query = DB_STATEMENT(
-	"SELECT function FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2 AND module IN ('', $3)"
-	" ORDER BY module, function",
-	UUIDOID, TEXTOID, TEXTOID);
+static DbStatement hooks_query =
+	DB_STATEMENT("SELECT function FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2"
+				 " AND (module = '' OR module = ANY ($3)) GROUP BY function"
+				 " ORDER BY pg_catalog.min(module), function",
+				 UUIDOID, TEXTOID, TEXTARRAYOID);
 
 /*
  * Scripts that together have more bytes than this are not read by the dispatcher, which works for everybody.
  */
 #define SCRIPTS_LIMIT (64 * 1024)
 
-/* The version, which is read once in a visit. */
-static Version *
-version_of(Visit *v)
+/* The versions, which are read once in a visit: one, or those of a release. */
+static List *
+versions_of(Visit *v)
 {
-	if (v->version == NULL)
-		v->version = version_read_existing(&v->d.tenant, v->d.module, v->d.version, SCRIPTS_LIMIT);
-	return v->version;
+	ListCell *cell;
+
+	if (v->versions == NIL)
+		foreach (cell, deployment_targets(&v->d))
+		{
+			const PlanTarget *target = lfirst(cell);
+
+			v->versions =
+				lappend(v->versions, version_read_existing(&v->d.tenant, target->module,
+														   target->version, SCRIPTS_LIMIT));
+		}
+	return v->versions;
 }
 
 /*
@@ -46,24 +58,51 @@ version_of(Visit *v)
 static void
 start_build(Visit *v)
 {
-	Version *version = version_of(v);
+	ListCell *cell;
 
-	if (version->findings == NULL)
+	foreach (cell, versions_of(v))
 	{
+		Version *version = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (version->findings)
+			continue;
 		version_read_scripts(&v->d.tenant, version);
 		(void) examine_scripts(version, true);
 	}
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
-/* Where an environment requires signatures, the installer that a node begins with has one, too. */
+/* Where an environment requires signatures, the installers that a node begins with have one, too. */
 static void
-scan_first_step(Visit *v, const NodePlan *p, const char *environment)
+scan_installers(Visit *v, const NodePlan *p, const char *environment)
 {
-	const Step *step = linitial(p->steps);
+	ListCell *cell;
 
-	if (p->require_signature && step->direction == STEP_INSTALL)
-		scan_installer(&v->d.tenant, step->module, step->version, environment);
+	foreach (cell, p->require_signature ? p->steps : NIL)
+	{
+		const Step *step = lfirst(cell);
+
+		if (step->direction == STEP_INSTALL)
+			scan_installer(&v->d.tenant, step->module, step->version, environment);
+	}
+}
+
+/* The versions of a module whose scripts are among steps. */
+static List *
+versions_of_module(List *steps, const char *module)
+{
+	List *versions = NIL;
+	ListCell *cell;
+
+	foreach (cell, steps)
+	{
+		const Step *step = lfirst(cell);
+
+		if (strcmp(step->module, module) == 0)
+			versions = lappend(versions, step->version);
+	}
+	return versions;
 }
 
 /* Of what a node is declared to run, the verify scripts are run, and nothing else. */
@@ -88,7 +127,7 @@ scan_declared(Visit *v, const NodePlan *p, char *environment)
 static void
 scan_plans(Visit *v, List *plans, char *environment)
 {
-	List *versions = NIL;
+	List *steps = NIL;
 	ListCell *cell;
 
 	/* without a wait in between, the stage scan has done it */
@@ -103,15 +142,19 @@ scan_plans(Visit *v, List *plans, char *environment)
 	foreach (cell, plans)
 	{
 		const NodePlan *p = lfirst(cell);
+		ListCell *s;
 
-		/* a complete version is the deployment's own, which is scanned, unless it goes back to one */
-		if (p->outcome != NODE_RUNS ||
-			(!((Step *) linitial(p->steps))->is_graph && v->d.kind != KIND_ROLLBACK))
+		if (p->outcome != NODE_RUNS)
 			continue;
-		scan_first_step(v, p, environment);
-		versions = list_concat(versions, plan_versions(p->steps));
+		scan_installers(v, p, environment);
+		/* a complete version is the deployment's own, which is scanned, unless it goes back to one */
+		foreach (s, p->steps)
+			if (((Step *) lfirst(s))->is_graph || v->d.kind == KIND_ROLLBACK)
+				steps = lappend(steps, lfirst(s));
 	}
-	scan_steps(&v->d.tenant, v->d.module, versions, environment);
+	foreach (cell, target_modules(deployment_targets(&v->d)))
+		scan_steps(&v->d.tenant, lfirst(cell), versions_of_module(steps, lfirst(cell)),
+				   environment);
 }
 
 /* scan: may these scripts go all the way, and those of the versions that lead there? */
@@ -119,13 +162,25 @@ static void
 start_scan(Visit *v)
 {
 	List *path = visit_path(v);
-	char *message = scan_version(&v->d.tenant, version_of(v), path);
+	StringInfoData message;
+	bool any_graph = false;
 	ListCell *cell;
 
-	if (version_of(v)->is_graph)
+	initStringInfo(&message);
+	foreach (cell, versions_of(v))
+	{
+		Version *version = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (v->d.release)
+			appendStringInfo(&message, "%s%s ", message.len > 0 ? "; " : "", version->module);
+		appendStringInfoString(&message, scan_version(&v->d.tenant, version, path));
+		any_graph = any_graph || version->is_graph;
+	}
+	if (any_graph)
 		foreach (cell, path)
 			scan_plans(v, visit_plan_of(v, lfirst(cell)), lfirst(cell));
-	stage_apply(v->stage, STAGE_SUCCEED, message);
+	stage_apply(v->stage, STAGE_SUCCEED, message.data);
 }
 
 static int
@@ -133,7 +188,7 @@ add_hooks(Visit *v)
 {
 	Datum args[] = { UUIDPGetDatum(&v->d.tenant),
 					 CStringGetTextDatum(stage_kind_names[v->stage->kind]),
-					 CStringGetTextDatum(v->d.module) };
+					 db_text_array(target_modules(deployment_targets(&v->d))) };
 	uint64 n = db_run(&hooks_query, args, NULL);
 
 	for (uint64 i = 0; i < n; i++)
@@ -172,7 +227,7 @@ require_unblocked(Visit *v, List *plans)
 	if (words.len > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("version \"%s\" cannot go to environment \"%s\": %s%s%s", v->d.version,
+				 errmsg("%s cannot go to environment \"%s\": %s%s%s", deployment_words(&v->d),
 						v->stage->environment, words.data, hint ? ". " : "", hint ? hint : "")));
 }
 
@@ -224,14 +279,43 @@ skip_stage(Visit *v, List *plans)
 	{
 		const NodePlan *p = lfirst(cell);
 
-		if (p->previous_version == NULL || strcmp(p->previous_version, v->d.version) != 0)
+		if (v->d.release ?
+				!p->runs_target :
+				(p->previous_version == NULL || strcmp(p->previous_version, v->d.version) != 0))
 		{
 			stage_apply(v->stage, STAGE_SKIP, p->reason);
 			return;
 		}
 	}
 	stage_apply(v->stage, STAGE_SKIP,
-				psprintf("every node already runs version \"%s\"", v->d.version));
+				psprintf("every node already runs %s", deployment_words(&v->d)));
+}
+
+static void
+scan_signatures(Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, versions_of(v))
+		scan_signature(&v->d.tenant, lfirst(cell), v->stage->environment);
+}
+
+static bool
+has_verify(Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, versions_of(v))
+		if (((Version *) lfirst(cell))->has_verify)
+			return true;
+	return false;
+}
+
+/* Is it for agents, too?  A release is not. */
+static bool
+has_artifact(Visit *v)
+{
+	return v->d.release == NULL && ((Version *) linitial(versions_of(v)))->has_artifact;
 }
 
 /* deploy: a swap for each node that has steps to run */
@@ -240,12 +324,13 @@ start_deploy(Visit *v)
 {
 	List *plans = v->without_nodes ? NIL : visit_plan(v);
 	const NodePlan *first = plans != NIL ? linitial(plans) : NULL;
+	RolloutPlan rollout;
 	int to_do = 0;
 
 	if (first == NULL && strcmp(v->stage->environment, v->d.environment) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("environment \"%s\" has no nodes%s", v->stage->environment,
-							   version_of(v)->has_artifact ? " that the version is for" : ""),
+							   has_artifact(v) ? " that the version is for" : ""),
 						errhint("Add one with hotswap.register_node().")));
 	if (first == NULL)
 	{
@@ -253,17 +338,18 @@ start_deploy(Visit *v)
 		return;
 	}
 	require_unblocked(v, plans);
+	rollout = strategy_plan(label_parse(first->strategy, strategy_names, STRATEGIES));
 	for (int i = 0; i < list_length(plans); i++)
 	{
 		const NodePlan *p = list_nth(plans, i);
 
-		add_swap(v, p, strategy_wave(strategy_parse(p->strategy), i, list_length(plans)));
+		add_swap(v, p, strategy_wave(&rollout, i, list_length(plans)));
 		to_do += p->outcome == NODE_RUNS;
 	}
 	if (to_do == 0)
 		skip_stage(v, plans);
 	else if (first->require_signature)
-		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
+		scan_signatures(v);
 	if (to_do == 0)
 		return;
 	scan_plans(v, plans, v->stage->environment);
@@ -280,10 +366,8 @@ start_deploy(Visit *v)
 static void
 start_validate(Visit *v)
 {
-	const Version *version = version_of(v);
-	List *plans = version->has_verify || version->has_artifact ?
-					  plan_of_deployment(&v->d, v->d.environment) :
-					  NIL;
+	List *plans =
+		has_verify(v) || has_artifact(v) ? plan_of_deployment(&v->d, v->d.environment) : NIL;
 	ListCell *cell;
 	int count = 0;
 
@@ -292,7 +376,7 @@ start_validate(Visit *v)
 		const NodePlan *p = lfirst(cell);
 		Task *task;
 
-		if (!p->runs_target || (!p->is_agent && !version->has_verify))
+		if (!p->runs_target || (!p->is_agent && !has_verify(v)))
 			continue;
 		task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 		task->has_node = true;

@@ -71,11 +71,12 @@ typedef struct Visit
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
-	Version *version;   /* NULL: not read during this visit */
-	bool without_nodes; /* the environment of the current stage, when the gate looked */
-	List *plans;        /* of NodePlan: what is to run in one environment */
-	char *planned;      /* which; NULL: not asked for yet */
-	List *scanned;      /* those plans whose versions were scanned in this visit */
+	List *versions;       /* of Version: those that it is about; NIL: not read during this visit */
+	bool without_nodes;   /* the environment of the current stage, when the gate looked */
+	bool without_windows; /* nor are there any times at which nothing starts there */
+	List *plans;          /* of NodePlan: what is to run in one environment */
+	char *planned;        /* which; NULL: not asked for yet */
+	List *scanned;        /* those plans whose versions were scanned in this visit */
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);

@@ -9,7 +9,7 @@
  * back and the failure is recorded in a new one; if even that fails, the dispatcher finds a task that
  * nobody runs.
  *
- * Locks: the task (session), the lane (transaction), whatever the scripts lock, and then what the
+ * Locks: the task (session), the lanes (transaction), whatever the scripts lock, and then what the
  * record locks (record.c).
  */
 #include "postgres.h"
@@ -24,9 +24,12 @@
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/release.h"
 #include "run/hook.h"
+#include "run/lane.h"
 #include "run/place.h"
 #include "run/record.h"
+#include "run/routed.h"
 #include "run/script.h"
 #include "run/session.h"
 #include "run/task.h"
@@ -86,39 +89,6 @@ script_of(const Version *version, const char *script)
 	return version->scripts[strcmp(script, "install") == 0 ? SCRIPT_INSTALL : SCRIPT_DEPLOY];
 }
 
-/* ---- the lane ---- */
-
-static void
-tag_lane(const TaskRun *run, LOCKTAG *tag)
-{
-	struct
-	{
-		pg_uuid_t tenant;
-		pg_uuid_t node;
-		char module[128 * 4];
-	} lane;
-
-	memset(&lane, 0, sizeof(lane));
-	lane.tenant = run->key.tenant;
-	lane.node = run->node;
-	strlcpy(lane.module, run->module, sizeof(lane.module));
-	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
-}
-
-/*
- * Nobody else changes the module on the node until the transaction ends, or the session gives it back.  Waits
- * without a snapshot: whoever has the lane may wait for those.
- */
-static void
-lock_lane(const TaskRun *run, bool session)
-{
-	LOCKTAG tag;
-
-	tag_lane(run, &tag);
-	InvalidateCatalogSnapshot();
-	(void) LockAcquire(&tag, ExclusiveLock, session, false);
-}
-
 /* ---- outside of a transaction ---- */
 
 /* The version whose script comes next, and which script; NULL: there is none, or it is no version's. */
@@ -149,7 +119,7 @@ leaves_transaction(TaskRun *run)
 {
 	Version *version = run->is_outside_done ? NULL : next_script(run, &run->outside_of);
 
-	if (version == NULL || version->transactional)
+	if (version == NULL || version->transactional || version->is_routed)
 		return false;
 	if (run->tell_snapshot_wait == NULL)
 		ereport(ERROR,
@@ -159,7 +129,7 @@ leaves_transaction(TaskRun *run)
 				 errdetail("CALL hotswap.work() runs scripts in transactions of its own session."),
 				 errhint("Add hotswap to shared_preload_libraries: executors can run it.")));
 	run->outside = version;
-	lock_lane(run, true);
+	lane_lock(run, true);
 	return true;
 }
 
@@ -173,18 +143,40 @@ run_piece_script(TaskRun *run, const Version *version, const char *script)
 
 /* ---- paths ---- */
 
+/* A step of a routed module: a version that comes, or the last one goes. */
+static void
+run_routed_step(TaskRun *run, const Step *step, const Version *version)
+{
+	if (step->direction == STEP_DOWN)
+		routed_remove(run, version);
+	else
+		routed_bring(run, version);
+}
+
 /* A step: its script, and how it is verified. */
 static void
 run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
+	if (version->is_routed && step->direction != STEP_DECLARED)
+	{
+		run_routed_step(run, step, version);
+		return;
+	}
 	/* what is declared is verified alone */
 	if (step->direction != STEP_DECLARED)
 		run_piece_script(run, version, step_script_names[step->direction]);
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
 		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
 	run_deferred_triggers(run);
+}
+
+/* The name of a step in reports: of a release as it names its versions. */
+static const char *
+step_name(const TaskRun *run, const Step *step)
+{
+	return run->release ? psprintf("%s=%s", step->module, step->version) : step->version;
 }
 
 /* The steps of the present piece.  Each has its memory. */
@@ -199,7 +191,7 @@ run_steps(TaskRun *run)
 		const Step *step = list_nth(run->path, i);
 
 		MemoryContextSwitchTo(context);
-		run->step = step->version;
+		run->step = step_name(run, step);
 		run_step(run, step);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
@@ -209,6 +201,16 @@ run_steps(TaskRun *run)
 }
 
 /* ---- scripts ---- */
+
+/* Takes back a version of a routed module: the one before comes again. */
+static void
+routed_take_back(TaskRun *run)
+{
+	if (run->previous)
+		routed_bring(run, run->previous);
+	else
+		routed_remove(run, run->version);
+}
 
 static void
 run_scripts(TaskRun *run)
@@ -220,6 +222,11 @@ run_scripts(TaskRun *run)
 	switch (run->kind)
 	{
 		case TASK_SWAP:
+			if (run->version->is_routed)
+			{
+				routed_bring(run, run->version);
+				break;
+			}
 			run_piece_script(run, run->version, "deploy");
 			if (scripts[SCRIPT_VERIFY])
 				run_script(run, "verify", scripts[SCRIPT_VERIFY]);
@@ -231,6 +238,11 @@ run_scripts(TaskRun *run)
 			run_hook(run);
 			break;
 		case TASK_REVERT:
+			if (run->version->is_routed)
+			{
+				routed_take_back(run);
+				break;
+			}
 			version = revert_script(run, &script);
 			run_piece_script(run, version, script);
 			break;
@@ -277,6 +289,17 @@ record(TaskRun *run)
 	return is_last;
 }
 
+/*
+ * Does it bring something that is to be looked at beside the node's other modules?  A rollback, a
+ * declaration or a release is when it is planned; what has run outside of a transaction was before.
+ */
+static bool
+brings_version(const TaskRun *run)
+{
+	return run->kind == TASK_SWAP && !run->is_rollback && run->heads == NIL && !run->release &&
+		   !run->is_outside_done;
+}
+
 /* Runs the task in the current transaction, up to and including its record, or that of its next piece. */
 static TaskProgress
 run_task(TaskRun *run)
@@ -292,11 +315,13 @@ run_task(TaskRun *run)
 	lock_tag(&run->lock, LOCK_TASK, &run->key, sizeof(run->key));
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
-		lock_lane(run, false);
-	if (run->kind == TASK_REVERT && !record_is_partial(run))
+		lane_lock(run, false);
+	if (run->kind == TASK_REVERT && run->release == NULL && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);
+	if (brings_version(run))
+		lane_require_met(run);
 	if (leaves_transaction(run))
 	{
 		AtEOXact_GUC(false, guc_level);
@@ -352,11 +377,8 @@ release_locks(const TaskRun *run)
 	lock_tag(&tag, LOCK_TASK, &run->key, sizeof(run->key));
 	while (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
-	if (run->outside == NULL)
-		return;
-	tag_lane(run, &tag);
-	while (lock_held_by_me(&tag, ExclusiveLock))
-		(void) LockRelease(&tag, ExclusiveLock, true);
+	if (run->outside)
+		lane_release(run);
 }
 
 /*
