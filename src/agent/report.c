@@ -182,5 +182,5 @@ hotswap_complete_task(PG_FUNCTION_ARGS)
 	else
 		record_agent_success(run, &report);
 	wake_deployment(&run->key.tenant, &run->key.deployment, false);
-	PG_RETURN_TEXT_P(cstring_to_text(status_of(&run->key)));
+	PG_RETURN_TEXT_P(cstring_to_text(failure ? status_of(&run->key) : "succeeded"));
 }
