@@ -10,8 +10,8 @@ CREATE TYPE hotswap.vote_decision AS ENUM ('approve', 'reject');
 COMMENT ON TYPE hotswap.vote_decision IS 'what an approver says';
 
 CREATE TYPE hotswap.notification_event AS ENUM
-	('requested', 'approved', 'rejected', 'expired', 'bypassed');
-COMMENT ON TYPE hotswap.notification_event IS 'what has happened to an approval';
+	('requested', 'approved', 'rejected', 'expired', 'bypassed', 'rehearsed');
+COMMENT ON TYPE hotswap.notification_event IS 'what has happened to an approval, or that a rehearsal has succeeded';
 
 CREATE TABLE hotswap.approval (
 	tenant_id uuid NOT NULL,

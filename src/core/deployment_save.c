@@ -128,7 +128,7 @@ deployment_save(Deployment *d)
 	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
 	{
-		if (d->started_at != TIME_NULL && d->all_nodes)
+		if (d->started_at != TIME_NULL && d->all_nodes && d->kind != KIND_REHEARSAL)
 			failed_rollback_put_right(d);
 		log_end(d);
 	}

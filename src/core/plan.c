@@ -31,7 +31,8 @@ const char *const step_script_names[] = { "deploy", "revert", "install", "verify
 
 /*
  * A row for each node that the version is for, by its scripts or its artifact: what it runs of the module now, and
- * what the version is.  A release ($6) is for all database nodes.
+ * what the version is.  A release ($6) is for all database nodes, a rehearsal ($7)
+ * for none but those.
  */
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, n.run_as::oid, e.strategy, e.require_signature, m.version, m.digest, m.heads,"
@@ -47,9 +48,9 @@ static DbStatement nodes_query = DB_STATEMENT(
 			  " ORDER BY nm.swap DESC LIMIT 1) m ON true"
 			  " WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL"
 			  " AND ($5 IS NULL OR n.id = ANY ($5)) AND CASE n.kind WHEN 'agent' THEN"
-			  " v.artifact_digest IS NOT NULL AND NOT $6 ELSE v.deploy_sql IS NOT NULL OR $6 END"
+			  " v.artifact_digest IS NOT NULL AND NOT $6 AND NOT $7 ELSE v.deploy_sql IS NOT NULL OR $6 END"
 			  " ORDER BY n.name",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDARRAYOID, BOOLOID);
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID);
 
 enum
 {
@@ -897,6 +898,7 @@ query_nodes(const Planning *g)
 	db_arg_text(&args, g->target->version);
 	db_arg_datum(&args, UUIDARRAYOID, request->nodes, request->all_nodes);
 	db_arg_bool(&args, request->release != NULL);
+	db_arg_bool(&args, request->is_rehearsal);
 	n = db_run_args(&args);
 	MemoryContextSwitchTo(context);
 	return n;
@@ -1014,6 +1016,7 @@ plan_of_deployment(const Deployment *d, const char *environment)
 {
 	PlanRequest request = { .tenant = &d->tenant,
 							.release = d->release,
+							.is_rehearsal = d->kind == KIND_REHEARSAL,
 							.environment = environment,
 							.is_target = strcmp(environment, d->environment) == 0,
 							.allow_revert = d->allow_revert,

@@ -65,7 +65,8 @@ typedef struct PlanRequest
 {
 	const pg_uuid_t *tenant;
 	const char *release; /* NULL: there is one target */
-	List *targets;       /* of PlanTarget */
+	bool is_rehearsal;
+	List *targets; /* of PlanTarget */
 	const char *environment;
 	bool is_target;    /* the deployment ends here, else it passes through */
 	bool allow_revert; /* versions that a target does not build on are taken back */

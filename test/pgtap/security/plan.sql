@@ -53,6 +53,8 @@ BEGIN
 		deployment = gen_random_uuid();
 		INSERT INTO hotswap.node VALUES (t, deployment, word || 1, word || i, 'database',
 			'hotswap_test_plan_vera', word || i, '{}');
+		INSERT INTO hotswap.node_metric VALUES (t, deployment, never, true, 1, 1, 1, 1, 1, 1, '',
+			jsonb_build_object(word, 1));
 		INSERT INTO hotswap.node_module VALUES (t, deployment, word, DEFAULT, deployment, word, '',
 			now());
 		INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at,
@@ -66,6 +68,9 @@ BEGIN
 			deployment, word);
 		INSERT INTO hotswap.held_version VALUES (t, word || 1, word, word || i, now(), word,
 			deployment, word);
+		INSERT INTO hotswap.rehearsal VALUES (t, deployment, deployment, 1, word, word, 'up', '1 s',
+			length(word), jsonb_build_array(jsonb_build_object('relation', word, 'mode', word,
+			'held_ms', i, 'waiters', i)));
 		INSERT INTO hotswap.work_item VALUES (t, deployment, never, length(word));
 		INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,
 			opened_at, expires_at, digest, decided_by, reason, ticket)
