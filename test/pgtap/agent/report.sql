@@ -1,5 +1,5 @@
 -- extend_task(), report_progress(), complete_task(): leases, tokens and ends (src/agent/report.c).
-SELECT plan(84);
+SELECT plan(88);
 \ir ../include/agent.sql
 SELECT hotswap.configure_agents('development', lease => '1 h', attempts => 2) \g /dev/null
 
@@ -62,6 +62,13 @@ UPDATE hotswap.task SET lease_until = now() + '10 min' WHERE node_id = :'first';
 SELECT results_eq(format('SELECT lease_until > now() + ''59 min'', cancelled
 		FROM hotswap.report_progress(%L, %L, 40, ''unpacking'')', :'task1', :'token1'),
 	$$VALUES (true, false)$$, 'by a report as well');
+UPDATE hotswap.task SET lease_until = now() + '10 min' WHERE node_id = :'first';
+SELECT lives_ok(format('SELECT hotswap.heartbeat(%L, task => %L, token => %L)', :'first', :'task1',
+	:'token1'), 'and by a report of how the node is');
+SELECT ok(lease_until > now() + '59 min', 'for as long') FROM hotswap.task WHERE node_id = :'first';
+SELECT throws_ok(format('SELECT hotswap.heartbeat(%L, %s)', :'second', args), code, NULL, args)
+FROM (VALUES (format('task => %L, token => %L', :'task1', :'token2'), 'YH002'),
+	(format('task => %L', :'task1'), '22023')) v (args, code);
 SELECT results_eq($$SELECT name, percent, progress, lease_until > now() + '59 min'
 		FROM hotswap.nodes WHERE kind = 'agent' ORDER BY name$$,
 	$$VALUES ('one', 40, 'unpacking', true), ('two', NULL, NULL, true)$$, 'which is seen');
