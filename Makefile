@@ -49,7 +49,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 # The folders of src/, in their order: a file includes only headers of its own folder and of those
 # before it (scripts/lint-layers).
 LAYERS = base shm core module environment route rollout lock approval deployment tenant pipeline run \
-	dispatch operations worker
+	agent dispatch operations worker
 
 MODULE_big = hotswap
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))

@@ -2,11 +2,12 @@
 
 CREATE FUNCTION hotswap.heartbeat(node uuid, cpu double precision DEFAULT NULL, memory double precision DEFAULT NULL,
 		latency_ms double precision DEFAULT NULL, requests bigint DEFAULT NULL, errors bigint DEFAULT NULL,
-		digest text DEFAULT NULL, details jsonb DEFAULT NULL, tenant uuid DEFAULT NULL) RETURNS void
+		digest text DEFAULT NULL, details jsonb DEFAULT NULL, task text DEFAULT NULL, token text DEFAULT NULL,
+		tenant uuid DEFAULT NULL) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_heartbeat';
-COMMENT ON FUNCTION hotswap.heartbeat(uuid, double precision, double precision, double precision, bigint, bigint, text, jsonb, uuid) IS
-'Reports that a node is there, and how it is: percent of CPU and memory, latency, requests and errors since the report before, and the SHA-256 of what runs.';
+COMMENT ON FUNCTION hotswap.heartbeat(uuid, double precision, double precision, double precision, bigint, bigint, text, jsonb, text, text, uuid) IS
+'Reports that a node is there, and how it is: percent of CPU and memory, latency, requests and errors since the report before, and what runs; extends the lease of a task.';
 GRANT EXECUTE ON FUNCTION hotswap.heartbeat TO PUBLIC;
 
 CREATE VIEW hotswap.node_metrics WITH (security_barrier) AS

@@ -2,11 +2,11 @@
 
 CREATE FUNCTION hotswap.register_node(environment text, name text, kind text DEFAULT 'database',
 		run_as regrole DEFAULT NULL, schema text DEFAULT NULL, labels jsonb DEFAULT '{}',
-		search_path text[] DEFAULT NULL, tenant uuid DEFAULT NULL) RETURNS uuid
+		search_path text[] DEFAULT NULL, shared_role boolean DEFAULT false, tenant uuid DEFAULT NULL) RETURNS uuid
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_register_node';
-COMMENT ON FUNCTION hotswap.register_node(text, text, text, regrole, text, jsonb, text[], uuid) IS
-'Adds a node, a role (NULL: the caller) and a schema (NULL: the role''s search_path), to an environment and returns its id.';
+COMMENT ON FUNCTION hotswap.register_node(text, text, text, regrole, text, jsonb, text[], boolean, uuid) IS
+'Adds a node, a role (NULL: the caller) and a schema (NULL: the role''s search_path), or an agent that logs in as the role, to an environment and returns its id.';
 GRANT EXECUTE ON FUNCTION hotswap.register_node TO PUBLIC;
 
 CREATE FUNCTION hotswap.remove_node(node uuid) RETURNS void
@@ -22,7 +22,8 @@ SELECT v.tenant_id, n.id, n.environment, n.name, n.kind, n.run_as, n.schema, n.l
 	coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.run_as), false) AS superuser,
 	n.search_path, CASE WHEN hotswap.node_problems(v.tenant_id, n.id) IS NULL THEN 'unknown'
 		WHEN hotswap.node_problems(v.tenant_id, n.id) = '{}' THEN 'healthy' ELSE 'unhealthy' END AS health,
-	hotswap.node_problems(v.tenant_id, n.id) AS unhealthy_because
+	hotswap.node_problems(v.tenant_id, n.id) AS unhealthy_because,
+	g.action, g.lease_until, g.percent, g.progress
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t
 		WHERE t.tenant_id = v.tenant_id AND t.removed_at IS NULL) n
@@ -30,8 +31,11 @@ FROM hotswap.visible_tenants() v (tenant_id)
 		SELECT DISTINCT ON (nm.module) nm.module, nm.version, nm.deployment_id, nm.swapped_at
 		FROM hotswap.node_module nm
 		WHERE nm.tenant_id = v.tenant_id AND nm.node_id = n.id
-		ORDER BY nm.module, nm.swap DESC OFFSET 0) m ON true;
-COMMENT ON VIEW hotswap.nodes IS 'nodes and what runs on them, a row for each module';
+		ORDER BY nm.module, nm.swap DESC OFFSET 0) m ON true
+	LEFT JOIN LATERAL (SELECT t.action, t.lease_until, t.percent, t.progress FROM hotswap.task t
+		WHERE t.tenant_id = v.tenant_id AND t.node_id = n.id AND t.lease_until IS NOT NULL
+		ORDER BY t.token NULLS LAST LIMIT 1) g ON true;
+COMMENT ON VIEW hotswap.nodes IS 'nodes and what runs on them, a row for each module, and what their agents are doing';
 GRANT SELECT ON hotswap.nodes TO PUBLIC;
 
 CREATE VIEW hotswap.node_history WITH (security_barrier) AS

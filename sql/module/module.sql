@@ -12,6 +12,19 @@ COMMENT ON FUNCTION hotswap.publish_version(text, text, text, text, text, bytea,
 'Stores an immutable version of a module, its scripts parsed at once, and returns their SHA-256 in hex; the module is made when it is new.';
 GRANT EXECUTE ON FUNCTION hotswap.publish_version TO PUBLIC;
 
+CREATE FUNCTION hotswap.publish_artifact(module text, version text, artifact bytea DEFAULT NULL,
+		uri text DEFAULT NULL, digest text DEFAULT NULL, size bigint DEFAULT NULL,
+		deploy_sql text DEFAULT NULL, verify_sql text DEFAULT NULL, revert_sql text DEFAULT NULL,
+		signature bytea DEFAULT NULL, signing_key text DEFAULT NULL,
+		parents text[] DEFAULT NULL, install_sql text DEFAULT NULL,
+		metadata jsonb DEFAULT '{}', transactional boolean DEFAULT true,
+		requires text[] DEFAULT NULL, tenant uuid DEFAULT NULL) RETURNS text
+	LANGUAGE c VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'hotswap_publish_artifact';
+COMMENT ON FUNCTION hotswap.publish_artifact(text, text, bytea, text, text, bigint, text, text, text, bytea, text, text[], text, jsonb, boolean, text[], uuid) IS
+'Like publish_version(), of a version with an artifact for agents, of at most 64 MB or at a URI with its SHA-256 in hex; it may have no scripts.';
+GRANT EXECUTE ON FUNCTION hotswap.publish_artifact TO PUBLIC;
+
 CREATE VIEW hotswap.modules WITH (security_barrier) AS
 SELECT v.tenant_id, m.name, m.is_graph,
 	(SELECT pg_catalog.count(*) FROM hotswap.module_version n
@@ -39,7 +52,7 @@ SELECT v.tenant_id, m.module, m.version, m.ordinal, m.parents, m.deploy_sql, m.v
 		WHERE s.tenant_id = v.tenant_id AND s.module = m.module AND s.version = m.version
 			AND k.revoked_at IS NULL AND k.valid @> pg_catalog.clock_timestamp()
 		ORDER BY k.name COLLATE "C") AS signatures,
-	pg_catalog.octet_length(m.deploy_sql)::bigint + coalesce(pg_catalog.octet_length(m.verify_sql), 0)
+	coalesce(pg_catalog.octet_length(m.deploy_sql), 0)::bigint + coalesce(pg_catalog.octet_length(m.verify_sql), 0)
 		+ coalesce(pg_catalog.octet_length(m.revert_sql), 0)
 		+ coalesce(pg_catalog.octet_length(m.install_sql), 0) AS size,
 	m.published_at, m.published_by, m.install_published_at, m.install_published_by,
@@ -47,7 +60,8 @@ SELECT v.tenant_id, m.module, m.version, m.ordinal, m.parents, m.deploy_sql, m.v
 			JOIN hotswap.signing_key k ON k.tenant_id = v.tenant_id AND k.name = s.signing_key
 		WHERE s.tenant_id = v.tenant_id AND s.module = m.module AND s.version = m.version
 			AND k.revoked_at IS NULL AND k.valid @> pg_catalog.clock_timestamp()
-		ORDER BY k.name COLLATE "C") AS install_signatures
+		ORDER BY k.name COLLATE "C") AS install_signatures,
+	pg_catalog.encode(m.artifact_digest, 'hex') AS artifact_digest, m.artifact_uri, m.artifact_size
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.module, t.version) t.* FROM hotswap.module_version t
 		WHERE t.tenant_id = v.tenant_id) m;

@@ -20,6 +20,10 @@ CREATE TYPE hotswap.task_status AS ENUM
 	 'succeeded', 'failed', 'skipped', 'cancelled', 'reverting', 'reverted');
 COMMENT ON TYPE hotswap.task_status IS 'state of a task; see state_diagram(''task'')';
 
+CREATE TYPE hotswap.agent_action AS ENUM ('activate', 'verify', 'revert', 'remove');
+COMMENT ON TYPE hotswap.agent_action IS
+'what an agent is told to do: activate = install a version and run it; verify = see that it runs; revert = run the one before again; remove = run none';
+
 CREATE TYPE hotswap.deployment_kind AS ENUM ('deploy', 'rollback', 'rehearsal', 'bring_up', 'declare');
 COMMENT ON TYPE hotswap.deployment_kind IS
 'what a deployment is for: deploy = its version; rollback = what ran before another one; rehearsal = nothing stays; bring_up = one node gets what the others run; declare = see set_node_version()';
@@ -143,6 +147,17 @@ CREATE TABLE hotswap.task (
 	line integer,
 	"column" integer,
 	excerpt text,
+	action hotswap.agent_action,
+	version_after text,
+	lease_until timestamptz,
+	token bigint,
+	secret uuid,
+	claimed_by text,
+	claimed_at timestamptz,
+	percent integer,
+	progress text,
+	installed_digest bytea CHECK (pg_catalog.length(installed_digest) = 32),
+	result jsonb,
 	PRIMARY KEY (tenant_id, deployment_id, stage, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
@@ -158,6 +173,17 @@ COMMENT ON COLUMN hotswap.task.step IS 'the version whose script failed; of a re
 COMMENT ON COLUMN hotswap.task.line IS 'where in that script, the line from 1';
 COMMENT ON COLUMN hotswap.task."column" IS 'the character in that line, from 1';
 COMMENT ON COLUMN hotswap.task.excerpt IS 'the lines around it';
+COMMENT ON COLUMN hotswap.task.action IS 'what its agent is told to do; NULL: it is an executor''s';
+COMMENT ON COLUMN hotswap.task.version_after IS 'of an agent''s: what its node runs after it; NULL: nothing';
+COMMENT ON COLUMN hotswap.task.lease_until IS 'while it is given out: when its lease ends or, before that, by when it has to be claimed';
+COMMENT ON COLUMN hotswap.task.token IS 'of the agent that has claimed it; NULL: none has';
+COMMENT ON COLUMN hotswap.task.secret IS 'the other half of the token, at random';
+COMMENT ON COLUMN hotswap.task.claimed_by IS 'the role that was logged in';
+COMMENT ON COLUMN hotswap.task.claimed_at IS 'when it was claimed last: from then on its node may be changed';
+COMMENT ON COLUMN hotswap.task.installed_digest IS 'SHA-256 of what runs now, as its agent says; NULL: it has not succeeded, or nothing does';
+COMMENT ON COLUMN hotswap.task.result IS 'details that its agent has given at the end';
+CREATE INDEX task_agent ON hotswap.task (tenant_id, node_id) WHERE lease_until IS NOT NULL;
+CREATE INDEX task_lease ON hotswap.task (lease_until) WHERE lease_until IS NOT NULL;
 ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 

@@ -40,6 +40,9 @@ CREATE TABLE hotswap.environment (
 	min_healthy integer CHECK (min_healthy BETWEEN 1 AND 100),
 	metrics_from regrole,
 	measure hotswap.node_measure,
+	agent_lease interval NOT NULL DEFAULT '30 s',
+	agent_attempts integer NOT NULL DEFAULT 3,
+	claim_within interval NOT NULL DEFAULT '10 min',
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -64,6 +67,9 @@ COMMENT ON COLUMN hotswap.environment.max_cpu IS 'percent above which a node is 
 COMMENT ON COLUMN hotswap.environment.min_healthy IS 'percent of the nodes that must not be unhealthy; NULL: all';
 COMMENT ON COLUMN hotswap.environment.metrics_from IS 'whose reports count, besides that a node is there; NULL: everybody''s who may report';
 COMMENT ON COLUMN hotswap.environment.measure IS 'NULL: nothing is measured';
+COMMENT ON COLUMN hotswap.environment.agent_lease IS 'how long a task belongs to the agent that has claimed it or extended its lease';
+COMMENT ON COLUMN hotswap.environment.agent_attempts IS 'how often a task is given to agents whose leases run out';
+COMMENT ON COLUMN hotswap.environment.claim_within IS 'a task that no agent has claimed by then has failed';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.window_kind AS ENUM ('allow', 'deny');
@@ -100,8 +106,9 @@ COMMENT ON COLUMN hotswap.environment_window.ends IS 'if it is not later than st
 COMMENT ON COLUMN hotswap.environment_window.modules IS 'NULL: all';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment_window', '');
 
-CREATE TYPE hotswap.node_kind AS ENUM ('database');
-COMMENT ON TYPE hotswap.node_kind IS 'database: SQL is swapped in this database, as a role and in a schema';
+CREATE TYPE hotswap.node_kind AS ENUM ('database', 'agent');
+COMMENT ON TYPE hotswap.node_kind IS
+'database: SQL is swapped in this database, as a role and in a schema; agent: a process outside of it is told what to run';
 
 CREATE TABLE hotswap.node (
 	tenant_id uuid NOT NULL,
@@ -119,8 +126,9 @@ CREATE TABLE hotswap.node (
 );
 CREATE UNIQUE INDEX node_name_key ON hotswap.node (tenant_id, environment, name)
 	WHERE removed_at IS NULL;
+CREATE INDEX node_run_as ON hotswap.node (run_as) WHERE removed_at IS NULL;
 COMMENT ON TABLE hotswap.node IS 'targets of deployments; a removed node stays for the history';
-COMMENT ON COLUMN hotswap.node.run_as IS 'the role that executors log in as for this node';
+COMMENT ON COLUMN hotswap.node.run_as IS 'the role that executors log in as for this node, or its agent does';
 COMMENT ON COLUMN hotswap.node.schema IS 'first in the search_path of the scripts; NULL: the setting of the role';
 COMMENT ON COLUMN hotswap.node.search_path IS 'schemas after it; NULL: none';
 ALTER TABLE hotswap.node ALTER COLUMN id SET STATISTICS 0;

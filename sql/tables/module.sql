@@ -31,7 +31,7 @@ CREATE TABLE hotswap.module_version (
 	digest bytea NOT NULL CHECK (pg_catalog.length(digest) = 32),
 	published_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	published_by text NOT NULL,
-	deploy_sql text NOT NULL,
+	deploy_sql text,
 	verify_sql text,
 	revert_sql text,
 	findings json,
@@ -45,6 +45,10 @@ CREATE TABLE hotswap.module_version (
 	metadata jsonb NOT NULL DEFAULT '{}',
 	install_published_at timestamptz,
 	install_published_by text,
+	artifact bytea,
+	artifact_digest bytea CHECK (pg_catalog.length(artifact_digest) = 32),
+	artifact_uri text,
+	artifact_size bigint,
 	PRIMARY KEY (tenant_id, module, version)
 );
 CREATE INDEX module_version_installer ON hotswap.module_version (tenant_id, module)
@@ -60,6 +64,10 @@ COMMENT ON COLUMN hotswap.module_version.install_digest IS 'SHA-256 over the ver
 COMMENT ON COLUMN hotswap.module_version.install_published_at IS 'of an installer that came after the version, whose digest does not cover it; NULL: it came with it, or there is none';
 COMMENT ON COLUMN hotswap.module_version.transactional IS 'false: each statement is a transaction of its own';
 COMMENT ON COLUMN hotswap.module_version.requires IS 'what a node has to run, or must not run, of other modules before';
+COMMENT ON COLUMN hotswap.module_version.deploy_sql IS 'NULL: it has an artifact and is for agents alone';
+COMMENT ON COLUMN hotswap.module_version.artifact IS 'what agents install, stored so that a part can be read; NULL: it is at artifact_uri, or there is none';
+COMMENT ON COLUMN hotswap.module_version.artifact_digest IS 'its SHA-256, which is part of digest; NULL: there is none';
+ALTER TABLE hotswap.module_version ALTER COLUMN artifact SET STORAGE EXTERNAL;
 ALTER TABLE hotswap.module_version ALTER COLUMN module SET STATISTICS 0, ALTER COLUMN version SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module_version', '');
 

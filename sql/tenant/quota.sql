@@ -17,7 +17,7 @@ SELECT t.id AS tenant_id, r.name AS resource, r.counted,
 		WHEN r.name = 'nodes' THEN (
 			SELECT pg_catalog.count(*) FROM hotswap.node n WHERE n.tenant_id = t.id AND n.removed_at IS NULL)
 		WHEN r.name = 'stored_bytes' THEN (
-			SELECT coalesce(pg_catalog.sum(pg_catalog.octet_length(v.deploy_sql)::bigint + coalesce(pg_catalog.octet_length(v.verify_sql), 0)
+			SELECT coalesce(pg_catalog.sum(coalesce(pg_catalog.octet_length(v.deploy_sql), 0)::bigint + coalesce(pg_catalog.octet_length(v.artifact), 0) + coalesce(pg_catalog.octet_length(v.verify_sql), 0)
 				+ coalesce(pg_catalog.octet_length(v.revert_sql), 0) + coalesce(pg_catalog.octet_length(v.install_sql), 0)), 0)::bigint
 			FROM hotswap.module_version v WHERE v.tenant_id = t.id)
 	END AS used

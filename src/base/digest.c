@@ -81,6 +81,17 @@ digest_hex(const uint8 *digest)
 	return hex;
 }
 
+/* A digest out of its hex; false if it is none. */
+bool
+digest_parse(const char *hex, uint8 *result)
+{
+	if (strlen(hex) != 2 * DIGEST_LENGTH ||
+		strspn(hex, "0123456789abcdefABCDEF") != 2 * DIGEST_LENGTH)
+		return false;
+	(void) hex_decode(hex, 2 * DIGEST_LENGTH, (char *) result);
+	return true;
+}
+
 Datum
 digest_datum(const uint8 *digest)
 {

@@ -16,6 +16,7 @@ extern void digest_int64(pg_cryptohash_ctx *ctx, int64 value);
 extern void digest_end(pg_cryptohash_ctx *ctx, uint8 *result);
 extern void digest_plain(const void *data, size_t length, uint8 *result);
 extern char *digest_hex(const uint8 *digest);
+extern bool digest_parse(const char *hex, uint8 *result);
 extern Datum digest_datum(const uint8 *digest);
 extern bool digest_read(Datum value, uint8 *result);
 extern void digest_installer(const uint8 *version, const char *installer, uint8 *result);

@@ -92,9 +92,10 @@ static const char *const task_statuses[] = { "pending",   "ready",   "running", 
 											 "succeeded", "failed",  "skipped", "cancelled",
 											 "reverting", "reverted" };
 
-static const char *const task_events[] = { "admit",       "start",         "succeed",    "fail",
-										   "retry_later", "give_back",     "skip",       "cancel",
-										   "revert",      "finish_revert", "fail_revert" };
+static const char *const task_events[] = { "admit",         "start",       "succeed",
+										   "fail",          "retry_later", "give_back",
+										   "skip",          "cancel",      "revert",
+										   "finish_revert", "fail_revert", "leave_failed" };
 
 static const Transition task_transitions[] = {
 	{ TASK_PENDING, TASK_ADMIT, TASK_READY },
@@ -115,7 +116,8 @@ static const Transition task_transitions[] = {
 	{ TASK_FAILED, TASK_BEGIN_REVERT, TASK_REVERTING },
 	{ TASK_CANCELLED, TASK_BEGIN_REVERT, TASK_REVERTING },
 	{ TASK_REVERTING, TASK_FINISH_REVERT, TASK_REVERTED },
-	{ TASK_REVERTING, TASK_FAIL_REVERT, TASK_SUCCEEDED }
+	{ TASK_REVERTING, TASK_FAIL_REVERT, TASK_SUCCEEDED },
+	{ TASK_REVERTING, TASK_LEAVE_FAILED, TASK_FAILED }
 };
 
 static const char *const approval_statuses[] = { "pending", "approved", "rejected",

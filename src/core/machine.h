@@ -94,7 +94,8 @@ typedef enum TaskEvent
 	TASK_CANCEL,
 	TASK_BEGIN_REVERT,
 	TASK_FINISH_REVERT,
-	TASK_FAIL_REVERT
+	TASK_FAIL_REVERT,
+	TASK_LEAVE_FAILED /* the same of a swap that had not succeeded */
 } TaskEvent;
 
 typedef enum ApprovalStatus

@@ -29,12 +29,16 @@
 const char *const step_direction_names[] = { "up", "down", "install", "declared" };
 const char *const step_script_names[] = { "deploy", "revert", "install", "verify" };
 
-/* A row for each node: what it runs of the module now, and what the version is. */
+/*
+ * A row for each node that the version is for, by its scripts or its artifact: what it runs of the module now, and
+ * what the version is.  A release ($6) is for all database nodes, a rehearsal ($7)
+ * for none but those.
+ */
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, n.run_as::oid, e.strategy, e.require_signature, m.version, m.digest, m.heads,"
 	" m.swap, m.deployment_id, v.digest, v.parents IS NOT NULL, v.transactional,"
 	" EXISTS (SELECT FROM hotswap.held_version h"
-	" WHERE h.tenant_id = $1 AND h.environment = $2 AND h.module = $3), v.requires, " DEPENDENTS(
+	" WHERE h.tenant_id = $1 AND h.environment = $2 AND h.module = $3), v.requires, n.kind = 'agent', " DEPENDENTS(
 		"$3") " FROM hotswap.node n"
 			  " JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 			  " JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
@@ -43,8 +47,10 @@ static DbStatement nodes_query = DB_STATEMENT(
 			  " WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id AND nm.module = $3"
 			  " ORDER BY nm.swap DESC LIMIT 1) m ON true"
 			  " WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL"
-			  " AND ($5 IS NULL OR n.id = ANY ($5)) ORDER BY n.name",
-	UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDARRAYOID);
+			  " AND ($5 IS NULL OR n.id = ANY ($5)) AND CASE n.kind WHEN 'agent' THEN"
+			  " v.artifact_digest IS NOT NULL AND NOT $6 AND NOT $7 ELSE v.deploy_sql IS NOT NULL OR $6 END"
+			  " ORDER BY n.name",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID);
 
 enum
 {
@@ -63,6 +69,7 @@ enum
 	TARGET_TRANSACTIONAL,
 	TARGET_HAS_HELD,
 	TARGET_REQUIRES,
+	NODE_IS_AGENT,
 	TARGET_DEPENDENTS
 };
 
@@ -549,6 +556,16 @@ plan_digest(List *steps, uint8 *result)
 	digest_end(ctx, result);
 }
 
+char *
+plan_version_after(const List *steps)
+{
+	const Step *last = llast(steps);
+
+	if (last->heads != NIL)
+		return llast(last->heads);
+	return last->is_graph || last->direction == STEP_DOWN ? NULL : last->version;
+}
+
 List *
 plan_versions(List *steps)
 {
@@ -703,7 +720,8 @@ check_steps(const Planning *g, NodePlan *p, List *steps)
 				   "Use hotswap.release_version(), or \"reapply\".");
 		return;
 	}
-	missing = g->graph ? plan_missing_reverts(g->request->tenant, steps) : NIL;
+	/* an agent needs no script to run another version */
+	missing = g->graph && !p->is_agent ? plan_missing_reverts(g->request->tenant, steps) : NIL;
 	if (missing != NIL)
 	{
 		plan_block(
@@ -858,6 +876,7 @@ node_plan(List **plans, uint64 row)
 	p->node = db_uuid(row, NODE_ID);
 	p->name = db_text(row, NODE_NAME);
 	p->run_as = db_oid(row, NODE_RUN_AS);
+	p->is_agent = db_bool(row, NODE_IS_AGENT);
 	p->strategy = db_text(row, NODE_STRATEGY);
 	p->require_signature = db_bool(row, NODE_REQUIRE_SIGNATURE);
 	p->outcome = NODE_SKIPPED;
@@ -878,6 +897,8 @@ query_nodes(const Planning *g)
 	db_arg_text(&args, g->target->module);
 	db_arg_text(&args, g->target->version);
 	db_arg_datum(&args, UUIDARRAYOID, request->nodes, request->all_nodes);
+	db_arg_bool(&args, request->release != NULL);
+	db_arg_bool(&args, request->is_rehearsal);
 	n = db_run_args(&args);
 	MemoryContextSwitchTo(context);
 	return n;
@@ -938,7 +959,7 @@ plan_module(Planning *g, List **plans)
 	{
 		NodePlan *p = lfirst(cell);
 		const Running *r = &running[foreach_current_index(cell)];
-		NodePlan part = { .node = p->node, .name = p->name };
+		NodePlan part = { .node = p->node, .name = p->name, .is_agent = p->is_agent };
 
 		p->swap_from = Max(p->swap_from, r->swap);
 		p->previous_version = r->version;
@@ -995,6 +1016,7 @@ plan_of_deployment(const Deployment *d, const char *environment)
 {
 	PlanRequest request = { .tenant = &d->tenant,
 							.release = d->release,
+							.is_rehearsal = d->kind == KIND_REHEARSAL,
 							.environment = environment,
 							.is_target = strcmp(environment, d->environment) == 0,
 							.allow_revert = d->allow_revert,

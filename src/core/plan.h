@@ -47,6 +47,7 @@ typedef struct NodePlan
 	pg_uuid_t node;
 	char *name;
 	Oid run_as;
+	bool is_agent;  /* what it runs is an agent's business, else an executor's */
 	char *strategy; /* of the environment */
 	bool require_signature;
 	PlanOutcome outcome;
@@ -64,7 +65,8 @@ typedef struct PlanRequest
 {
 	const pg_uuid_t *tenant;
 	const char *release; /* NULL: there is one target */
-	List *targets;       /* of PlanTarget */
+	bool is_rehearsal;
+	List *targets; /* of PlanTarget */
 	const char *environment;
 	bool is_target;    /* the deployment ends here, else it passes through */
 	bool allow_revert; /* versions that a target does not build on are taken back */
@@ -117,6 +119,9 @@ extern void plan_join(NodePlan *p);
 
 /* SHA-256 over module, direction and digest of each step. */
 extern void plan_digest(List *steps, uint8 *result);
+
+/* What a node runs of the module of its last step when these are done; NULL: nothing. */
+extern char *plan_version_after(const List *steps);
 
 /* The versions whose scripts these are. */
 extern List *plan_versions(List *steps);

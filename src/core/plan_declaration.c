@@ -14,7 +14,7 @@
 /* The node, whether it runs that already, and whether somebody has been there since. */
 static DbStatement node_query = DB_STATEMENT(
 	"SELECT n.name, n.run_as::oid, e.strategy, e.require_signature, l.version, l.swap,"
-	" coalesce(coalesce(l.heads, ARRAY[l.version]) = $4, false), coalesce(l.swapped_at >= $5, false)"
+	" coalesce(coalesce(l.heads, ARRAY[l.version]) = $4, false), coalesce(l.swapped_at >= $5, false), n.kind = 'agent'"
 	" FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
@@ -31,7 +31,8 @@ enum
 	NODE_VERSION,
 	NODE_SWAP,
 	NODE_IS_THERE,
-	NODE_HAS_CHANGED
+	NODE_HAS_CHANGED,
+	NODE_IS_AGENT
 };
 
 static DbStatement digest_query =
@@ -47,6 +48,7 @@ read_node(const pg_uuid_t *node)
 	p->node = *node;
 	p->name = db_text(0, NODE_NAME);
 	p->run_as = db_oid(0, NODE_RUN_AS);
+	p->is_agent = db_bool(0, NODE_IS_AGENT);
 	p->strategy = db_text(0, NODE_STRATEGY);
 	p->require_signature = db_bool(0, NODE_REQUIRE_SIGNATURE);
 	p->previous_version = db_text(0, NODE_VERSION);

@@ -57,7 +57,7 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" (SELECT v.transactional FROM hotswap.module_version v"
 	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = b.version),"
 	" (SELECT v.requires FROM hotswap.module_version v"
-	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = b.version)"
+	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = b.version), n.kind = 'agent'"
 	" FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
@@ -91,7 +91,8 @@ enum
 	BEFORE_DIGEST,
 	BEFORE_IS_DECLARED,
 	BEFORE_TRANSACTIONAL,
-	BEFORE_REQUIRES
+	BEFORE_REQUIRES,
+	NODE_IS_AGENT
 };
 
 /* A module's part of the deployment that is taken back. */
@@ -180,6 +181,7 @@ read_node(uint64 row, Past *past)
 	p->node = db_uuid(row, NODE_ID);
 	p->name = db_text(row, NODE_NAME);
 	p->run_as = db_oid(row, NODE_RUN_AS);
+	p->is_agent = db_bool(row, NODE_IS_AGENT);
 	p->strategy = db_text(row, NODE_STRATEGY);
 	p->previous_version = db_text(row, LAST_VERSION);
 	if (!db_isnull(row, LAST_SWAP))
@@ -202,14 +204,14 @@ read_node(uint64 row, Past *past)
 	return p;
 }
 
-/* The script that takes a complete version back; NIL: there is none. */
+/* What takes a complete version back, its script or that of the one before; NIL: there is none. */
 static List *
-step_of_complete(const Undone *u, const Past *past)
+step_of_complete(const Undone *u, const NodePlan *p, const Past *past)
 {
-	bool down = u->has_revert || past->before == NULL;
+	bool down = (u->has_revert && !p->is_agent) || past->before == NULL;
 	Step *step;
 
-	if (down && !u->has_revert && !u->is_routed)
+	if (down && !u->has_revert && !u->is_routed && !p->is_agent)
 		return NIL;
 	step = palloc0(sizeof(Step));
 	step->module = u->module;
@@ -259,14 +261,15 @@ plan_node(const Undone *u, NodePlan *p, const Past *past)
 		return;
 	}
 	steps = u->is_graph ? plan_back(u->tenant, &p->node, u->module, u->deployments, u->swap_from) :
-						  step_of_complete(u, past);
+						  step_of_complete(u, p, past);
 	if (is_undone(u, past, steps))
 	{
 		plan_skip(p,
 				  psprintf("what the deployment did to node \"%s\" has been taken back", p->name));
 		return;
 	}
-	missing = u->is_graph  ? plan_missing_reverts(u->tenant, steps) :
+	missing = p->is_agent  ? NIL :
+			  u->is_graph  ? plan_missing_reverts(u->tenant, steps) :
 			  steps == NIL ? list_make1(u->version) :
 							 NIL;
 	if (missing != NIL)

@@ -20,6 +20,7 @@
 
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
 const char *const task_kind_names[TASK_KIND_COUNT] = { "swap", "verify", "hook", "revert" };
+const char *const agent_action_names[] = { "", "activate", "verify", "revert", "remove" };
 
 static DbStatement load_stages = DB_STATEMENT(
 	"SELECT ordinal::integer, kind, status, environment, started_at, finished_at, message"
@@ -44,8 +45,9 @@ static DbStatement gate_query =
 
 static DbStatement load_tasks = DB_STATEMENT(
 	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, audited_status"
-	" FROM hotswap.task"
+	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, audited_status,"
+	" action, version_after, lease_until, token IS NOT NULL, claimed_at IS NOT NULL,"
+	" installed_digest IS NOT NULL, claimed_by FROM hotswap.task"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY ordinal",
 	UUIDOID, UUIDOID, INT2OID);
 
@@ -68,7 +70,14 @@ enum
 	TASK_COLUMN_PLAN_DIGEST,
 	TASK_COLUMN_STEPS,
 	TASK_COLUMN_SWAP_FROM,
-	TASK_COLUMN_AUDITED_STATUS
+	TASK_COLUMN_AUDITED_STATUS,
+	TASK_COLUMN_ACTION,
+	TASK_COLUMN_VERSION_AFTER,
+	TASK_COLUMN_LEASE_UNTIL,
+	TASK_COLUMN_IS_CLAIMED,
+	TASK_COLUMN_WAS_CLAIMED,
+	TASK_COLUMN_IS_INSTALLED,
+	TASK_COLUMN_CLAIMED_BY
 };
 
 static DbStatement save_stages = DB_STATEMENT(
@@ -83,24 +92,39 @@ static DbStatement save_stages = DB_STATEMENT(
 	UUIDOID, UUIDOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
 	TIMESTAMPTZARRAYOID, TEXTARRAYOID);
 
+/* Columns of save_tasks that are others of load_tasks. */
+enum
+{
+	SAVED_ACTION = TASK_COLUMN_SWAP_FROM + 1,
+	SAVED_VERSION_AFTER,
+	SAVED_LEASE_UNTIL
+};
+
+/* Who is given a task that is given out again has claimed nothing yet. */
 static DbStatement save_tasks = DB_STATEMENT(
-	"INSERT INTO hotswap.task (tenant_id, deployment_id, stage, ordinal, kind, status, wave, attempt,"
+	"INSERT INTO hotswap.task AS t (tenant_id, deployment_id, stage, ordinal, kind, status, wave, attempt,"
 	" reverts, node_id, hook, due_at, started_at, finished_at, previous_version, sqlstate, message,"
-	" plan_digest, steps, swap_from)"
+	" plan_digest, steps, swap_from, action, version_after, lease_until)"
 	" SELECT $1, $2, e.stage, e.ordinal, e.kind::hotswap.task_kind, e.status::hotswap.task_status,"
 	" e.wave, e.attempt, e.reverts, e.node_id, e.hook, e.due_at, e.started_at, e.finished_at,"
-	" e.previous_version, e.sqlstate, e.message, e.plan_digest, e.steps, e.swap_from"
-	" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+	" e.previous_version, e.sqlstate, e.message, e.plan_digest, e.steps, e.swap_from,"
+	" e.action::hotswap.agent_action, e.version_after, e.lease_until"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,"
+	" $21, $22, $23)"
 	" e (stage, ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from)"
+	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, action,"
+	" version_after, lease_until)"
 	" ON CONFLICT (tenant_id, deployment_id, stage, ordinal) DO UPDATE SET status = excluded.status,"
 	" attempt = excluded.attempt, due_at = excluded.due_at, started_at = excluded.started_at,"
 	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message,"
-	" audited_status = NULL",
+	" audited_status = NULL, lease_until = excluded.lease_until,"
+	" token = CASE WHEN excluded.lease_until IS NULL THEN t.token END,"
+	" percent = CASE WHEN excluded.lease_until IS NULL THEN t.percent END,"
+	" progress = CASE WHEN excluded.lease_until IS NULL THEN t.progress END",
 	UUIDOID, UUIDOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 	INT4ARRAYOID, INT4ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
 	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	BYTEAARRAYOID, INT4ARRAYOID, INT8ARRAYOID);
+	BYTEAARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID);
 
 static DbStatement forget_tasks = DB_STATEMENT(
 	"DELETE FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3", UUIDOID,
@@ -133,6 +157,24 @@ steps_load_stages(const Deployment *d)
 		stages = lappend(stages, stage);
 	}
 	return stages;
+}
+
+/* What there is of a task of an agent besides. */
+static void
+load_agent_part(uint64 row, Task *task)
+{
+	char *action = db_text(row, TASK_COLUMN_ACTION);
+
+	task->lease_until = TIME_NULL;
+	if (action == NULL)
+		return;
+	task->action = label_parse(action, agent_action_names, lengthof(agent_action_names));
+	task->version_after = db_text(row, TASK_COLUMN_VERSION_AFTER);
+	task->lease_until = db_time(row, TASK_COLUMN_LEASE_UNTIL, TIME_NULL);
+	task->is_claimed = db_bool(row, TASK_COLUMN_IS_CLAIMED);
+	task->was_claimed = db_bool(row, TASK_COLUMN_WAS_CLAIMED);
+	task->is_installed = db_bool(row, TASK_COLUMN_IS_INSTALLED);
+	task->claimed_by = db_text(row, TASK_COLUMN_CLAIMED_BY);
 }
 
 List *
@@ -173,6 +215,7 @@ steps_load_tasks(const Deployment *d, int stage)
 			task->steps = db_int32(i, TASK_COLUMN_STEPS);
 			task->swap_from = db_int64(i, TASK_COLUMN_SWAP_FROM);
 		}
+		load_agent_part(i, task);
 		tasks = lappend(tasks, task);
 	}
 	return tasks;
@@ -213,7 +256,7 @@ steps_add_task(List **tasks, const Stage *stage, TaskKind kind)
 	task->status = task->saved_status = TASK_PENDING;
 	task->wave = 1;
 	task->reverts = -1;
-	task->due_at = task->started_at = task->finished_at = TIME_NULL;
+	task->due_at = task->started_at = task->finished_at = task->lease_until = TIME_NULL;
 	task->is_new = true;
 	*tasks = lappend(*tasks, task);
 	return task;
@@ -273,6 +316,8 @@ task_apply(Task *task, TaskEvent event)
 		default:
 			break;
 	}
+	/* the caller says until when one is given out */
+	task->lease_until = TIME_NULL;
 }
 
 TaskKey
@@ -369,6 +414,10 @@ put_task(Columns *rows, const Task *task)
 	columns_put(rows, TASK_COLUMN_PLAN_DIGEST, digest_datum(task->plan_digest), task->steps == 0);
 	columns_put(rows, TASK_COLUMN_STEPS, Int32GetDatum(task->steps), task->steps == 0);
 	columns_put(rows, TASK_COLUMN_SWAP_FROM, Int64GetDatum(task->swap_from), task->steps == 0);
+	columns_put_text(rows, SAVED_ACTION,
+					 task->action != AGENT_NONE ? agent_action_names[task->action] : NULL);
+	columns_put_text(rows, SAVED_VERSION_AFTER, task->version_after);
+	columns_put_time(rows, SAVED_LEASE_UNTIL, task->lease_until);
 }
 
 /* Who requested the deployment is told of a node that has failed. */
@@ -393,7 +442,8 @@ audit_task(Deployment *d, Task *task, const char *event)
 				 task_machine.statuses[task->status],
 				 audit_detail("kind", task_kind_names[task->kind], "node",
 							  task->has_node ? uuid_text(&task->node) : NULL, "hook", task->hook,
-							  "attempt", psprintf("%d", task->attempt), NULL),
+							  "attempt", psprintf("%d", task->attempt),
+							  task->claimed_by ? "agent" : NULL, task->claimed_by, NULL),
 				 task->message);
 	if (task->status == TASK_FAILED && task->has_node)
 		tell_failure(d, task);
@@ -442,6 +492,9 @@ steps_save_tasks(Deployment *d, List *tasks)
 		[TASK_COLUMN_PLAN_DIGEST] = BYTEAOID,
 		[TASK_COLUMN_STEPS] = INT4OID,
 		[TASK_COLUMN_SWAP_FROM] = INT8OID,
+		[SAVED_ACTION] = TEXTOID,
+		[SAVED_VERSION_AFTER] = TEXTOID,
+		[SAVED_LEASE_UNTIL] = TIMESTAMPTZOID,
 	};
 	Columns *rows = columns_make(types, lengthof(types));
 	ListCell *cell;

@@ -27,6 +27,16 @@ typedef enum TaskKind
 	TASK_REVERT
 } TaskKind;
 
+/* hotswap.agent_action */
+typedef enum AgentAction
+{
+	AGENT_NONE, /* the task is an executor's */
+	AGENT_ACTIVATE,
+	AGENT_VERIFY,
+	AGENT_REVERT,
+	AGENT_REMOVE
+} AgentAction;
+
 typedef struct Stage
 {
 	int32 ordinal;
@@ -64,6 +74,14 @@ typedef struct Task
 	int32 steps; /* of its plan; 0: it has none */
 	uint8 plan_digest[DIGEST_LENGTH];
 	int64 swap_from; /* what is later on the node is the task's */
+	/* of an agent's */
+	AgentAction action;
+	char *version_after;     /* what the node runs after it; NULL: nothing */
+	TimestampTz lease_until; /* TIME_NULL: it is not given out */
+	bool is_claimed;         /* since it was given out */
+	bool was_claimed;        /* ever: the node may have been changed */
+	bool is_installed;       /* its agent has said so */
+	char *claimed_by;        /* the role that it was */
 	const char *event;
 	bool is_new;
 	bool is_recorded; /* by its executor, and not in the audit log yet */
@@ -74,6 +92,7 @@ typedef struct Task
 
 extern const char *const stage_kind_names[];
 extern const char *const task_kind_names[TASK_KIND_COUNT];
+extern const char *const agent_action_names[AGENT_REMOVE + 1];
 
 extern List *steps_load_stages(const Deployment *d);
 extern char *steps_gate(const Deployment *d);

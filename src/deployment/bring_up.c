@@ -34,7 +34,7 @@ static DbStatement node_query = DB_STATEMENT(
 	UUIDOID, UUIDOID);
 
 /*
- * Of each module what has come last to a node of the environment by a deployment that has succeeded there; one
+ * Of each module what has come last to a node of the environment and of this one's kind by a deployment that has succeeded there; one
  * that retention has removed had ended.
  */
 static DbStatement modules_query = DB_STATEMENT(
@@ -49,11 +49,12 @@ static DbStatement modules_query = DB_STATEMENT(
 	" ELSE EXISTS (SELECT FROM hotswap.stage s WHERE s.tenant_id = $1 AND s.deployment_id = d.id"
 	" AND s.kind = 'deploy' AND s.environment = $2 AND s.status = 'succeeded') END"
 	" ORDER BY nm.swap DESC LIMIT 1) r"
-	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL"
+	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL AND n.kind ="
+	" (SELECT k.kind FROM hotswap.node k WHERE k.tenant_id = $1 AND k.id = $3)"
 	" ORDER BY r.swap DESC LIMIT 1) l"
 	" JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = m.name AND v.version = l.version"
 	" WHERE m.tenant_id = $1 ORDER BY m.name",
-	UUIDOID, TEXTOID);
+	UUIDOID, TEXTOID, UUIDOID);
 
 /* A module that the node shall run. */
 typedef struct Wanted
@@ -75,9 +76,9 @@ find_environment(const pg_uuid_t *tenant, const pg_uuid_t *node)
 }
 
 static List *
-read_wanted(const pg_uuid_t *tenant, const char *environment)
+read_wanted(const pg_uuid_t *tenant, const char *environment, const pg_uuid_t *node)
 {
-	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment) };
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment), UUIDPGetDatum(node) };
 	uint64 n = db_run_newest(&modules_query, args, NULL);
 	List *all = NIL;
 
@@ -150,8 +151,11 @@ plan_node(const Request *r, bool comes)
 							.is_target = true,
 							.nodes = r->nodes };
 	List *plans = plan_environment(&request);
-	const NodePlan *p = linitial(plans);
+	const NodePlan *p = plans != NIL ? linitial(plans) : NULL;
 
+	/* the version is not for such a node */
+	if (p == NULL)
+		return NIL;
 	if (p->outcome == NODE_RUNS || (comes && p->outcome == NODE_BLOCKED && p->steps != NIL))
 		return plans;
 	if (!p->runs_target)
@@ -219,7 +223,7 @@ hotswap_bring_up(PG_FUNCTION_ARGS)
 	installation_ensure();
 	tenant_enter_active(&r.tenant);
 	r.environment = find_environment(&r.tenant, &node);
-	ids = request_all(&r, order_wanted(read_wanted(&r.tenant, r.environment)), &c.actor);
+	ids = request_all(&r, order_wanted(read_wanted(&r.tenant, r.environment, &node)), &c.actor);
 	MemoryContextSwitchTo(context);
 	ids = PointerGetDatum(DatumGetArrayTypePCopy(ids));
 	call_end(&c);

@@ -6,7 +6,9 @@
  * one a second and node.  Numbers are what happened since the report before, so nobody who reports twice
  * counts twice.
  *
- * Locks nothing but the key of the row.
+ * An agent that gives the token of its task extends its lease by it.
+ *
+ * Locks nothing but the key of the row, and the task.
  */
 #include "postgres.h"
 
@@ -18,6 +20,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
+#include "core/agent_task.h"
 #include "core/metric_slot.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -53,6 +56,8 @@ enum
 	ARG_ERRORS,
 	ARG_DIGEST,
 	ARG_DETAILS,
+	ARG_TASK,
+	ARG_TOKEN,
 	ARG_TENANT
 };
 
@@ -145,14 +150,31 @@ bind_number(DbArgs *args, FunctionCallInfo fcinfo, int n, Oid type)
 	db_arg_datum(args, type, PG_GETARG_DATUM(n), PG_ARGISNULL(n));
 }
 
+/* The lease of the task that an agent is at. */
+static void
+extend_lease(FunctionCallInfo fcinfo, const pg_uuid_t *tenant, Oid caller)
+{
+	TaskKey key;
+	AgentToken token;
+	AgentTask task;
+
+	if (PG_ARGISNULL(ARG_TASK) && PG_ARGISNULL(ARG_TOKEN))
+		return;
+	key = agent_task_argument(fcinfo, ARG_TASK);
+	key.tenant = *tenant;
+	token = agent_token_argument(fcinfo, ARG_TOKEN);
+	agent_task_lock(&task, &key, &token, caller);
+	agent_task_extend(&task);
+}
+
 /*
  * heartbeat(node uuid, cpu double precision, memory double precision, latency_ms double precision,
- *		requests bigint, errors bigint, digest text, details jsonb, tenant uuid)
+ *		requests bigint, errors bigint, digest text, details jsonb, task text, token text, tenant uuid)
  *
  * In: cpu and memory in percent; requests, errors and latency of the time since the report before; all but the
  * node may be NULL.  For who has the privileges of the node's role or of the environment's metrics_from, and for
- * operators.  Errors: 22023; 42501; P0002 no such node; 55000 a report of the same second is there.  Writes
- * node_metric.
+ * operators.  task and token: of a task that was claimed, whose lease is extended.  Errors: 22023; 42501; P0002 no
+ * such node; 55000 a report of the same second is there; YH002 the token is stale.  Writes node_metric and the task.
  */
 Datum
 hotswap_heartbeat(PG_FUNCTION_ARGS)
@@ -187,6 +209,7 @@ hotswap_heartbeat(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node \"%s\" has reported in this second already", name),
 						errhint("Report at most once a second.")));
+	extend_lease(fcinfo, &tenant, scope.caller);
 	db_leave(&scope);
 	PG_RETURN_VOID();
 }

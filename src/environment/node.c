@@ -3,7 +3,8 @@
  *		Nodes: the targets of deployments.
  *
  * Guarantees: a name is used once in an environment, and a pair of role and schema once in the
- * database, whoever the tenant is: two nodes there would overwrite each other.
+ * database, whoever the tenant is: two nodes there would overwrite each other.  Two nodes have agents of one
+ * role only where that was asked for: each could take the other's tasks.
  *
  * Locks: tenant row, then the node's row (removing), then the pair of role and schema.
  */
@@ -46,8 +47,8 @@ static DbStatement insert_node = DB_STATEMENT(
 /* $2: the schema, or empty. */
 static DbStatement find_target = DB_STATEMENT(
 	"SELECT name, environment, tenant_id = $4 FROM hotswap.node WHERE removed_at IS NULL"
-	" AND run_as = $1 AND coalesce(schema, '') = $2 AND id <> $3 LIMIT 1",
-	OIDOID, TEXTOID, UUIDOID, UUIDOID);
+	" AND run_as = $1 AND coalesce(schema, '') = $2 AND id <> $3 AND (kind = 'agent') = $5 LIMIT 1",
+	OIDOID, TEXTOID, UUIDOID, UUIDOID, BOOLOID);
 
 static DbStatement lock_node =
 	DB_STATEMENT("SELECT environment, name, run_as, schema FROM hotswap.node"
@@ -77,6 +78,8 @@ typedef struct NodeRequest
 	char *environment;
 	char *name;
 	char *kind;
+	bool is_agent;
+	bool shared_role; /* other agents have it, too */
 	Oid run_as;
 	char *role;    /* name of run_as */
 	char *schema;  /* or NULL */
@@ -92,21 +95,24 @@ arg_kind(FunctionCallInfo fcinfo, int n)
 {
 	char *kind = arg_text(fcinfo, n, "kind", NAME_LIMIT);
 
-	if (strcmp(kind, "database") != 0)
+	if (strcmp(kind, "database") != 0 && strcmp(kind, "agent") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for \"kind\": \"%s\"", kind),
-						errdetail("It must be \"database\".")));
+						errdetail("It must be \"database\" or \"agent\".")));
 	return kind;
 }
 
-/* The role must exist and be able to log in, and the caller must have its rights. */
+/*
+ * The role must exist and be able to log in, and the caller must have its rights, which scripts will have.  Of an
+ * agent nothing runs here.
+ */
 static void
 check_role(NodeRequest *r)
 {
 	r->role = GetUserNameFromId(r->run_as, true);
 	if (r->role == NULL)
 		role_refuse_missing(r->run_as);
-	if (!has_privs_of_role(GetUserId(), r->run_as))
+	if (!r->is_agent && !has_privs_of_role(GetUserId(), r->run_as))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied to run scripts as role \"%s\"", r->role),
 						errdetail("Role \"%s\" does not have the privileges of that role.",
@@ -119,7 +125,7 @@ check_role(NodeRequest *r)
 static void
 check_superuser(const NodeRequest *r)
 {
-	if (!superuser_arg(r->run_as))
+	if (r->is_agent || !superuser_arg(r->run_as))
 		return;
 	if (!hotswap_superuser_nodes)
 		ereport(ERROR,
@@ -147,6 +153,19 @@ find_schema(const char *name)
 	return schema;
 }
 
+/* An agent has no schema, and only agents share a role. */
+static void
+check_kind(const NodeRequest *r)
+{
+	if (r->is_agent && (r->schema || r->path != NIL))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"schema\" and \"search_path\" must not be given for an agent"),
+						errdetail("No script runs on such a node.")));
+	if (r->shared_role && !r->is_agent)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"shared_role\" must not be given for kind \"%s\"", r->kind)));
+}
+
 static void
 check_schemas(NodeRequest *r)
 {
@@ -169,12 +188,15 @@ node_read_request(FunctionCallInfo fcinfo, NodeRequest *r)
 	r->environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
 	r->name = arg_text(fcinfo, 1, "name", NAME_LIMIT);
 	r->kind = arg_kind(fcinfo, 2);
+	r->is_agent = strcmp(r->kind, "agent") == 0;
 	r->run_as = PG_ARGISNULL(3) ? GetUserId() : PG_GETARG_OID(3);
 	r->schema = arg_text_or_null(fcinfo, 4, "schema", NAME_LIMIT);
 	r->labels = arg_object(fcinfo, 5, "labels");
 	r->path = arg_name_list(fcinfo, 6, "search_path", NAME_LIMIT, PATH_LIMIT);
-	r->tenant = tenant_argument(fcinfo, 7);
+	r->shared_role = arg_bool(fcinfo, 7, "shared_role");
+	r->tenant = tenant_argument(fcinfo, 8);
 	uuid7_generate(&r->id);
+	check_kind(r);
 	check_role(r);
 	check_superuser(r);
 	check_schemas(r);
@@ -245,6 +267,17 @@ lock_target(Oid run_as, const char *schema)
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
+/* What it is that the role and schema of which are taken. */
+static int
+errmsg_taken(const NodeRequest *r)
+{
+	if (r->is_agent)
+		return errmsg("node with an agent of role \"%s\" already exists", r->role);
+	if (r->schema)
+		return errmsg("node with role \"%s\" and schema \"%s\" already exists", r->role, r->schema);
+	return errmsg("node with role \"%s\" and no schema already exists", r->role);
+}
+
 /*
  * Refuses a second node on the same role and schema.  The lock on the two keeps others from committing
  * one meanwhile; the newest snapshot shows what was committed before it was granted, at every isolation
@@ -254,27 +287,25 @@ static void
 require_free_target(const NodeRequest *r)
 {
 	Datum args[] = { ObjectIdGetDatum(r->run_as), CStringGetTextDatum(r->schema ? r->schema : ""),
-					 UUIDPGetDatum(&r->id), UUIDPGetDatum(&r->tenant) };
+					 UUIDPGetDatum(&r->id), UUIDPGetDatum(&r->tenant), BoolGetDatum(r->is_agent) };
 
-	if (db_run_newest(&find_target, args, NULL) == 0)
+	if (r->shared_role || db_run_newest(&find_target, args, NULL) == 0)
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 r->schema ? errmsg("node with role \"%s\" and schema \"%s\" already exists", r->role,
-								r->schema) :
-						 errmsg("node with role \"%s\" and no schema already exists", r->role),
+			(errcode(ERRCODE_UNIQUE_VIOLATION), errmsg_taken(r),
 			 /* another tenant's is nobody else's business */
 			 db_bool(0, 3) ?
-				 errdetail(
-					 "It is node \"%s\" of environment \"%s\"; the two would overwrite each other.",
-					 db_text(0, 1), db_text(0, 2)) :
+				 errdetail("It is node \"%s\" of environment \"%s\"; the two would %s.",
+						   db_text(0, 1), db_text(0, 2),
+						   r->is_agent ? "see each other's tasks" : "overwrite each other") :
 				 0,
-			 errhint("Give each node a role or a schema of its own.")));
+			 r->is_agent ? errhint("Give each agent a role of its own, or use \"shared_role\".") :
+						   errhint("Give each node a role or a schema of its own.")));
 }
 
 /*
  * register_node(environment text, name text, kind text, run_as regrole, schema text, labels jsonb,
- *		search_path text[], tenant uuid) returns uuid
+ *		search_path text[], shared_role boolean, tenant uuid) returns uuid
  *
  * In: run_as, schema, search_path and tenant may be NULL.  Out: the id of the new node.  Errors: 22023, P0002
  * no such environment, role, schema or tenant, 42501 not a member of run_as, 23505 name or target
@@ -288,7 +319,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 	Call c;
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
-	args_require_count(fcinfo, 8);
+	args_require_count(fcinfo, 9);
 	node_read_request(fcinfo, &request);
 	call_begin_change(&c, &request.tenant, CAPABILITY_OPERATOR, "register a node");
 	require_usage(&request);
@@ -304,7 +335,7 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 							  request.path != NIL ?
 								  OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(request.path)) :
 								  NULL,
-							  NULL));
+							  request.shared_role ? "shared_role" : NULL, "true", NULL));
 	call_end(&c);
 	*result = request.id;
 	PG_RETURN_UUID_P(result);

@@ -33,6 +33,10 @@
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_publish_version);
+PG_FUNCTION_INFO_V1(hotswap_publish_artifact);
+
+#define URI_LIMIT 2000
+#define ARTIFACT_LIMIT (64 * 1024 * 1024) /* bytes of one that is stored */
 
 static DbStatement find_version =
 	DB_STATEMENT("SELECT v.digest, t.status FROM hotswap.module_version v"
@@ -59,11 +63,13 @@ static DbStatement update_module =
 static DbStatement insert_version = DB_STATEMENT(
 	"INSERT INTO hotswap.module_version (tenant_id, module, version, digest, published_by,"
 	" deploy_sql, verify_sql, revert_sql, install_sql, findings, findings_digest, ordinal, parents,"
-	" install_digest, metadata, transactional, requires)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11, $12, $13, $14, $15, $16, $17)"
+	" install_digest, metadata, transactional, requires, artifact, artifact_digest, artifact_uri,"
+	" artifact_size) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11, $12, $13, $14, $15, $16,"
+	" $17, $18, $19, $20, $21)"
 	" ON CONFLICT DO NOTHING",
 	UUIDOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	BYTEAOID, INT4OID, TEXTARRAYOID, BYTEAOID, JSONBOID, BOOLOID, TEXTARRAYOID);
+	BYTEAOID, INT4OID, TEXTARRAYOID, BYTEAOID, JSONBOID, BOOLOID, TEXTARRAYOID, BYTEAOID, BYTEAOID,
+	TEXTOID, INT8OID);
 
 /* A version as it was given. */
 typedef struct NewVersion
@@ -75,6 +81,8 @@ typedef struct NewVersion
 	Jsonb *metadata;
 	char *findings; /* in the scripts, as they are kept */
 	GivenSignature signature;
+	NullableDatum artifact;      /* bytea: what is stored */
+	NullableDatum artifact_size; /* bigint */
 } NewVersion;
 
 /* The row of the module that a version is added to. */
@@ -85,11 +93,15 @@ typedef struct ModuleRow
 	uint8 history[DIGEST_LENGTH];
 } ModuleRow;
 
-/* Fetches one script and keeps the argument itself to be stored, unless something was taken off it. */
+/*
+ * Fetches one script and keeps the argument itself to be stored, unless something was taken off it.  Only what has an
+ * artifact may do without a deploy script.
+ */
 static void
 read_script(FunctionCallInfo fcinfo, int n, const char *word, NewVersion *v, int script)
 {
-	char *text = script_argument(fcinfo, n, word, script == SCRIPT_DEPLOY);
+	char *text =
+		script_argument(fcinfo, n, word, script == SCRIPT_DEPLOY && !v->content.has_artifact);
 
 	v->content.scripts[script] = text;
 	v->scripts[script] = fcinfo->args[n];
@@ -97,28 +109,114 @@ read_script(FunctionCallInfo fcinfo, int n, const char *word, NewVersion *v, int
 		v->scripts[script].value = CStringGetTextDatum(text);
 }
 
+/* The argument of a SHA-256 in hex. */
 static void
-module_read_version(FunctionCallInfo fcinfo, NewVersion *v)
+read_artifact_digest(FunctionCallInfo fcinfo, int n, uint8 *digest)
 {
-	memset(v, 0, sizeof(NewVersion));
+	char *hex = arg_text(fcinfo, n, "digest", 2 * DIGEST_LENGTH);
+
+	if (!digest_parse(hex, digest))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for \"digest\": \"%s\"", hex),
+						errdetail("It must be a SHA-256 in hex.")));
+}
+
+/* An artifact that is given: what is stored, and its digest; one that is given, too, must be the same. */
+static void
+read_artifact(FunctionCallInfo fcinfo, int n, NewVersion *v)
+{
+	bytea *bytes = PG_GETARG_BYTEA_PP(n);
+	size_t size = VARSIZE_ANY_EXHDR(bytes);
+	uint8 given[DIGEST_LENGTH];
+
+	if (size == 0 || size > ARTIFACT_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"artifact\" is out of range: %zu bytes", size),
+						errdetail("It must have 1 to %d bytes.", ARTIFACT_LIMIT),
+						errhint("Put it elsewhere, and give its \"uri\" and \"digest\".")));
+	digest_plain(VARDATA_ANY(bytes), size, v->content.artifact_digest);
+	v->artifact = (NullableDatum){ PointerGetDatum(bytes), false };
+	v->artifact_size = (NullableDatum){ Int64GetDatum(size), false };
+	if (PG_ARGISNULL(n + 2))
+		return;
+	read_artifact_digest(fcinfo, n + 2, given);
+	if (memcmp(given, v->content.artifact_digest, DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"digest\" is not that of \"artifact\""),
+						errdetail("The SHA-256 of what was given is %s.",
+								  digest_hex(v->content.artifact_digest))));
+}
+
+/* The arguments artifact, uri, digest and size, from n on. */
+static void
+read_artifact_arguments(FunctionCallInfo fcinfo, int n, NewVersion *v)
+{
+	v->content.has_artifact = true;
+	v->content.artifact_uri = arg_text_or_null(fcinfo, n + 1, "uri", URI_LIMIT);
+	if (PG_ARGISNULL(n) == (v->content.artifact_uri == NULL))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("either \"artifact\" or \"uri\" must be given")));
+	if (!PG_ARGISNULL(n))
+	{
+		read_artifact(fcinfo, n, v);
+		return;
+	}
+	read_artifact_digest(fcinfo, n + 2, v->content.artifact_digest);
+	if (PG_ARGISNULL(n + 3))
+		return;
+	if (PG_GETARG_INT64(n + 3) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"size\" must not be negative")));
+	v->artifact_size = fcinfo->args[n + 3];
+}
+
+/* What goes with scripts must not be given without one. */
+static void
+require_deploy_script(const NewVersion *v)
+{
+	static const char *const words[] = { NULL, "verify_sql", "revert_sql", "install_sql" };
+
+	if (v->content.scripts[SCRIPT_DEPLOY])
+		return;
+	for (int i = SCRIPT_VERIFY; i < SCRIPT_COUNT; i++)
+		if (v->content.scripts[i])
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("\"%s\" must not be given without \"deploy_sql\"", words[i])));
+	if (!v->content.transactional)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"transactional\" must be true without \"deploy_sql\"")));
+}
+
+/* The arguments that say what a version is, deploy_sql and what follows it from n on. */
+static void
+read_content(FunctionCallInfo fcinfo, int n, NewVersion *v)
+{
 	v->content.module = arg_module(fcinfo, 0);
 	v->content.name = arg_version(fcinfo, 1, "version");
-	read_script(fcinfo, 2, "deploy_sql", v, SCRIPT_DEPLOY);
-	read_script(fcinfo, 3, "verify_sql", v, SCRIPT_VERIFY);
-	read_script(fcinfo, 4, "revert_sql", v, SCRIPT_REVERT);
-	v->signature = signature_arguments(fcinfo, 5);
-	v->content.is_graph = !PG_ARGISNULL(7);
-	v->parents = arg_names(fcinfo, 7, "parents", VERSION_LIMIT);
-	read_script(fcinfo, 8, "install_sql", v, SCRIPT_INSTALL);
-	v->metadata = arg_object(fcinfo, 9, "metadata");
-	v->content.transactional = arg_bool(fcinfo, 10, "transactional");
-	v->content.requirements = requirement_arguments(fcinfo, 11, v->content.module);
-	v->tenant = tenant_argument(fcinfo, 12);
+	read_script(fcinfo, n, "deploy_sql", v, SCRIPT_DEPLOY);
+	read_script(fcinfo, n + 1, "verify_sql", v, SCRIPT_VERIFY);
+	read_script(fcinfo, n + 2, "revert_sql", v, SCRIPT_REVERT);
+	v->signature = signature_arguments(fcinfo, n + 3);
+	v->content.is_graph = !PG_ARGISNULL(n + 5);
+	v->parents = arg_names(fcinfo, n + 5, "parents", VERSION_LIMIT);
+	read_script(fcinfo, n + 6, "install_sql", v, SCRIPT_INSTALL);
+	v->metadata = arg_object(fcinfo, n + 7, "metadata");
+	v->content.transactional = arg_bool(fcinfo, n + 8, "transactional");
+	v->content.requirements = requirement_arguments(fcinfo, n + 9, v->content.module);
+	v->tenant = tenant_argument(fcinfo, n + 10);
+	require_deploy_script(v);
 	if (v->content.scripts[SCRIPT_INSTALL] && !v->content.is_graph)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"install_sql\" must not be given without \"parents\""),
 						errdetail("A version that is complete in itself is its own installer.")));
 	v->findings = examination_text(examine_scripts(&v->content, true));
+}
+
+static void
+module_begin(NewVersion *v)
+{
+	memset(v, 0, sizeof(NewVersion));
+	v->artifact.isnull = v->artifact_size.isnull = true;
 }
 
 /* Is the version there already?  Raises 23505 if it is, with other content. */
@@ -215,6 +313,10 @@ version_insert(const NewVersion *new, int32 ordinal, const AuditActor *actor)
 	db_arg_jsonb(&args, new->metadata);
 	db_arg_bool(&args, v->transactional);
 	db_arg_datum(&args, TEXTARRAYOID, db_text_array(v->requirements), v->requirements == NIL);
+	db_arg_datum(&args, BYTEAOID, new->artifact.value, new->artifact.isnull);
+	db_arg_digest(&args, v->has_artifact ? v->artifact_digest : NULL);
+	db_arg_text(&args, v->artifact_uri);
+	db_arg_datum(&args, INT8OID, new->artifact_size.value, new->artifact_size.isnull);
 	return db_run_args(&args) > 0;
 }
 
@@ -290,7 +392,29 @@ hotswap_publish_version(PG_FUNCTION_ARGS)
 	NewVersion version;
 
 	args_require_count(fcinfo, 13);
-	module_read_version(fcinfo, &version);
+	module_begin(&version);
+	read_content(fcinfo, 2, &version);
+	module_publish(&version);
+	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(version.content.digest)));
+}
+
+/*
+ * publish_artifact(module text, version text, artifact bytea, uri text, digest text, size bigint,
+ *		deploy_sql text, and what follows it in publish_version()) returns text
+ *
+ * Like publish_version(), of what agents install.  In: artifact of at most 64 MB, or the uri where it is, with its
+ * SHA-256 in hex and, unless NULL, its size; deploy_sql may be NULL.  Out: the version's SHA-256 in hex, which covers
+ * that of the artifact.  Errors, locks and writes: as there.
+ */
+Datum
+hotswap_publish_artifact(PG_FUNCTION_ARGS)
+{
+	NewVersion version;
+
+	args_require_count(fcinfo, 17);
+	module_begin(&version);
+	read_artifact_arguments(fcinfo, 2, &version);
+	read_content(fcinfo, 6, &version);
 	module_publish(&version);
 	PG_RETURN_TEXT_P(cstring_to_text(digest_hex(version.content.digest)));
 }

@@ -21,11 +21,12 @@ static DbStatement version_query = DB_STATEMENT(
 	" CASE WHEN s.fits THEN v.revert_sql END, CASE WHEN s.fits THEN v.install_sql END, v.digest, s.fits,"
 	" v.verify_sql IS NOT NULL, v.findings::text, v.findings_digest, v.parents IS NOT NULL, v.transactional,"
 	" v.requires, v.install_digest, v.install_published_at IS NOT NULL,"
+	" v.artifact_digest, v.artifact_uri,"
 	" (SELECT array_agg(q.digest ORDER BY q.digest) FROM (SELECT (SELECT p.digest"
 	" FROM hotswap.module_version p WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = n.version)"
 	" FROM unnest(v.parents) n (version)) q (digest) WHERE q.digest IS NOT NULL),"
 	" (SELECT m.routed FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = $2)"
-	" FROM hotswap.module_version v CROSS JOIN LATERAL (SELECT octet_length(v.deploy_sql)::bigint"
+	" FROM hotswap.module_version v CROSS JOIN LATERAL (SELECT coalesce(octet_length(v.deploy_sql), 0)::bigint"
 	" + coalesce(octet_length(v.verify_sql), 0) + coalesce(octet_length(v.revert_sql), 0)"
 	" + coalesce(octet_length(v.install_sql), 0) <= $4) s (fits)"
 	" WHERE v.tenant_id = $1 AND v.module = $2 AND v.version = $3",
@@ -51,6 +52,8 @@ enum
 	VERSION_REQUIRES,
 	VERSION_INSTALL_DIGEST,
 	VERSION_INSTALLER_IS_LATER,
+	VERSION_ARTIFACT_DIGEST,
+	VERSION_ARTIFACT_URI,
 	VERSION_PARENT_DIGESTS,
 	VERSION_IS_ROUTED
 };
@@ -141,6 +144,8 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	v->findings = read_findings(v);
 	v->has_installer = db_digest(0, VERSION_INSTALL_DIGEST, v->install_digest);
 	v->installer_is_later = db_bool(0, VERSION_INSTALLER_IS_LATER);
+	v->has_artifact = db_digest(0, VERSION_ARTIFACT_DIGEST, v->artifact_digest);
+	v->artifact_uri = db_text(0, VERSION_ARTIFACT_URI);
 	v->is_graph = db_bool(0, VERSION_IS_GRAPH);
 	v->transactional = db_bool(0, VERSION_TRANSACTIONAL);
 	array = db_datum(0, VERSION_REQUIRES, &isnull);
@@ -205,7 +210,8 @@ version_digest(const Version *v, uint8 *result)
 {
 	pg_cryptohash_ctx *ctx = digest_begin();
 	const char *installer = v->installer_is_later ? NULL : v->scripts[SCRIPT_INSTALL];
-	bool is_plain = !v->is_graph && installer == NULL && v->transactional && v->requirements == NIL;
+	bool is_plain = !v->is_graph && installer == NULL && v->transactional &&
+					v->requirements == NIL && !v->has_artifact;
 	ListCell *cell;
 
 	if (!is_plain)
@@ -223,6 +229,11 @@ version_digest(const Version *v, uint8 *result)
 		digest_int64(ctx, v->is_graph ? list_length(v->parent_digests) : -1);
 		foreach (cell, v->parent_digests)
 			digest_bytes(ctx, lfirst(cell), DIGEST_LENGTH);
+	}
+	if (v->has_artifact)
+	{
+		digest_bytes(ctx, v->artifact_digest, DIGEST_LENGTH);
+		digest_field(ctx, v->artifact_uri);
 	}
 	digest_end(ctx, result);
 }

@@ -23,8 +23,11 @@ typedef struct Version
 	bool is_routed;              /* the module is called through entries */
 	bool transactional;          /* else each statement is a transaction of its own */
 	List *requirements;          /* of char *: what it asks of a node's other modules, sorted */
-	bool has_installer;          /* even if it was not read */
-	bool installer_is_later;     /* it came after the version, whose digest does not cover it */
+	bool has_artifact;           /* for agents; it is never read here */
+	uint8 artifact_digest[DIGEST_LENGTH];
+	char *artifact_uri;      /* where it is; NULL: here */
+	bool has_installer;      /* even if it was not read */
+	bool installer_is_later; /* it came after the version, whose digest does not cover it */
 	uint8 install_digest[DIGEST_LENGTH];
 	char *findings; /* what was found in them, as it is kept; NULL: nothing that counts */
 } Version;

@@ -75,7 +75,8 @@ static DbStatement lane_holders = DB_STATEMENT(
 
 static DbStatement open_tasks = DB_STATEMENT(
 	"SELECT t.stage::integer, t.ordinal, t.kind, t.status, coalesce(n.name, t.hook), t.due_at,"
-	" t.started_at, t.message, t.attempt FROM hotswap.task t"
+	" t.started_at, t.message, t.attempt, t.lease_until, t.token IS NOT NULL, t.claimed_by, t.percent"
+	" FROM hotswap.task t"
 	" LEFT JOIN hotswap.node n ON n.tenant_id = t.tenant_id AND n.id = t.node_id"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2"
 	" AND t.status IN ('pending', 'ready', 'running', 'retry_wait') ORDER BY t.stage, t.ordinal LIMIT 100",
@@ -91,7 +92,11 @@ enum
 	OPEN_DUE_AT,
 	OPEN_STARTED_AT,
 	OPEN_MESSAGE,
-	OPEN_ATTEMPT
+	OPEN_ATTEMPT,
+	OPEN_LEASE_UNTIL,
+	OPEN_IS_CLAIMED,
+	OPEN_CLAIMED_BY,
+	OPEN_PERCENT
 };
 
 static DbStatement outside_query = DB_STATEMENT(
@@ -342,6 +347,10 @@ typedef struct OpenTask
 	TimestampTz due;
 	TimestampTz started;
 	int32 attempt;
+	/* of one that is given out to an agent */
+	TimestampTz lease_until; /* TIME_NULL: it is not */
+	char *claimed_by;        /* NULL: not claimed */
+	char *percent;           /* or NULL */
 } OpenTask;
 
 static OpenTask *
@@ -364,8 +373,29 @@ read_tasks(Explanation *e, uint64 *count)
 		tasks[i].started = db_time(i, OPEN_STARTED_AT, 0);
 		tasks[i].message = db_text(i, OPEN_MESSAGE);
 		tasks[i].attempt = db_int32(i, OPEN_ATTEMPT);
+		tasks[i].lease_until = db_time(i, OPEN_LEASE_UNTIL, TIME_NULL);
+		if (db_bool(i, OPEN_IS_CLAIMED))
+			tasks[i].claimed_by = db_text(i, OPEN_CLAIMED_BY);
+		tasks[i].percent = db_text(i, OPEN_PERCENT);
 	}
 	return tasks;
+}
+
+/* A task that is given out to an agent. */
+static void
+explain_agent(Explanation *e, const OpenTask *t)
+{
+	const char *until = timestamptz_to_str(t->lease_until);
+
+	if (t->claimed_by)
+		explain_add(e, "an agent has a task",
+					psprintf("%s, which \"%s\" has until %s%s%s.", t->what, t->claimed_by, until,
+							 t->percent ? ", percent done: " : "", t->percent ? t->percent : ""),
+					"the agent, or the end of its lease");
+	else
+		explain_add(e, "a task waits for its agent",
+					psprintf("%s; it has to be claimed by %s.", t->what, until),
+					"hotswap.claim_tasks()");
 }
 
 /* A task that an executor could run. */
@@ -390,7 +420,9 @@ explain_tasks(Explanation *e)
 	{
 		OpenTask *t = &tasks[i];
 
-		if (strcmp(t->status, "running") == 0)
+		if (t->lease_until != TIME_NULL)
+			explain_agent(e, t);
+		else if (strcmp(t->status, "running") == 0)
 			explain_running(e, &t->key, t->what, t->started);
 		else if (strcmp(t->status, "retry_wait") == 0)
 			explain_add(e, "a task waits for its next attempt",

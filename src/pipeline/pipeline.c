@@ -51,7 +51,7 @@ advance_cancel(Visit *v)
 	ListCell *cell;
 	Tally t;
 
-	stage_tasks_cancel_unfinished(v->tasks);
+	stage_tasks_cancel_unfinished(v);
 	t = stage_tasks_tally(v, false);
 	if (t.running == 0)
 	{
@@ -106,7 +106,7 @@ advance_stage(Visit *v)
 	if (has_failed(v, &t))
 	{
 		/* no task starts any more; what runs ends */
-		stage_tasks_cancel_unfinished(v->tasks);
+		stage_tasks_cancel_unfinished(v);
 		if (t.running == 0)
 			fail_stage(v, t.first_failed->sqlstate, t.first_failed->message);
 		return false;

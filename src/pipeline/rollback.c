@@ -128,7 +128,9 @@ rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
 		if (swap->kind != TASK_SWAP ||
 			!machine_allows(&task_machine, swap->status, TASK_BEGIN_REVERT))
 			continue;
-		if (swap->status != TASK_SUCCEEDED && !list_member_int(begun, swap->ordinal))
+		/* of what an agent has claimed nobody knows what it did, unless it has said so */
+		if (swap->status != TASK_SUCCEEDED && !swap->was_claimed &&
+			!list_member_int(begun, swap->ordinal))
 			continue;
 		task_apply(swap, TASK_BEGIN_REVERT);
 		revert = steps_add_task(tasks, stage, TASK_REVERT);
@@ -139,6 +141,11 @@ rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
 		revert->steps = swap->steps;
 		memcpy(revert->plan_digest, swap->plan_digest, DIGEST_LENGTH);
 		revert->swap_from = swap->swap_from;
+		if (swap->action != AGENT_NONE)
+		{
+			revert->action = swap->previous_version ? AGENT_REVERT : AGENT_REMOVE;
+			revert->version_after = swap->previous_version;
+		}
 		any = true;
 	}
 	return any;
@@ -211,7 +218,10 @@ settle_failed_reverts(Visit *v)
 		if (task->status != TASK_REVERTING)
 			continue;
 		any = true;
-		task_apply(task, TASK_FAIL_REVERT);
+		/* what nobody has said to be there is not there because it could not be taken away */
+		task_apply(task, task->was_claimed && !task->is_installed && task->version_after ?
+							 TASK_LEAVE_FAILED :
+							 TASK_FAIL_REVERT);
 	}
 	return any ? failed : NULL;
 }

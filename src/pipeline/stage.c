@@ -232,6 +232,21 @@ require_unblocked(Visit *v, List *plans)
 						v->stage->environment, words.data, hint ? ". " : "", hint ? hint : "")));
 }
 
+/* What the agent of a node is told to do. */
+static void
+set_action(Visit *v, const NodePlan *p, Task *task)
+{
+	bool back = v->d.kind == KIND_ROLLBACK;
+
+	task->version_after = plan_version_after(p->steps);
+	if (v->d.kind == KIND_DECLARE)
+		task->action = AGENT_VERIFY;
+	else if (task->version_after)
+		task->action = back ? AGENT_REVERT : AGENT_ACTIVATE;
+	else
+		task->action = AGENT_REMOVE;
+}
+
 /* A task for a node: its swap, or why there is none. */
 static void
 add_swap(Visit *v, const NodePlan *p, int wave)
@@ -251,6 +266,8 @@ add_swap(Visit *v, const NodePlan *p, int wave)
 	task->steps = list_length(p->steps);
 	plan_digest(p->steps, task->plan_digest);
 	task->swap_from = p->swap_from;
+	if (p->is_agent)
+		set_action(v, p, task);
 }
 
 /* Why no node of the environment has anything to run: as it is for the first that runs another version. */
@@ -295,6 +312,13 @@ has_verify(Visit *v)
 	return false;
 }
 
+/* Is it for agents, too?  A release is not. */
+static bool
+has_artifact(Visit *v)
+{
+	return v->d.release == NULL && ((Version *) linitial(versions_of(v)))->has_artifact;
+}
+
 /* Refuses what would wait for its rehearsal for ever, since nothing here waits for an approval. */
 static void
 require_rehearsed(Visit *v, List *plans)
@@ -326,7 +350,8 @@ start_deploy(Visit *v)
 
 	if (first == NULL && strcmp(v->stage->environment, v->d.environment) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("environment \"%s\" has no nodes", v->stage->environment),
+						errmsg("environment \"%s\" has no nodes%s", v->stage->environment,
+							   has_artifact(v) ? " that the version is for" : ""),
 						errhint("Add one with hotswap.register_node().")));
 	if (first == NULL)
 	{
@@ -356,11 +381,15 @@ start_deploy(Visit *v)
 		held_remove(&v->d, v->stage->environment);
 }
 
-/* validate: the verify script on every node of the target that runs the version, and the user's hooks */
+/*
+ * validate: on every node of the target that runs the version the verify script, or its agent's look, and the user's
+ * hooks
+ */
 static void
 start_validate(Visit *v)
 {
-	List *plans = has_verify(v) ? plan_of_deployment(&v->d, v->d.environment) : NIL;
+	List *plans =
+		has_verify(v) || has_artifact(v) ? plan_of_deployment(&v->d, v->d.environment) : NIL;
 	ListCell *cell;
 	int count = 0;
 
@@ -369,11 +398,16 @@ start_validate(Visit *v)
 		const NodePlan *p = lfirst(cell);
 		Task *task;
 
-		if (!p->runs_target)
+		if (!p->runs_target || (!p->is_agent && !has_verify(v)))
 			continue;
 		task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 		task->has_node = true;
 		task->node = p->node;
+		if (p->is_agent)
+		{
+			task->action = AGENT_VERIFY;
+			task->version_after = task->previous_version = p->previous_version;
+		}
 		count++;
 	}
 	if (add_hooks(v) + count == 0)

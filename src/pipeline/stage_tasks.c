@@ -2,17 +2,37 @@
  * stage_tasks.c
  *		The tasks of a stage: those that are due start, those that nobody runs any more are settled.
  *
- * The caller holds the lock on the deployment's row; nothing else is locked.
+ * The caller holds the lock on the deployment's row.  A task that is given out is its agent's until its lease ends:
+ * before something else becomes of it, its row is locked, without waiting for an agent.
  */
 #include "postgres.h"
 
 #include "base/backoff.h"
 #include "base/compat.h"
+#include "base/db.h"
 #include "base/guc.h"
+#include "catalog/pg_type.h"
 #include "environment/task_role.h"
 #include "pipeline/stage_tasks.h"
+#include "shm/wakeup.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
+
+#define LOCKED_AGAIN_MS 100 /* after an agent was seen in the middle of a change */
+
+static DbStatement limits_query = DB_STATEMENT(
+	"SELECT e.agent_attempts, $3 + e.claim_within, e.claim_within::text FROM hotswap.node n"
+	" JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = n.environment"
+	" WHERE n.tenant_id = $1 AND n.id = $2",
+	UUIDOID, UUIDOID, TIMESTAMPTZOID);
+
+/* Of a task that is given out; $5: now, $6: by when its time is over at the latest. */
+static DbStatement take_back = DB_STATEMENT(
+	"SELECT FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4"
+	" AND status = 'running' AND (token IS NULL OR lease_until <= $5) AND lease_until <= $6"
+	" FOR NO KEY UPDATE SKIP LOCKED",
+	UUIDOID, UUIDOID, INT2OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID);
 
 static void
 fail_task(Task *task, int sqlerrcode, const char *message)
@@ -37,6 +57,42 @@ role_wanted(Visit *v, Oid role)
 	return false;
 }
 
+/* What an environment grants to agents. */
+typedef struct AgentLimits
+{
+	int32 attempts;
+	TimestampTz claim_by; /* of what is given out now */
+	char *claim_within;
+} AgentLimits;
+
+static AgentLimits
+agent_limits(Visit *v, const Task *task, TimestampTz now)
+{
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), UUIDPGetDatum(&task->node),
+					 TimestampTzGetDatum(now) };
+	MemoryContext context = CurrentMemoryContext;
+	AgentLimits limits;
+
+	if (db_run(&limits_query, args, NULL) != 1)
+		elog(ERROR, "the node has disappeared");
+	MemoryContextSwitchTo(context);
+	limits.attempts = db_int32(0, 1);
+	limits.claim_by = db_time(0, 2, DT_NOEND);
+	limits.claim_within = db_text(0, 3);
+	return limits;
+}
+
+/* Gives a task to whoever is the agent of its node. */
+static void
+give_out(Visit *v, Task *task)
+{
+	task_apply(task, TASK_START);
+	task->lease_until = agent_limits(v, task, GetCurrentTimestamp()).claim_by;
+	task->is_claimed = false;
+	wake_waiters(&task->node);
+	wake_lease(task->lease_until);
+}
+
 /* Starts a task, if there is capacity for it and its role can log in. */
 static void
 start_task(Visit *v, Task *task)
@@ -50,6 +106,11 @@ start_task(Visit *v, Task *task)
 	if (problem)
 	{
 		fail_task(task, sqlerrcode, problem);
+		return;
+	}
+	if (task->action != AGENT_NONE)
+	{
+		give_out(v, task);
 		return;
 	}
 	if (!role_wanted(v, role))
@@ -66,12 +127,75 @@ start_task(Visit *v, Task *task)
 	visit_report(v, &v->result->started, &started, sizeof(started));
 }
 
+/*
+ * Takes a task that is given out back: if nobody has claimed it or, late, if its time is over.  False: not now, and
+ * when to look again.
+ */
+static bool
+take_from_agent(Visit *v, const Task *task, bool late)
+{
+	DbArgs args = db_args(&take_back);
+	TimestampTz now = GetCurrentTimestamp();
+
+	db_arg_uuid(&args, &v->d.tenant);
+	db_arg_uuid(&args, &v->d.id);
+	db_arg_int16(&args, task->stage);
+	db_arg_int32(&args, task->ordinal);
+	db_arg_time(&args, now);
+	db_arg_time(&args, late ? now : DT_NOEND);
+	if (db_run_args(&args) > 0)
+		return true;
+	v->result->next_due =
+		Min(v->result->next_due, TimestampTzPlusMilliseconds(now, LOCKED_AGAIN_MS));
+	return false;
+}
+
+/* Another attempt, unless there were as many as may be. */
+static void
+try_again(Task *task, int attempts, const char *last, const char *message)
+{
+	if (task->attempt >= attempts)
+	{
+		fail_task(task, ERRCODE_ADMIN_SHUTDOWN, last);
+		return;
+	}
+	task->sqlstate = pstrdup(unpack_sql_state(ERRCODE_ADMIN_SHUTDOWN));
+	task->message = pstrdup(message);
+	task_apply(task, TASK_RETRY_LATER);
+	task->due_at =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(task->attempt));
+}
+
+/* A task of an agent that has not claimed it in time, or has let its lease run out. */
+static void
+settle_unclaimed(Visit *v, Task *task)
+{
+	AgentLimits limits;
+
+	if (!take_from_agent(v, task, true))
+		return;
+	limits = agent_limits(v, task, GetCurrentTimestamp());
+	if (v->d.cancel_requested_at != TIME_NULL && v->d.status == DEPLOYMENT_RUNNING)
+		task_apply(task, TASK_CANCEL);
+	else if (!task->is_claimed)
+		fail_task(task, ERRCODE_CANNOT_CONNECT_NOW,
+				  psprintf("no agent has claimed the task within %s", limits.claim_within));
+	else
+		try_again(task, limits.attempts, "the lease of the agent ran out during the last attempt",
+				  "the lease of the agent ran out");
+}
+
 /* A task that no process has in hand any more. */
 static void
 settle_lost(Visit *v, Task *task)
 {
 	TaskKey key = task_key(&v->d, task);
 
+	if (task->action != AGENT_NONE)
+	{
+		settle_unclaimed(v, task);
+		return;
+	}
 	if (v->d.cancel_requested_at != TIME_NULL && v->d.status == DEPLOYMENT_RUNNING)
 		task_apply(task, TASK_CANCEL);
 	else if (v->request->given_back(v->request->tasks, &key))
@@ -82,16 +206,20 @@ settle_lost(Visit *v, Task *task)
 			v->d.kind == KIND_REHEARSAL ?
 				"the rehearsal went on after it was told to stop, and its executor was ended" :
 				"the task went on after hotswap.statement_timeout, and its executor was ended");
-	else if (task->attempt >= hotswap_retry_limit)
-		fail_task(task, ERRCODE_ADMIN_SHUTDOWN, "the executor ended during the last attempt");
 	else
-	{
-		task->sqlstate = pstrdup(unpack_sql_state(ERRCODE_ADMIN_SHUTDOWN));
-		task->message = "the executor ended during the attempt";
-		task_apply(task, TASK_RETRY_LATER);
-		task->due_at =
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_retry_delay(task->attempt));
-	}
+		try_again(task, hotswap_retry_limit, "the executor ended during the last attempt",
+				  "the executor ended during the attempt");
+}
+
+/* Has anybody a running task in hand? */
+static bool
+in_hand(Visit *v, const Task *task)
+{
+	TaskKey key = task_key(&v->d, task);
+
+	if (task->action != AGENT_NONE)
+		return task->lease_until > GetCurrentTimestamp();
+	return v->request->in_flight(v->request->tasks, &key);
 }
 
 /* Marks the running tasks that nobody has in hand; false: there is none. */
@@ -104,10 +232,8 @@ mark_lost(Visit *v, List *tasks)
 	foreach (cell, tasks)
 	{
 		Task *task = lfirst(cell);
-		TaskKey key = task_key(&v->d, task);
 
-		task->is_lost =
-			task->status == TASK_RUNNING && !v->request->in_flight(v->request->tasks, &key);
+		task->is_lost = task->status == TASK_RUNNING && !in_hand(v, task);
 		any = any || task->is_lost;
 	}
 	return any;
@@ -226,7 +352,7 @@ stage_tasks_break_off(Visit *v)
 {
 	ListCell *cell;
 
-	stage_tasks_cancel_unfinished(v->tasks);
+	stage_tasks_cancel_unfinished(v);
 	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
@@ -239,17 +365,20 @@ stage_tasks_break_off(Visit *v)
 	}
 }
 
+/* Nobody begins any more: what has begun goes on. */
 void
-stage_tasks_cancel_unfinished(List *tasks)
+stage_tasks_cancel_unfinished(Visit *v)
 {
 	ListCell *cell;
 
-	foreach (cell, tasks)
+	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
 
-		if (machine_allows(&task_machine, task->status, TASK_CANCEL) &&
-			task->status != TASK_RUNNING)
+		if (task->status == TASK_RUNNING &&
+			(task->action == AGENT_NONE || task->is_claimed || !take_from_agent(v, task, false)))
+			continue;
+		if (machine_allows(&task_machine, task->status, TASK_CANCEL))
 			task_apply(task, TASK_CANCEL);
 	}
 }

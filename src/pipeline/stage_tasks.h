@@ -23,7 +23,7 @@ extern List *stage_tasks_load(Visit *v, const Stage *stage);
 extern void stage_tasks_settle_lost(Visit *v);
 extern void stage_tasks_break_off(Visit *v);
 extern Tally stage_tasks_tally(Visit *v, bool reverts);
-extern void stage_tasks_cancel_unfinished(List *tasks);
+extern void stage_tasks_cancel_unfinished(Visit *v);
 extern void stage_tasks_start_due(Visit *v, bool reverts, int wave);
 
 #endif /* HOTSWAP_STAGE_TASKS_H */

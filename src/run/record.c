@@ -11,6 +11,8 @@
  * dispatcher takes that back.  A task that was settled without its executor is not running any more,
  * and so cannot be recorded.
  *
+ * Of a task that an agent has done, the agent's transaction records the end, and holds the lock on its row.
+ *
  * Locks: the task's row.
  */
 #include "postgres.h"
@@ -41,7 +43,7 @@ static DbStatement load_task = DB_STATEMENT(
 	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
 	" d.heads, d.requested_at, d.release, d.kind = 'rehearsal',"
 	" (SELECT (1000 * extract(epoch FROM e.rehearse_max_lock))"
-	"::integer FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = d.environment)"
+	"::integer FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = d.environment), t.action"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -68,7 +70,8 @@ enum
 	LOADED_REQUESTED_AT,
 	LOADED_RELEASE,
 	LOADED_IS_REHEARSAL,
-	LOADED_MAX_LOCK
+	LOADED_MAX_LOCK,
+	LOADED_ACTION
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -97,10 +100,10 @@ static DbStatement read_deployment =
 static DbStatement update_succeeded = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = 'succeeded', audited_status = status, finished_at = $6, sqlstate = NULL, message = NULL,"
 	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL, step = NULL, line = NULL,"
-	" \"column\" = NULL, excerpt = NULL"
+	" \"column\" = NULL, excerpt = NULL, lease_until = NULL, installed_digest = $7, result = $8"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
-	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID);
+	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID, BYTEAOID, JSONBOID);
 
 static DbStatement update_reverted =
 	DB_STATEMENT("UPDATE hotswap.task SET status = 'reverted', audited_status = status"
@@ -124,6 +127,11 @@ static DbStatement partial_query = DB_STATEMENT(
 	" AND m.node_id = $3 AND m.module = $4 ORDER BY m.swap DESC LIMIT 1), 0) LIMIT 1",
 	UUIDOID, UUIDOID, UUIDOID, TEXTOID, TEXTARRAYOID);
 
+static DbStatement latest_swap = DB_STATEMENT(
+	"SELECT deployment_id FROM hotswap.node_module"
+	" WHERE tenant_id = $1 AND node_id = $2 AND module = $3 ORDER BY swap DESC LIMIT 1",
+	UUIDOID, UUIDOID, TEXTOID);
+
 /* The rows get their swaps in the order of the steps. */
 static DbStatement insert_node_module = DB_STATEMENT(
 	"INSERT INTO hotswap.node_module (tenant_id, node_id, deployment_id, swapped_at, module, version,"
@@ -137,11 +145,12 @@ static DbStatement update_failed = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = $6::hotswap.task_status, audited_status = status,"
 	" finished_at = $7, due_at = $8,"
 	" sqlstate = $9, message = $10, detail = $11, hint = $12, context = $13, script = $14, position = $15, step = $16,"
-	" line = $17, \"column\" = $18, excerpt = $19"
+	" line = $17, \"column\" = $18, excerpt = $19, lease_until = NULL, result = $20"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, INT4OID, INT4OID, TEXTOID);
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, INT4OID, INT4OID, TEXTOID,
+	JSONBOID);
 
 static void
 arg_task(DbArgs *args, const TaskKey *key)
@@ -209,16 +218,17 @@ read_asked_for(TaskRun *run, MemoryContext context)
 	}
 }
 
-/* The versions that the task is about, unless each step reads its own. */
+/* The versions that the task is about, unless each step reads its own.  An agent has no use for their scripts. */
 static void
 read_versions(TaskRun *run, const char *previous)
 {
+	int64 limit = run->action == AGENT_NONE ? VERSION_WHOLE : -1;
+
 	if (run->has_path || ((run->is_graph || run->release) && run->kind == TASK_HOOK))
 		return;
-	run->version = version_read_existing(&run->key.tenant, run->module, run->target, VERSION_WHOLE);
+	run->version = version_read_existing(&run->key.tenant, run->module, run->target, limit);
 	if (run->kind == TASK_REVERT && previous)
-		run->previous =
-			version_read_existing(&run->key.tenant, run->module, previous, VERSION_WHOLE);
+		run->previous = version_read_existing(&run->key.tenant, run->module, previous, limit);
 }
 
 /*
@@ -240,6 +250,9 @@ read_task(TaskRun *run, MemoryContext context)
 		return false;
 	MemoryContextSwitchTo(context);
 	run->kind = label_parse(db_text(0, LOADED_KIND), task_kind_names, TASK_KIND_COUNT);
+	if (!db_isnull(0, LOADED_ACTION))
+		run->action = label_parse(db_text(0, LOADED_ACTION), agent_action_names,
+								  lengthof(agent_action_names));
 	run->attempt = db_int32(0, LOADED_ATTEMPT);
 	run->reverts = db_isnull(0, LOADED_REVERTS) ? -1 : db_int32(0, LOADED_REVERTS);
 	run->has_node = !db_isnull(0, LOADED_NODE);
@@ -297,6 +310,8 @@ record_load(TaskRun *run)
 	db_leave(&scope);
 	if (!found)
 		return false;
+	if (run->action != AGENT_NONE)
+		return true;
 	if (run->version)
 		version_require_intact(run->version);
 	if (run->previous && run->version &&
@@ -474,7 +489,7 @@ steps_back(const TaskRun *run)
 
 	if (partial)
 		steps = lcons(partial, steps);
-	missing = plan_missing_reverts(&run->key.tenant, steps);
+	missing = run->action == AGENT_NONE ? plan_missing_reverts(&run->key.tenant, steps) : NIL;
 
 	if (missing != NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -509,6 +524,9 @@ record_plan(TaskRun *run)
 	}
 	if (run->piece == 0 && run->path != NIL)
 		run->piece = 1;
+	/* an agent takes them all at once */
+	if (run->action != AGENT_NONE)
+		run->piece = list_length(run->path);
 }
 
 /* Reads the version of a step into the current context; what runs must be what was planned. */
@@ -576,8 +594,8 @@ complete_step(const TaskRun *run)
 {
 	bool reverts = run->kind == TASK_REVERT;
 	const Version *after = reverts ? run->previous : run->version;
-	bool down = reverts && (run->version->is_routed ? after == NULL :
-													  run->version->scripts[SCRIPT_REVERT] != NULL);
+	bool down = reverts && (after == NULL ||
+							(!run->version->is_routed && run->version->scripts[SCRIPT_REVERT]));
 	Step *step = palloc0(sizeof(Step));
 
 	step->module = run->module;
@@ -707,12 +725,69 @@ record_success(TaskRun *run)
 	arg_task(&args, &run->key);
 	db_arg_int32(&args, run->attempt);
 	db_arg_time(&args, now);
+	db_arg_digest(&args, NULL);
+	db_arg_jsonb(&args, NULL);
 	require_mine(db_run_args(&args));
 	if ((run->kind == TASK_SWAP && !run->is_rehearsal) || run->kind == TASK_REVERT)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
 	record_routes(run);
+	db_leave(&scope);
+}
+
+/* Which deployment has changed the module on the node last; false: none has, or it was declared. */
+bool
+record_latest(const TaskRun *run, pg_uuid_t *deployment)
+{
+	DbArgs args = db_args(&latest_swap);
+	DbScope scope;
+	bool found;
+
+	db_enter(&scope);
+	db_arg_uuid(&args, &run->key.tenant);
+	db_arg_uuid(&args, &run->node);
+	db_arg_text(&args, run->module);
+	found = db_run_args(&args) > 0 && !db_isnull(0, 1);
+	if (found)
+		*deployment = db_uuid(0, 1);
+	db_leave(&scope);
+	return found;
+}
+
+/* Is there a swap to be recorded?  What an agent takes back it may not have done, or not have said so. */
+static bool
+is_swap(const TaskRun *run)
+{
+	pg_uuid_t latest;
+
+	if (run->kind == TASK_REVERT)
+		return record_latest(run, &latest) && uuid_equal(&latest, &run->key.deployment);
+	return run->kind == TASK_SWAP;
+}
+
+/* In the transaction of an agent that has done a task and has its lock. */
+void
+record_agent_success(TaskRun *run, const AgentReport *report)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	DbScope scope;
+	DbArgs args = db_args(&update_succeeded);
+	bool is_recorded = is_swap(run);
+
+	if (run->has_path)
+		record_plan(run);
+	db_enter(&scope);
+	arg_task(&args, &run->key);
+	db_arg_int32(&args, run->attempt);
+	db_arg_time(&args, now);
+	db_arg_digest(&args, report->is_installed ? report->digest : NULL);
+	db_arg_jsonb(&args, report->details);
+	require_mine(db_run_args(&args));
+	if (is_recorded)
+		record_swap(run, now);
+	if (run->kind == TASK_REVERT)
+		mark_reverted(run);
 	db_leave(&scope);
 }
 
@@ -746,9 +821,8 @@ judge(const TaskRun *run, const Failure *failure, bool cancelled, TimestampTz no
 	return TASK_RETRY_LATER;
 }
 
-/* In a new transaction.  A task that is not this executor's any more stays as it is. */
-void
-record_failure(TaskRun *run, const Failure *failure, bool cancelled)
+static void
+record_end(TaskRun *run, const Failure *failure, bool cancelled, Jsonb *details)
 {
 	const ScriptPlace *place = &failure->place;
 	DbScope scope;
@@ -776,6 +850,23 @@ record_failure(TaskRun *run, const Failure *failure, bool cancelled)
 	db_arg_datum(&args, INT4OID, Int32GetDatum(place->line), place->position == 0);
 	db_arg_datum(&args, INT4OID, Int32GetDatum(place->column), place->position == 0);
 	db_arg_text(&args, place->excerpt);
+	db_arg_jsonb(&args, details);
 	(void) db_run_args(&args);
 	db_leave(&scope);
+}
+
+/* In a new transaction.  A task that is not this executor's any more stays as it is. */
+void
+record_failure(TaskRun *run, const Failure *failure, bool cancelled)
+{
+	record_end(run, failure, cancelled, NULL);
+}
+
+/* In the transaction of an agent that has its lock: it could not do the task, or did something else. */
+void
+record_agent_failure(TaskRun *run, char *message, const AgentReport *report)
+{
+	Failure failure = { .sqlerrcode = ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, .message = message };
+
+	record_end(run, &failure, true, report->details);
 }

@@ -31,6 +31,7 @@ typedef struct TaskRun
 	TaskKind kind;
 	int32 attempt;
 	int32 reverts;
+	AgentAction action; /* AGENT_NONE: it runs in this session */
 	bool has_node;
 	pg_uuid_t node;
 	char *node_name;
@@ -94,6 +95,14 @@ typedef struct ScriptPlace
 	char *excerpt; /* the lines around it */
 } ScriptPlace;
 
+/* What an agent says at the end of a task. */
+typedef struct AgentReport
+{
+	bool is_installed; /* something is */
+	uint8 digest[DIGEST_LENGTH];
+	Jsonb *details; /* or NULL */
+} AgentReport;
+
 /* How a task failed. */
 typedef struct Failure
 {
@@ -109,6 +118,7 @@ typedef struct Failure
 
 extern bool record_load(TaskRun *run);
 extern bool record_is_partial(const TaskRun *run);
+extern bool record_latest(const TaskRun *run, pg_uuid_t *deployment);
 /* The modules that the task changes. */
 extern List *record_modules(const TaskRun *run);
 
@@ -119,5 +129,7 @@ extern void record_require_running(const TaskRun *run, bool cancel);
 extern void record_piece(TaskRun *run);
 extern void record_success(TaskRun *run);
 extern void record_failure(TaskRun *run, const Failure *failure, bool cancelled);
+extern void record_agent_success(TaskRun *run, const AgentReport *report);
+extern void record_agent_failure(TaskRun *run, char *message, const AgentReport *report);
 
 #endif /* HOTSWAP_RECORD_H */

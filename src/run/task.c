@@ -44,11 +44,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
-static DbStatement latest_swap = DB_STATEMENT(
-	"SELECT deployment_id FROM hotswap.node_module"
-	" WHERE tenant_id = $1 AND node_id = $2 AND module = $3 ORDER BY swap DESC LIMIT 1",
-	UUIDOID, UUIDOID, TEXTOID);
-
 /*
  * After retry() of a failed rollback somebody else may have been there.  Under the lock of the
  * lane, so that nobody comes in between.
@@ -56,18 +51,10 @@ static DbStatement latest_swap = DB_STATEMENT(
 static void
 require_latest(const TaskRun *run)
 {
-	DbArgs args = db_args(&latest_swap);
-	DbScope scope;
 	pg_uuid_t latest;
 
-	db_enter(&scope);
-	db_arg_uuid(&args, &run->key.tenant);
-	db_arg_uuid(&args, &run->node);
-	db_arg_text(&args, run->module);
-	if (db_run_args(&args) != 1)
+	if (!record_latest(run, &latest))
 		elog(ERROR, "the swap to be reverted is not there");
-	latest = db_uuid(0, 1);
-	db_leave(&scope);
 	if (!uuid_equal(&latest, &run->key.deployment))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node \"%s\" runs what another deployment has swapped in since",
@@ -147,11 +134,11 @@ leaves_transaction(TaskRun *run)
 	return true;
 }
 
-/* The script has run, unless it is one for a transaction. */
+/* The script has run, unless it is one for a transaction; versions for agents have none. */
 static void
 run_piece_script(TaskRun *run, const Version *version, const char *script)
 {
-	if (!run->is_outside_done)
+	if (!run->is_outside_done && script_of(version, script))
 		run_script(run, script, script_of(version, script));
 }
 

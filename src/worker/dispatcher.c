@@ -17,8 +17,10 @@
 #include "base/guc.h"
 #include "commands/async.h"
 #include "commands/dbcommands.h"
+#include "core/agent_task.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
+#include "dispatch/due_set.h"
 #include "dispatch/placement.h"
 #include "dispatch/pool.h"
 #include "dispatch/reading.h"
@@ -246,7 +248,7 @@ set_next_lease(TimestampTz next)
 	LWLockRelease(slot->lock);
 }
 
-/* Ends the leases whose time is over.  What commits while it looks makes it look again. */
+/* Ends the leases whose time is over, those of agents as well.  What commits while it looks makes it look again. */
 static void
 end_leases(void)
 {
@@ -254,7 +256,7 @@ end_leases(void)
 
 	set_next_lease(DT_NOEND);
 	begin();
-	next = lease_expire();
+	next = Min(lease_expire(), agent_leases_over(dueset_touch_id));
 	commit();
 	set_next_lease(next);
 }

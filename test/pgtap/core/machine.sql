@@ -52,7 +52,7 @@ SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	'retry_wait start running', 'retry_wait cancel cancelled', 'retry_wait fail failed',
 	'succeeded revert reverting', 'failed revert reverting', 'cancelled revert reverting',
 	'reverting finish_revert reverted',
-	'reverting fail_revert succeeded'], 'of a task');
+	'reverting fail_revert succeeded', 'reverting leave_failed failed'], 'of a task');
 SELECT set_eq($$SELECT before || ' ' || event || ' ' || after FROM transition
 	WHERE machine = 'approval'$$, ARRAY[
 	'pending approve approved', 'pending reject rejected', 'pending expire expired',

@@ -1,5 +1,5 @@
 -- Nodes: register_node(), remove_node() (src/environment/node.c).
-SELECT plan(70);
+SELECT plan(84);
 
 CREATE TEMP TABLE node (name text, id uuid);
 
@@ -53,7 +53,14 @@ FROM (VALUES
 	($$'qa', NULL$$, '"name" must not be null'), ($$'qa', ' '$$, '"name" must not be blank'),
 	($$'qa', repeat('ä', 64)$$, '"name" is too long: "' || repeat('ä', 50) || '..."'),
 	($$'qa', 'x', NULL$$, '"kind" must not be null'),
-	($$'qa', 'x', 'agent'$$, 'invalid value for "kind": "agent"'),
+	($$'qa', 'x', 'device'$$, 'invalid value for "kind": "device"'),
+	($$'qa', 'x', 'agent', schema => 'public'$$,
+		'"schema" and "search_path" must not be given for an agent'),
+	($$'qa', 'x', 'agent', search_path => '{public}'$$,
+		'"schema" and "search_path" must not be given for an agent'),
+	($$'qa', 'x', shared_role => true$$,
+		'"shared_role" must not be given for kind "database"'),
+	($$'qa', 'x', 'agent', shared_role => NULL$$, '"shared_role" must not be null'),
 	($$'qa', 'x', schema => ''$$, '"schema" must not be blank'),
 	($$'qa', 'x', schema => repeat('s', 64)$$,
 		'"schema" is too long: "' || repeat('s', 64) || '..."'),
@@ -63,8 +70,8 @@ FROM (VALUES
 	($$'qa', 'x', labels => jsonb_build_object('a', repeat('b', 65536))$$,
 		'"labels" is too large: 65545 bytes'))
 	a (args, message);
-SELECT is((refusal($$SELECT hotswap.register_node('qa', 'x', 'agent')$$)).detail,
-	'It must be "database".',
+SELECT is((refusal($$SELECT hotswap.register_node('qa', 'x', 'device')$$)).detail,
+	'It must be "database" or "agent".',
 	'which kinds there are');
 SELECT ok(hotswap.register_node('qa', repeat('ä', 63), run_as => 'hotswap_test_node_b',
 	schema => 'public',
@@ -197,6 +204,41 @@ SELECT throws_ok($$SELECT hotswap.register_node('qa', x, schema => 'customer2')
 	format('node with role "%s" and schema "customer2" already exists', current_user),
 	'twice in one statement');
 
+-- Agents: no script runs here, so the caller needs no right to the role, which may be a superuser.
+CREATE ROLE hotswap_test_node_agent LOGIN;
+SET ROLE hotswap_test_node_a;
+SELECT hotswap.register_node('staging', 'web', 'agent', 'hotswap_test_node_agent') AS web \gset
+RESET ROLE;
+SELECT ok(:'web' <> '', 'an agent of a role that the caller is no member of');
+SET hotswap.superuser_nodes = off;
+SELECT lives_ok($$SELECT hotswap.register_node('staging', 'root', 'agent')$$,
+	'or of a superuser');
+RESET hotswap.superuser_nodes;
+SELECT results_eq($$SELECT kind::text, schema FROM hotswap.nodes WHERE name = 'web'$$,
+	$$VALUES ('agent', NULL::text)$$, 'it has no schema');
+SELECT lives_ok($$SELECT hotswap.register_node('staging', 'b-agent', 'agent',
+	'hotswap_test_node_b')$$, 'of a role that scripts run as, too');
+SELECT throws_ok($$SELECT hotswap.register_node('staging', 'x', 'agent',
+	'"hotswap test node nologin"')$$, '22023',
+	'role "hotswap test node nologin" is not permitted to log in',
+	'an agent has to log in');
+
+-- One role a node, unless it is asked for.
+SELECT results_eq($$SELECT * FROM refusal($q$SELECT hotswap.register_node('qa', 'web', 'agent',
+	'hotswap_test_node_agent')$q$)$$,
+	$$VALUES ('23505', 'node with an agent of role "hotswap_test_node_agent" already exists',
+		'It is node "web" of environment "staging"; the two would see each other''s tasks.',
+		'Give each agent a role of its own, or use "shared_role".')$$, 'a role has one agent');
+SELECT throws_ok($$SELECT hotswap.register_node('qa', 'web', 'agent', 'hotswap_test_node_agent',
+	tenant => '00000000-0000-7000-8000-0000000000aa')$$, '23505', NULL, 'in all tenants');
+SELECT lives_ok($$SELECT hotswap.register_node('qa', 'web', 'agent', 'hotswap_test_node_agent',
+	shared_role => true)$$, 'more where that is said');
+SELECT is((SELECT string_agg(detail->>'shared_role', ',') FROM hotswap.audit_event
+	WHERE event = 'register_node'), 'true', 'which is audited');
+SELECT hotswap.remove_node(:'web') \g /dev/null
+SELECT throws_ok($$SELECT hotswap.register_node('qa', 'y', 'agent', 'hotswap_test_node_agent')$$,
+	'23505', NULL, 'the other one is still there');
+
 -- Removal.
 SELECT throws_ok('SELECT hotswap.remove_node(NULL)', '22023', '"node" must not be null', 'no id');
 SELECT throws_ok($$SELECT hotswap.remove_node('00000000-0000-7000-8000-00000000dead')$$, 'P0002',
@@ -253,7 +295,8 @@ SELECT lives_ok(format('SELECT hotswap.remove_node(%L)', id), 'removed') FROM no
 SELECT results_eq($$SELECT name, removed_at IS NOT NULL FROM hotswap.node JOIN node USING (id, name)
 	ORDER BY name$$,
 	$$VALUES ('n1', true), ('n2', false)$$, 'its row stays for the history');
-SELECT results_eq($$SELECT detail FROM hotswap.audit_event WHERE event = 'remove_node'$$,
+SELECT results_eq($$SELECT detail FROM hotswap.audit_event WHERE event = 'remove_node'
+		AND detail->>'environment' = 'qa'$$,
 	$$SELECT jsonb_build_object('node', id, 'environment', 'qa', 'name', 'n1') FROM node
 		WHERE name = 'n1'$$, 'audited');
 SELECT throws_ok(format('SELECT hotswap.remove_node(%L)', id), 'P0002',
@@ -276,5 +319,6 @@ SELECT throws_ok($$SELECT hotswap.register_node('qa', 'x',
 	'tenant "00000000-0000-7000-8000-0000000000aa" is not active', 'a suspended tenant');
 
 DROP OWNED BY hotswap_test_node_a, hotswap_test_node_b CASCADE;
-DROP ROLE hotswap_test_node_a, hotswap_test_node_b, "hotswap test node nologin";
+DROP ROLE hotswap_test_node_a, hotswap_test_node_b, hotswap_test_node_agent,
+	"hotswap test node nologin";
 SELECT * FROM finish();

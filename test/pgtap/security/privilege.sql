@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(108);
+SELECT plan(110);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -45,6 +45,8 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.revoke_access(''hotswap_test_privilege'', ''viewer'')',
 	'SELECT hotswap.grant_access(''hotswap_test_privilege'', ''viewer'', all_tenants => true)',
 	'SELECT hotswap.publish_version(''m'', ''2'', ''SELECT 1'')',
+	'SELECT hotswap.publish_artifact(''m'', ''2'', ''x'')',
+	'SELECT hotswap.read_artifact(''m'', ''1'')', 'SELECT hotswap.configure_agents(''qa'')',
 	'SELECT hotswap.publish_release(''r'', ''{m=1}'')',
 	'SELECT hotswap.tag_version(''m'', ''x'', ''1'')',
 	'SELECT hotswap.set_node_version(gen_random_uuid(), ''m'', ''{1}'', ''x'')',

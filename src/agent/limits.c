@@ -1,0 +1,97 @@
+/*
+ * limits.c
+ *		configure_agents(): how long an environment leaves its tasks to agents.
+ *
+ * Locks: tenant row, then environment row.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "base/time.h"
+#include "catalog/pg_type.h"
+#include "core/call.h"
+#include "core/missing.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_configure_agents);
+
+#define ATTEMPTS_LIMIT 100
+
+/* What it sets, as JSON: the before and after of its audit events. */
+#define LIMITS_JSON                                               \
+	"pg_catalog.jsonb_build_object('agent_lease', e.agent_lease," \
+	" 'agent_attempts', e.agent_attempts, 'claim_within', e.claim_within)"
+
+static DbStatement lock_environment =
+	DB_STATEMENT("SELECT (" LIMITS_JSON ")::text FROM hotswap.environment e"
+				 " WHERE e.tenant_id = $1 AND e.name = $2 FOR NO KEY UPDATE",
+				 UUIDOID, TEXTOID);
+
+static DbStatement update_environment =
+	DB_STATEMENT("UPDATE hotswap.environment e SET agent_lease = coalesce($3, e.agent_lease),"
+				 " agent_attempts = coalesce($4, e.agent_attempts),"
+				 " claim_within = coalesce($5, e.claim_within)"
+				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" LIMITS_JSON ")::text",
+				 UUIDOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID);
+
+/* An interval in its range; NULL leaves what is there. */
+static void
+put_interval(FunctionCallInfo fcinfo, int n, const char *word, int64 min, int64 max,
+			 const char *range, DbArgs *args)
+{
+	Interval *value = PG_ARGISNULL(n) ? NULL : arg_interval(fcinfo, n, word);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (value && (time_after(now, value) - now < min || time_after(now, value) - now > max))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is out of range: %s", word,
+							   DatumGetCString(
+								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
+						errdetail("%s", range)));
+	db_arg_datum(args, INTERVALOID, IntervalPGetDatum(value), value == NULL);
+}
+
+/*
+ * configure_agents(environment text, lease interval, attempts integer, claim_within interval, tenant uuid)
+ *
+ * In: NULL leaves what is there; lease 1 s to 1 h, attempts 1 to 100, claim_within 1 s to 1 year.  What is given out
+ * already keeps its lease until that is extended.  Errors: 22023, P0002 no such environment or tenant, YH003.  Locks
+ * the tenant row and the environment; writes the environment and, when something has changed, the audit log.
+ */
+Datum
+hotswap_configure_agents(PG_FUNCTION_ARGS)
+{
+	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 4);
+	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
+	DbArgs args = db_args(&update_environment);
+	char *before;
+	char *after;
+	Call c;
+
+	db_arg_uuid(&args, &tenant);
+	db_arg_text(&args, environment);
+	put_interval(fcinfo, 1, "lease", USECS_PER_SEC, USECS_PER_HOUR,
+				 "It must be between a second and an hour.", &args);
+	db_arg_datum(&args, INT4OID,
+				 PG_ARGISNULL(2) ?
+					 (Datum) 0 :
+					 Int32GetDatum(arg_int32(fcinfo, 2, "attempts", 1, ATTEMPTS_LIMIT)),
+				 PG_ARGISNULL(2));
+	put_interval(fcinfo, 3, "claim_within", USECS_PER_SEC, 366 * USECS_PER_DAY,
+				 "It must be between a second and a year.", &args);
+	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "configure an environment");
+	if (db_run(&lock_environment, key, NULL) == 0)
+		environment_refuse_missing(&tenant, environment);
+	before = db_text(0, 1);
+	(void) db_run_args(&args);
+	after = db_text(0, 1);
+	if (strcmp(before, after) != 0)
+		audit_tenant(&c.actor, &tenant, "configure_agents", before, after, NULL,
+					 audit_detail("environment", environment, NULL));
+	call_end(&c);
+	PG_RETURN_VOID();
+}
