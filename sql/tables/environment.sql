@@ -1,7 +1,8 @@
 -- Environments with the policy of their approvals, nodes with what runs on them, and hooks.
 
-CREATE TYPE hotswap.strategy AS ENUM ('direct');
-COMMENT ON TYPE hotswap.strategy IS 'how the nodes of an environment are taken: direct = all at once';
+CREATE TYPE hotswap.strategy AS ENUM ('direct', 'rolling', 'canary');
+COMMENT ON TYPE hotswap.strategy IS
+'how the nodes of an environment are taken: direct = all at once; rolling = a few at a time; canary = some by chance, and then more';
 
 CREATE TYPE hotswap.revert_policy AS ENUM ('no', 'approval', 'operator', 'anyone');
 COMMENT ON TYPE hotswap.revert_policy IS
@@ -29,6 +30,12 @@ CREATE TABLE hotswap.environment (
 	require_rehearsal boolean NOT NULL DEFAULT false,
 	rehearse_max_lock interval NOT NULL DEFAULT '500 ms',
 	max_failed text CHECK (max_failed ~ '^[0-9]+%?$'),
+	first_wave text CHECK (first_wave ~ '^[0-9]+%?$'),
+	wave_step text CHECK (wave_step ~ '^[0-9]+%?$'),
+	first_bake interval,
+	bake interval,
+	bake_last boolean,
+	pause_timeout interval NOT NULL DEFAULT '24 h',
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -47,6 +54,12 @@ COMMENT ON COLUMN hotswap.environment.rehearse_without_approval IS 'a rehearsal 
 COMMENT ON COLUMN hotswap.environment.require_rehearsal IS 'an approval is used only when the same was rehearsed here in the last 24 hours';
 COMMENT ON COLUMN hotswap.environment.rehearse_max_lock IS 'how long a rehearsal may hold an AccessExclusive lock on what was there before it';
 COMMENT ON COLUMN hotswap.environment.max_failed IS 'nodes, or percent of them, that may fail and stay behind while a deployment to it succeeds; NULL: none';
+COMMENT ON COLUMN hotswap.environment.first_wave IS 'nodes, or percent of them, that a rollout takes first; NULL: as its strategy says';
+COMMENT ON COLUMN hotswap.environment.wave_step IS 'how many it takes after that at a time';
+COMMENT ON COLUMN hotswap.environment.first_bake IS 'how long it waits after the first wave; NULL: as after the others';
+COMMENT ON COLUMN hotswap.environment.bake IS 'how long it waits after each wave; NULL: as its strategy says';
+COMMENT ON COLUMN hotswap.environment.bake_last IS 'after the last wave, too; NULL: as its strategy says';
+COMMENT ON COLUMN hotswap.environment.pause_timeout IS 'when a deployment that is still paused is cancelled';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.node_kind AS ENUM ('database');

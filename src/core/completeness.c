@@ -69,6 +69,8 @@ static struct
 	OF_DEPLOYMENT("stage"),
 	OF_DEPLOYMENT("task"),
 	OF_DEPLOYMENT("statement"),
+	OF_DEPLOYMENT("rollout"),
+	OF_DEPLOYMENT("pause"),
 	OF_DEPLOYMENT("failed_rollback"),
 	OF_DEPLOYMENT("approval"),
 	OF_DEPLOYMENT("approval_vote"),

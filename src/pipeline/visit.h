@@ -3,8 +3,8 @@
  *		A visit of the dispatcher to a deployment: what it is told, what it holds, what it returns.
  *
  * pipeline.c decides what comes next; gate.c holds a stage back; stage.c starts one; stage_tasks.c
- * starts, counts and settles the tasks of one; behind.c says how many may fail; rollback.c takes
- * back what was swapped.
+ * starts, counts and settles the tasks of one; waves.c takes them in waves; behind.c says how many
+ * may fail; rollback.c takes back what was swapped.
  */
 #ifndef HOTSWAP_VISIT_H
 #define HOTSWAP_VISIT_H
@@ -71,10 +71,12 @@ typedef struct Visit
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
-	Version *version;   /* NULL: not read during this visit */
-	bool without_nodes; /* the environment of the current stage, when the gate looked */
-	List *plans;        /* of NodePlan: what is to run there; NIL: not asked for yet */
-	Stage *planned;     /* the stage that they are of */
+	Version *version;           /* NULL: not read during this visit */
+	bool without_nodes;         /* the environment of the current stage, when the gate looked */
+	struct RolloutRow *rollout; /* of the current stage; NULL: it takes its nodes at once */
+	List *pauses;               /* of PauseRow */
+	List *plans;                /* of NodePlan: what is to run there; NIL: not asked for yet */
+	Stage *planned;             /* the stage that they are of */
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);
