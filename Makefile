@@ -48,16 +48,16 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 
 # The folders of src/, in their order: a file includes only headers of its own folder and of those
 # before it (scripts/lint-layers).
-LAYERS = base shm core module environment rollout lock approval deployment tenant pipeline run dispatch \
-	operations worker
+LAYERS = base shm core module environment route rollout lock approval deployment tenant pipeline run \
+	dispatch operations worker
 
 MODULE_big = hotswap
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 
 # The parts of the SQL scripts; a part may use what stands before it. Tables are made once and changed
 # by the steps in sql/updates; functions are replaced by every update (sql/README.md).
-SQL_TABLES = $(patsubst %,sql/tables/%.sql,schema tenant access environment module deployment approval \
-	lock audit)
+SQL_TABLES = $(patsubst %,sql/tables/%.sql,schema tenant access environment module route \
+	deployment approval lock audit)
 SQL_FUNCTIONS = $(foreach layer,$(LAYERS),$(sort $(wildcard sql/$(layer)/*.sql)))
 SQL_UPDATES ?= $(sort $(wildcard sql/updates/*.sql))
 SQL_FORGOTTEN = $(filter-out $(SQL_TABLES) $(SQL_FUNCTIONS) sql/updates/%,$(wildcard sql/*/*.sql))

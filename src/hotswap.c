@@ -9,6 +9,8 @@
 #include "fmgr.h"
 #include "lock/lock.h"
 #include "miscadmin.h"
+#include "route/pin.h"
+#include "route/watch.h"
 #include "shm/init.h"
 #include "shm/prepared.h"
 #include "shm/wakeup.h"
@@ -29,6 +31,8 @@ _PG_init(void)
 	wakeup_init();
 	prepared_init();
 	lock_init();
+	pin_init();
+	watch_init();
 	if (!process_shared_preload_libraries_in_progress)
 	{
 		if (creating_extension && !IsBinaryUpgrade)

@@ -1,4 +1,4 @@
--- Breaking the glass, and the reviews afterwards.
+-- Breaking the glass; the reviews afterwards are in review.sql.
 
 CREATE FUNCTION hotswap.bypass_approval(deployment uuid, environment text, reason text, ticket text,
 		on_behalf_of text DEFAULT NULL) RETURNS hotswap.approval_status
@@ -7,24 +7,3 @@ CREATE FUNCTION hotswap.bypass_approval(deployment uuid, environment text, reaso
 COMMENT ON FUNCTION hotswap.bypass_approval(uuid, text, text, text, text) IS
 'Breaks the glass: lets a deployment go to an environment without the missing votes, and returns the status of the approval; the view bypass_reviews lists it.';
 GRANT EXECUTE ON FUNCTION hotswap.bypass_approval TO PUBLIC;
-
-CREATE FUNCTION hotswap.close_bypass_review(deployment uuid, environment text, comment text,
-		on_behalf_of text DEFAULT NULL) RETURNS void
-	LANGUAGE c VOLATILE PARALLEL UNSAFE
-	AS 'MODULE_PATHNAME', 'hotswap_close_bypass_review';
-COMMENT ON FUNCTION hotswap.close_bypass_review(uuid, text, text, text) IS
-'Records, with a comment, that somebody else has looked at a bypass.';
-GRANT EXECUTE ON FUNCTION hotswap.close_bypass_review TO PUBLIC;
-
-CREATE VIEW hotswap.bypass_reviews WITH (security_barrier) AS
-SELECT v.tenant_id, r.deployment_id, r.module, r.version, r.environment, r.decided_at AS bypassed_at,
-	r.decided_by AS bypassed_by, r.reason, r.ticket, r.status
-FROM hotswap.visible_tenants() v (tenant_id)
-	CROSS JOIN LATERAL (SELECT DISTINCT ON (a.deployment_id, a.environment, a.round) a.deployment_id,
-			d.module, d.version, a.environment, a.decided_at, a.decided_by, a.reason, a.ticket, d.status
-		FROM hotswap.approval a
-			JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id AND d.id = a.deployment_id
-		WHERE a.tenant_id = v.tenant_id AND a.status = 'bypassed' AND a.review_closed_at IS NULL
-		OFFSET 0) r;
-COMMENT ON VIEW hotswap.bypass_reviews IS 'bypasses that nobody else has looked at yet; see close_bypass_review()';
-GRANT SELECT ON hotswap.bypass_reviews TO PUBLIC;

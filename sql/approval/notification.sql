@@ -11,9 +11,10 @@ GRANT EXECUTE ON FUNCTION hotswap.take_notifications TO PUBLIC;
 
 CREATE VIEW hotswap.notifications WITH (security_barrier) AS
 SELECT v.tenant_id, n.id, n.at, n.event, n.deployment_id, n.module, n.version, n.environment, n.concerns,
-	n.reason, n.delivered_at
+	n.reason, n.delivered_at, n.release
 FROM hotswap.visible_tenants() v (tenant_id)
-	CROSS JOIN LATERAL (SELECT DISTINCT ON (n.deployment_id, n.id) n.*, d.module, d.version
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (n.deployment_id, n.id) n.*, d.module, d.version,
+			d.release
 		FROM hotswap.notification n
 			JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id AND d.id = n.deployment_id
 		WHERE n.tenant_id = v.tenant_id) n;

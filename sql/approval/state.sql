@@ -25,10 +25,10 @@ SELECT t.tenant_id, a.deployment_id, a.module, a.version, a.environment, a.round
 		AND v.environment = a.environment AND v.round = a.round ORDER BY v.at) AS voters,
 	a.requested_by, a.opened_at, a.expires_at,
 	CASE a.status WHEN 'pending' THEN greatest(a.expires_at - pg_catalog.now(), '0'::interval) END AS time_left,
-	a.decided_at, a.decided_by, a.reason, a.used_at, a.steps, a.roles
+	a.decided_at, a.decided_by, a.reason, a.used_at, a.steps, a.roles, a.release
 FROM hotswap.visible_tenants() t (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (a.deployment_id, a.environment, a.round) a.*, d.module,
-			d.version, d.requested_by
+			d.version, d.requested_by, d.release
 		FROM hotswap.approval a
 			JOIN hotswap.deployment d ON d.tenant_id = t.tenant_id AND d.id = a.deployment_id
 		WHERE a.tenant_id = t.tenant_id OFFSET 0) a

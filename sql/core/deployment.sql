@@ -14,7 +14,7 @@ SELECT v.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priori
 	d.cancel_requested_at, d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata,
 	d.rollback_sqlstate, d.rollback_message, f.put_right_by, f.acknowledged_at,
 	d.kind, d.rolls_back, d.reason, d.nodes, d.allow_revert, d.only_target, d.reapply, d.overtake, d.heads,
-	d.nodes_behind
+	d.nodes_behind, d.on_failure, d.release
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.deployment t
 		WHERE t.tenant_id = v.tenant_id) d
@@ -25,10 +25,10 @@ GRANT SELECT ON hotswap.deployments TO PUBLIC;
 
 CREATE VIEW hotswap.queue WITH (security_barrier) AS
 SELECT v.tenant_id, q.deployment_id, q.module, q.version, q.environment, q.status, q.priority, q.due_at,
-	q.requested_at
+	q.requested_at, q.release
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (w.deployment_id) w.deployment_id, d.module, d.version,
-			d.environment, d.status, w.priority, w.due_at, d.requested_at
+			d.environment, d.status, w.priority, w.due_at, d.requested_at, d.release
 		FROM hotswap.work_item w
 			JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id AND d.id = w.deployment_id
 		WHERE w.tenant_id = v.tenant_id) q;

@@ -18,11 +18,11 @@ SELECT v.tenant_id, m.name, m.is_graph,
 		WHERE n.tenant_id = v.tenant_id AND n.module = m.name)::integer AS versions,
 	(SELECT n.version FROM hotswap.module_version n
 		WHERE n.tenant_id = v.tenant_id AND n.module = m.name ORDER BY n.ordinal DESC LIMIT 1) AS latest,
-	m.created_at
+	m.created_at, m.routed, m.retain_versions, m.retain_for
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.name) t.* FROM hotswap.module t
 		WHERE t.tenant_id = v.tenant_id OFFSET 0) m;
-COMMENT ON VIEW hotswap.modules IS 'modules, how many versions each has, and the one that was published last';
+COMMENT ON VIEW hotswap.modules IS 'modules, how many versions each has, the one that was published last, and how they are called';
 GRANT SELECT ON hotswap.modules TO PUBLIC;
 
 -- A module's rows are looked for by the key, whose columns have no statistics: there may be very many.

@@ -110,3 +110,29 @@ COMMENT ON TABLE hotswap.notification IS 'the outbox: written in the transaction
 COMMENT ON COLUMN hotswap.notification.concerns IS 'the roles that may vote, or the person that requested the deployment';
 ALTER TABLE hotswap.notification ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.notification', '');
+
+CREATE TABLE hotswap.freeze_override (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	id uuid NOT NULL,
+	environment text NOT NULL,
+	windows uuid[] NOT NULL,
+	reason text NOT NULL,
+	ticket text NOT NULL,
+	overridden_at timestamptz NOT NULL,
+	overridden_by text NOT NULL,
+	role regrole,
+	until timestamptz NOT NULL,
+	used_at timestamptz,
+	review_closed_at timestamptz,
+	review_closed_by text,
+	review_comment text,
+	PRIMARY KEY (tenant_id, deployment_id, id)
+);
+CREATE INDEX override_review ON hotswap.freeze_override (tenant_id, environment) WHERE review_closed_at IS NULL;
+COMMENT ON TABLE hotswap.freeze_override IS 'windows that were overridden for one deployment; reviewed like bypasses';
+COMMENT ON COLUMN hotswap.freeze_override.windows IS 'those that kept it from starting then: of later ones it is not an override';
+COMMENT ON COLUMN hotswap.freeze_override.role IS 'the role that overridden_by was, whatever its name is now';
+COMMENT ON COLUMN hotswap.freeze_override.used_at IS 'when the stage started with it; it is used once';
+ALTER TABLE hotswap.freeze_override ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN id SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.freeze_override', '');

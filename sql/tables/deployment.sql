@@ -72,7 +72,7 @@ CREATE TABLE hotswap.deployment (
 	has_rollout boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
-COMMENT ON TABLE hotswap.deployment IS 'one version of one module on its way to one environment';
+COMMENT ON TABLE hotswap.deployment IS 'a version of a module, or a release, on its way to one environment';
 COMMENT ON COLUMN hotswap.deployment.audit_hash IS 'hash of the last audit event: the head of its chain';
 COMMENT ON COLUMN hotswap.deployment.requested_by IS 'the person: login role, or whom it spoke for';
 COMMENT ON COLUMN hotswap.deployment.gated IS 'it has approvals';
@@ -87,8 +87,8 @@ COMMENT ON COLUMN hotswap.deployment.nodes IS 'the nodes of the target that it i
 COMMENT ON COLUMN hotswap.deployment.allow_revert IS 'versions that its version does not build on are taken back in the target';
 COMMENT ON COLUMN hotswap.deployment.only_target IS 'environments of lower rank are not passed through';
 COMMENT ON COLUMN hotswap.deployment.reapply IS 'versions that a rollback has taken back may come again';
-COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: back, or stay when a step outside of a transaction is done';
-COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one; module has its name too, version that of its digest';
+COMMENT ON COLUMN hotswap.deployment.on_failure IS 'NULL: as the environment says, and stay when something outside of a transaction has begun';
+COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as one: module has its name, version its digest';
 COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version when it last succeeded';
 COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback(), bring_up() and set_node_version(): why it was asked for';
 COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
@@ -156,7 +156,7 @@ COMMENT ON COLUMN hotswap.task.position IS 'where in that script, in characters 
 COMMENT ON COLUMN hotswap.task.plan_digest IS 'SHA-256 over the steps that were planned: module, direction and digest of each, in their order';
 COMMENT ON COLUMN hotswap.task.steps IS 'how many they are';
 COMMENT ON COLUMN hotswap.task.swap_from IS 'the last swap on the node when they were planned: what is later is theirs';
-COMMENT ON COLUMN hotswap.task.step IS 'the version whose script failed';
+COMMENT ON COLUMN hotswap.task.step IS 'the version whose script failed; of a release module=version';
 COMMENT ON COLUMN hotswap.task.line IS 'where in that script, the line from 1';
 COMMENT ON COLUMN hotswap.task."column" IS 'the character in that line, from 1';
 COMMENT ON COLUMN hotswap.task.excerpt IS 'the lines around it';

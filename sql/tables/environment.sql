@@ -30,6 +30,7 @@ CREATE TABLE hotswap.environment (
 	require_rehearsal boolean NOT NULL DEFAULT false,
 	rehearse_max_lock interval NOT NULL DEFAULT '500 ms',
 	max_failed text CHECK (max_failed ~ '^[0-9]+%?$'),
+	freeze_stops_rollback boolean NOT NULL DEFAULT false,
 	first_wave text CHECK (first_wave ~ '^[0-9]+%?$'),
 	wave_step text CHECK (wave_step ~ '^[0-9]+%?$'),
 	first_bake interval,
@@ -54,6 +55,7 @@ COMMENT ON COLUMN hotswap.environment.rehearse_without_approval IS 'a rehearsal 
 COMMENT ON COLUMN hotswap.environment.require_rehearsal IS 'an approval is used only when the same was rehearsed here in the last 24 hours';
 COMMENT ON COLUMN hotswap.environment.rehearse_max_lock IS 'how long a rehearsal may hold an AccessExclusive lock on what was there before it';
 COMMENT ON COLUMN hotswap.environment.max_failed IS 'nodes, or percent of them, that may fail and stay behind while a deployment to it succeeds; NULL: none';
+COMMENT ON COLUMN hotswap.environment.freeze_stops_rollback IS 'its windows hold for rollback() as well';
 COMMENT ON COLUMN hotswap.environment.first_wave IS 'nodes, or percent of them, that a rollout takes first; NULL: as its strategy says';
 COMMENT ON COLUMN hotswap.environment.wave_step IS 'how many it takes after that at a time';
 COMMENT ON COLUMN hotswap.environment.first_bake IS 'how long it waits after the first wave; NULL: as after the others';
@@ -61,6 +63,40 @@ COMMENT ON COLUMN hotswap.environment.bake IS 'how long it waits after each wave
 COMMENT ON COLUMN hotswap.environment.bake_last IS 'after the last wave, too; NULL: as its strategy says';
 COMMENT ON COLUMN hotswap.environment.pause_timeout IS 'when a deployment that is still paused is cancelled';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
+
+CREATE TYPE hotswap.window_kind AS ENUM ('allow', 'deny');
+COMMENT ON TYPE hotswap.window_kind IS
+'allow: where an environment has some, nothing starts outside of them; deny: nothing starts in it, whatever allows it';
+
+CREATE TABLE hotswap.environment_window (
+	tenant_id uuid,
+	id uuid NOT NULL,
+	environment text NOT NULL,
+	name text NOT NULL,
+	kind hotswap.window_kind NOT NULL,
+	reason text,
+	during tstzrange,
+	days text[] CHECK (days <@ '{mon,tue,wed,thu,fri,sat,sun}' AND days <> '{}'),
+	starts time,
+	ends time,
+	time_zone text,
+	modules text[],
+	created_by text NOT NULL,
+	created_at timestamptz NOT NULL,
+	removed_at timestamptz,
+	CHECK (pg_catalog.num_nulls(days, starts, ends, time_zone) = CASE WHEN during IS NULL THEN 0 ELSE 4 END),
+	UNIQUE NULLS NOT DISTINCT (tenant_id, id)
+);
+CREATE UNIQUE INDEX window_name_key ON hotswap.environment_window (tenant_id, environment, name) NULLS NOT DISTINCT
+	WHERE removed_at IS NULL;
+-- A key would need a tenant in every row. Logical replication needs to know which row is deleted.
+ALTER TABLE hotswap.environment_window REPLICA IDENTITY FULL;
+COMMENT ON TABLE hotswap.environment_window IS 'times at which deployments may or may not start; one that is changed is another row from then on';
+COMMENT ON COLUMN hotswap.environment_window.tenant_id IS 'NULL: of all tenants, in environments of that name';
+COMMENT ON COLUMN hotswap.environment_window.during IS 'once; NULL: every week';
+COMMENT ON COLUMN hotswap.environment_window.ends IS 'if it is not later than starts, on the day after';
+COMMENT ON COLUMN hotswap.environment_window.modules IS 'NULL: all';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.environment_window', '');
 
 CREATE TYPE hotswap.node_kind AS ENUM ('database');
 COMMENT ON TYPE hotswap.node_kind IS 'database: SQL is swapped in this database, as a role and in a schema';

@@ -8,6 +8,9 @@ CREATE TABLE hotswap.module (
 	versions integer NOT NULL DEFAULT 0,
 	history bytea CHECK (pg_catalog.length(history) = 32),
 	requires text[],
+	routed boolean NOT NULL DEFAULT false,
+	retain_versions integer NOT NULL DEFAULT 2 CHECK (retain_versions BETWEEN 0 AND 20),
+	retain_for interval NOT NULL DEFAULT '0',
 	PRIMARY KEY (tenant_id, name)
 );
 COMMENT ON TABLE hotswap.module IS 'named units of code';
@@ -15,6 +18,9 @@ COMMENT ON COLUMN hotswap.module.is_graph IS 'its versions have parents; the fir
 COMMENT ON COLUMN hotswap.module.versions IS 'the ordinal that was given last';
 COMMENT ON COLUMN hotswap.module.history IS 'SHA-256 over what it was before and what was published or withdrawn last: two copies that are equal here know the same versions';
 COMMENT ON COLUMN hotswap.module.requires IS 'the modules that its versions ask for, or ask to be without; NULL: none';
+COMMENT ON COLUMN hotswap.module.routed IS 'each version is installed into a schema of its own, and called through entries';
+COMMENT ON COLUMN hotswap.module.retain_versions IS 'earlier versions that stay installed on a node, to go back to';
+COMMENT ON COLUMN hotswap.module.retain_for IS 'how long an earlier version stays in any case';
 CREATE INDEX module_requires ON hotswap.module (tenant_id) WHERE requires IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.module', '');
 

@@ -42,7 +42,9 @@
 #define database_ownercheck(dboid, roleid) object_ownercheck(DatabaseRelationId, dboid, roleid)
 #define database_can_connect(dboid, roleid) \
 	(object_aclcheck(DatabaseRelationId, dboid, roleid, ACL_CONNECT) == ACLCHECK_OK)
+#define function_aclcheck(oid, roleid, mode) object_aclcheck(ProcedureRelationId, oid, roleid, mode)
 #else
+#define function_aclcheck(oid, roleid, mode) pg_proc_aclcheck(oid, roleid, mode)
 #define database_ownercheck(dboid, roleid) pg_database_ownercheck(dboid, roleid)
 #define database_can_connect(dboid, roleid) \
 	(pg_database_aclcheck(dboid, roleid, ACL_CONNECT) == ACLCHECK_OK)

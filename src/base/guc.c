@@ -37,6 +37,8 @@ int hotswap_log_level = DEBUG1;
 bool hotswap_superuser_nodes = true;
 char *hotswap_notify_channel = NULL;
 char *hotswap_tenant = NULL;
+char *hotswap_route_key = NULL;
+char *hotswap_pin = NULL;
 
 static const struct config_enum_entry log_levels[] = {
 	{ "debug1", DEBUG1, false }, { "info", INFO, false }, { "log", LOG, false }, { NULL, 0, false }
@@ -173,6 +175,21 @@ define_retention_settings(void)
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+static void
+define_route_settings(void)
+{
+	DefineCustomStringVariable("hotswap.route_key",
+							   "Sets whom the session works for, where a part of the callers gets "
+							   "another version of a routed module.",
+							   "The same key always gets the same one. Empty means the session.",
+							   &hotswap_route_key, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("hotswap.pin", "Hands the state of the route to parallel workers.",
+							   NULL, &hotswap_pin, "", PGC_SUSET,
+							   GUC_NO_SHOW_ALL | GUC_NO_RESET_ALL | GUC_NOT_IN_SAMPLE |
+								   GUC_DISALLOW_IN_FILE,
+							   NULL, NULL, NULL);
+}
+
 /* Defines all settings; called once by _PG_init, with or without preload. */
 void
 guc_init(void)
@@ -187,6 +204,7 @@ guc_init(void)
 							   "Sets the tenant that functions act for when none is given.",
 							   "Empty means the tenant \"default\".", &hotswap_tenant, "",
 							   PGC_USERSET, 0, check_tenant, NULL, NULL);
+	define_route_settings();
 	MarkGUCPrefixReserved("hotswap");
 }
 

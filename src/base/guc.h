@@ -25,6 +25,8 @@ extern int hotswap_log_level;             /* elog level of ended deployments */
 extern bool hotswap_superuser_nodes;      /* may be registered */
 extern char *hotswap_notify_channel;      /* empty: no NOTIFY */
 extern char *hotswap_tenant;              /* uuid as text, or empty */
+extern char *hotswap_route_key;           /* empty: none */
+extern char *hotswap_pin;                 /* see route/pin.c; empty: nothing was handed over */
 
 /* between the elements of hotswap.retry_sqlstates */
 #define SQLSTATE_SEPARATORS ", \t\n"

@@ -18,6 +18,7 @@
 #include "core/approval.h"
 #include "core/notification.h"
 #include "core/path.h"
+#include "core/release.h"
 #include "core/steps.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -65,10 +66,13 @@ static DbStatement votes_query = DB_STATEMENT(
 	" AND round = $4",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID);
 
+/* Of a release, if it is one ($4). */
 static DbStatement version_digest =
 	DB_STATEMENT("SELECT digest FROM hotswap.module_version"
-				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
-				 UUIDOID, TEXTOID, TEXTOID);
+				 " WHERE tenant_id = $1 AND module = $2 AND version = $3 AND NOT $4"
+				 " UNION ALL SELECT digest FROM hotswap.release"
+				 " WHERE tenant_id = $1 AND name = $2 AND $4",
+				 UUIDOID, TEXTOID, TEXTOID, BOOLOID);
 
 static DbStatement insert_approval = DB_STATEMENT(
 	"INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,"
@@ -287,13 +291,13 @@ approval_digest(const Deployment *d, List *path, const char *environment, List *
 				uint8 *result)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->module),
-					 CStringGetTextDatum(d->version) };
+					 CStringGetTextDatum(d->version), BoolGetDatum(d->release != NULL) };
 	pg_cryptohash_ctx *ctx;
 	uint8 scripts[DIGEST_LENGTH];
 	ListCell *cell;
 
 	if (db_run(&version_digest, args, NULL) != 1)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", d->version, d->module);
+		elog(ERROR, "%s of module \"%s\" has disappeared", deployment_words(d), d->module);
 	(void) db_digest(0, 1, scripts);
 	ctx = digest_begin();
 	digest_bytes(ctx, scripts, DIGEST_LENGTH);

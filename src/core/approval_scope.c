@@ -2,8 +2,8 @@
  * approval_scope.c
  *		What an approval is about beyond the names: the steps that will run, and as which roles.
  *
- * A version that is complete is what is approved, whatever a node runs.  Where versions build on each other, and in
- * a rollback, what will run depends on the nodes: the steps are kept with the approval, and when the stage starts,
+ * A version that is complete is what is approved, whatever a node runs.  Where versions build on each other, in
+ * a release and in a rollback, what will run depends on the nodes: the steps are kept with the approval, and when the stage starts,
  * each step that is to run must be among them.  Fewer are no matter.  Nodes that are added run as a role that was
  * seen, or the approval is void.
  *
@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "base/args.h"
 #include "base/db.h"
 #include "base/label.h"
 #include "catalog/pg_type.h"
@@ -48,6 +49,7 @@ static DbStatement roles_query = DB_STATEMENT(
 /* What makes two steps the same. */
 typedef struct StepKey
 {
+	char module[MODULE_LIMIT + 1];
 	StepDirection direction;
 	uint8 digest[DIGEST_LENGTH];
 } StepKey;
@@ -68,6 +70,7 @@ step_key(const Step *step)
 	StepKey key;
 
 	memset(&key, 0, sizeof(key));
+	strlcpy(key.module, step->module, sizeof(key.module));
 	key.direction = step->direction;
 	memcpy(key.digest, step->digest, DIGEST_LENGTH);
 	return key;
@@ -113,7 +116,7 @@ approval_scope_plan(const Deployment *d, const char *environment, ApprovalScope 
 	db_arg_text(&args, d->module);
 	db_arg_datum(&args, UUIDARRAYOID, d->nodes, d->all_nodes || !is_target);
 	(void) db_run_args(&args);
-	if (db_bool(0, 1) || d->kind == KIND_ROLLBACK || d->kind == KIND_DECLARE)
+	if (d->release || db_bool(0, 1) || d->kind == KIND_ROLLBACK || d->kind == KIND_DECLARE)
 	{
 		MemoryContextSwitchTo(context);
 		scope_of_plans(plan_of_deployment(d, environment), scope);

@@ -16,25 +16,30 @@
 #include "core/approval.h"
 #include "core/bring_up_right.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "utils/builtins.h"
+
+#define IS_ABOUT_MODULE IS_ABOUT("d", "$3")
+#define ITS_TARGETS TARGETS_OF("d")
 
 /* The approvals ($1 tenant, $2 environment, $3 module) of what has succeeded. */
 #define APPROVED                                                                                   \
 	" hotswap.deployment d JOIN hotswap.approval a ON a.tenant_id = $1 AND a.deployment_id = d.id" \
 	" AND a.environment = $2 AND " APPROVAL_COUNTS("a")
 #define HAS_SUCCEEDED                                                                         \
-	" d.tenant_id = $1 AND d.module = $3 AND d.kind IN ('deploy', 'bring_up')"                \
+	" d.tenant_id = $1 AND " IS_ABOUT_MODULE " AND d.kind IN ('deploy', 'bring_up')"          \
 	" AND CASE WHEN d.environment = $2 THEN d.status = 'succeeded' ELSE EXISTS (SELECT FROM " \
 	"hotswap.stage s WHERE s.tenant_id = $1 AND s.deployment_id = d.id AND s.kind = 'deploy'" \
 	" AND s.environment = $2 AND s.status = 'succeeded') END"
 
-static DbStatement right_query =
-	DB_STATEMENT("SELECT e.min_approvals = 0, NOT e.bring_up_needs_approval AND EXISTS (SELECT"
-				 " FROM hotswap.module_version v," APPROVED " WHERE" HAS_SUCCEEDED
-				 " AND d.version = $4 AND v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
-				 " AND v.published_at <= a.used_at)"
-				 " FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2",
-				 UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+static DbStatement right_query = DB_STATEMENT(
+	"SELECT e.min_approvals = 0, NOT e.bring_up_needs_approval AND EXISTS (SELECT"
+	" FROM hotswap.module_version v," APPROVED " WHERE" HAS_SUCCEEDED
+	" AND EXISTS (SELECT FROM " ITS_TARGETS
+	" t WHERE t.module = $3 AND t.version = $4) AND v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
+	" AND v.published_at <= a.used_at)"
+	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2",
+	UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 static DbStatement installer_query =
 	DB_STATEMENT("SELECT v.install_published_at IS NULL OR EXISTS (SELECT FROM" APPROVED

@@ -22,7 +22,7 @@
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
 	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
 	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure,"                   \
-	" heads, requested_at, nodes_behind, has_rollout"
+	" heads, requested_at, nodes_behind, release, has_rollout"
 
 enum
 {
@@ -57,12 +57,20 @@ enum
 	D_HEADS,
 	D_REQUESTED_AT,
 	D_NODES_BEHIND,
+	D_RELEASE,
 	D_HAS_ROLLOUT
 };
 
 const char *const deployment_kind_names[] = { "deploy", "rollback", "rehearsal", "bring_up",
 											  "declare" };
 const char *const failure_action_names[] = { "back", "stay" };
+
+/* NULL: nobody has said it. */
+const char *
+failure_action_label(FailureAction action)
+{
+	return action == ON_FAILURE_UNSAID ? NULL : failure_action_names[action];
+}
 
 static DbStatement lock_wait = DB_STATEMENT("SELECT " DEPLOYMENT_COLUMNS " FROM hotswap.deployment"
 											" WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
@@ -115,6 +123,7 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	d->id = *id;
 	d->status = d->loaded_status = machine_parse(&deployment_machine, db_text(0, D_STATUS));
 	d->priority = db_int32(0, D_PRIORITY);
+	d->release = db_text(0, D_RELEASE);
 	d->module = db_text(0, D_MODULE);
 	d->version = db_text(0, D_VERSION);
 	d->environment = db_text(0, D_ENVIRONMENT);

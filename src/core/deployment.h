@@ -35,6 +35,7 @@ typedef enum FailureAction
 } FailureAction;
 
 extern const char *const failure_action_names[];
+extern const char *failure_action_label(FailureAction action);
 
 typedef struct Deployment
 {
@@ -46,8 +47,9 @@ typedef struct Deployment
 	pg_uuid_t rolls_back; /* of a rollback: the deployment that it takes back */
 	FailureAction on_failure;
 	int32 priority;
-	char *module;
-	char *version;
+	char *release; /* NULL: it is about one version */
+	char *module;  /* of a release its name */
+	char *version; /* of a release its digest */
 	char *environment;
 	Datum nodes;        /* uuid[]: of the target these alone */
 	bool all_nodes;     /* nodes is not set */

@@ -79,9 +79,14 @@ log_end(const Deployment *d)
 		failures = psprintf("%s: %s", d->sqlstate ? d->sqlstate : "XX000", d->message);
 	ereport(
 		failed ? WARNING : hotswap_log_level,
-		(errmsg("deployment \"%s\" of version \"%s\" of module \"%s\" to environment \"%s\": %s",
-				uuid_text(&d->id), d->version, d->module, d->environment,
-				deployment_machine.statuses[d->status]),
+		(d->release ?
+			 errmsg("deployment \"%s\" of release \"%s\" to environment \"%s\": %s",
+					uuid_text(&d->id), d->release, d->environment,
+					deployment_machine.statuses[d->status]) :
+			 errmsg(
+				 "deployment \"%s\" of version \"%s\" of module \"%s\" to environment \"%s\": %s",
+				 uuid_text(&d->id), d->version, d->module, d->environment,
+				 deployment_machine.statuses[d->status]),
 		 failures ? errdetail_internal("%s", failures) : 0,
 		 d->status == DEPLOYMENT_ROLLBACK_FAILED ?
 			 errhint("Nodes may run different versions now. Use hotswap.retry(), deploy another "

@@ -4,7 +4,7 @@
  *
  * A row stands for an environment whose nodes run different versions.  It is there as long as its
  * deployment is rollback_failed and its tenant is not deleted, and counts until somebody acknowledges it, or a later deployment
- * of the module has brought its version to every node there.
+ * of its modules has brought their versions to every node there.
  *
  * The caller holds the lock on the deployment's row; the rows of others' failed rollbacks are locked
  * briefly, at the end of a deployment.
@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "core/failed_rollback.h"
 #include "core/machine.h"
+#include "core/release.h"
 #include "utils/builtins.h"
 
 static DbStatement insert_failed = DB_STATEMENT(
@@ -38,14 +39,19 @@ static DbStatement read_put_right_by =
 				 " WHERE tenant_id = $1 AND deployment_id = $2 AND put_right_by IS NOT NULL",
 				 UUIDOID, UUIDOID);
 
+#define ITS_TARGETS TARGETS_OF("d")
+
 /* Of its target a deployment is only sure when it has succeeded; what it passed it is through with. */
-static DbStatement put_right = DB_STATEMENT(
-	"UPDATE hotswap.failed_rollback f SET put_right_by = $2 FROM hotswap.stage s"
-	" WHERE f.tenant_id = $1 AND f.module = $3 AND f.deployment_id <> $2 AND s.tenant_id = $1"
-	" AND s.deployment_id = $2 AND s.kind = 'deploy' AND s.environment = f.environment"
-	" AND s.status IN ('succeeded', 'skipped') AND s.finished_at > f.failed_at"
-	" AND (s.environment <> $4 OR $5)",
-	UUIDOID, UUIDOID, TEXTOID, TEXTOID, BOOLOID);
+static DbStatement put_right =
+	DB_STATEMENT("UPDATE hotswap.failed_rollback f SET put_right_by = $2 FROM hotswap.stage s"
+				 " WHERE f.tenant_id = $1 AND NOT EXISTS (SELECT FROM hotswap.deployment d"
+				 " CROSS JOIN LATERAL " ITS_TARGETS
+				 " t WHERE d.tenant_id = $1 AND d.id = f.deployment_id"
+				 " AND t.module <> ALL ($3)) AND f.deployment_id <> $2 AND s.tenant_id = $1"
+				 " AND s.deployment_id = $2 AND s.kind = 'deploy' AND s.environment = f.environment"
+				 " AND s.status IN ('succeeded', 'skipped') AND s.finished_at > f.failed_at"
+				 " AND (s.environment <> $4 OR $5)",
+				 UUIDOID, UUIDOID, TEXTARRAYOID, TEXTOID, BOOLOID);
 
 void
 failed_rollback_add(const Deployment *d, const char *environment)
@@ -90,10 +96,11 @@ failed_rollback_put_right_by(const Deployment *d, pg_uuid_t *other)
 void
 failed_rollback_put_right(const Deployment *d)
 {
-	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
-					 CStringGetTextDatum(d->module), CStringGetTextDatum(d->environment),
-					 BoolGetDatum(d->status == DEPLOYMENT_SUCCEEDED && d->all_nodes &&
-								  d->nodes_behind == 0) };
+	Datum args[] = {
+		UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+		db_text_array(target_modules(deployment_targets(d))), CStringGetTextDatum(d->environment),
+		BoolGetDatum(d->status == DEPLOYMENT_SUCCEEDED && d->all_nodes && d->nodes_behind == 0)
+	};
 
 	(void) db_run(&put_right, args, NULL);
 }

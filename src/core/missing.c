@@ -35,6 +35,14 @@ version_refuse_missing(const char *module, const char *version)
 					errhint("Publish it with hotswap.publish_version().")));
 }
 
+void
+release_refuse_missing(const char *release)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("release \"%s\" does not exist", release),
+			 errhint("Publish it with hotswap.publish_release().")));
+}
+
 /* The hint names those that there are. */
 void
 environment_refuse_missing(const pg_uuid_t *tenant, const char *name)

@@ -10,6 +10,7 @@
 
 pg_noreturn extern void role_refuse_missing(Oid role);
 pg_noreturn extern void version_refuse_missing(const char *module, const char *version);
+pg_noreturn extern void release_refuse_missing(const char *release);
 
 /* Inside a scope. */
 pg_noreturn extern void environment_refuse_missing(const pg_uuid_t *tenant, const char *name);

@@ -20,6 +20,7 @@
 #include "catalog/pg_type.h"
 #include "core/missing.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "core/requirement.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -190,8 +191,9 @@ add_step(List **steps, const AppliedSet *set, StepDirection direction, int versi
 	memcpy(step->digest, digest, DIGEST_LENGTH);
 	step->transactional = g->versions[version].transactional;
 	step->is_graph = true;
+	step->asks = g->versions[version].requirements;
 	if (direction != STEP_DOWN)
-		step->requirements = g->versions[version].requirements;
+		step->requirements = step->asks;
 	foreach (cell, set->heads)
 		step->heads = lappend(step->heads, g->versions[lfirst_int(cell)].name);
 	if (set->heads != NIL)
@@ -637,6 +639,14 @@ plan_block(NodePlan *p, char *reason, char *hint)
 	p->hint = hint;
 }
 
+/* It is not for this node, nor is what comes with it. */
+static void
+plan_leave_out(NodePlan *p, char *reason)
+{
+	plan_skip(p, reason);
+	p->is_left_out = true;
+}
+
 static void
 skip_current(NodePlan *p, const Running *r)
 {
@@ -706,7 +716,7 @@ check_steps(const Planning *g, NodePlan *p, List *steps)
 		return;
 	}
 	p->outcome = NODE_RUNS;
-	p->steps = list_concat(p->steps, steps);
+	p->steps = steps;
 }
 
 static void
@@ -724,9 +734,10 @@ plan_complete(const Planning *g, NodePlan *p, const Running *r)
 	step->version = g->target->version;
 	step->direction = STEP_UP;
 	memcpy(step->digest, g->digest, DIGEST_LENGTH);
+	step->heads = list_make1(step->version);
 	memcpy(step->head_digest, g->digest, DIGEST_LENGTH);
 	step->transactional = g->transactional;
-	step->requirements = g->requirements;
+	step->requirements = step->asks = g->requirements;
 	check_steps(g, p, list_make1(step));
 }
 
@@ -775,8 +786,8 @@ plan_graph(const Planning *g, NodePlan *p, const Running *r)
 
 	if (r->heads == NIL && g->others_run && request->all_nodes)
 	{
-		plan_skip(p, psprintf("node \"%s\" runs nothing of module \"%s\", and is not named",
-							  p->name, g->target->module));
+		plan_leave_out(p, psprintf("node \"%s\" runs nothing of module \"%s\", and is not named",
+								   p->name, g->target->module));
 		return;
 	}
 	applied = graph_closure(graph, r->heads);
@@ -788,8 +799,8 @@ plan_graph(const Planning *g, NodePlan *p, const Running *r)
 	}
 	else if (!request->is_target && !bms_is_empty(unwanted))
 	{
-		plan_skip(p, psprintf("node \"%s\" runs %s, which version \"%s\" does not build on",
-							  p->name, head_names(graph, r->heads), g->target->version));
+		plan_leave_out(p, psprintf("node \"%s\" runs %s, which version \"%s\" does not build on",
+								   p->name, head_names(graph, r->heads), g->target->version));
 		return;
 	}
 	check_steps(g, p,
@@ -927,18 +938,35 @@ plan_module(Planning *g, List **plans)
 	{
 		NodePlan *p = lfirst(cell);
 		const Running *r = &running[foreach_current_index(cell)];
-		PlanOutcome before = p->outcome;
+		NodePlan part = { .node = p->node, .name = p->name };
 
-		if (before == NODE_BLOCKED)
-			continue;
 		p->swap_from = Max(p->swap_from, r->swap);
 		p->previous_version = r->version;
 		if (g->graph)
-			plan_graph(g, p, r);
+			plan_graph(g, &part, r);
 		else
-			plan_complete(g, p, r);
-		if (before == NODE_RUNS && p->outcome == NODE_SKIPPED)
-			p->outcome = NODE_RUNS;
+			plan_complete(g, &part, r);
+		plan_merge(p, &part, g->target == linitial(g->request->targets));
+	}
+}
+
+/* Of several modules a node runs the steps together, or none. */
+static void
+join_release(const PlanRequest *request, List *plans)
+{
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		NodePlan *p = lfirst(cell);
+
+		if (p->outcome == NODE_RUNS)
+			plan_join(p);
+		else if (p->outcome == NODE_SKIPPED && p->runs_target)
+			p->reason =
+				psprintf("node \"%s\" already runs release \"%s\"", p->name, request->release);
+		/* which of its modules would be meant? */
+		p->previous_version = NULL;
 	}
 }
 
@@ -956,16 +984,17 @@ plan_environment(const PlanRequest *request)
 		plan_module(&g, &plans);
 		dependents = list_concat(dependents, g.dependents);
 	}
-	plan_check_requirements(request->tenant, plans, dependents);
+	if (request->release)
+		join_release(request, plans);
+	plan_check_requirements(request->tenant, plans, dependents, request->release != NULL);
 	return plans;
 }
 
 List *
 plan_of_deployment(const Deployment *d, const char *environment)
 {
-	PlanTarget target = { d->module, d->version };
 	PlanRequest request = { .tenant = &d->tenant,
-							.targets = list_make1(&target),
+							.release = d->release,
 							.environment = environment,
 							.is_target = strcmp(environment, d->environment) == 0,
 							.allow_revert = d->allow_revert,
@@ -977,6 +1006,7 @@ plan_of_deployment(const Deployment *d, const char *environment)
 	if (d->kind == KIND_DECLARE)
 		return plan_declaration(&d->tenant, d->module, uuid_array_first(d->nodes), d->heads,
 								d->requested_at);
+	request.targets = deployment_targets(d);
 	request.all_nodes = d->all_nodes || !request.is_target;
 	return plan_environment(&request);
 }

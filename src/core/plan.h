@@ -30,6 +30,7 @@ typedef struct Step
 	bool is_partial;                  /* it takes back what has not come to its end */
 	bool is_graph;                    /* else the module's versions are complete */
 	List *requirements;               /* of Requirement: what the version that it brings asks for */
+	List *asks;                       /* the same of its own version, whichever way it goes */
 	List *heads;                      /* of char *: after it, the newest last */
 	uint8 head_digest[DIGEST_LENGTH]; /* of the newest head */
 } Step;
@@ -52,23 +53,18 @@ typedef struct NodePlan
 	char *reason;           /* why it is skipped or blocked */
 	char *hint;             /* what to do about it, or NULL */
 	List *steps;            /* of Step; of a blocked node, those that it lacks something for */
+	bool is_left_out;       /* it does not belong to the deployment, whatever there is to do */
 	bool runs_target;       /* it runs what was asked for, or something that builds on it */
 	int64 swap_from;        /* the last swap of these modules on it; 0: none */
 	char *previous_version; /* what it runs of the last module; NULL: nothing */
 	bool from_declared;     /* of a rollback: it goes back to what was declared */
 } NodePlan;
 
-/* What is wanted of a module. */
-typedef struct PlanTarget
-{
-	char *module;
-	char *version;
-} PlanTarget;
-
 typedef struct PlanRequest
 {
 	const pg_uuid_t *tenant;
-	List *targets; /* of PlanTarget */
+	const char *release; /* NULL: there is one target */
+	List *targets;       /* of PlanTarget */
 	const char *environment;
 	bool is_target;    /* the deployment ends here, else it passes through */
 	bool allow_revert; /* versions that a target does not build on are taken back */
@@ -88,6 +84,10 @@ extern List *plan_of_deployment(const Deployment *d, const char *environment);
 /* What takes back a deployment in its environment; node: on it alone, unless NULL. */
 extern List *plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment,
 						   const pg_uuid_t *node);
+
+/* The same on a node of any environment, of what a deployment has done there since a swap; whatever others ask for. */
+extern NodePlan *plan_undo(const pg_uuid_t *tenant, const pg_uuid_t *deployment,
+						   const pg_uuid_t *node, int64 swap_from);
 
 /* What a node would do to run what is declared, since a time; NIL: it is not there any more. */
 extern List *plan_declaration(const pg_uuid_t *tenant, const char *module, const pg_uuid_t *node,
@@ -109,6 +109,12 @@ extern List *plan_back(const pg_uuid_t *tenant, const pg_uuid_t *node, const cha
 extern void plan_skip(NodePlan *p, char *reason);
 extern void plan_block(NodePlan *p, char *reason, char *hint);
 
+/* A part of a plan of several modules, that of one of them, is added; the first one: is_first. */
+extern void plan_merge(NodePlan *p, const NodePlan *part, bool is_first);
+
+/* The steps of a node's modules in the order in which they run, in one transaction: one that cannot is refused. */
+extern void plan_join(NodePlan *p);
+
 /* SHA-256 over module, direction and digest of each step. */
 extern void plan_digest(List *steps, uint8 *result);
 
@@ -120,9 +126,10 @@ extern List *plan_ancestry(const pg_uuid_t *tenant, const char *module, const ch
 
 /*
  * Blocks nodes that a plan would not leave with what their modules ask of each other; dependents: of char *, the
- * modules of which a version asks for one that is planned.
+ * modules of which a version asks for one that is planned; is_joint: of what comes together, each may come first.
  */
-extern void plan_check_requirements(const pg_uuid_t *tenant, List *plans, List *dependents);
+extern void plan_check_requirements(const pg_uuid_t *tenant, List *plans, List *dependents,
+									bool is_joint);
 
 /* What a row of node_module names: its heads, and the indexes of versions that a node runs or ran. */
 extern List *plan_head_names(uint64 row, int version_column, int heads_column);

@@ -3,7 +3,7 @@
  *		Whether plans leave each node with what its modules ask of each other (requirement.c).
  *
  * Each step that brings a version is looked at with what the node runs at that moment, after the steps before
- * it.  In the end, what other modules of the node ask for, and had, must still be there; what was missing
+ * it; where several modules come together, what is there in the end will do.  In the end, what other modules of the node ask for, and had, must still be there; what was missing
  * before is not the fault of this plan.  A node on which that is not so has no way.
  *
  * A version of a graph is there if the node runs it or something that builds on it; a complete one, if the
@@ -79,6 +79,7 @@ typedef struct Runs
 typedef struct Survey
 {
 	const pg_uuid_t *tenant;
+	bool is_joint; /* several modules come together */
 	List *plans;   /* of NodePlan: those that run something */
 	List *modules; /* of Module */
 	List *names;   /* of NamedVersion */
@@ -350,9 +351,9 @@ requirement_words(const Requirement *r)
 						psprintf("module \"%s\"", r->module);
 }
 
-/* A step brings a version that asks for something: is it there? */
+/* A step brings a version that asks for something: is it there, or will it be in the end? */
 static bool
-check_step(const Survey *s, NodePlan *p, Runs *runs, const Step *step)
+check_step(const Survey *s, NodePlan *p, Runs *runs, Runs *end, const Step *step)
 {
 	ListCell *cell;
 
@@ -360,7 +361,7 @@ check_step(const Survey *s, NodePlan *p, Runs *runs, const Step *step)
 	{
 		const Requirement *r = lfirst(cell);
 
-		if (is_met(s, runs, r))
+		if (is_met(s, runs, r) || (s->is_joint && is_met(s, end, r)))
 			continue;
 		if (r->is_conflict)
 			plan_block(p,
@@ -443,14 +444,18 @@ check_node(const Survey *s, NodePlan *p, Runs *before)
 {
 	Size size = list_length(s->modules) * sizeof(Runs);
 	Runs *after = palloc(size);
+	Runs *end = palloc(size);
 	StringInfoData words;
 	List *losses;
 	ListCell *cell;
 
 	memcpy(after, before, size);
+	memcpy(end, before, size);
+	foreach (cell, p->steps)
+		apply_step(s, end, lfirst(cell));
 	foreach (cell, p->steps)
 	{
-		if (!check_step(s, p, after, lfirst(cell)))
+		if (!check_step(s, p, after, end, lfirst(cell)))
 			return;
 		apply_step(s, after, lfirst(cell));
 	}
@@ -464,9 +469,9 @@ check_node(const Survey *s, NodePlan *p, Runs *before)
 }
 
 void
-plan_check_requirements(const pg_uuid_t *tenant, List *plans, List *dependents)
+plan_check_requirements(const pg_uuid_t *tenant, List *plans, List *dependents, bool is_joint)
 {
-	Survey s = { .tenant = tenant };
+	Survey s = { .tenant = tenant, .is_joint = is_joint };
 	ListCell *cell;
 
 	foreach (cell, plans)

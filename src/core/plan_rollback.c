@@ -5,7 +5,7 @@
  * A node goes back to what it ran before the deployment came to it, if nothing has come on top since but other
  * rollbacks of the same deployment.  A module whose versions are a graph: the reverse of each step, the last one
  * first.  One whose versions are complete: the version's revert script, or the deploy script of the version
- * before.
+ * before.  Of a release: all its modules together.
  *
  * Locks nothing.
  */
@@ -15,17 +15,26 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "core/requirement.h"
 #include "utils/builtins.h"
 
-/* The deployment, and those that took it back already, in part or as a whole. */
+#define ITS_TARGETS TARGETS_OF("d")
+
+/*
+ * A row for each module of the deployment, with the deployment, and those that took it back already, in part or
+ * as a whole.
+ */
 static DbStatement deployment_query = DB_STATEMENT(
-	"SELECT d.module, d.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL,"
+	"SELECT t.module, t.version, d.environment, m.is_graph, v.digest, v.revert_sql IS NOT NULL AND NOT m.routed,"
 	" ARRAY(SELECT d.id UNION ALL SELECT r.id FROM hotswap.deployment r"
 	" WHERE r.tenant_id = $1 AND r.rolls_back = $2), v.transactional, " DEPENDENTS(
-		"d.module") " FROM hotswap.deployment d JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = d.module"
-					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = d.module"
-					" AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2",
+		"t.module") ", v.requires, d.release IS NOT NULL, m.routed FROM hotswap.deployment d"
+					" CROSS JOIN LATERAL " ITS_TARGETS
+					" t JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = t.module"
+					" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = t.module"
+					" AND v.version = t.version WHERE d.tenant_id = $1 AND d.id = $2"
+					" ORDER BY t.module COLLATE \"C\"",
 	UUIDOID, UUIDOID);
 
 /* What a node runs, whether that is the deployments' doing, and what it ran before the first of them. */
@@ -42,13 +51,13 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" AND nm.node_id = n.id AND nm.module = $3 ORDER BY nm.swap DESC LIMIT 1) l ON true"
 	" LEFT JOIN LATERAL (SELECT nm.swap FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
 	" AND nm.node_id = n.id AND nm.module = $3 AND nm.deployment_id = ANY ($4)"
-	" ORDER BY nm.swap LIMIT 1) f ON true"
+	" AND nm.swap > $6 ORDER BY nm.swap LIMIT 1) f ON true"
 	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
 	" AND nm.node_id = n.id AND nm.module = $3 AND nm.swap < f.swap"
 	" ORDER BY nm.swap DESC LIMIT 1) b ON true"
-	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL"
+	" WHERE n.tenant_id = $1 AND ($2 IS NULL OR n.environment = $2 AND n.removed_at IS NULL)"
 	" AND ($5 IS NULL OR n.id = $5) ORDER BY n.name",
-	UUIDOID, TEXTOID, TEXTOID, UUIDARRAYOID, UUIDOID);
+	UUIDOID, TEXTOID, TEXTOID, UUIDARRAYOID, UUIDOID, INT8OID);
 
 enum
 {
@@ -69,7 +78,7 @@ enum
 	BEFORE_REQUIRES
 };
 
-/* The deployment that is taken back. */
+/* A module's part of the deployment that is taken back. */
 typedef struct Undone
 {
 	const pg_uuid_t *tenant;
@@ -79,31 +88,56 @@ typedef struct Undone
 	bool is_graph;
 	uint8 digest[DIGEST_LENGTH]; /* of its version */
 	bool has_revert;
+	bool is_routed; /* what is taken back needs no script */
 	bool transactional;
-	Datum deployments; /* uuid[] */
-	List *dependents;  /* of char *: modules that ask for this one */
+	Datum deployments;  /* uuid[] */
+	List *dependents;   /* of char *: modules that ask for this one */
+	List *requirements; /* of Requirement: what a complete version asks for */
+	bool is_release;    /* it is one of several */
+	int64 swap_from;    /* what is earlier is not meant */
 } Undone;
 
-static void
-read_undone(Undone *u, const pg_uuid_t *deployment)
+static Undone *
+read_undone(const pg_uuid_t *tenant, uint64 row)
 {
-	Datum args[] = { UUIDPGetDatum(u->tenant), UUIDPGetDatum(deployment) };
-	MemoryContext context = CurrentMemoryContext;
+	Undone *u = palloc0(sizeof(Undone));
+	Datum requirements;
 	bool isnull;
 
-	if (db_run(&deployment_query, args, NULL) != 1)
+	u->tenant = tenant;
+	u->module = db_text(row, 1);
+	u->version = db_text(row, 2);
+	u->environment = db_text(row, 3);
+	u->is_graph = db_bool(row, 4);
+	(void) db_digest(row, 5, u->digest);
+	u->has_revert = db_bool(row, 6);
+	u->transactional = db_isnull(row, 8) || db_bool(row, 8);
+	u->deployments = PointerGetDatum(DatumGetArrayTypePCopy(db_datum(row, 7, &isnull)));
+	u->dependents = db_text_list(db_datum(row, 9, &isnull));
+	requirements = db_datum(row, 10, &isnull);
+	if (!isnull && !u->is_graph)
+		u->requirements = requirement_list(requirements);
+	u->is_release = db_bool(row, 11);
+	u->is_routed = db_bool(row, 12);
+	return u;
+}
+
+/* Of Undone: a part for each module. */
+static List *
+read_parts(const pg_uuid_t *tenant, const pg_uuid_t *deployment)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(deployment) };
+	MemoryContext context = CurrentMemoryContext;
+	uint64 n = db_run(&deployment_query, args, NULL);
+	List *parts = NIL;
+
+	if (n == 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("deployment \"%s\" has been removed", uuid_text(deployment))));
 	MemoryContextSwitchTo(context);
-	u->module = db_text(0, 1);
-	u->version = db_text(0, 2);
-	u->environment = db_text(0, 3);
-	u->is_graph = db_bool(0, 4);
-	(void) db_digest(0, 5, u->digest);
-	u->has_revert = db_bool(0, 6);
-	u->transactional = db_isnull(0, 8) || db_bool(0, 8);
-	u->deployments = PointerGetDatum(DatumGetArrayTypePCopy(db_datum(0, 7, &isnull)));
-	u->dependents = db_text_list(db_datum(0, 9, &isnull));
+	for (uint64 i = 0; i < n; i++)
+		parts = lappend(parts, read_undone(tenant, i));
+	return parts;
 }
 
 /* What one node ran before, and whether anybody has been there since. */
@@ -156,20 +190,22 @@ read_node(uint64 row, Past *past)
 static List *
 step_of_complete(const Undone *u, const Past *past)
 {
+	bool down = u->has_revert || past->before == NULL;
 	Step *step;
 
-	if (!u->has_revert && past->before == NULL)
+	if (down && !u->has_revert && !u->is_routed)
 		return NIL;
 	step = palloc0(sizeof(Step));
 	step->module = u->module;
-	step->direction = u->has_revert ? STEP_DOWN : STEP_UP;
-	step->version = u->has_revert ? u->version : past->before;
-	memcpy(step->digest, u->has_revert ? u->digest : past->before_digest, DIGEST_LENGTH);
-	step->transactional = u->has_revert ? u->transactional : past->before_transactional;
+	step->direction = down ? STEP_DOWN : STEP_UP;
+	step->version = down ? u->version : past->before;
+	memcpy(step->digest, down ? u->digest : past->before_digest, DIGEST_LENGTH);
+	step->transactional = down ? u->transactional : past->before_transactional;
+	step->asks = down ? u->requirements : past->requirements;
 	if (past->before)
 	{
 		step->heads = list_make1(past->before);
-		if (!u->has_revert)
+		if (!down)
 			step->requirements = past->requirements;
 		memcpy(step->head_digest, past->before_digest, DIGEST_LENGTH);
 	}
@@ -206,7 +242,7 @@ plan_node(const Undone *u, NodePlan *p, const Past *past)
 				   NULL);
 		return;
 	}
-	steps = u->is_graph ? plan_back(u->tenant, &p->node, u->module, u->deployments, 0) :
+	steps = u->is_graph ? plan_back(u->tenant, &p->node, u->module, u->deployments, u->swap_from) :
 						  step_of_complete(u, past);
 	if (is_undone(u, past, steps))
 	{
@@ -229,29 +265,109 @@ plan_node(const Undone *u, NodePlan *p, const Past *past)
 	p->steps = steps;
 }
 
-List *
-plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uuid_t *node)
+/* The nodes, and what each of them ran of the module; environment NULL: that of the node. */
+static List *
+plan_part(const Undone *u, const char *environment, const pg_uuid_t *node)
 {
 	MemoryContext context = CurrentMemoryContext;
 	DbArgs args = db_args(&nodes_query);
-	Undone u = { .tenant = tenant };
 	List *plans = NIL;
 	Past *past;
 	uint64 n;
 
-	read_undone(&u, deployment);
-	db_arg_uuid(&args, tenant);
-	db_arg_text(&args, u.environment);
-	db_arg_text(&args, u.module);
-	db_arg_datum(&args, UUIDARRAYOID, u.deployments, false);
+	db_arg_uuid(&args, u->tenant);
+	db_arg_text(&args, environment);
+	db_arg_text(&args, u->module);
+	db_arg_datum(&args, UUIDARRAYOID, u->deployments, false);
 	db_arg_uuid(&args, node);
+	db_arg_int64(&args, u->swap_from);
 	n = db_run_args(&args);
 	MemoryContextSwitchTo(context);
 	past = palloc(Max(n, 1) * sizeof(Past));
 	for (uint64 i = 0; i < n; i++)
 		plans = lappend(plans, read_node(i, &past[i]));
 	for (uint64 i = 0; i < n; i++)
-		plan_node(&u, list_nth(plans, (int) i), &past[i]);
-	plan_check_requirements(tenant, plans, u.dependents);
+		plan_node(u, list_nth(plans, (int) i), &past[i]);
 	return plans;
+}
+
+/* The plans of the next module of a release join those of the modules before it. */
+static void
+merge_part(List *plans, List *parts)
+{
+	ListCell *cell;
+
+	foreach (cell, parts)
+	{
+		const NodePlan *part = lfirst(cell);
+		NodePlan *p = list_nth(plans, foreach_current_index(cell));
+
+		p->swap_from = Max(p->swap_from, part->swap_from);
+		plan_merge(p, part, false);
+	}
+}
+
+/* Of a release a node goes back over all modules together. */
+static void
+join_parts(List *plans)
+{
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		NodePlan *p = lfirst(cell);
+
+		if (p->outcome == NODE_RUNS)
+			plan_join(p);
+		p->previous_version = NULL;
+	}
+}
+
+List *
+plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uuid_t *node)
+{
+	List *parts = read_parts(tenant, deployment);
+	const Undone *first = linitial(parts);
+	List *plans = NIL;
+	List *dependents = NIL;
+	ListCell *cell;
+
+	foreach (cell, parts)
+	{
+		const Undone *u = lfirst(cell);
+		List *part = plan_part(u, u->environment, node);
+
+		if (u == first)
+			plans = part;
+		else
+			merge_part(plans, part);
+		dependents = list_concat(dependents, u->dependents);
+	}
+	if (first->is_release)
+		join_parts(plans);
+	plan_check_requirements(tenant, plans, dependents, first->is_release);
+	return plans;
+}
+
+NodePlan *
+plan_undo(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uuid_t *node,
+		  int64 swap_from)
+{
+	List *plans = NIL;
+	ListCell *cell;
+
+	foreach (cell, read_parts(tenant, deployment))
+	{
+		Undone *u = lfirst(cell);
+		List *part;
+
+		u->swap_from = swap_from;
+		part = plan_part(u, NULL, node);
+		if (plans == NIL)
+			plans = part;
+		else
+			merge_part(plans, part);
+	}
+	join_parts(plans);
+	return linitial(plans);
 }

@@ -18,6 +18,7 @@
 #include "core/call.h"
 #include "core/installation.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "core/requirement.h"
 #include "core/tenant.h"
 #include "deployment/request.h"

@@ -19,6 +19,7 @@
 #include "core/installation.h"
 #include "core/machine.h"
 #include "core/missing.h"
+#include "core/release.h"
 #include "core/tenant.h"
 #include "core/version_graph.h"
 #include "deployment/request.h"
@@ -39,6 +40,8 @@ static DbStatement find_version =
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
 				 UUIDOID, TEXTOID, TEXTOID);
 
+#define IS_ABOUT_MODULE IS_ABOUT("d", "$2")
+
 /* Who has the lane: on the way to an environment, all those before it as well, until it is through with them. */
 static DbStatement lane_query = DB_STATEMENT(
 	"SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL"
@@ -46,7 +49,7 @@ static DbStatement lane_query = DB_STATEMENT(
 	" WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
 	" JOIN hotswap.environment t ON t.tenant_id = $1 AND t.name = d.environment"
 	" JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = $3"
-	" WHERE w.tenant_id = $1 AND d.module = $2 AND d.status IN " STARTED_STATUSES
+	" WHERE w.tenant_id = $1 AND " IS_ABOUT_MODULE " AND d.status IN " STARTED_STATUSES
 	" AND (d.environment = $3 OR (NOT d.only_target AND t.rank > e.rank AND NOT EXISTS ("
 	"SELECT FROM hotswap.stage s WHERE s.tenant_id = $1 AND s.deployment_id = d.id"
 	" AND s.kind = 'deploy' AND s.environment = $3 AND s.status IN ('succeeded', 'skipped'))))"

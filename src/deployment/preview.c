@@ -1,6 +1,7 @@
 /*
  * preview.c
- *		preview(): what deploy() would run now, on which nodes, and where it would not go.
+ *		preview(): what deploy() would run now, on which nodes, and where it would not go; preview_release(): the
+ *		same of deploy_release().
  *
  * The plan is the one that a stage starts with (plan.c).  Nothing is run or written, and nothing locked:
  * until the stage starts, what nodes run can change.
@@ -12,6 +13,7 @@
 #include "core/missing.h"
 #include "core/path.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "core/tenant.h"
 #include "deployment/target_nodes.h"
 #include "fmgr.h"
@@ -21,6 +23,7 @@
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_preview);
+PG_FUNCTION_INFO_V1(hotswap_preview_release);
 
 /* The columns of the result. */
 enum
@@ -89,6 +92,47 @@ put_node(ReturnSetInfo *result, const char *environment, const NodePlan *p)
 			put_row(result, environment, p, lfirst(cell), ++number);
 }
 
+/* What a deployment would do on its path; the nodes, if any are named, are those of its target. */
+static void
+put_path(ReturnSetInfo *result, Deployment *d)
+{
+	ListCell *cell;
+
+	if (!d->all_nodes)
+	{
+		d->nodes = target_nodes_find(&d->tenant, d->environment, d->nodes);
+		d->only_target = true;
+	}
+	foreach (cell, path_of_deployment(d))
+	{
+		List *plans = plan_of_deployment(d, lfirst(cell));
+		ListCell *node;
+
+		foreach (node, plans)
+			put_node(result, lfirst(cell), lfirst(node));
+	}
+}
+
+/* The arguments after those that say what would be deployed; the environment is argument n. */
+static void
+read_options(FunctionCallInfo fcinfo, int n, Deployment *d)
+{
+	d->environment = arg_text(fcinfo, n, "environment", NAME_LIMIT);
+	d->all_nodes = !target_nodes_argument(fcinfo, n + 1, &d->nodes);
+	d->allow_revert = arg_bool(fcinfo, n + 2, "allow_revert");
+	d->only_target = arg_bool(fcinfo, n + 3, "only_target");
+	d->reapply = arg_bool(fcinfo, n + 4, "reapply");
+	d->tenant = tenant_argument(fcinfo, n + 5);
+}
+
+static void
+begin(Call *c, const Deployment *d)
+{
+	call_begin(c, &d->tenant, CAPABILITY_VIEWER, "look at what would be deployed");
+	if (path_of(&d->tenant, d->environment) == NIL)
+		environment_refuse_missing(&d->tenant, d->environment);
+}
+
 /*
  * preview(module text, version text, environment text, nodes text[], allow_revert boolean,
  *		only_target boolean, reapply boolean, tenant uuid)
@@ -103,38 +147,43 @@ Datum
 hotswap_preview(PG_FUNCTION_ARGS)
 {
 	Deployment d = { .kind = KIND_DEPLOY,
-					 .tenant = tenant_argument(fcinfo, 7),
 					 .module = arg_module(fcinfo, 0),
-					 .version = arg_version(fcinfo, 1, "version"),
-					 .environment = arg_text(fcinfo, 2, "environment", NAME_LIMIT),
-					 .allow_revert = arg_bool(fcinfo, 4, "allow_revert"),
-					 .only_target = arg_bool(fcinfo, 5, "only_target"),
-					 .reapply = arg_bool(fcinfo, 6, "reapply") };
+					 .version = arg_version(fcinfo, 1, "version") };
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ListCell *cell;
 	Call c;
 
+	read_options(fcinfo, 2, &d);
 	InitMaterializedSRF(fcinfo, 0);
-	d.all_nodes = !target_nodes_argument(fcinfo, 3, &d.nodes);
-	call_begin(&c, &d.tenant, CAPABILITY_VIEWER, "look at what would be deployed");
-	if (path_of(&d.tenant, d.environment) == NIL)
-		environment_refuse_missing(&d.tenant, d.environment);
+	begin(&c, &d);
 	d.version = version_resolve(&d.tenant, d.module, d.version);
 	if (version_read(&d.tenant, d.module, d.version, 0) == NULL)
 		version_refuse_missing(d.module, d.version);
-	if (!d.all_nodes)
-	{
-		d.nodes = target_nodes_find(&d.tenant, d.environment, d.nodes);
-		d.only_target = true;
-	}
-	foreach (cell, path_of_deployment(&d))
-	{
-		List *plans = plan_of_deployment(&d, lfirst(cell));
-		ListCell *node;
+	put_path(result, &d);
+	call_end(&c);
+	return (Datum) 0;
+}
 
-		foreach (node, plans)
-			put_node(result, lfirst(cell), lfirst(node));
-	}
+/*
+ * preview_release(release text, environment text, nodes text[], allow_revert boolean, only_target boolean,
+ *		reapply boolean, tenant uuid)
+ *		returns what preview() does
+ *
+ * In: the arguments of deploy_release().  Out: as of preview(); a node's steps in all modules are one transaction.
+ * Errors: 22023, P0002 no such tenant, release, environment or node, 42501.  Locks nothing.
+ */
+Datum
+hotswap_preview_release(PG_FUNCTION_ARGS)
+{
+	Deployment d = { .kind = KIND_DEPLOY, .release = arg_identifier(fcinfo, 0, "release") };
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Call c;
+
+	read_options(fcinfo, 1, &d);
+	InitMaterializedSRF(fcinfo, 0);
+	begin(&c, &d);
+	if (release_targets(&d.tenant, d.release) == NIL)
+		release_refuse_missing(d.release);
+	put_path(result, &d);
 	call_end(&c);
 	return (Datum) 0;
 }

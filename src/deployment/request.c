@@ -15,8 +15,11 @@
 #include "core/deployment_save.h"
 #include "core/path.h"
 #include "core/person.h"
+#include "core/plan.h"
+#include "core/release.h"
 #include "core/tenant.h"
 #include "deployment/request.h"
+#include "module/examination.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -26,14 +29,14 @@ static DbStatement insert_deployment = DB_STATEMENT(
 	"INSERT INTO hotswap.deployment (tenant_id, id, status, priority, module, version, environment,"
 	" requested_at, run_at, start_by, requested_by, run_by_role, idempotency_key, metadata, audit_seq,"
 	" audit_hash, gated, login, requester, login_role, kind, rolls_back, reason, nodes, allow_revert,"
-	" only_target, reapply, on_failure, overtake, heads)"
+	" only_target, reapply, on_failure, overtake, heads, release)"
 	" VALUES ($1, $2, $3::hotswap.deployment_status, $4, $5, $6, $7, $8, $9, $10, $11, $12::name, $13,"
 	" $14, $15, $16, $17, $18::name, $19::regrole, $20::regrole, $21::hotswap.deployment_kind, $22, $23,"
-	" $24, $25, $26, $27, $28::hotswap.failure_action, $29, $30)",
+	" $24, $25, $26, $27, $28::hotswap.failure_action, $29, $30, $31)",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 	TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID,
 	OIDOID, OIDOID, TEXTOID, UUIDOID, TEXTOID, UUIDARRAYOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID,
-	BOOLOID, TEXTARRAYOID);
+	BOOLOID, TEXTARRAYOID, TEXTOID);
 
 /* Of a deployment that is for its target alone, as all are that deploy() does not make. */
 void
@@ -45,6 +48,7 @@ request_begin(Request *r, DeploymentKind kind, char *reason)
 	r->tenant = tenant_current();
 	r->run_at = r->start_by = ARG_TIME_NULL;
 	r->only_target = true;
+	r->on_failure = ON_FAILURE_UNSAID;
 	r->metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 	uuid7_generate(&r->id);
 }
@@ -81,10 +85,10 @@ insert(const Request *r, const AuditActor *actor, const Deployment *d)
 	db_arg_bool(&args, d->allow_revert);
 	db_arg_bool(&args, d->only_target);
 	db_arg_bool(&args, d->reapply);
-	db_arg_text(&args,
-				d->on_failure == ON_FAILURE_UNSAID ? NULL : failure_action_names[d->on_failure]);
+	db_arg_text(&args, failure_action_label(d->on_failure));
 	db_arg_bool(&args, r->overtake);
 	db_arg_datum(&args, TEXTARRAYOID, db_text_array(r->heads), r->heads == NIL);
+	db_arg_text(&args, r->release);
 	(void) db_run_args(&args);
 }
 
@@ -104,8 +108,9 @@ describe(const Request *r, const AuditActor *actor, Deployment *d)
 		d->rolls_back = *r->rolls_back;
 	/* a node that went back does not come again because another one did not */
 	d->on_failure =
-		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE ? ON_FAILURE_STAY : ON_FAILURE_UNSAID;
+		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE ? ON_FAILURE_STAY : r->on_failure;
 	d->priority = r->priority;
+	d->release = r->release;
 	d->module = r->module;
 	d->version = r->version;
 	d->environment = r->environment;
@@ -126,10 +131,37 @@ describe(const Request *r, const AuditActor *actor, Deployment *d)
 	d->batch = audit_batch(actor);
 }
 
+static bool
+has_options(const Request *r)
+{
+	return r->has_nodes || r->allow_revert || r->only_target || r->reapply || r->overtake ||
+		   r->on_failure != ON_FAILURE_UNSAID;
+}
+
+/* What the first audit event says of a release. */
+static Jsonb *
+release_detail(const Request *r)
+{
+	if (r->kind == KIND_ROLLBACK)
+		return audit_detail("release", r->release, "digest", r->version, "environment",
+							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
+	if (!has_options(r))
+		return audit_detail("release", r->release, "digest", r->version, "environment",
+							r->environment, NULL);
+	return audit_detail("release", r->release, "digest", r->version, "environment", r->environment,
+						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
+						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
+						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
+						"overtake", r->overtake ? "true" : NULL, "on_failure",
+						failure_action_label(r->on_failure), NULL);
+}
+
 /* What the first audit event says of it. */
 static Jsonb *
 request_detail(const Request *r)
 {
+	if (r->release)
+		return release_detail(r);
 	if (r->kind == KIND_ROLLBACK)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
@@ -137,14 +169,29 @@ request_detail(const Request *r)
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, "node", uuid_text(uuid_array_first(r->nodes)), "heads",
 							OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(r->heads)), NULL);
-	if (!r->has_nodes && !r->allow_revert && !r->only_target && !r->reapply && !r->overtake)
+	if (!has_options(r))
 		return audit_detail("module", r->module, "version", r->version, "environment",
 							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);
 	return audit_detail("module", r->module, "version", r->version, "environment", r->environment,
 						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
-						"overtake", r->overtake ? "true" : NULL, NULL);
+						"overtake", r->overtake ? "true" : NULL, "on_failure",
+						failure_action_label(r->on_failure), r->supersede ? "supersede" : NULL,
+						"true", NULL);
+}
+
+void
+request_examine(const pg_uuid_t *tenant, List *targets)
+{
+	ListCell *cell;
+
+	foreach (cell, targets)
+	{
+		const PlanTarget *target = lfirst(cell);
+
+		examination_keep(tenant, target->module, target->version);
+	}
 }
 
 void

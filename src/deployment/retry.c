@@ -18,20 +18,25 @@
 #include "core/installation.h"
 #include "core/missing.h"
 #include "core/path.h"
+#include "core/release.h"
 #include "core/tenant.h"
+#include "deployment/request.h"
 #include "fmgr.h"
-#include "module/examination.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_retry);
+
+#define ITS_TARGETS TARGETS_OF("d")
+#define SAME_MODULE SHARES_MODULE("o", "d")
 
 static DbStatement running_query =
 	DB_STATEMENT("SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL"
 				 " (SELECT * FROM hotswap.deployment d"
 				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
-				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND d.module = $3"
+				 " WHERE w.tenant_id = $1 AND d.id <> $2 AND EXISTS (SELECT FROM " ITS_TARGETS
+				 " t WHERE t.module = ANY ($3))"
 				 " AND d.status IN " STARTED_STATUSES " LIMIT 1",
-				 UUIDOID, UUIDOID, TEXTOID);
+				 UUIDOID, UUIDOID, TEXTARRAYOID);
 
 static DbStatement forget_start_by =
 	DB_STATEMENT("UPDATE hotswap.deployment SET start_by = NULL WHERE tenant_id = $1 AND id = $2",
@@ -61,21 +66,23 @@ static DbStatement version_query = DB_STATEMENT(
 /* Who has come to the environment since, or is there now. */
 static DbStatement later_query = DB_STATEMENT(
 	"SELECT o.id FROM hotswap.deployment d JOIN hotswap.deployment o ON o.tenant_id = $1"
-	" AND o.id <> d.id AND o.module = d.module AND o.environment = d.environment"
+	" AND o.id <> d.id AND " SAME_MODULE " AND o.environment = d.environment"
 	" AND o.kind IN ('deploy', 'rollback') AND (o.status IN " STARTED_STATUSES ""
 	" OR o.status = 'succeeded' AND o.finished_at > d.finished_at)"
 	" WHERE d.tenant_id = $1 AND d.id = $2 ORDER BY o.finished_at DESC NULLS FIRST LIMIT 1",
 	UUIDOID, UUIDOID);
 
-/* The nodes that are there, and have got nothing else of the module since. */
+/* The nodes that are there, and have got nothing else of the modules since. */
 static DbStatement behind_query = DB_STATEMENT(
 	"SELECT b.nodes, pg_catalog.cardinality(b.nodes) FROM (SELECT ARRAY(SELECT t.node_id"
 	" FROM hotswap.task t JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
 	" AND n.removed_at IS NULL WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.kind = 'swap'"
-	" AND (t.status = 'failed' OR t.status = 'skipped' AND t.steps > 0) AND NOT EXISTS (SELECT FROM hotswap.node_module m"
-	" WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = $3 AND m.swap > t.swap_from"
+	" AND (t.status = 'failed' OR t.status = 'skipped' AND t.steps > 0)"
+	" AND NOT EXISTS (SELECT FROM hotswap.node_module m"
+	" WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = ANY ($3)"
+	" AND m.swap > t.swap_from"
 	" AND m.deployment_id IS DISTINCT FROM $2) ORDER BY t.node_id) AS nodes) b",
-	UUIDOID, UUIDOID, TEXTOID);
+	UUIDOID, UUIDOID, TEXTARRAYOID);
 
 static DbStatement take_nodes =
 	DB_STATEMENT("UPDATE hotswap.deployment SET nodes = $3, only_target = true"
@@ -97,7 +104,7 @@ static void
 require_free_module(const Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
-					 CStringGetTextDatum(d->module) };
+					 db_text_array(target_modules(deployment_targets(d))) };
 	pg_uuid_t other;
 
 	if (db_run_newest(&running_query, args, NULL) == 0)
@@ -105,9 +112,13 @@ require_free_module(const Deployment *d)
 	other = db_uuid(0, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot resume the rollback while another deployment of module \"%s\" is "
-					"running",
-					d->module),
+			 d->release ?
+				 errmsg("cannot resume the rollback while another deployment of a module of release"
+						" \"%s\" is running",
+						d->release) :
+				 errmsg("cannot resume the rollback while another deployment of module \"%s\" is "
+						"running",
+						d->module),
 			 errdetail("It is deployment \"%s\".", uuid_text(&other)),
 			 errhint("Wait for its end.")));
 }
@@ -218,7 +229,7 @@ static void
 take_behind(Deployment *d)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
-					 CStringGetTextDatum(d->module) };
+					 db_text_array(target_modules(deployment_targets(d))) };
 	pg_uuid_t other;
 	bool isnull;
 
@@ -286,8 +297,10 @@ hotswap_retry(PG_FUNCTION_ARGS)
 					 NULL);
 	if (d.status == DEPLOYMENT_QUEUED)
 	{
-		require_version(&d);
-		examination_keep(&d.tenant, d.module, d.version);
+		/* a release keeps its versions from being withdrawn */
+		if (d.release == NULL)
+			require_version(&d);
+		request_examine(&d.tenant, deployment_targets(&d));
 	}
 	if (d.gated && d.status == DEPLOYMENT_QUEUED)
 		approval_open_path(&d, path_of_deployment(&d), NIL, approval_load(&d));

@@ -26,9 +26,6 @@
 PG_FUNCTION_INFO_V1(hotswap_rollback);
 PG_FUNCTION_INFO_V1(hotswap_release_version);
 
-/* Before all that deploy() can ask for. */
-#define ROLLBACK_PRIORITY (PRIORITY_LIMIT + 1)
-
 static DbStatement open_rollback =
 	DB_STATEMENT("SELECT d.id FROM hotswap.work_item w CROSS JOIN LATERAL"
 				 " (SELECT * FROM hotswap.deployment d"
@@ -117,7 +114,7 @@ hotswap_rollback(PG_FUNCTION_ARGS)
 
 	request_begin(&r, KIND_ROLLBACK, reason);
 	r.rolls_back = &id;
-	r.priority = ROLLBACK_PRIORITY;
+	r.priority = REQUEST_FIRST;
 	call_begin(&c, &r.tenant, CAPABILITY_OPERATOR, "roll a deployment back");
 	installation_ensure();
 	tenant_enter_active(&r.tenant);
@@ -125,6 +122,7 @@ hotswap_rollback(PG_FUNCTION_ARGS)
 	require_ended(&d);
 	plans = plan_rollback(&r.tenant, &id, NULL);
 	require_way(&d, plans);
+	r.release = d.release;
 	r.module = d.module;
 	r.version = d.version;
 	r.environment = d.environment;

@@ -51,7 +51,10 @@ typedef struct PathEntry
  * it waits at its gate for another deployment
  */
 #define LOADED_COLUMNS                                                                                    \
-	"d.tenant_id, d.id, d.priority, d.status, d.module, d.environment, d.run_at,"                         \
+	"d.tenant_id, d.id, d.priority, d.status, CASE WHEN d.release IS NULL"                                \
+	" THEN ARRAY[d.module] ELSE ARRAY(SELECT t.module FROM hotswap.release_module t"                      \
+	" WHERE t.tenant_id = d.tenant_id AND t.release = d.release ORDER BY t.module COLLATE \"C\") END,"    \
+	" d.environment, d.run_at,"                                                                           \
 	" d.start_by, d.only_target,"                                                                         \
 	" CASE WHEN d.started_at IS NOT NULL THEN ARRAY(SELECT s.environment"                                 \
 	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"                    \
@@ -69,7 +72,7 @@ enum
 	LOADED_ID,
 	LOADED_PRIORITY,
 	LOADED_STATUS,
-	LOADED_MODULE,
+	LOADED_MODULES,
 	LOADED_ENVIRONMENT,
 	LOADED_RUN_AT,
 	LOADED_START_BY,
@@ -184,7 +187,7 @@ typedef struct Loaded
 	pg_uuid_t id;
 	int priority;
 	DeploymentStatus status;
-	char *module;
+	List *modules; /* of char * */
 	char *environment;
 	TimestampTz run_at;
 	TimestampTz start_by;
@@ -194,9 +197,9 @@ typedef struct Loaded
 	List *finished;
 } Loaded;
 
-/* The environments whose lanes it needs, or has needed. */
+/* The environments in which it needs the lanes of its modules, or has needed them. */
 static List *
-lanes_of(const Loaded *row)
+environments_of(const Loaded *row)
 {
 	return row->only_target ? list_make1(row->environment) :
 							  find_path(&row->tenant, row->environment);
@@ -206,10 +209,12 @@ static void
 join_lanes(DueItem *item, const Loaded *row)
 {
 	ListCell *cell;
+	ListCell *module;
 
-	foreach (cell, lanes_of(row))
+	foreach (cell, environments_of(row))
 		if (!path_has(row->finished, lfirst(cell)))
-			dueset_join_lane(item, lfirst(cell), row->module);
+			foreach (module, row->modules)
+				dueset_join_lane(item, lfirst(cell), lfirst(module));
 }
 
 /* Runs a query of deployments and returns its rows as an array in the current context. */
@@ -226,19 +231,20 @@ query(DbStatement *statement, Datum *args, uint64 *count)
 	for (uint64 i = 0; i < *count; i++)
 	{
 		bool isnull;
-		Datum finished = db_datum(i, LOADED_FINISHED, &isnull);
+		Datum finished;
 
 		rows[i].tenant = db_uuid(i, LOADED_TENANT);
 		rows[i].id = db_uuid(i, LOADED_ID);
 		rows[i].priority = db_int32(i, LOADED_PRIORITY);
 		rows[i].status = machine_parse(&deployment_machine, db_text(i, LOADED_STATUS));
-		rows[i].module = db_text(i, LOADED_MODULE);
+		rows[i].modules = db_text_list(db_datum(i, LOADED_MODULES, &isnull));
 		rows[i].environment = db_text(i, LOADED_ENVIRONMENT);
 		rows[i].run_at = db_time(i, LOADED_RUN_AT, DT_NOEND);
 		rows[i].start_by = db_time(i, LOADED_START_BY, DT_NOEND);
 		rows[i].only_target = db_bool(i, LOADED_ONLY_TARGET);
 		rows[i].approval_due = db_time(i, LOADED_APPROVAL_DUE, DT_NOEND);
 		rows[i].is_behind = db_bool(i, LOADED_IS_BEHIND);
+		finished = db_datum(i, LOADED_FINISHED, &isnull);
 		rows[i].finished = isnull ? NIL : db_text_list(finished);
 	}
 	db_leave(&scope);
@@ -274,8 +280,8 @@ static DueItem *
 enroll(const Loaded *row)
 {
 	bool started = deployment_has_started(row->status);
-	DueItem *item =
-		dueset_add(&row->tenant, &row->id, row->priority, started, list_length(lanes_of(row)));
+	DueItem *item = dueset_add(&row->tenant, &row->id, row->priority, started,
+							   list_length(environments_of(row)) * list_length(row->modules));
 
 	if (stands_in_lanes(row->status))
 		join_lanes(item, row);
@@ -290,7 +296,7 @@ enroll_again(DueItem *old, const Loaded *row)
 	DueItem *item;
 
 	/* what can fail, while the old one is still there */
-	(void) lanes_of(row);
+	(void) environments_of(row);
 	/* with its last deployment a tenant would be forgotten */
 	before.tenant->items++;
 	dueset_remove(old);

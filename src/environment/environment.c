@@ -35,7 +35,8 @@ static const char *const revert_policy_names[] = { "no", "approval", "operator",
 	" 'allow_revert', e.allow_revert, 'may_skip_environments', e.may_skip_environments,"    \
 	" 'rollback_needs_approval', e.rollback_needs_approval,"                                \
 	" 'rollback_within', e.rollback_within, 'max_failed', e.max_failed,"                    \
-	" 'bring_up_needs_approval', e.bring_up_needs_approval)"
+	" 'bring_up_needs_approval', e.bring_up_needs_approval,"                                \
+	" 'freeze_stops_rollback', e.freeze_stops_rollback)"
 
 static DbStatement check_strategy =
 	DB_STATEMENT("SELECT $1 = ANY (enum_range(NULL::hotswap.strategy)::text[]),"
@@ -54,13 +55,13 @@ static DbStatement find_rank = DB_STATEMENT(
 static DbStatement insert_environment = DB_STATEMENT(
 	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure,"
 	" require_signature, allow_revert, may_skip_environments, rollback_needs_approval, rollback_within,"
-	" max_failed, bring_up_needs_approval)"
+	" max_failed, bring_up_needs_approval, freeze_stops_rollback)"
 	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'), coalesce($5, true),"
 	" coalesce($6, false), $7::hotswap.revert_policy, coalesce($8, false), coalesce($9, false),"
-	" coalesce($10, '7 d'), nullif($11, '0'), coalesce($12, false)) RETURNING (" ENVIRONMENT_JSON
+	" coalesce($10, '7 d'), nullif($11, '0'), coalesce($12, false), coalesce($13, false)) RETURNING (" ENVIRONMENT_JSON
 	")::text",
 	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID,
-	TEXTOID, BOOLOID);
+	TEXTOID, BOOLOID, BOOLOID);
 
 static DbStatement update_environment =
 	DB_STATEMENT("UPDATE hotswap.environment e SET rank = coalesce($3, e.rank),"
@@ -72,10 +73,11 @@ static DbStatement update_environment =
 				 " rollback_needs_approval = coalesce($9, e.rollback_needs_approval),"
 				 " rollback_within = coalesce($10, e.rollback_within),"
 				 " max_failed = nullif(coalesce($11, e.max_failed), '0'),"
-				 " bring_up_needs_approval = coalesce($12, e.bring_up_needs_approval)"
+				 " bring_up_needs_approval = coalesce($12, e.bring_up_needs_approval),"
+				 " freeze_stops_rollback = coalesce($13, e.freeze_stops_rollback)"
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" ENVIRONMENT_JSON ")::text",
 				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID,
-				 INTERVALOID, TEXTOID, BOOLOID);
+				 INTERVALOID, TEXTOID, BOOLOID, BOOLOID);
 
 enum
 {
@@ -91,6 +93,7 @@ enum
 	ARG_ROLLBACK_WITHIN,
 	ARG_MAX_FAILED,
 	ARG_BRING_UP_APPROVAL,
+	ARG_FREEZE_ROLLBACK,
 	ARG_COUNT
 };
 
@@ -195,6 +198,7 @@ environment_read_request(FunctionCallInfo fcinfo, Request *r)
 	read_rollback_within(fcinfo, r);
 	read_max_failed(fcinfo, r);
 	read_bool(fcinfo, r, ARG_BRING_UP_APPROVAL);
+	read_bool(fcinfo, r, ARG_FREEZE_ROLLBACK);
 	r->tenant = tenant_argument(fcinfo, ARG_COUNT - 1);
 	r->args[ARG_TENANT] = UUIDPGetDatum(&r->tenant);
 	r->args[ARG_NAME] = CStringGetTextDatum(r->name);
@@ -251,7 +255,7 @@ write_environment(Request *r, char **before)
  * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
  *		require_signature boolean, allow_revert text, may_skip_environments boolean,
  *		rollback_needs_approval boolean, rollback_within interval, max_failed text,
- *		bring_up_needs_approval boolean, tenant uuid)
+ *		bring_up_needs_approval boolean, freeze_stops_rollback boolean, tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
  * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the

@@ -35,10 +35,13 @@ static DbStatement policy_query =
 				 " WHERE e.tenant_id = $1 AND e.name = ANY ($2) ORDER BY e.rank",
 				 UUIDOID, TEXTARRAYOID);
 
-static DbStatement steps_query = DB_STATEMENT(
-	"SELECT version, digest, findings::text, findings_digest FROM hotswap.module_version"
-	" WHERE tenant_id = $1 AND module = $2 AND version = ANY ($3) ORDER BY ordinal",
-	UUIDOID, TEXTOID, TEXTARRAYOID);
+/* Looked up one by one: a list of names could be planned as a walk through all versions of the module. */
+static DbStatement steps_query =
+	DB_STATEMENT("SELECT n.version, v.digest, v.findings::text, v.findings_digest"
+				 " FROM (SELECT DISTINCT unnest($3)) n (version) CROSS JOIN LATERAL"
+				 " (SELECT * FROM hotswap.module_version v WHERE v.tenant_id = $1 AND v.module = $2"
+				 " AND v.version = n.version OFFSET 0) v ORDER BY v.ordinal",
+				 UUIDOID, TEXTOID, TEXTARRAYOID);
 
 enum
 {

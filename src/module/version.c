@@ -23,7 +23,8 @@ static DbStatement version_query = DB_STATEMENT(
 	" v.requires, v.install_digest, v.install_published_at IS NOT NULL,"
 	" (SELECT array_agg(q.digest ORDER BY q.digest) FROM (SELECT (SELECT p.digest"
 	" FROM hotswap.module_version p WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = n.version)"
-	" FROM unnest(v.parents) n (version)) q (digest) WHERE q.digest IS NOT NULL)"
+	" FROM unnest(v.parents) n (version)) q (digest) WHERE q.digest IS NOT NULL),"
+	" (SELECT m.routed FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = $2)"
 	" FROM hotswap.module_version v CROSS JOIN LATERAL (SELECT octet_length(v.deploy_sql)::bigint"
 	" + coalesce(octet_length(v.verify_sql), 0) + coalesce(octet_length(v.revert_sql), 0)"
 	" + coalesce(octet_length(v.install_sql), 0) <= $4) s (fits)"
@@ -50,7 +51,8 @@ enum
 	VERSION_REQUIRES,
 	VERSION_INSTALL_DIGEST,
 	VERSION_INSTALLER_IS_LATER,
-	VERSION_PARENT_DIGESTS
+	VERSION_PARENT_DIGESTS,
+	VERSION_IS_ROUTED
 };
 
 /* Over the version's digest, what it was examined with, and what was found. */
@@ -135,6 +137,7 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	(void) db_digest(0, VERSION_DIGEST, v->digest);
 	v->is_whole = db_bool(0, VERSION_FITS);
 	v->has_verify = db_bool(0, VERSION_HAS_VERIFY);
+	v->is_routed = db_bool(0, VERSION_IS_ROUTED);
 	v->findings = read_findings(v);
 	v->has_installer = db_digest(0, VERSION_INSTALL_DIGEST, v->install_digest);
 	v->installer_is_later = db_bool(0, VERSION_INSTALLER_IS_LATER);

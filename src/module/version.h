@@ -20,6 +20,7 @@ typedef struct Version
 	bool has_verify;             /* even if they were not */
 	bool is_graph;               /* it has parents, or is the first of a chain */
 	List *parent_digests;        /* of uint8 *, ascending */
+	bool is_routed;              /* the module is called through entries */
 	bool transactional;          /* else each statement is a transaction of its own */
 	List *requirements;          /* of char *: what it asks of a node's other modules, sorted */
 	bool has_installer;          /* even if it was not read */

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/missing.h"
+#include "core/release.h"
 #include "core/tenant.h"
 #include "core/version_graph.h"
 #include "fmgr.h"
@@ -36,6 +37,8 @@ PG_FUNCTION_INFO_V1(hotswap_withdraw_version);
 	" CROSS JOIN LATERAL (SELECT s.version, s.heads, s.step FROM hotswap.node_module s"            \
 	" WHERE s.tenant_id = $1 AND s.node_id = n.id AND s.module = $2 ORDER BY s.swap DESC" last ")" \
 	" s"
+
+#define IS_ABOUT_MODULE IS_ABOUT("d", "$2")
 
 /*
  * What keeps a version where it is, in the order in which it is looked for: a deployment that ends in the
@@ -57,20 +60,20 @@ static struct
 	{ NAMES_OF("SELECT r.release FROM hotswap.release_module r WHERE r.tenant_id = $1"
 			   " AND r.module = $2 AND r.version = $3 ORDER BY r.release"),
 	  "Releases have it: %s.", NULL },
-	{ NAMES_OF("SELECT d.id FROM (SELECT w.deployment_id FROM hotswap.work_item w"
-			   " WHERE w.tenant_id = $1 UNION ALL SELECT f.deployment_id"
-			   " FROM hotswap.failed_rollback f WHERE f.tenant_id = $1 AND f.module = $2"
-			   " AND f.put_right_by IS NULL) o"
-			   " CROSS JOIN LATERAL (SELECT d.id, d.module, d.version, d.heads"
-			   " FROM hotswap.deployment d"
-			   " WHERE d.tenant_id = $1 AND d.id = o.deployment_id OFFSET 0) d"
-			   " WHERE d.module = $2 AND (d.version = $3 OR $3 = ANY (d.heads)"
-			   " OR EXISTS (SELECT FROM hotswap.task t"
-			   " WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND (t.previous_version = $3"
-			   " OR $3 = ANY ((SELECT s.heads FROM hotswap.node_module s WHERE s.tenant_id = $1"
-			   " AND s.node_id = t.node_id AND s.module = $2 AND s.swap <= t.swap_from"
-			   " ORDER BY s.swap DESC LIMIT 1)::text[]))))"
-			   " ORDER BY d.id"),
+	{ NAMES_OF(
+		  "SELECT d.id FROM (SELECT w.deployment_id FROM hotswap.work_item w"
+		  " WHERE w.tenant_id = $1 UNION ALL SELECT f.deployment_id"
+		  " FROM hotswap.failed_rollback f WHERE f.tenant_id = $1 AND f.put_right_by IS NULL) o"
+		  " CROSS JOIN LATERAL (SELECT d.tenant_id, d.id, d.module, d.version, d.heads, d.release"
+		  " FROM hotswap.deployment d"
+		  " WHERE d.tenant_id = $1 AND d.id = o.deployment_id OFFSET 0) d"
+		  " WHERE " IS_ABOUT_MODULE " AND (d.version = $3 OR $3 = ANY (d.heads)"
+		  " OR EXISTS (SELECT FROM hotswap.task t"
+		  " WHERE t.tenant_id = $1 AND t.deployment_id = d.id AND (t.previous_version = $3"
+		  " OR $3 = ANY ((SELECT coalesce(s.heads, ARRAY[s.version]) FROM hotswap.node_module s WHERE s.tenant_id = $1"
+		  " AND s.node_id = t.node_id AND s.module = $2 AND s.swap <= t.swap_from"
+		  " ORDER BY s.swap DESC LIMIT 1)::text[]))))"
+		  " ORDER BY d.id"),
 	  "Deployments need it: %s.", "Cancel them, or wait for their end." },
 	{ NAMES_OF("SELECT e.name FROM hotswap.environment e WHERE e.tenant_id = $1"
 			   " AND e.min_approvals > 0 AND EXISTS (SELECT FROM hotswap.node n" SWAPPED(

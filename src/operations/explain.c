@@ -10,12 +10,15 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/approval.h"
 #include "core/deployment.h"
+#include "core/freeze.h"
 #include "core/installation.h"
+#include "core/release.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -32,9 +35,12 @@
 
 PG_FUNCTION_INFO_V1(hotswap_explain);
 
+#define SAME_MODULE SHARES_MODULE("o", "d")
+#define OTHERS_SUBJECT SUBJECT("o")
+
 static DbStatement read_deployment = DB_STATEMENT(
 	"SELECT status, run_at, finished_at, cancel_requested_at, message, rollback_message,"
-	" nodes_behind FROM hotswap.deployment"
+	" nodes_behind, module, kind, release FROM hotswap.deployment"
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID);
 
@@ -50,14 +56,14 @@ static DbStatement behind_query =
  * OFFSET 0 keeps the planner to look-ups by key, however small the tables are when it plans.
  */
 static DbStatement lane_holders = DB_STATEMENT(
-	"SELECT o.id, o.status, o.version, o.environment, o.status IN " STARTED_STATUSES ""
+	"SELECT o.id, o.status, " OTHERS_SUBJECT ", o.environment, o.status IN " STARTED_STATUSES ""
 	" FROM hotswap.deployment d"
 	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
 	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
-	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND o.module = d.module"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND " SAME_MODULE
 	" AND (NOT d.only_target OR de.rank = oe.rank OR NOT o.only_target AND de.rank < oe.rank)"
 	" AND (NOT o.only_target OR oe.rank <= de.rank)"
 	" AND (o.status = 'queued' AND (o.priority > d.priority OR o.priority = d.priority AND o.id < d.id)"
@@ -225,8 +231,7 @@ explain_lanes(Explanation *e)
 		explain_add(e,
 					db_bool(i, 5) ? "another deployment is in the lane" :
 									"another deployment goes first",
-					psprintf("Version \"%s\" to %s is %s.", db_text(i, 3), db_text(i, 4),
-							 db_text(i, 2)),
+					psprintf("%s to %s is %s.", db_text(i, 3), db_text(i, 4), db_text(i, 2)),
 					psprintf("the end of deployment %s", uuid_text(&id)));
 	}
 }
@@ -420,8 +425,8 @@ explain_rollout(Explanation *e)
 		const char *since = pstrdup(timestamptz_to_str(p->since));
 
 		explain_add(e, "it is paused",
-					psprintf("by %s at %s: %s; it is cancelled at %s.", p->paused_by, since, p->reason,
-							 timestamptz_to_str(p->ends_at)),
+					psprintf("by %s at %s: %s; it is cancelled at %s.", p->paused_by, since,
+							 p->reason, timestamptz_to_str(p->ends_at)),
 					p->kind == PAUSE_PERSON ? "hotswap.resume()" : "hotswap.promote()");
 	}
 	if (db_run(&bake_query, args, NULL) > 0)
@@ -462,24 +467,38 @@ explain_required(Explanation *e)
 					"the end of that deployment");
 }
 
-/* At its gate: whose turn comes before its own. */
+/* Windows that do not let it start, and until when. */
 static void
-explain_gate(Explanation *e)
+explain_freeze(Explanation *e, const Deployment *d, const char *environment)
 {
-	Deployment d = { .tenant = e->tenant, .id = e->id };
+	Freeze freeze;
+
+	if (!freeze_holds(d, environment, &freeze))
+		return;
+	explain_add(e, psprintf("environment \"%s\" is frozen", environment),
+				psprintf("By its windows: %s.", freeze_words(&freeze)),
+				freeze.opens == DT_NOEND ? "hotswap.remove_window(), or hotswap.override_freeze()" :
+										   psprintf("the time %s, or hotswap.override_freeze()",
+													timestamptz_to_str(freeze.opens)));
+}
+
+/* At its gate: windows, and whose turn comes before its own. */
+static void
+explain_gate(Explanation *e, Deployment d)
+{
 	char *environment = steps_gate(&d);
 	EarlierDeployment earlier;
 
 	if (environment == NULL)
 		return;
+	explain_freeze(e, &d, environment);
 	if (!gate_earlier(&d, environment, &earlier))
 	{
 		explain_required(e);
 		return;
 	}
 	explain_add(e, "a deployment that was requested before goes first",
-				psprintf("Version \"%s\" to %s is %s.", earlier.version, earlier.environment,
-						 earlier.status),
+				psprintf("%s to %s is %s.", earlier.subject, earlier.environment, earlier.status),
 				psprintf("the start of deployment %s, or its end", uuid_text(&earlier.id)));
 }
 
@@ -558,6 +577,7 @@ static void
 explain_deployment(Explanation *e)
 {
 	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	Deployment d = { .tenant = e->tenant, .id = e->id };
 	char *message;
 	char *rollback;
 
@@ -566,6 +586,9 @@ explain_deployment(Explanation *e)
 	e->status = machine_parse(&deployment_machine, db_text(0, 1));
 	message = db_text(0, 5);
 	rollback = db_text(0, 6);
+	d.module = db_text(0, 8);
+	d.release = db_text(0, 10);
+	d.kind = label_parse(db_text(0, 9), deployment_kind_names, KIND_DECLARE + 1);
 	if (deployment_is_final(e->status))
 	{
 		explain_end(e, message, rollback, db_int32(0, 7));
@@ -582,7 +605,7 @@ explain_deployment(Explanation *e)
 	explain_visits(e);
 	explain_approvals(e);
 	if (e->status == DEPLOYMENT_PENDING_APPROVAL)
-		explain_gate(e);
+		explain_gate(e, d);
 	explain_tenant(e);
 	if (e->status == DEPLOYMENT_QUEUED)
 	{

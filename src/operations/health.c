@@ -21,6 +21,7 @@
 #include "core/completeness.h"
 #include "core/installation.h"
 #include "core/machine.h"
+#include "core/release.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -50,7 +51,8 @@ static DbStatement approval_counts = DB_STATEMENT0(
 	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'"
 	" AND used_at IS NULL),"
 	" (SELECT pg_catalog.count(*) FROM hotswap.approval"
-	" WHERE status = 'bypassed' AND review_closed_at IS NULL)");
+	" WHERE status = 'bypassed' AND review_closed_at IS NULL)"
+	" + (SELECT pg_catalog.count(*) FROM hotswap.freeze_override WHERE review_closed_at IS NULL)");
 
 static DbStatement default_partition = DB_STATEMENT0(
 	"SELECT EXISTS (SELECT 1 FROM hotswap.audit_event_default),"
@@ -65,6 +67,8 @@ static DbStatement open_rollbacks = DB_STATEMENT0(
 	" FROM hotswap.failed_rollback f WHERE f.put_right_by IS NULL AND f.acknowledged_at IS NULL"
 	" ORDER BY f.failed_at LIMIT 1");
 
+#define IS_ABOUT_MODULE IS_ABOUT("d", "m.module")
+
 /*
  * Nodes that stayed behind and are there still: nothing has come to them since, and what left them behind was not
  * rolled back.
@@ -76,7 +80,7 @@ static DbStatement behind_nodes = DB_STATEMENT0(
 	" AND t.deployment_id = d.id AND t.kind = 'swap' AND t.status = 'failed'"
 	" JOIN hotswap.node n ON n.tenant_id = d.tenant_id AND n.id = t.node_id AND n.removed_at IS NULL"
 	" WHERE d.nodes_behind > 0 AND NOT EXISTS (SELECT FROM hotswap.node_module m"
-	" WHERE m.tenant_id = d.tenant_id AND m.node_id = t.node_id AND m.module = d.module"
+	" WHERE m.tenant_id = d.tenant_id AND m.node_id = t.node_id AND " IS_ABOUT_MODULE
 	" AND m.swap > t.swap_from AND m.deployment_id IS DISTINCT FROM d.id)"
 	" AND NOT EXISTS (SELECT FROM hotswap.deployment r WHERE r.tenant_id = d.tenant_id"
 	" AND r.id > d.id AND r.rolls_back = d.id AND r.status = 'succeeded')"

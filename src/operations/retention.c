@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "core/audit.h"
 #include "core/audit_partition.h"
+#include "core/release.h"
 #include "operations/retention.h"
 #include "shm/trouble.h"
 #include "storage/itemptr.h"
@@ -61,10 +62,13 @@ static DbStatement old_deployments = DB_STATEMENT(
  * changes them while their deployments are locked.  OFFSET 0 keeps the planner to that, however
  * small the tables are when it plans.
  */
-#define DOOMED_DEPLOYMENT                                                                       \
-	" FROM unnest($1, $2) e (tenant_id, id)"                                                    \
-	" CROSS JOIN LATERAL (SELECT d.ctid, d.module, d.idempotency_key FROM hotswap.deployment d" \
+#define DOOMED_DEPLOYMENT                                                              \
+	" FROM unnest($1, $2) e (tenant_id, id)"                                           \
+	" CROSS JOIN LATERAL (SELECT d.ctid, d.tenant_id, d.module, d.version, d.release," \
+	" d.idempotency_key FROM hotswap.deployment d"                                     \
 	" WHERE d.tenant_id = e.tenant_id AND d.id = e.id OFFSET 0) d"
+
+#define DOOMED_TARGETS TARGETS_OF("d")
 
 #define DOOMED_TASK                                                     \
 	" CROSS JOIN LATERAL (SELECT t.ctid, t.node_id FROM hotswap.task t" \
@@ -73,7 +77,8 @@ static DbStatement old_deployments = DB_STATEMENT(
 /* What ran on the deployments' nodes before the oldest row that is young enough to stay. */
 static DbStatement delete_swaps = DB_STATEMENT(
 	"DELETE FROM hotswap.node_module WHERE ctid = ANY(ARRAY(SELECT m.ctid FROM"
-	" (SELECT DISTINCT e.tenant_id, t.node_id, d.module" DOOMED_DEPLOYMENT DOOMED_TASK ") k"
+	" (SELECT DISTINCT e.tenant_id, t.node_id, x.module" DOOMED_DEPLOYMENT DOOMED_TASK
+	" CROSS JOIN LATERAL " DOOMED_TARGETS " x) k"
 	" CROSS JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
 	" AND y.node_id = k.node_id AND y.module = k.module AND y.swapped_at >= $3"
 	" ORDER BY y.swap LIMIT 1) young"
@@ -99,6 +104,7 @@ static DbStatement delete_rollouts = DELETE_OF_DEPLOYMENT("rollout");
 static DbStatement delete_pauses = DELETE_OF_DEPLOYMENT("pause");
 static DbStatement delete_rehearsals = DELETE_OF_DEPLOYMENT("rehearsal");
 static DbStatement delete_failed_rollbacks = DELETE_OF_DEPLOYMENT("failed_rollback");
+static DbStatement delete_overrides = DELETE_OF_DEPLOYMENT("freeze_override");
 static DbStatement delete_votes = DELETE_OF_DEPLOYMENT("approval_vote");
 static DbStatement delete_approvals = DELETE_OF_DEPLOYMENT("approval");
 static DbStatement delete_notifications = DELETE_OF_DEPLOYMENT("notification");
@@ -114,6 +120,12 @@ static DbStatement delete_keys_of = DB_STATEMENT(
 static DbStatement delete_deployments = DB_STATEMENT(
 	"DELETE FROM hotswap.deployment WHERE ctid = ANY(ARRAY(SELECT d.ctid" DOOMED_DEPLOYMENT "))",
 	UUIDARRAYOID, UUIDARRAYOID);
+
+/* Those that are over or were removed, and held up nothing that is still there. */
+static DbStatement delete_windows = DB_STATEMENT(
+	"DELETE FROM hotswap.environment_window WHERE ctid = ANY(ARRAY(SELECT w.ctid"
+	" FROM hotswap.environment_window w WHERE least(w.removed_at, upper(w.during)) < $1 LIMIT $2))",
+	TIMESTAMPTZOID, INT8OID);
 
 static TimestampTz
 minutes_ago(int minutes)
@@ -171,12 +183,22 @@ purge_deployments(int limit)
 	(void) db_run(&delete_pauses, args, NULL);
 	(void) db_run(&delete_rehearsals, args, NULL);
 	(void) db_run(&delete_failed_rollbacks, args, NULL);
+	(void) db_run(&delete_overrides, args, NULL);
 	(void) db_run(&delete_votes, args, NULL);
 	(void) db_run(&delete_approvals, args, NULL);
 	(void) db_run(&delete_notifications, args, NULL);
 	(void) db_run(&delete_keys_of, args, NULL);
 	(void) db_run(&delete_deployments, args, NULL);
 	return true;
+}
+
+static bool
+purge_windows(int limit)
+{
+	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_deployment_retention)),
+					 Int64GetDatum(limit) };
+
+	return db_run(&delete_windows, args, NULL) > 0;
 }
 
 static bool
@@ -226,6 +248,7 @@ static Step steps[] = {
 	{ "make partitions of the audit log", make_partitions, 1, 1 },
 	{ "remove idempotency keys", purge_keys, 256, 8 },
 	{ "remove deployments", purge_deployments, 200, 20 },
+	{ "remove windows", purge_windows, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },
 	{ "drop partitions of the audit log", drop_old_partition, 1, 1 },
 };

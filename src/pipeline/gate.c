@@ -1,7 +1,7 @@
 /*
  * gate.c
  *		What stops a deployment before a stage that swaps: its start_by, approvals where the
- *		environment is protected, and deployments that were requested before.
+ *		environment is protected, windows of time, and deployments that were requested before.
  *
  * What was decided is looked at again here, in the transaction that starts the stage: votes are
  * counted anew, the time is checked, and what will run is compared with what was approved.
@@ -9,7 +9,7 @@
  * Whether an environment is protected and whether it has nodes is read at once, and the stage goes by
  * that: a node that is registered after the gate was passed for want of nodes is not swapped.
  *
- * One that waits here has left its lanes, so that a later one may have come to the gate before it is
+ * One that waits here, for whatever it is, has left its lanes, so that a later one may have come to the gate before it is
  * let through.  That one waits as well, here, for as long as the other one waits or is queued again;
  * when the other one has started, the lanes keep the order.  The dispatcher alone starts something,
  * so that it knows when to look again (dispatch/due_set.c).
@@ -23,19 +23,30 @@
 #include "catalog/pg_type.h"
 #include "core/approval.h"
 #include "core/bring_up_right.h"
+#include "core/freeze.h"
+#include "core/release.h"
 #include "core/requirement.h"
 #include "core/rollback_right.h"
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
 
+#define SAME_MODULE SHARES_MODULE("o", "d")
+#define OTHERS_SUBJECT SUBJECT("o")
+#define OTHERS_TARGETS TARGETS_OF("o")
+
 #define LIVE_APPROVAL "a.status IN ('pending', 'approved', 'bypassed') AND a.used_at IS NULL"
 
-/* The third: may there be somebody to wait for?  What has approvals is looked at more closely anyway. */
+/*
+ * The third: may there be somebody to wait for?  What has approvals is looked at more closely anyway.  The fourth:
+ * may there be one that windows hold up, or have held up?
+ */
 static DbStatement protected_query = DB_STATEMENT(
 	"SELECT e.min_approvals > 0, EXISTS (SELECT 1 FROM hotswap.node n"
 	" WHERE n.tenant_id = e.tenant_id AND n.environment = e.name AND n.removed_at IS NULL),"
 	" EXISTS (SELECT 1 FROM hotswap.approval a WHERE a.tenant_id = e.tenant_id"
-	" AND a.environment = e.name AND a.deployment_id < $3 AND " LIVE_APPROVAL ")"
+	" AND a.environment = e.name AND a.deployment_id < $3 AND " LIVE_APPROVAL "),"
+	" EXISTS (SELECT 1 FROM hotswap.environment_window w"
+	" WHERE (w.tenant_id = $1 OR w.tenant_id IS NULL) AND w.environment = e.name)"
 	" FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = $2",
 	UUIDOID, TEXTOID, UUIDOID);
 
@@ -45,7 +56,7 @@ static DbStatement protected_query = DB_STATEMENT(
  * coming by itself.
  */
 static DbStatement earlier_query = DB_STATEMENT(
-	"SELECT o.id, o.version, o.environment, o.status FROM hotswap.deployment d"
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.deployment d"
 	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
 	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.rank <= x.rank"
 	" JOIN hotswap.approval a ON a.tenant_id = d.tenant_id AND a.environment = e.name"
@@ -55,20 +66,39 @@ static DbStatement earlier_query = DB_STATEMENT(
 	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
 	" AND t.rank >= x.rank"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake AND o.kind IN ('deploy', 'rollback')"
-	" AND o.module = d.module AND o.version <> d.version AND o.started_at IS NOT NULL"
+	" AND " SAME_MODULE " AND o.version <> d.version AND o.started_at IS NOT NULL"
 	" AND o.status IN ('pending_approval', 'queued') AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"
 	" WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id AND s.kind = 'deploy'"
 	" AND s.environment = x.name AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
+/* The same of those that windows have held up there, or on the way. */
+static DbStatement frozen_query = DB_STATEMENT(
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.deployment d"
+	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
+	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id AND w.deployment_id < d.id"
+	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
+	" AND t.rank >= x.rank"
+	" JOIN hotswap.stage s ON s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
+	" AND s.status = 'waiting_approval'"
+	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.name = s.environment"
+	" AND e.rank <= x.rank"
+	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake"
+	" AND o.kind IN ('deploy', 'rollback') AND " SAME_MODULE " AND o.version <> d.version"
+	" AND o.status IN ('pending_approval', 'queued') ORDER BY o.id LIMIT 1",
+	UUIDOID, UUIDOID, TEXTOID);
+
 /* The first of those that were requested before, and are still to bring one of these modules there. */
 static DbStatement required_query = DB_STATEMENT(
-	"SELECT o.id, o.version, o.environment, o.status FROM hotswap.work_item w"
+	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.work_item w"
 	" JOIN hotswap.environment x ON x.tenant_id = w.tenant_id AND x.name = $3"
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
-	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND o.module = ANY ($4)"
+	" WHERE w.tenant_id = $1 AND w.deployment_id < $2"
+	" AND EXISTS (SELECT FROM " OTHERS_TARGETS " t WHERE t.module = ANY ($4))"
 	" AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
 	" AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
 	" AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
@@ -77,19 +107,20 @@ static DbStatement required_query = DB_STATEMENT(
 
 /* Was a node of the environment declared to run something, after an approval was opened? */
 static DbStatement declared_query = DB_STATEMENT(
-	"SELECT n.name FROM hotswap.node n CROSS JOIN LATERAL (SELECT m.direction, m.swapped_at"
-	" FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.module = $3"
+	"SELECT n.name FROM hotswap.node n CROSS JOIN unnest($3) t (module)"
+	" CROSS JOIN LATERAL (SELECT m.direction, m.swapped_at"
+	" FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.module = t.module"
 	" ORDER BY m.swap DESC LIMIT 1) m WHERE n.tenant_id = $1 AND n.environment = $2"
 	" AND n.removed_at IS NULL AND m.direction = 'declared' AND m.swapped_at > (SELECT a.opened_at"
 	" FROM hotswap.approval a WHERE a.tenant_id = $1 AND a.deployment_id = $4 AND a.environment = $2"
 	" AND a.round = $5) LIMIT 1",
-	UUIDOID, TEXTOID, TEXTOID, UUIDOID, INT4OID);
+	UUIDOID, TEXTOID, TEXTARRAYOID, UUIDOID, INT4OID);
 
 static bool
 read_earlier(EarlierDeployment *earlier)
 {
 	earlier->id = db_uuid(0, 1);
-	earlier->version = db_text(0, 2);
+	earlier->subject = db_text(0, 2);
 	earlier->environment = db_text(0, 3);
 	earlier->status = db_text(0, 4);
 	return true;
@@ -102,7 +133,8 @@ gate_earlier(const Deployment *d, const char *environment, EarlierDeployment *ea
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
 					 CStringGetTextDatum(environment) };
 
-	return db_run(&earlier_query, args, NULL) > 0 && read_earlier(earlier);
+	return (db_run(&earlier_query, args, NULL) > 0 || db_run(&frozen_query, args, NULL) > 0) &&
+		   read_earlier(earlier);
 }
 
 /* The modules that nodes lack, of those that their steps ask for. */
@@ -260,6 +292,40 @@ wait_behind(Visit *v, const Approval *a, bool others_wait)
 	return true;
 }
 
+/*
+ * Do windows keep the stage from starting?  Then it waits until they let it; its own approval, if any, is
+ * there and has to be used in time all the same.
+ */
+static bool
+wait_for_window(Visit *v, const Approval *a, Freeze *f)
+{
+	memset(f, 0, sizeof(Freeze));
+	if (v->without_nodes || v->without_windows || !freeze_holds(&v->d, v->stage->environment, f))
+		return false;
+	v->result->next_due = Min(v->result->next_due, f->opens);
+	if (a)
+		v->result->next_due = Min(v->result->next_due, a->expires_at);
+	wait_here(v, psprintf("waits until %s for the windows of %s: %s",
+						  f->opens == DT_NOEND ? "they are changed" : timestamptz_to_str(f->opens),
+						  v->stage->environment, freeze_words(f)));
+	return true;
+}
+
+/* The last thing that is asked: may it start, its own approval (or NULL) being there? */
+static bool
+pass_with(Visit *v, Approval *a, bool others_wait)
+{
+	Freeze freeze;
+
+	if (wait_for_window(v, a, &freeze) || wait_behind(v, a, others_wait))
+		return false;
+	if (freeze.is_overridden)
+		freeze_use_override(&v->d, v->stage->environment, &freeze);
+	if (a)
+		approval_use(&v->d, a);
+	return true;
+}
+
 /* Expires an approval that is there and was not used in time, and with it the deployment. */
 static bool
 end_overdue(Visit *v, Approval *a)
@@ -280,7 +346,7 @@ gate_scope(Visit *v)
 	if (scope->plans != NIL)
 	{
 		v->plans = scope->plans;
-		v->planned = v->stage;
+		v->planned = v->stage->environment;
 	}
 	return scope;
 }
@@ -289,11 +355,12 @@ gate_scope(Visit *v)
 static char *
 find_declared(const Visit *v, const Approval *a)
 {
+	List *modules = target_modules(deployment_targets(&v->d));
 	DbArgs args = db_args(&declared_query);
 
 	db_arg_uuid(&args, &v->d.tenant);
 	db_arg_text(&args, a->environment);
-	db_arg_text(&args, v->d.module);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(modules), false);
 	db_arg_uuid(&args, &v->d.id);
 	db_arg_int32(&args, a->round);
 	return db_run_args(&args) > 0 ? db_text(0, 1) : NULL;
@@ -361,10 +428,11 @@ is_gated(Visit *v, Approval *a, bool *others_wait)
 	if (db_run(&protected_query, args, NULL) == 0)
 		return false;
 	v->without_nodes = !db_bool(0, 2);
+	v->without_windows = !db_bool(0, 4);
 	is_protected = db_bool(0, 1);
 	if (!v->without_nodes)
 	{
-		*others_wait = v->d.only_target || db_bool(0, 3);
+		*others_wait = v->d.only_target || db_bool(0, 3) || db_bool(0, 4);
 		return (is_protected && !is_free(v)) || (a && a->extra);
 	}
 	if (a && approval_is_live(a))
@@ -405,7 +473,7 @@ gate_pass(Visit *v)
 		return false;
 	a = approval_find(v->approvals, v->stage->environment);
 	if (!is_gated(v, a, &others_wait))
-		return !wait_behind(v, NULL, others_wait);
+		return pass_with(v, NULL, others_wait);
 	path = visit_path(v);
 	if (!approval_policy_load(&v->d.tenant, v->stage->environment, &policy))
 		elog(ERROR, "environment \"%s\" has disappeared", v->stage->environment);
@@ -419,27 +487,23 @@ gate_pass(Visit *v)
 		gate_reopen(v, a, &policy, path);
 	}
 	else if (a->status != APPROVAL_PENDING)
-	{
-		if (wait_behind(v, a, true))
-			return false;
-		approval_use(&v->d, a);
-		return true;
-	}
+		return pass_with(v, a, true);
 	wait_here(v, psprintf("waits for the approval of %s", v->stage->environment));
 	return false;
 }
 
 /*
- * One that waits at its gate: if it has its approval, and those before it have started, it queues again
- * for its lanes.
+ * One that waits at its gate: if it has its approval, windows let it start, and those before it have started, it
+ * queues again for its lanes.
  */
 void
 gate_look_again(Visit *v)
 {
 	Approval *a = approval_find(v->approvals, v->stage->environment);
+	Freeze freeze;
 
 	if (a && (a->status == APPROVAL_PENDING || end_overdue(v, a)))
 		return;
-	if (!wait_behind(v, a, true))
+	if (!wait_for_window(v, a, &freeze) && !wait_behind(v, a, true))
 		deployment_apply(&v->d, DEPLOYMENT_APPROVE, NULL);
 }

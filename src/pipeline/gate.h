@@ -11,7 +11,7 @@
 typedef struct EarlierDeployment
 {
 	pg_uuid_t id;
-	char *version;
+	char *subject;     /* version "1", or release "spring", with a capital letter */
 	char *environment; /* its target */
 	char *status;
 } EarlierDeployment;

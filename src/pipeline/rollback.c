@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/failed_rollback.h"
+#include "core/release.h"
 #include "pipeline/rollback.h"
 #include "pipeline/stage_tasks.h"
 #include "utils/builtins.h"
@@ -25,38 +26,38 @@ static DbStatement environment_query = DB_STATEMENT(
 	"EXISTS (SELECT FROM hotswap.statement s WHERE s.tenant_id = $1" \
 	" AND s.deployment_id = $2 AND s.node_id = t.node_id"            \
 	" AND (s.started_at IS NOT NULL OR s.finished_at IS NOT NULL))"
-#define STEPS_DONE                                                                                  \
-	"FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = $3" \
+#define STEPS_DONE                                                                                        \
+	"FROM hotswap.node_module m WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = ANY ($3)" \
 	" AND m.swap > t.swap_from AND m.deployment_id = $2"
 
-static DbStatement stays_query = DB_STATEMENT(
-	"SELECT coalesce(d.on_failure = 'stay', EXISTS (SELECT FROM hotswap.task t WHERE t.tenant_id = $1"
+static DbStatement outside_query = DB_STATEMENT(
+	"SELECT FROM hotswap.task t WHERE t.tenant_id = $1"
 	" AND t.deployment_id = $2 AND t.stage = $4 AND t.kind = 'swap' AND (" BEGUN_OUTSIDE
 	" OR EXISTS (SELECT " STEPS_DONE " AND EXISTS (SELECT FROM hotswap.module_version v"
-	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = m.step AND NOT v.transactional)))))"
-	" FROM hotswap.deployment d WHERE d.tenant_id = $1 AND d.id = $2",
-	UUIDOID, UUIDOID, TEXTOID, INT2OID);
+	" WHERE v.tenant_id = $1 AND v.module = m.module AND v.version = m.step AND NOT v.transactional))) LIMIT 1",
+	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
 
 static DbStatement parts_query = DB_STATEMENT(
 	"SELECT t.ordinal FROM hotswap.task t WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $4"
 	" AND t.kind = 'swap' AND (" BEGUN_OUTSIDE " OR EXISTS (SELECT " STEPS_DONE "))",
-	UUIDOID, UUIDOID, TEXTOID, INT2OID);
+	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
 
 /* Runs one of them; of the tasks it reads nothing that a visit changes. */
 static uint64
 ask_about_stage(Visit *v, const Stage *stage, DbStatement *statement)
 {
 	Datum args[] = { UUIDPGetDatum(&v->d.tenant), UUIDPGetDatum(&v->d.id),
-					 CStringGetTextDatum(v->d.module), Int16GetDatum(stage->ordinal) };
+					 db_text_array(target_modules(deployment_targets(&v->d))),
+					 Int16GetDatum(stage->ordinal) };
 
 	return db_run(statement, args, NULL);
 }
 
-/* Do the nodes stay at the last step that is complete? */
+/* Has something of it run outside of a transaction? */
 static bool
-nodes_stay(Visit *v, const Stage *stage)
+is_begun_outside(Visit *v, const Stage *stage)
 {
-	return ask_about_stage(v, stage, &stays_query) > 0 && db_bool(0, 1);
+	return ask_about_stage(v, stage, &outside_query) > 0;
 }
 
 /* The ordinals of swaps that have done something. */
@@ -77,6 +78,18 @@ environment_reverts(Visit *v, const char *environment)
 	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(environment) };
 
 	return db_run(&environment_query, args, NULL) > 0 && db_bool(0, 1);
+}
+
+/*
+ * Do the nodes of a stage go back, or stay each at the last step that is complete?  As it was asked for, or as
+ * the environment says; what has begun outside of a transaction only goes back when that was asked for.
+ */
+static bool
+nodes_go_back(Visit *v, const Stage *stage)
+{
+	if (v->d.on_failure != ON_FAILURE_UNSAID)
+		return v->d.on_failure == ON_FAILURE_BACK;
+	return environment_reverts(v, stage->environment) && !is_begun_outside(v, stage);
 }
 
 /* The deploy stage whose nodes are affected when the current stage does not succeed, or NULL. */
@@ -132,8 +145,8 @@ rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
 }
 
 /*
- * The current stage did not succeed: takes back what it swapped, if it did and the environment says
- * so, else ends the deployment with the event.
+ * The current stage did not succeed: takes back what it swapped, if it did and that shall go back, else
+ * ends the deployment with the event.
  */
 void
 rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
@@ -141,7 +154,7 @@ rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 	Stage *stage = rollback_stage(v);
 	List *tasks;
 
-	if (stage && environment_reverts(v, stage->environment) && !nodes_stay(v, stage))
+	if (stage && nodes_go_back(v, stage))
 	{
 		tasks = stage == v->stage ? v->tasks : stage_tasks_load(v, stage);
 		if (rollback_add_reverts(v, &tasks, stage))

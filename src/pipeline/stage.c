@@ -13,6 +13,7 @@
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
+#include "core/release.h"
 #include "module/examination.h"
 #include "module/scan.h"
 #include "pipeline/held.h"
@@ -20,23 +21,33 @@
 #include "pipeline/waves.h"
 #include "utils/builtins.h"
 
-static DbStatement hooks_query = DB_STATEMENT(
-	"SELECT function FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2 AND module IN ('', $3)"
-	" ORDER BY module, function",
-	UUIDOID, TEXTOID, TEXTOID);
+static DbStatement hooks_query =
+	DB_STATEMENT("SELECT function FROM hotswap.hook WHERE tenant_id = $1 AND stage = $2"
+				 " AND (module = '' OR module = ANY ($3)) GROUP BY function"
+				 " ORDER BY pg_catalog.min(module), function",
+				 UUIDOID, TEXTOID, TEXTARRAYOID);
 
 /*
  * Scripts that together have more bytes than this are not read by the dispatcher, which works for everybody.
  */
 #define SCRIPTS_LIMIT (64 * 1024)
 
-/* The version, which is read once in a visit. */
-static Version *
-version_of(Visit *v)
+/* The versions, which are read once in a visit: one, or those of a release. */
+static List *
+versions_of(Visit *v)
 {
-	if (v->version == NULL)
-		v->version = version_read_existing(&v->d.tenant, v->d.module, v->d.version, SCRIPTS_LIMIT);
-	return v->version;
+	ListCell *cell;
+
+	if (v->versions == NIL)
+		foreach (cell, deployment_targets(&v->d))
+		{
+			const PlanTarget *target = lfirst(cell);
+
+			v->versions =
+				lappend(v->versions, version_read_existing(&v->d.tenant, target->module,
+														   target->version, SCRIPTS_LIMIT));
+		}
+	return v->versions;
 }
 
 /*
@@ -46,24 +57,51 @@ version_of(Visit *v)
 static void
 start_build(Visit *v)
 {
-	Version *version = version_of(v);
+	ListCell *cell;
 
-	if (version->findings == NULL)
+	foreach (cell, versions_of(v))
 	{
+		Version *version = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (version->findings)
+			continue;
 		version_read_scripts(&v->d.tenant, version);
 		(void) examine_scripts(version, true);
 	}
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }
 
-/* Where an environment requires signatures, the installer that a node begins with has one, too. */
+/* Where an environment requires signatures, the installers that a node begins with have one, too. */
 static void
-scan_first_step(Visit *v, const NodePlan *p, const char *environment)
+scan_installers(Visit *v, const NodePlan *p, const char *environment)
 {
-	const Step *step = linitial(p->steps);
+	ListCell *cell;
 
-	if (p->require_signature && step->direction == STEP_INSTALL)
-		scan_installer(&v->d.tenant, step->module, step->version, environment);
+	foreach (cell, p->require_signature ? p->steps : NIL)
+	{
+		const Step *step = lfirst(cell);
+
+		if (step->direction == STEP_INSTALL)
+			scan_installer(&v->d.tenant, step->module, step->version, environment);
+	}
+}
+
+/* The versions of a module whose scripts are among steps. */
+static List *
+versions_of_module(List *steps, const char *module)
+{
+	List *versions = NIL;
+	ListCell *cell;
+
+	foreach (cell, steps)
+	{
+		const Step *step = lfirst(cell);
+
+		if (strcmp(step->module, module) == 0)
+			versions = lappend(versions, step->version);
+	}
+	return versions;
 }
 
 /* Of what a node is declared to run, the verify scripts are run, and nothing else. */
@@ -88,9 +126,13 @@ scan_declared(Visit *v, const NodePlan *p, char *environment)
 static void
 scan_plans(Visit *v, List *plans, char *environment)
 {
-	List *versions = NIL;
+	List *steps = NIL;
 	ListCell *cell;
 
+	/* without a wait in between, the stage scan has done it */
+	if (plans == v->scanned)
+		return;
+	v->scanned = plans;
 	if (v->d.kind == KIND_DECLARE)
 	{
 		scan_declared(v, linitial(plans), environment);
@@ -99,15 +141,19 @@ scan_plans(Visit *v, List *plans, char *environment)
 	foreach (cell, plans)
 	{
 		const NodePlan *p = lfirst(cell);
+		ListCell *s;
 
-		/* a complete version is the deployment's own, which is scanned, unless it goes back to one */
-		if (p->outcome != NODE_RUNS ||
-			(!((Step *) linitial(p->steps))->is_graph && v->d.kind != KIND_ROLLBACK))
+		if (p->outcome != NODE_RUNS)
 			continue;
-		scan_first_step(v, p, environment);
-		versions = list_concat(versions, plan_versions(p->steps));
+		scan_installers(v, p, environment);
+		/* a complete version is the deployment's own, which is scanned, unless it goes back to one */
+		foreach (s, p->steps)
+			if (((Step *) lfirst(s))->is_graph || v->d.kind == KIND_ROLLBACK)
+				steps = lappend(steps, lfirst(s));
 	}
-	scan_steps(&v->d.tenant, v->d.module, versions, environment);
+	foreach (cell, target_modules(deployment_targets(&v->d)))
+		scan_steps(&v->d.tenant, lfirst(cell), versions_of_module(steps, lfirst(cell)),
+				   environment);
 }
 
 /* scan: may these scripts go all the way, and those of the versions that lead there? */
@@ -115,13 +161,25 @@ static void
 start_scan(Visit *v)
 {
 	List *path = visit_path(v);
-	char *message = scan_version(&v->d.tenant, version_of(v), path);
+	StringInfoData message;
+	bool any_graph = false;
 	ListCell *cell;
 
-	if (version_of(v)->is_graph)
+	initStringInfo(&message);
+	foreach (cell, versions_of(v))
+	{
+		Version *version = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (v->d.release)
+			appendStringInfo(&message, "%s%s ", message.len > 0 ? "; " : "", version->module);
+		appendStringInfoString(&message, scan_version(&v->d.tenant, version, path));
+		any_graph = any_graph || version->is_graph;
+	}
+	if (any_graph)
 		foreach (cell, path)
-			scan_plans(v, plan_of_deployment(&v->d, lfirst(cell)), lfirst(cell));
-	stage_apply(v->stage, STAGE_SUCCEED, message);
+			scan_plans(v, visit_plan_of(v, lfirst(cell)), lfirst(cell));
+	stage_apply(v->stage, STAGE_SUCCEED, message.data);
 }
 
 static int
@@ -129,7 +187,7 @@ add_hooks(Visit *v)
 {
 	Datum args[] = { UUIDPGetDatum(&v->d.tenant),
 					 CStringGetTextDatum(stage_kind_names[v->stage->kind]),
-					 CStringGetTextDatum(v->d.module) };
+					 db_text_array(target_modules(deployment_targets(&v->d))) };
 	uint64 n = db_run(&hooks_query, args, NULL);
 
 	for (uint64 i = 0; i < n; i++)
@@ -168,7 +226,7 @@ require_unblocked(Visit *v, List *plans)
 	if (words.len > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("version \"%s\" cannot go to environment \"%s\": %s%s%s", v->d.version,
+				 errmsg("%s cannot go to environment \"%s\": %s%s%s", deployment_words(&v->d),
 						v->stage->environment, words.data, hint ? ". " : "", hint ? hint : "")));
 }
 
@@ -203,14 +261,36 @@ skip_stage(Visit *v, List *plans)
 	{
 		const NodePlan *p = lfirst(cell);
 
-		if (p->previous_version == NULL || strcmp(p->previous_version, v->d.version) != 0)
+		if (v->d.release ?
+				!p->runs_target :
+				(p->previous_version == NULL || strcmp(p->previous_version, v->d.version) != 0))
 		{
 			stage_apply(v->stage, STAGE_SKIP, p->reason);
 			return;
 		}
 	}
 	stage_apply(v->stage, STAGE_SKIP,
-				psprintf("every node already runs version \"%s\"", v->d.version));
+				psprintf("every node already runs %s", deployment_words(&v->d)));
+}
+
+static void
+scan_signatures(Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, versions_of(v))
+		scan_signature(&v->d.tenant, lfirst(cell), v->stage->environment);
+}
+
+static bool
+has_verify(Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, versions_of(v))
+		if (((Version *) lfirst(cell))->has_verify)
+			return true;
+	return false;
 }
 
 /* deploy: a swap for each node that has steps to run */
@@ -243,7 +323,7 @@ start_deploy(Visit *v)
 	if (to_do == 0)
 		skip_stage(v, plans);
 	else if (first->require_signature)
-		scan_signature(&v->d.tenant, version_of(v), v->stage->environment);
+		scan_signatures(v);
 	if (to_do == 0)
 		return;
 	scan_plans(v, plans, v->stage->environment);
@@ -257,7 +337,7 @@ start_deploy(Visit *v)
 static void
 start_validate(Visit *v)
 {
-	List *plans = version_of(v)->has_verify ? plan_of_deployment(&v->d, v->d.environment) : NIL;
+	List *plans = has_verify(v) ? plan_of_deployment(&v->d, v->d.environment) : NIL;
 	ListCell *cell;
 	int count = 0;
 

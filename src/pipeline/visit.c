@@ -52,14 +52,21 @@ visit_path(const Visit *v)
 	return path;
 }
 
-/* What the nodes of the current stage's environment are to run, found out once in a visit. */
+/* What the nodes of an environment are to run; found out once for the one that was asked for last. */
+List *
+visit_plan_of(Visit *v, char *environment)
+{
+	if (v->planned == NULL || strcmp(v->planned, environment) != 0)
+	{
+		v->plans = plan_of_deployment(&v->d, environment);
+		v->planned = environment;
+	}
+	return v->plans;
+}
+
+/* The same of the current stage's environment. */
 List *
 visit_plan(Visit *v)
 {
-	if (v->planned != v->stage)
-	{
-		v->plans = plan_of_deployment(&v->d, v->stage->environment);
-		v->planned = v->stage;
-	}
-	return v->plans;
+	return visit_plan_of(v, v->stage->environment);
 }

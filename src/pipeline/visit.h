@@ -71,12 +71,14 @@ typedef struct Visit
 	Stage *stage; /* the current one */
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
-	Version *version;           /* NULL: not read during this visit */
-	bool without_nodes;         /* the environment of the current stage, when the gate looked */
+	List *versions;       /* of Version: those that it is about; NIL: not read during this visit */
+	bool without_nodes;   /* the environment of the current stage, when the gate looked */
+	bool without_windows; /* nor are there any times at which nothing starts there */
+	List *plans;          /* of NodePlan: what is to run in one environment */
+	char *planned;        /* which; NULL: not asked for yet */
+	List *scanned;        /* those plans whose versions were scanned in this visit */
 	struct RolloutRow *rollout; /* of the current stage; NULL: it takes its nodes at once */
 	List *pauses;               /* of PauseRow */
-	List *plans;                /* of NodePlan: what is to run there; NIL: not asked for yet */
-	Stage *planned;             /* the stage that they are of */
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);
@@ -84,5 +86,6 @@ extern void visit_finish(Visit *v, DeploymentEvent event, const char *reason);
 extern void visit_end(Visit *v, DeploymentEvent event, const char *message);
 extern List *visit_path(const Visit *v);
 extern List *visit_plan(Visit *v);
+extern List *visit_plan_of(Visit *v, char *environment);
 
 #endif /* HOTSWAP_VISIT_H */

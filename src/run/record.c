@@ -24,6 +24,7 @@
 #include "core/columns.h"
 #include "core/deployment.h"
 #include "core/machine.h"
+#include "core/release.h"
 #include "run/record.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -35,9 +36,10 @@
  */
 static DbStatement load_task = DB_STATEMENT(
 	"SELECT t.kind, t.attempt, t.reverts, t.node_id, t.hook, t.previous_version, d.module, d.version,"
-	" (SELECT m.is_graph FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = d.module),"
+	" d.release IS NULL AND (SELECT m.is_graph FROM hotswap.module m"
+	" WHERE m.tenant_id = $1 AND m.name = d.module),"
 	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
-	" d.heads, d.requested_at"
+	" d.heads, d.requested_at, d.release"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -61,7 +63,8 @@ enum
 	LOADED_IS_ROLLBACK,
 	LOADED_ROLLS_BACK,
 	LOADED_HEADS,
-	LOADED_REQUESTED_AT
+	LOADED_REQUESTED_AT,
+	LOADED_RELEASE
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -175,7 +178,7 @@ node_search_path(void)
 static void
 read_versions(TaskRun *run, const char *previous)
 {
-	if (run->has_path || (run->is_graph && run->kind == TASK_HOOK))
+	if (run->has_path || ((run->is_graph || run->release) && run->kind == TASK_HOOK))
 		return;
 	run->version = version_read_existing(&run->key.tenant, run->module, run->target, VERSION_WHOLE);
 	if (run->kind == TASK_REVERT && previous)
@@ -217,8 +220,10 @@ read_task(TaskRun *run, MemoryContext context)
 	heads = db_datum(0, LOADED_HEADS, &isnull);
 	run->heads = isnull ? NIL : db_text_list(heads);
 	run->requested_at = db_time(0, LOADED_REQUESTED_AT, 0);
-	run->has_path = (run->is_graph || run->is_rollback || run->heads != NIL) &&
-					(run->kind == TASK_SWAP || run->kind == TASK_REVERT);
+	run->release = db_text(0, LOADED_RELEASE);
+	run->has_path = ((run->is_graph || run->is_rollback || run->heads != NIL) &&
+					 (run->kind == TASK_SWAP || run->kind == TASK_REVERT)) ||
+					(run->release && run->kind != TASK_HOOK);
 	if (db_digest(0, LOADED_PLAN_DIGEST, run->plan_digest))
 		run->swap_from = db_int64(0, LOADED_SWAP_FROM);
 	previous = db_text(0, LOADED_PREVIOUS_VERSION);
@@ -230,8 +235,13 @@ read_task(TaskRun *run, MemoryContext context)
 		MemoryContextSwitchTo(context);
 		run->node_name = db_text(0, NODE_NAME);
 		run->search_path = node_search_path();
-		run->take_down = allow_revert && strcmp(db_text(0, NODE_ENVIRONMENT), environment) == 0;
+		run->environment = db_text(0, NODE_ENVIRONMENT);
+		run->is_target = strcmp(run->environment, environment) == 0;
+		run->take_down = allow_revert && run->is_target;
 	}
+	if (run->release)
+		run->targets = release_targets(&run->key.tenant, run->release);
+	MemoryContextSwitchTo(context);
 	read_versions(run, previous);
 	return true;
 }
@@ -250,7 +260,8 @@ record_load(TaskRun *run)
 		return false;
 	if (run->version)
 		version_require_intact(run->version);
-	if (run->previous && run->version && run->version->scripts[SCRIPT_REVERT] == NULL)
+	if (run->previous && run->version &&
+		(run->version->is_routed || run->version->scripts[SCRIPT_REVERT] == NULL))
 		version_require_intact(run->previous);
 	return true;
 }
@@ -262,9 +273,26 @@ static List *
 done_steps(const TaskRun *run)
 {
 	if (!run->is_graph || run->heads != NIL)
-		return NIL;
+		return NIL; /* so it is with a release, too */
 	return plan_done(&run->key.tenant, &run->node, run->module, &run->key.deployment,
 					 run->swap_from);
+}
+
+/* What the stage has planned is for this node, and what is held may come. */
+static List *
+plan_release(const TaskRun *run)
+{
+	Datum node = UUIDPGetDatum(&run->node);
+	PlanRequest request = { .tenant = &run->key.tenant,
+							.release = run->release,
+							.targets = run->targets,
+							.environment = run->environment,
+							.is_target = run->is_target,
+							.allow_revert = run->take_down,
+							.reapply = true,
+							.nodes = uuid_array(&node, 1) };
+
+	return plan_environment(&request);
 }
 
 static List *
@@ -273,11 +301,13 @@ left_steps(const TaskRun *run)
 	List *plans;
 	NodePlan *plan;
 
-	if (!run->is_rollback && run->heads == NIL)
+	if (!run->is_rollback && run->heads == NIL && run->release == NULL)
 		return plan_remaining(&run->key.tenant, &run->node, run->module, run->target,
 							  run->take_down);
 	if (run->is_rollback)
 		plans = plan_rollback(&run->key.tenant, &run->rolls_back, &run->node);
+	else if (run->release)
+		plans = plan_release(run);
 	else
 		plans = plan_declaration(&run->key.tenant, run->module, &run->node, run->heads,
 								 run->requested_at);
@@ -345,6 +375,44 @@ record_is_partial(const TaskRun *run)
 	return result;
 }
 
+/* What takes back a release; who has been there since is not undone. */
+static List *
+release_back(const TaskRun *run)
+{
+	const NodePlan *p =
+		plan_undo(&run->key.tenant, &run->key.deployment, &run->node, run->swap_from);
+
+	if (p->outcome == NODE_BLOCKED)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("release \"%s\" cannot be reverted: %s", run->release, p->reason)));
+	return p->steps;
+}
+
+/* The verify scripts of the versions of a release. */
+static List *
+release_verify(const TaskRun *run)
+{
+	List *steps = NIL;
+	ListCell *cell;
+
+	foreach (cell, run->targets)
+	{
+		const PlanTarget *target = lfirst(cell);
+		const Version *v =
+			version_read_existing(&run->key.tenant, target->module, target->version, 0);
+		Step *step = palloc0(sizeof(Step));
+
+		step->module = target->module;
+		step->version = target->version;
+		step->direction = STEP_DECLARED;
+		step->transactional = true;
+		memcpy(step->digest, v->digest, DIGEST_LENGTH);
+		if (v->has_verify)
+			steps = lappend(steps, step);
+	}
+	return steps;
+}
+
 /* What takes back what the deployment has done. */
 static List *
 steps_back(const TaskRun *run)
@@ -376,7 +444,12 @@ record_plan(TaskRun *run)
 
 	db_enter(&scope);
 	MemoryContextSwitchTo(scope.context);
-	run->path = run->kind == TASK_REVERT ? steps_back(run) : remaining_steps(run);
+	if (run->kind == TASK_VERIFY)
+		run->path = release_verify(run);
+	else if (run->kind == TASK_SWAP)
+		run->path = remaining_steps(run);
+	else
+		run->path = run->release ? release_back(run) : steps_back(run);
 	db_leave(&scope);
 	run->piece = 0;
 	foreach (cell, run->path)
@@ -454,7 +527,8 @@ complete_step(const TaskRun *run)
 {
 	bool reverts = run->kind == TASK_REVERT;
 	const Version *after = reverts ? run->previous : run->version;
-	bool down = reverts && run->version->scripts[SCRIPT_REVERT];
+	bool down = reverts && (run->version->is_routed ? after == NULL :
+													  run->version->scripts[SCRIPT_REVERT] != NULL);
 	Step *step = palloc0(sizeof(Step));
 
 	step->module = run->module;
@@ -475,6 +549,22 @@ record_swap(const TaskRun *run, TimestampTz now)
 		record_steps(run, list_make1(complete_step(run)), 1, now);
 	else if (run->piece > 0 && !((Step *) linitial(run->path))->is_partial)
 		record_steps(run, run->path, run->piece, now);
+}
+
+/* The last thing of all: who changes the route after it waits for the commit. */
+static void
+record_routes(TaskRun *run)
+{
+	ListCell *cell;
+
+	foreach (cell, run->routes)
+	{
+		const RouteChange *change = lfirst(cell);
+		RingKey key = { &run->key.tenant, &run->node, change->module };
+
+		ring_activate(&key, change->slot, &run->key.deployment);
+	}
+	run->routes = NIL;
 }
 
 static void
@@ -551,6 +641,7 @@ record_piece(TaskRun *run)
 	db_arg_int32(&args, run->attempt);
 	require_mine(db_run_args(&args));
 	record_swap(run, GetCurrentTimestamp());
+	record_routes(run);
 	db_leave(&scope);
 }
 
@@ -571,6 +662,7 @@ record_success(TaskRun *run)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
+	record_routes(run);
 	db_leave(&scope);
 }
 

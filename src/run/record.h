@@ -10,10 +10,18 @@
 #include "core/steps.h"
 #include "module/toplevel.h"
 #include "module/version.h"
+#include "route/ring.h"
 #include "storage/lock.h"
 
 /* Told while a statement runs that waits for the snapshots of others. */
 typedef void (*SnapshotWait)(bool waits);
+
+/* What callers of a module get from the commit on. */
+typedef struct RouteChange
+{
+	char *module;
+	RingSlot *slot; /* NULL: nothing */
+} RouteChange;
 
 /* The task and everything its scripts need; strings live in the caller's context. */
 typedef struct TaskRun
@@ -29,20 +37,26 @@ typedef struct TaskRun
 	char *hook;
 	char *search_path; /* of its scripts; NULL: as the role has it */
 	Oid role;          /* that it belongs to: the login of the session */
-	char *module;
-	bool is_graph;            /* the module's versions build on each other */
-	char *target;             /* the version that is deployed */
-	List *heads;              /* of char *: of a declaration */
+	List *targets;     /* of PlanTarget: of a release, its modules in the order of their names */
+	char *release;     /* NULL: it is about one module */
+	char *environment; /* of the node */
+	bool is_target;    /* the deployment ends there */
+	char *module;      /* of a release its name */
+	bool is_graph;     /* the module's versions build on each other */
+	char *target;      /* the version that is deployed */
+	List *heads;       /* of char *: of a declaration */
 	TimestampTz requested_at; /* of the deployment */
 	bool is_rollback;
 	pg_uuid_t rolls_back; /* then: this deployment */
-	/* of what is done in steps: a swap or a revert of such a module, and a rollback */
+	/* of what is done in steps: a swap or a revert of such a module, a rollback, and all of a release but hooks */
 	bool has_path;
 	uint8 plan_digest[DIGEST_LENGTH];
 	int64 swap_from; /* what is later on the node is this deployment's */
 	bool take_down;  /* versions that the target does not build on */
 	List *path;      /* of Step: what is still to be done */
 	int piece;       /* so many of them are done in this transaction */
+	List *
+		routes; /* of RouteChange: of modules that are called through entries, what is to be recorded */
 	/* else */
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */

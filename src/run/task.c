@@ -24,9 +24,11 @@
 #include "base/subxact.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/release.h"
 #include "run/hook.h"
 #include "run/place.h"
 #include "run/record.h"
+#include "run/routed.h"
 #include "run/script.h"
 #include "run/session.h"
 #include "run/task.h"
@@ -102,7 +104,7 @@ script_of(const Version *version, const char *script)
 /* ---- the lane ---- */
 
 static void
-tag_lane(const TaskRun *run, LOCKTAG *tag)
+tag_lane(const TaskRun *run, const char *module, LOCKTAG *tag)
 {
 	struct
 	{
@@ -114,22 +116,29 @@ tag_lane(const TaskRun *run, LOCKTAG *tag)
 	memset(&lane, 0, sizeof(lane));
 	lane.tenant = run->key.tenant;
 	lane.node = run->node;
-	strlcpy(lane.module, run->module, sizeof(lane.module));
+	strlcpy(lane.module, module, sizeof(lane.module));
 	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
 }
 
 /*
- * Nobody else changes the module on the node until the transaction ends, or the session gives it back.  Waits
- * without a snapshot: whoever has the lane may wait for those.
+ * Nobody else changes the module on the node until the transaction ends, or the session gives it back: of a release
+ * all modules, in the order of their names, so that no two wait for each other.  Waits without a snapshot: whoever
+ * has the lane may wait for those.
  */
 static void
 lock_lane(const TaskRun *run, bool session)
 {
-	LOCKTAG tag;
+	List *modules = run->release ? target_modules(run->targets) : list_make1(run->module);
+	ListCell *cell;
 
-	tag_lane(run, &tag);
 	InvalidateCatalogSnapshot();
-	(void) LockAcquire(&tag, ExclusiveLock, session, false);
+	foreach (cell, modules)
+	{
+		LOCKTAG tag;
+
+		tag_lane(run, lfirst(cell), &tag);
+		(void) LockAcquire(&tag, ExclusiveLock, session, false);
+	}
 }
 
 /* ---- outside of a transaction ---- */
@@ -162,7 +171,7 @@ leaves_transaction(TaskRun *run)
 {
 	Version *version = run->is_outside_done ? NULL : next_script(run, &run->outside_of);
 
-	if (version == NULL || version->transactional)
+	if (version == NULL || version->transactional || version->is_routed)
 		return false;
 	if (run->tell_snapshot_wait == NULL)
 		ereport(ERROR,
@@ -186,18 +195,40 @@ run_piece_script(TaskRun *run, const Version *version, const char *script)
 
 /* ---- paths ---- */
 
+/* A step of a routed module: a version that comes, or the last one goes. */
+static void
+run_routed_step(TaskRun *run, const Step *step, const Version *version)
+{
+	if (step->direction == STEP_DOWN)
+		routed_remove(run, version);
+	else
+		routed_bring(run, version);
+}
+
 /* A step: its script, and how it is verified. */
 static void
 run_step(TaskRun *run, const Step *step)
 {
 	Version *version = record_read_step(run, step);
 
+	if (version->is_routed && step->direction != STEP_DECLARED)
+	{
+		run_routed_step(run, step, version);
+		return;
+	}
 	/* what is declared is verified alone */
 	if (step->direction != STEP_DECLARED)
 		run_piece_script(run, version, step_script_names[step->direction]);
 	if (step->direction != STEP_DOWN && version->scripts[SCRIPT_VERIFY])
 		run_script(run, "verify", version->scripts[SCRIPT_VERIFY]);
 	run_deferred_triggers(run);
+}
+
+/* The name of a step in reports: of a release as it names its versions. */
+static const char *
+step_name(const TaskRun *run, const Step *step)
+{
+	return run->release ? psprintf("%s=%s", step->module, step->version) : step->version;
 }
 
 /* The steps of the present piece.  Each has its memory. */
@@ -212,7 +243,7 @@ run_steps(TaskRun *run)
 		const Step *step = list_nth(run->path, i);
 
 		MemoryContextSwitchTo(context);
-		run->step = step->version;
+		run->step = step_name(run, step);
 		run_step(run, step);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
@@ -222,6 +253,16 @@ run_steps(TaskRun *run)
 }
 
 /* ---- scripts ---- */
+
+/* Takes back a version of a routed module: the one before comes again. */
+static void
+routed_take_back(TaskRun *run)
+{
+	if (run->previous)
+		routed_bring(run, run->previous);
+	else
+		routed_remove(run, run->version);
+}
 
 static void
 run_scripts(TaskRun *run)
@@ -233,6 +274,11 @@ run_scripts(TaskRun *run)
 	switch (run->kind)
 	{
 		case TASK_SWAP:
+			if (run->version->is_routed)
+			{
+				routed_bring(run, run->version);
+				break;
+			}
 			run_piece_script(run, run->version, "deploy");
 			if (scripts[SCRIPT_VERIFY])
 				run_script(run, "verify", scripts[SCRIPT_VERIFY]);
@@ -244,6 +290,11 @@ run_scripts(TaskRun *run)
 			run_hook(run);
 			break;
 		case TASK_REVERT:
+			if (run->version->is_routed)
+			{
+				routed_take_back(run);
+				break;
+			}
 			version = revert_script(run, &script);
 			run_piece_script(run, version, script);
 			break;
@@ -306,7 +357,7 @@ run_task(TaskRun *run)
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
 		lock_lane(run, false);
-	if (run->kind == TASK_REVERT && !record_is_partial(run))
+	if (run->kind == TASK_REVERT && run->release == NULL && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);
@@ -367,7 +418,7 @@ release_locks(const TaskRun *run)
 		(void) LockRelease(&tag, ExclusiveLock, true);
 	if (run->outside == NULL)
 		return;
-	tag_lane(run, &tag);
+	tag_lane(run, run->module, &tag);
 	while (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
 }

@@ -1,6 +1,6 @@
 -- What deploy() does not do unasked: some nodes alone, environments skipped, versions taken back
 -- (src/deployment/deploy.c, src/deployment/target_nodes.c).
-SELECT plan(40);
+SELECT plan(42);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -113,12 +113,14 @@ SELECT is(hotswap.deploy('m', '4', 'development', 'k', run_at => '2100-01-01'), 
 SELECT throws_ok(format($$SELECT hotswap.deploy('m', '4', 'development', 'k',
 	run_at => '2100-01-01', %s)$$, option), 'YH001', NULL, 'another request: ' || option)
 FROM unnest(ARRAY['nodes => ''{d}''', 'allow_revert => true', 'only_target => true',
-	'reapply => true', 'overtake => true']) option;
+	'reapply => true', 'overtake => true', 'on_failure => ''stay''']) option;
 
 -- What must not be NULL.
 SELECT throws_ok(format($$SELECT hotswap.deploy('m', '4', 'development', %s => NULL)$$, option),
 	'22023', format('"%s" must not be null', option), option || ' NULL')
 FROM unnest(ARRAY['allow_revert', 'only_target', 'reapply', 'overtake']) option;
+SELECT is((refusal($$SELECT hotswap.deploy('m', '4', 'development', on_failure => 'no')$$)).detail,
+	'It must be one of back, stay.', 'nor be anything');
 SELECT throws_ok($$SELECT hotswap.preview('m', '4', 'development', '{no}')$$, 'P0002', NULL,
 	'preview() of a node that is not there');
 SELECT * FROM finish();

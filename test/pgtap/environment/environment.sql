@@ -29,7 +29,8 @@ SELECT results_eq(
 		'{"name": "preview", "rank": 15, "strategy": "direct", "revert_on_failure": true,
 			"require_signature": false, "allow_revert": null, "rollback_within": "7 days",
 			"may_skip_environments": false, "rollback_needs_approval": false,
-			"max_failed": null, "bring_up_needs_approval": false}'::jsonb,
+			"max_failed": null, "bring_up_needs_approval": false,
+			"freeze_stops_rollback": false}'::jsonb,
 	'{"environment": "preview"}'::jsonb, session_user::text COLLATE "default",
 	current_user::text COLLATE "default")$$, 'audited: nothing before');
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 50, 'direct', false)$$,
@@ -98,7 +99,7 @@ SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, 'sideways')$$, 
 	'invalid value for "strategy": "sideways"',
 	'an unknown strategy');
 SELECT is((refusal($$SELECT hotswap.configure_environment('x', 70, 'Direct')$$)).detail,
-	'It must be one of direct.', 'its detail lists the legal ones');
+	'It must be one of direct, rolling, canary.', 'its detail lists the legal ones');
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, ' ')$$, '22023',
 	'"strategy" must not be blank',
 	'a blank strategy');

@@ -1,6 +1,6 @@
 -- Retention: what is too old goes as a whole, and is not missed afterwards
 -- (src/operations/retention.c).
-SELECT plan(11);
+SELECT plan(12);
 
 CREATE FUNCTION pg_temp.problems() RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT seq || ': ' || problem FROM hotswap.verify_audit() ORDER BY 1$$;
@@ -62,12 +62,29 @@ INSERT INTO hotswap.notification (tenant_id, deployment_id, id, event, at, envir
 	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001',
 		'016f0000-0000-7000-8000-000000000001', 'approved', '2020-01-01', 'qa', '{x}');
 
+INSERT INTO hotswap.freeze_override (tenant_id, deployment_id, id, environment, windows, reason,
+	ticket, overridden_at, overridden_by, until)
+	VALUES ('00000000-0000-7000-8000-000000000001', '016f0000-0000-7000-8000-000000000001',
+		'016f0000-0000-7000-8000-000000000001', 'qa', '{}', 'x', 'x', '2020-01-01', 'x',
+		'2020-01-01');
+
+-- Windows that are over or were removed long ago, and others.
+SELECT hotswap.set_window('qa', 'over', 'deny', during => '[2020-01-01, 2020-01-02)'),
+	hotswap.set_window('qa', 'removed', 'deny', during => '[2020-01-01,)'),
+	hotswap.set_window('qa', 'weekly', 'deny', starts => '10:00', ends => '11:00',
+		time_zone => 'UTC'), hotswap.remove_window('qa', 'removed'),
+	hotswap.set_window('qa', 'ever', 'allow', during => '(,)'),
+	hotswap.set_window('qa', 'just removed', 'allow', during => '(,)'),
+	hotswap.remove_window('qa', 'just removed') \g /dev/null
+UPDATE hotswap.environment_window SET removed_at = '2020-01-03' WHERE name = 'removed';
+
 -- A dispatcher keeps house when it starts; the partition goes last.
 SELECT pg_terminate_backend(pid) FROM hotswap.workers
 	WHERE kind = 'dispatcher' AND database = current_database() \g /dev/null
 CALL until($$NOT EXISTS (SELECT FROM pg_class WHERE relname = 'audit_event_202001')$$);
 SELECT is((SELECT count(*) FROM hotswap.approval) + (SELECT count(*)
-	FROM hotswap.approval_vote) + (SELECT count(*) FROM hotswap.notification), 0::bigint,
+	FROM hotswap.approval_vote) + (SELECT count(*) FROM hotswap.notification) + (SELECT count(*)
+	FROM hotswap.freeze_override), 0::bigint,
 	'approvals, votes and notices of the old deployment are gone');
 SELECT is(to_regclass('hotswap.audit_event_202001'), NULL, 'the old partition is dropped');
 SELECT is((SELECT count(*) FROM hotswap.audit_event_default), 0::bigint,
@@ -79,6 +96,8 @@ SELECT is((SELECT count(*) FROM hotswap.stage) + (SELECT count(*) FROM hotswap.t
 	'with its stages and tasks');
 SELECT results_eq('SELECT version FROM hotswap.node_module', $$VALUES ('2')$$,
 	'and what ran before what runs now');
+SELECT is((SELECT string_agg(name, ', ' ORDER BY name) FROM hotswap.environment_window),
+	'ever, just removed, weekly', 'so are windows that are over');
 SELECT is((SELECT string_agg(key, ', ') FROM hotswap.idempotency_key), 'living',
 	'so are the expired keys and the one of the deployment');
 SELECT is_empty($$SELECT p FROM pg_temp.problems() p WHERE p NOT LIKE '3: the event was altered%'$$,

@@ -1,5 +1,5 @@
 -- Cancelling what runs, and taking back what was swapped (src/pipeline/pipeline.c).
-SELECT plan(74);
+SELECT plan(80);
 
 CREATE ROLE hotswap_test_rollback_a LOGIN;
 CREATE ROLE hotswap_test_rollback_b LOGIN;
@@ -156,7 +156,20 @@ INSERT INTO public.refused VALUES ('deploy 3', 'b');
 SELECT hotswap.deploy('m', '3', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'the node that succeeded stays');
 SELECT is(pg_temp.releases(), '3, 2', 'as it is');
+SELECT hotswap.deploy('m', '2', 'development') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'back again');
+
+-- A deployment that says itself what becomes of its nodes.
+SELECT hotswap.deploy('m', '3', 'development', on_failure => 'back') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'rolled_back', 'it goes back, where others would stay');
+SELECT is(pg_temp.releases(), 'reverted 3, 2', 'as it was asked');
 SELECT hotswap.configure_environment('development', revert_on_failure => true) \g /dev/null
+SELECT hotswap.deploy('m', '3', 'development', on_failure => 'stay') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'it stays, where others would go back');
+SELECT is(pg_temp.releases(), '3, 2', 'as it was asked');
+SELECT is((SELECT on_failure || ' ' || (SELECT detail ->> 'on_failure' FROM hotswap.audit_log
+	WHERE subject_id = d.id AND event = 'request') FROM hotswap.deployments d WHERE id = :'d'),
+	'stay stay', 'as it is shown, and audited');
 TRUNCATE public.refused;
 
 -- Validation fails: the target goes back.

@@ -17,14 +17,8 @@ CREATE FUNCTION outside(module text, version text, script text, parents text[] D
 	SELECT hotswap.publish_version(module, version, script, verify, revert, parents => parents,
 		transactional => false)
 $$;
-CREATE FUNCTION requested(module text, version text, what hotswap.failure_action DEFAULT NULL)
-		RETURNS uuid LANGUAGE plpgsql AS $$
-DECLARE
-	d uuid = hotswap.deploy(module, version, 'development');
-BEGIN
-	UPDATE hotswap.deployment SET on_failure = what WHERE id = d;
-	RETURN d;
-END $$;
+CREATE FUNCTION requested(module text, version text, what text DEFAULT NULL) RETURNS uuid
+	LANGUAGE sql AS $$SELECT hotswap.deploy(module, version, 'development', on_failure => what)$$;
 CREATE FUNCTION book(what text) RETURNS text LANGUAGE sql AS
 	$$SELECT format('INSERT INTO book (what) VALUES (%L);', what)$$;
 CREATE FUNCTION booked() RETURNS text LANGUAGE plpgsql AS $$

@@ -17,6 +17,9 @@ BEGIN
 	INSERT INTO hotswap.environment (tenant_id, name, rank, strategy, revert_on_failure)
 		SELECT t, word || i, i, 'direct', true FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.environment_rule VALUES (t, word || 1, 'truncate', 'deny');
+	INSERT INTO hotswap.environment_window SELECT t, gen_random_uuid(), word || 1, word || i, 'deny',
+		word, tstzrange(never, NULL), NULL, NULL, NULL, NULL, ARRAY[word], word, now()
+		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.module (tenant_id, name) VALUES (t, word);
 	INSERT INTO hotswap.module_version
 		(tenant_id, module, version, digest, published_by, deploy_sql)
@@ -72,6 +75,8 @@ BEGIN
 			SELECT t, deployment, word || 1, r, CASE r WHEN 1 THEN 'bypassed' ELSE 'void' END
 			::hotswap.approval_status, false, now(), never, sha256(''), word, word, word
 			FROM generate_series(1, 2) r;
+		INSERT INTO hotswap.freeze_override VALUES (t, deployment, deployment, word || 1, '{}', word,
+			word, now(), word, NULL, never);
 		INSERT INTO hotswap.notification VALUES (t, deployment, deployment, 'approved', now(), NULL,
 			word || 1, ARRAY[word], word);
 	END LOOP;

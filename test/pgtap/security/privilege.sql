@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(100);
+SELECT plan(108);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -18,6 +18,8 @@ SELECT hotswap.publish_version('m', '1', 'SELECT 1') \g /dev/null
 SET SESSION AUTHORIZATION hotswap_test_privilege;
 SELECT is(pg_temp.code_of(call), '42501', 'not granted: ' || call)
 FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
+	'SELECT hotswap.deploy_release(''r'', ''qa'')',
+	'SELECT hotswap.preview_release(''r'', ''qa'')',
 	'SELECT hotswap.rollback(gen_random_uuid(), ''x'')',
 	'SELECT hotswap.bring_up(gen_random_uuid())',
 	'SELECT hotswap.release_version(''qa'', ''m'', ''1'', ''x'')',
@@ -33,6 +35,10 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.reject(gen_random_uuid(), comment => ''x'')',
 	'SELECT hotswap.retract_vote(gen_random_uuid())',
 	'SELECT hotswap.bypass_approval(gen_random_uuid(), ''qa'', ''x'', ''x'')',
+	'SELECT hotswap.override_freeze(gen_random_uuid(), ''qa'', ''x'', ''x'')',
+	'SELECT hotswap.set_window(''qa'', ''x'', ''deny'', during => ''(,)'')',
+	'SELECT hotswap.set_window(''qa'', ''x'', ''deny'', during => ''(,)'', all_tenants => true)',
+	'SELECT hotswap.remove_window(''qa'', ''x'')', 'SELECT hotswap.next_opening(''qa'')',
 	'SELECT hotswap.close_bypass_review(gen_random_uuid(), ''qa'', ''x'')',
 	'SELECT hotswap.delegate_approval(''pg_monitor'', now() + interval ''1 day'', ''x'')',
 	'SELECT hotswap.revoke_delegation(gen_random_uuid())',
@@ -50,6 +56,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.withdraw_version(''m'', ''1'', ''x'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
+	'SELECT hotswap.configure_module(''m'')',
 	'SELECT * FROM hotswap.take_notifications()',
 	'SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'')',
 	'SELECT hotswap.store_idempotent_response(''s'', ''k'', ''1'')',

@@ -58,6 +58,13 @@ INSERT INTO hotswap.withdrawn_version VALUES (:'t', 'm', '0', 1,
 	decode(repeat('00', 32), 'hex'), now(), 'x', now(), 'x', 'reason');
 INSERT INTO hotswap.release VALUES (:'t', 'r', decode(repeat('00', 32), 'hex'), now(), 'x');
 INSERT INTO hotswap.release_module VALUES (:'t', 'r', 'm', '1');
+INSERT INTO hotswap.route VALUES (:'t', gen_random_uuid(), 'm', 1, 'm@a', 1, '1');
+INSERT INTO hotswap.route_slot VALUES (:'t', gen_random_uuid(), 'm', 'm@a', 1, '1', sha256(''),
+	'public', '{}', now());
+INSERT INTO hotswap.environment_window (tenant_id, id, environment, name, kind, during, created_by,
+	created_at) VALUES (:'t', gen_random_uuid(), 'qa', 'w', 'deny', '(,)', 'x', now());
+INSERT INTO hotswap.freeze_override VALUES (:'t', :'done', gen_random_uuid(), 'qa', '{}', 'x', 'x',
+	now(), 'x', NULL, now());
 INSERT INTO hotswap.held_version VALUES (:'t', 'development', 'm', '1', now(), 'x', :'done', 'r');
 INSERT INTO hotswap.statement VALUES (:'t', :'done', gen_random_uuid(), '1', 'deploy', 1, 0);
 INSERT INTO hotswap.rollout VALUES (:'t', :'done', 1, 'rolling', 1, '0', '0', false, '1 d', 1, NULL,

@@ -447,6 +447,14 @@ sub with_server
 		'2.sql' => "ALTER TABLE t ADD n int;\n");
 	is_deeply([ job($job, 'job', 'development') ], [ 0, 'job 2 in development: succeeded' ],
 		'deploy.sh deploys the last version');
+	my $flyway = folder('V1__a.sql' => "CREATE TABLE a (id int);\n",
+		'R__seen.sql' => "CREATE OR REPLACE VIEW seen AS SELECT id FROM a;\n");
+	my ($released, $last) = job($flyway, 'seen', 'development');
+	like("$released $last", qr/^0 seen-[0-9a-f]{12} in development: succeeded$/,
+		'or the release that the folder has become');
+	is(sql(q{SELECT string_agg(module || ' ' || direction, ', ' ORDER BY swap)
+		FROM hotswap.node_history WHERE module LIKE 'seen%'}), 'seen up, seen.seen up',
+		'what is repeatable after the migrations');
 	append_to_file("$job/3.sql", "SELECT 1/0;\n");
 	is_deeply([ job($job, 'job', 'development') ], [ 1, 'job 3 in development: failed' ],
 		'and fails with it');

@@ -28,25 +28,13 @@ sub published
 	return $release;
 }
 
-# What a release has of a module.
-sub version_in
-{
-	my ($release, $module) = @_;
-
-	return sql("SELECT split_part(m, '=', 2) FROM hotswap.releases r, unnest(r.modules) m
-		WHERE r.name = '$release' AND split_part(m, '=', 1) = '$module'");
-}
-
-# deploy_release(RELEASE, ENVIRONMENT): the migrations, then the repeatable one; how that ends, and
-# the ids of the deployments
+# deploy_release(RELEASE, ENVIRONMENT): how that ends, and the id of the deployment
 sub deploy_release
 {
 	my ($release, $environment) = @_;
-	my ($first, $migrations) = deploy('shop', version_in($release, 'shop'), $environment);
-	my ($second, $repeatable) =
-	  deploy('shop.summary', version_in($release, 'shop.summary'), $environment);
+	my $id = sql("SELECT hotswap.deploy_release('$release', '$environment')");
 
-	return ("$first, $second", $migrations, $repeatable);
+	return (sql("CALL hotswap.await('$id', '60 s', NULL)"), $id);
 }
 
 # ---- the first release ----
@@ -62,7 +50,7 @@ my $main = folder(%begin);
 my $first = published('migrations and what is repeatable are a release',
 	qr/published shop 1\npublished shop 2, builds on 1\npublished shop\.summary [0-9a-f]{12}
 release shop-[0-9a-f]{12}\n3 published, 0 unchanged\n/, @arguments, $main);
-is((deploy_release($first, 'production'))[0], 'succeeded, succeeded', 'it is deployed');
+is((deploy_release($first, 'production'))[0], 'succeeded', 'it is deployed');
 is(sql(q{SELECT requires FROM hotswap.versions WHERE module = 'shop.summary'}), '{"shop >= 2"}',
 	'what is repeatable requires what it was published with');
 is(published('nothing new is the same release',
@@ -78,7 +66,7 @@ write_files($main,
 my $second = published('a repeatable migration that has changed is a version',
 	qr/published shop 3, builds on 2\npublished shop\.summary \w+\nrelease \S+\n2 published.*\n/,
 	@arguments, $main);
-is((deploy_release($second, 'development'))[0], 'succeeded, succeeded', 'and tried');
+is((deploy_release($second, 'development'))[0], 'succeeded', 'and tried');
 is(seen_on('dev') . ' ' . seen_on('prod'), 'two one', 'production runs the one before');
 
 # ---- a hotfix ----
@@ -90,7 +78,7 @@ my $hotfix = published('a branch has the hotfix behind what runs in production',
 	qr/published shop 2\.1, builds on 2\nrelease \S+\n1 published, 3 unchanged\n/,
 	@arguments, $branch);
 isnt($hotfix, $first, 'it is another release');
-is((deploy_release($hotfix, 'production'))[0], 'succeeded, succeeded', 'it comes to production');
+is((deploy_release($hotfix, 'production'))[0], 'succeeded', 'it comes to production');
 is(runs('dev', 'shop') . runs('prod', 'shop'), '{3}{2.1}', 'past development');
 
 # ---- both lines come together ----
@@ -103,8 +91,8 @@ write_files($main,
 my $third = published('the next migration builds on both',
 	qr/published shop 4, builds on (?:3, 2\.1|2\.1, 3)\nrelease \S+\n1 published, 5 unchanged\n/,
 	@arguments, $main);
-my ($status, $migrations, $repeatable) = deploy_release($third, 'production');
-is($status, 'succeeded, succeeded', 'it is deployed');
+my ($status, $deployed) = deploy_release($third, 'production');
+is($status, 'succeeded', 'it is deployed');
 is(sql(q{SELECT string_agg(node || ' ' || step, ', ' ORDER BY node, swap) FROM hotswap.node_history
 	WHERE module = 'shop' AND step NOT IN ('1', '2')}),
 	'dev 3, dev 2.1, dev 4, prod 2.1, prod 3, prod 4', 'each node got what it lacked');
@@ -118,11 +106,8 @@ published('a migration that comes late is said to be out of order',
 
 # ---- and back ----
 
-for ($repeatable, $migrations)
-{
-	my $id = sql("SELECT hotswap.rollback('$_', 'it is too slow')");
-	is(sql("CALL hotswap.await('$id', '60 s', NULL)"), 'succeeded', 'it is rolled back');
-}
+my $back = sql("SELECT hotswap.rollback('$deployed', 'it is too slow')");
+is(sql("CALL hotswap.await('$back', '60 s', NULL)"), 'succeeded', 'the release is rolled back');
 is(runs('prod', 'shop') . ' ' . seen_on('prod'), '{2.1} one', 'to the hotfix');
 
 # ---- what Flyway would refuse, and a baseline ----
@@ -147,4 +132,4 @@ is(sql(q{SELECT string_agg(step || ' ' || direction, ', ') FROM hotswap.node_his
 	WHERE node = 'fresh'}), '4 install', 'by the installer');
 
 check_invariants($server, 'postgres');
-done_testing(26);
+done_testing(25);

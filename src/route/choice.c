@@ -1,0 +1,207 @@
+/*
+ * choice.c
+ *		The slot of a module that a transaction gets: by the row of the route that counts at its
+ *		epoch, its role and its place among the callers.
+ *
+ * Once chosen it is held until the end of the transaction (marker.c), and nothing that is announced
+ * meanwhile changes it.  A slot that the epoch names may be gone: somebody used it for another version
+ * when nobody held it.  Then a transaction that has called nothing yet takes the newest epoch, and
+ * any other one is told to begin again.
+ *
+ * The roles of a row are those of the session (SET ROLE counts, SECURITY DEFINER does not), so a
+ * caller is who it is, whatever function it comes through.
+ *
+ * Without any row the entry's own text says where to go: pg_restore may need entries, in a
+ * CHECK constraint, before it has loaded the route.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "route/choice.h"
+#include "route/epoch.h"
+#include "route/marker.h"
+#include "route/pin.h"
+#include "utils/acl.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+static HTAB *modules = NULL;
+
+/* The module as it is known in this process. */
+RoutedModule *
+choice_module(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module)
+{
+	RoutedModuleKey key;
+	RoutedModule *m;
+	bool found;
+
+	if (modules == NULL)
+		modules = hash_create("hotswap routed modules", 64,
+							  &(HASHCTL){ .keysize = sizeof(RoutedModuleKey),
+										  .entrysize = sizeof(RoutedModule),
+										  .hcxt = TopMemoryContext },
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	memset(&key, 0, sizeof(key));
+	key.tenant = *tenant;
+	key.node = *node;
+	strlcpy(key.module, module, sizeof(key.module));
+	m = hash_search(modules, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		m->pin = 0;
+		m->read_for = -1;
+		m->context = NULL;
+	}
+	if (m->context == NULL)
+		m->context = AllocSetContextCreate(TopMemoryContext, "hotswap route", ALLOCSET_SMALL_SIZES);
+	return m;
+}
+
+/*
+ * The row at the pin's epoch.  Rows do not change: what was read for an epoch stays right for it.  A
+ * snapshot also has those that were removed since.
+ */
+static void
+read_row(RoutedModule *m)
+{
+	MemoryContext before = CurrentMemoryContext;
+
+	if (m->read_for == pin.epoch)
+		return;
+	m->read_for = -1;
+	MemoryContextReset(m->context);
+	MemoryContextSwitchTo(m->context);
+	m->has_row =
+		epoch_read_row(&m->key.tenant, &m->key.node, m->key.module, pin.epoch,
+					   IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : InvalidSnapshot,
+					   &m->row);
+	MemoryContextSwitchTo(before);
+	m->read_for = pin.epoch;
+}
+
+static bool
+has_role(List *roles)
+{
+	ListCell *cell;
+
+	foreach (cell, roles)
+		if (is_member_of_role_nosuper(pin.role, lfirst_oid(cell)))
+			return true;
+	return false;
+}
+
+static const RouteSlot *
+choose(const RouteRow *row)
+{
+	if (row->other.schema == NULL || pin.bucket < row->share || has_role(row->roles))
+		return &row->slot;
+	return &row->other;
+}
+
+pg_noreturn static void
+refuse_gone(const RoutedModule *m)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the version of module \"%s\" that the transaction calls has been removed",
+					m->key.module),
+			 errdetail("Another one has been activated since the transaction began."),
+			 errhint("Retry the transaction.")));
+}
+
+pg_noreturn static void
+refuse_missing(const RoutedModule *m, const RouteSlot *slot)
+{
+	char marker[NAMEDATALEN];
+
+	slot_marker(slot->generation, marker);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("version \"%s\" of module \"%s\" is not there", slot->version, m->key.module),
+			 errdetail("Schema \"%s\" has no table \"%s\".", slot->schema, marker),
+			 errhint("Deploy a version of the module.")));
+}
+
+/* Does the row still count, or is there a newer one by now? */
+static bool
+row_is_newest(const RoutedModule *m)
+{
+	RouteRow row;
+
+	return route_newest(&m->key.tenant, &m->key.node, m->key.module, &row) &&
+		   row.epoch == m->row.epoch;
+}
+
+/* Holds the slot of the row that counts; false: the transaction has another pin now. */
+static bool
+hold(RoutedModule *m, const RouteSlot *slot)
+{
+	if (slot_hold(slot->schema, slot->generation, false))
+		return true;
+	/* who takes away what counts has locked it by hand: there is nothing else to go to */
+	if (row_is_newest(m))
+	{
+		if (slot_hold(slot->schema, slot->generation, true))
+			return true;
+		if (row_is_newest(m))
+			refuse_missing(m, slot);
+	}
+	if (!pin_renew())
+		refuse_gone(m);
+	return false;
+}
+
+/*
+ * The slot that the entry names.  Where there are rows, but later ones, those of the transaction have
+ * been removed, or it began before the module was routed: what it would get here others of its
+ * calls may not have got.
+ */
+static void
+use_fallback(RoutedModule *m, const char *fallback)
+{
+	RouteRow newer;
+
+	if (route_newest(&m->key.tenant, &m->key.node, m->key.module, &newer))
+		refuse_gone(m);
+	m->schema = get_namespace_oid(fallback, true);
+	m->generation = GENERATION_NONE;
+	m->version = "";
+	if (!OidIsValid(m->schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" has no version to be called", m->key.module),
+				 errdetail("The route says nothing about it, and schema \"%s\" of its entries "
+						   "does not exist.",
+						   fallback),
+				 errhint("Deploy a version of the module.")));
+}
+
+/* Sees to it that there is a choice for the transaction. */
+void
+choice_ensure(RoutedModule *m, const char *fallback)
+{
+	const RouteSlot *slot;
+
+	pin_ensure();
+	if (m->pin == pin.serial)
+		return;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		read_row(m);
+		slot = m->has_row ? choose(&m->row) : NULL;
+	} while (slot && !hold(m, slot));
+	if (slot)
+	{
+		m->schema = get_namespace_oid(slot->schema, false);
+		m->generation = slot->generation;
+		m->version = slot->version;
+	}
+	else
+		use_fallback(m, fallback);
+	m->pin = pin.serial;
+	pin.used = true;
+}

@@ -1,0 +1,379 @@
+/*
+ * ring.c
+ *		The slots of a routed module on a node.
+ *
+ * A slot is a schema that is filled with one version after the other: functions are replaced, and
+ * keep their OIDs, so that what sessions remember of them does not grow.  A version goes into a slot
+ * that nobody can reach any more: it is older than the versions that are retained, its version was
+ * taken from the route longer ago than any snapshot and than the module wants it retained for, and no
+ * transaction holds its marker.  Where there is none a new one is made, so neither an installation nor
+ * a caller ever waits; it stays in use from then on.
+ *
+ * A generation is a number that no slot had before, so what is told of one never means another.
+ *
+ * The caller holds the lock of the lane.  Locks the marker of the slot that is used anew
+ * (AccessExclusiveLock, not waited for), then what is dropped in it.
+ */
+#include "postgres.h"
+
+#include "base/db.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "route/ring.h"
+#include "route/route.h"
+#include "route/words.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+#define SLOT_LETTERS 26
+
+static DbStatement has_slots =
+	DB_STATEMENT("SELECT FROM hotswap.route_slot WHERE tenant_id = $1 AND module = $2 LIMIT 1",
+				 UUIDOID, TEXTOID);
+
+#define SLOT_COLUMNS "s.slot, s.generation, s.version, s.digest, s.entry_schema"
+#define OF_KEY \
+	" FROM hotswap.route_slot s WHERE s.tenant_id = $1 AND s.node_id = $2 AND s.module = $3"
+
+static DbStatement slots_query =
+	DB_STATEMENT("SELECT " SLOT_COLUMNS ", s.retired_at IS NULL" OF_KEY
+				 " ORDER BY s.retired_at DESC NULLS FIRST, s.generation DESC",
+				 UUIDOID, UUIDOID, TEXTOID);
+
+/*
+ * Those behind the versions that stay, the oldest first.  A snapshot that may still see one in the route
+ * has an xmin that is not younger, and was taken before; any transaction of the cluster can keep an
+ * xmin old, so its age alone would say little.  A number of a transaction that this cluster has not come
+ * to, or has left far behind, is another cluster's, or is older than any snapshot.
+ *
+ * This is a courtesy: who comes too late finds another generation, and is told to repeat.
+ */
+static DbStatement unused_query = DB_STATEMENT(
+	"SELECT slot, generation, inventory FROM (SELECT s.*, row_number() OVER"
+	" (ORDER BY s.retired_at DESC, s.generation DESC) AS place, m.retain_versions, m.retain_for"
+	" FROM hotswap.route_slot s"
+	" JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = $3"
+	" WHERE s.tenant_id = $1 AND s.node_id = $2 AND s.module = $3 AND s.retired_at IS NOT NULL) s"
+	" WHERE place >= retain_versions AND retired_at + retain_for <= pg_catalog.clock_timestamp()"
+	" AND (pg_snapshot_xmax(pg_current_snapshot())::text::numeric - retired_xid::text::numeric"
+	" NOT BETWEEN 0 AND 1000000000 OR NOT EXISTS (SELECT FROM pg_stat_get_activity(NULL) a"
+	" WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	" AND a.pid <> pg_backend_pid() AND a.backend_type <> 'walsender'"
+	" AND coalesce(a.xact_start <= retired_at, true)"
+	" AND age(a.backend_xmin) >= age(retired_xid::xid)))"
+	" ORDER BY place DESC",
+	UUIDOID, UUIDOID, TEXTOID);
+
+/* Whom the schema of the entries is open to. */
+static DbStatement users_query = DB_STATEMENT(
+	"SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END"
+	" FROM pg_namespace n, aclexplode(n.nspacl) a"
+	" WHERE n.nspname = $1 AND a.privilege_type = 'USAGE' ORDER BY 1",
+	TEXTOID);
+
+static DbStatement next_generation = DB_STATEMENT0("SELECT nextval('hotswap.generation_seq')");
+
+static DbStatement upsert_slot = DB_STATEMENT(
+	"INSERT INTO hotswap.route_slot (tenant_id, node_id, module, slot, generation, version, digest,"
+	" entry_schema, inventory, installed_at, retired_at, retired_xid)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp(),"
+	" pg_catalog.clock_timestamp(), pg_current_xact_id())"
+	" ON CONFLICT (tenant_id, node_id, module, slot) DO UPDATE SET generation = excluded.generation,"
+	" version = excluded.version, digest = excluded.digest, entry_schema = excluded.entry_schema,"
+	" inventory = excluded.inventory, installed_at = excluded.installed_at,"
+	" retired_at = excluded.retired_at, retired_xid = excluded.retired_xid",
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, BYTEAOID, TEXTOID, TEXTARRAYOID);
+
+/* $4: the slot that callers get, or NULL */
+static DbStatement retire_slots = DB_STATEMENT(
+	"UPDATE hotswap.route_slot SET retired_at = pg_catalog.clock_timestamp(),"
+	" retired_xid = pg_current_xact_id() WHERE tenant_id = $1 AND node_id = $2 AND module = $3"
+	" AND slot IS DISTINCT FROM $4 AND retired_at IS NULL",
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement use_slot =
+	DB_STATEMENT("UPDATE hotswap.route_slot SET retired_at = NULL, retired_xid = NULL"
+				 " WHERE tenant_id = $1 AND node_id = $2 AND module = $3 AND slot = $4",
+				 UUIDOID, UUIDOID, TEXTOID, TEXTOID);
+
+static void
+arg_key(DbArgs *args, const RingKey *key)
+{
+	db_arg_uuid(args, key->tenant);
+	db_arg_uuid(args, key->node);
+	db_arg_text(args, key->module);
+}
+
+static uint64
+run_for_key(DbStatement *statement, const RingKey *key)
+{
+	DbArgs args = db_args(statement);
+
+	arg_key(&args, key);
+	return db_run_args(&args);
+}
+
+bool
+ring_module_has_slots(const pg_uuid_t *tenant, const char *module)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module) };
+
+	return db_run_newest(&has_slots, args, NULL) > 0;
+}
+
+/* ---- looking ---- */
+
+static RingSlot *
+read_slot(uint64 row)
+{
+	RingSlot *slot = palloc0(sizeof(RingSlot));
+
+	slot->name = db_text(row, 1);
+	slot->generation = db_int64(row, 2);
+	slot->version = db_text(row, 3);
+	(void) db_digest(row, 4, slot->digest);
+	slot->entry_schema = db_text(row, 5);
+	slot->schema = get_namespace_oid(slot->name, true);
+	return slot;
+}
+
+bool
+ring_is_empty(const RingKey *key)
+{
+	return run_for_key(&slots_query, key) == 0;
+}
+
+/* Is what the row says still there? */
+static bool
+is_there(const RingSlot *slot)
+{
+	return OidIsValid(slot_find_marker(slot->name, slot->generation));
+}
+
+RingSlot *
+ring_find(const RingKey *key, const uint8 *digest)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint64 n = run_for_key(&slots_query, key);
+
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RingSlot *slot = read_slot(i);
+
+		if (memcmp(slot->digest, digest, DIGEST_LENGTH) == 0 && is_there(slot))
+			return slot;
+	}
+	return NULL;
+}
+
+RingSlot *
+ring_current(const RingKey *key)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint64 n = run_for_key(&slots_query, key);
+
+	MemoryContextSwitchTo(context);
+	return n > 0 && db_bool(0, 6) ? read_slot(0) : NULL;
+}
+
+/* ---- a slot for the next version ---- */
+
+/* The name without its letter: whose slot it is, cut where it is too long. */
+static char *
+base_name(const RingKey *key, const char *entry_schema)
+{
+	char *name = psprintf("%s:%s", entry_schema, key->module);
+	uint8 digest[DIGEST_LENGTH];
+	char *mark;
+
+	if (strlen(name) + 2 < NAMEDATALEN)
+		return name;
+	digest_plain(name, strlen(name), digest);
+	mark = psprintf("~%.8s", digest_hex(digest));
+	name[pg_mbcliplen(name, strlen(name), NAMEDATALEN - 3 - strlen(mark))] = '\0';
+	return psprintf("%s%s", name, mark);
+}
+
+/* A name that no schema has. */
+static char *
+free_name(const RingKey *key, const char *entry_schema)
+{
+	char *base = base_name(key, entry_schema);
+
+	for (int i = 0; i < SLOT_LETTERS; i++)
+	{
+		char *name = psprintf("%s@%c", base, 'a' + i);
+
+		if (!OidIsValid(get_namespace_oid(name, true)))
+			return name;
+	}
+	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					errmsg("module \"%s\" has no slot left", key->module),
+					errdetail("All %d are in use, or held by old transactions.", SLOT_LETTERS),
+					errhint("End the transactions that hold them.")));
+}
+
+static void
+make_schema(RingSlot *slot, Oid role)
+{
+	Datum args[] = { CStringGetTextDatum(slot->entry_schema) };
+	MemoryContext context = CurrentMemoryContext;
+	uint64 n = db_run(&users_query, args, NULL);
+	List *users = NIL;
+	ListCell *cell;
+
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+		users = lappend(users, db_text(i, 1));
+	db_utility(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", quote_identifier(slot->name),
+						quote_identifier(GetUserNameFromId(role, false))));
+	foreach (cell, users)
+		db_utility(psprintf("GRANT USAGE ON SCHEMA %s TO %s", quote_identifier(slot->name),
+							(char *) lfirst(cell)));
+	slot->schema = get_namespace_oid(slot->name, false);
+}
+
+/* The marker of a new generation in place of the one before, if there was one. */
+static void
+move_marker(RingSlot *slot, bool is_new)
+{
+	char before[NAMEDATALEN];
+	char after[NAMEDATALEN];
+	const char *schema = quote_identifier(slot->name);
+
+	slot_marker(slot->generation, before);
+	(void) db_run(&next_generation, NULL, NULL);
+	slot->generation = db_int64(0, 1);
+	slot_marker(slot->generation, after);
+	db_utility(is_new ? psprintf("CREATE TABLE %s.%s ()", schema, after) :
+						psprintf("ALTER TABLE %s.%s RENAME TO %s", schema, before, after));
+}
+
+/* Raises 55000 where something came into a slot after its version: it may be somebody's data. */
+static void
+require_inventory(const RingSlot *slot, List *inventory)
+{
+	List *strange = NIL;
+	ListCell *cell;
+
+	foreach (cell, content_descriptions(slot->left))
+	{
+		bool known = false;
+		ListCell *item;
+
+		foreach (item, inventory)
+			known = known || strcmp(lfirst(cell), lfirst(item)) == 0;
+		if (!known)
+			strange = lappend(strange, lfirst(cell));
+	}
+	if (strange != NIL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("schema \"%s\" cannot be used for another version", slot->name),
+						errdetail("The version in it did not make %s.", words_join(strange)),
+						errhint("Move that into another schema, or drop it.")));
+}
+
+/* Makes room in a slot whose marker is locked. */
+static void
+clear(RingSlot *slot, List *inventory, Oid marker)
+{
+	slot->left = content_read(slot->schema, marker);
+	require_inventory(slot, inventory);
+	content_drop_helpers(slot->schema, slot->left);
+	CommandCounterIncrement();
+	slot->left = content_read(slot->schema, marker);
+}
+
+/* The first one that nobody holds; NULL: there is none. */
+static RingSlot *
+take_unused(const RingKey *key, const char *entry_schema)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint64 n = run_for_key(&unused_query, key);
+
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+	{
+		RingSlot *slot = palloc0(sizeof(RingSlot));
+		Oid marker;
+		bool isnull;
+
+		slot->name = db_text(i, 1);
+		slot->generation = db_int64(i, 2);
+		slot->entry_schema = pstrdup(entry_schema);
+		slot->schema = get_namespace_oid(slot->name, true);
+		marker = slot_find_marker(slot->name, slot->generation);
+		if (!OidIsValid(marker) || !slot_lock_for_removal(marker))
+			continue;
+		clear(slot, db_text_list(db_datum(i, 3, &isnull)), marker);
+		return slot;
+	}
+	return NULL;
+}
+
+RingSlot *
+ring_prepare(const RingKey *key, const char *entry_schema, Oid role)
+{
+	MemoryContext context = CurrentMemoryContext;
+	RingSlot *slot = take_unused(key, entry_schema);
+	bool is_new = slot == NULL;
+
+	if (is_new)
+	{
+		slot = palloc0(sizeof(RingSlot));
+		slot->name = free_name(key, entry_schema);
+		slot->entry_schema = pstrdup(entry_schema);
+		make_schema(slot, role);
+	}
+	move_marker(slot, is_new);
+	CommandCounterIncrement();
+	MemoryContextSwitchTo(context);
+	return slot;
+}
+
+void
+ring_fill(const RingKey *key, const RingSlot *slot, List *contents)
+{
+	DbArgs args = db_args(&upsert_slot);
+
+	arg_key(&args, key);
+	db_arg_text(&args, slot->name);
+	db_arg_int64(&args, slot->generation);
+	db_arg_text(&args, slot->version);
+	db_arg_digest(&args, slot->digest);
+	db_arg_text(&args, slot->entry_schema);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(content_descriptions(contents)), false);
+	(void) db_run_args(&args);
+}
+
+/* ---- who gets it ---- */
+
+void
+ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment)
+{
+	DbArgs retire = db_args(&retire_slots);
+	DbArgs use = db_args(&use_slot);
+	RouteRow row = { .tenant = *key->tenant,
+					 .node = *key->node,
+					 .module = pstrdup(key->module),
+					 .share = ROUTE_ALL,
+					 .deployment = deployment };
+
+	if (slot)
+	{
+		row.slot.schema = slot->name;
+		row.slot.generation = slot->generation;
+		row.slot.version = slot->version;
+		route_append(&row);
+		arg_key(&use, key);
+		db_arg_text(&use, slot->name);
+		if (db_run_args(&use) != 1)
+			elog(ERROR, "slot \"%s\" has disappeared", slot->name);
+	}
+	arg_key(&retire, key);
+	db_arg_text(&retire, slot ? slot->name : NULL);
+	(void) db_run_args(&retire);
+}

@@ -1,0 +1,50 @@
+/*
+ * ring.h
+ *		The slots of a routed module on a node: which version is in which, and which may be used anew.
+ */
+#ifndef HOTSWAP_ROUTE_RING_H
+#define HOTSWAP_ROUTE_RING_H
+
+#include "base/digest.h"
+#include "route/content.h"
+#include "utils/uuid.h"
+
+/* A module on a node. */
+typedef struct RingKey
+{
+	const pg_uuid_t *tenant;
+	const pg_uuid_t *node;
+	const char *module;
+} RingKey;
+
+typedef struct RingSlot
+{
+	char *name; /* of its schema */
+	Oid schema;
+	int64 generation;
+	char *version;
+	uint8 digest[DIGEST_LENGTH];
+	char *entry_schema; /* where the entries to it are */
+	List *left;         /* of Content *: what the version before has left in it */
+} RingSlot;
+
+/* All inside a scope; results are in the caller's memory context. */
+extern bool ring_module_has_slots(const pg_uuid_t *tenant, const char *module);
+extern bool ring_is_empty(const RingKey *key);
+
+/* The slot that a version with that digest is in; NULL: it is not installed. */
+extern RingSlot *ring_find(const RingKey *key, const uint8 *digest);
+
+/* The slot that callers get; NULL: there is none. */
+extern RingSlot *ring_current(const RingKey *key);
+
+/* A slot that a version can be installed into: the schema is there, and nobody uses it. */
+extern RingSlot *ring_prepare(const RingKey *key, const char *entry_schema, Oid role);
+
+/* The version of the slot is in it. */
+extern void ring_fill(const RingKey *key, const RingSlot *slot, List *contents);
+
+/* Callers get the slot from the commit on; NULL: they get none any more. */
+extern void ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment);
+
+#endif /* HOTSWAP_ROUTE_RING_H */

@@ -1,0 +1,83 @@
+-- Which slot a transaction gets: shares, roles, and what is gone.
+SELECT plan(18);
+\ir ../include/route.sql
+SELECT make_slot('m@a', 1), make_slot('m@b', 1) \g /dev/null
+SELECT routed('f() RETURNS text', $$LANGUAGE plpgsql AS 'BEGIN RETURN ''%s''; END'$$) \g /dev/null
+
+-- Shares of keys.
+CREATE FUNCTION with_key(key integer) RETURNS text LANGUAGE sql AS $$
+	SELECT as_role(current_user, 'SELECT f()', '-chotswap.route_key=customer-' || key)
+$$;
+SELECT route('m@b', 1, other => 'm@a', other_generation => 1, share => 0) \g /dev/null
+SELECT is((SELECT count(*) FROM generate_series(1, 40) i WHERE with_key(i) = 'm@b'), 0::bigint,
+	'a share of nobody');
+SELECT route('m@b', 1, other => 'm@a', other_generation => 1, share => 3000) \g /dev/null
+CREATE TEMP TABLE few AS SELECT i FROM generate_series(1, 100) i WHERE with_key(i) = 'm@b';
+SELECT cmp_ok((SELECT count(*) FROM few), '>', 15::bigint, 'three of ten');
+SELECT cmp_ok((SELECT count(*) FROM few), '<', 45::bigint, 'more or less');
+SELECT route('m@b', 1, other => 'm@a', other_generation => 1, share => 6000) \g /dev/null
+SELECT is((SELECT count(*) FROM few WHERE with_key(i) <> 'm@b'), 0::bigint,
+	'who had it keeps it when the share grows');
+SELECT route('m@b', 1, share => 10000) \g /dev/null
+SELECT is((SELECT count(*) FROM generate_series(1, 10) i WHERE with_key(i) = 'm@b'), 10::bigint,
+	'everybody');
+
+-- The place of a key is the same on every server and for ever.
+SET hotswap.route_key = 'customer-1';
+SELECT route('m@b', 1, other => 'm@a', other_generation => 1, share => 5809) \g /dev/null
+SELECT is(f(), 'm@a', 'the place of a key');
+SELECT route('m@b', 1, other => 'm@a', other_generation => 1, share => 5810) \g /dev/null
+SELECT is(f(), 'm@b', 'does not move');
+
+-- It is decided once a transaction.
+BEGIN;
+SELECT f() \g /dev/null
+SET LOCAL hotswap.route_key = 'customer-2';
+SELECT is(f(), 'm@b', 'a key that comes later is for the next transaction');
+COMMIT;
+RESET hotswap.route_key;
+SELECT route('m@b', 1, other => 'm@a', other_generation => 1, share => 5000) \g /dev/null
+SELECT is((SELECT count(DISTINCT f()) FROM generate_series(1, 20)), 1::bigint,
+	'without a key the session has a place');
+
+-- Roles.
+SELECT named('tester') AS tester, named('group') AS testers \gset
+CREATE ROLE :tester SUPERUSER;
+CREATE ROLE :testers;
+SELECT route('m@b', 1, other => 'm@a', other_generation => 1, share => 0,
+	roles => ARRAY[:'testers'::regrole]) \g /dev/null
+SET ROLE :tester;
+SELECT is(f(), 'm@a', 'another role, also where it may do everything');
+RESET ROLE;
+GRANT :testers TO :tester;
+SET ROLE :tester;
+SELECT is(f(), 'm@b', 'a member of the role');
+RESET ROLE;
+SELECT is(f(), 'm@a', 'who was it before is not');
+ALTER FUNCTION f RENAME TO g;
+CREATE FUNCTION through() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT g()';
+ALTER FUNCTION through OWNER TO :tester;
+SELECT is(through(), 'm@a', 'whom a function is for does not count');
+ALTER FUNCTION through OWNER TO CURRENT_USER;
+DROP ROLE :tester, :testers;
+
+-- What the route names, and is not there.
+SELECT route('m@b', 1) \g /dev/null
+DROP TABLE "m@b".hotswap_slot_1;
+SELECT is((SELECT (code, message, detail, hint)::text FROM refusal('SELECT g()')),
+	'(55000,"version ""m@b1"" of module ""m"" is not there",'
+	|| '"Schema ""m@b"" has no table ""hotswap_slot_1"".","Deploy a version of the module.")',
+	'a slot without its marker');
+DROP SCHEMA "m@b" CASCADE;
+SELECT is(attempt('SELECT g()'), '55000', 'nor its schema');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT is(attempt('SELECT g()'), '55000', 'a snapshot does not change that');
+COMMIT;
+SELECT route('m@a', 1) \g /dev/null
+SELECT is(g(), 'm@a', 'another row helps');
+TRUNCATE hotswap.route;
+DROP SCHEMA "m@a" CASCADE;
+SELECT is((SELECT (code, message, detail)::text FROM refusal('SELECT g()')),
+	'(55000,"module ""m"" has no version to be called","The route says nothing about it,'
+	|| ' and schema ""m@a"" of its entries does not exist.")', 'nothing at all');
+SELECT * FROM finish();

@@ -1,0 +1,64 @@
+-- Versions of a routed module on a node: installing, calling, going back, and using slots anew
+-- (src/route/ring.c, src/route/content.c, src/run/routed.c).
+SELECT plan(20);
+\ir ../include/routed.sql
+
+-- Two versions, and callers.
+SELECT routed_node('acme') AS node \gset
+SELECT hotswap.configure_module('billing', routed => true) \g /dev/null
+SELECT publish_tax(n) FROM generate_series(1, 9) n \g /dev/null
+CALL swap('1') \gset
+SELECT is(:'said'::text, 'succeeded', 'a first version is installed');
+SELECT is(acme.tax(5), 5, 'called through its entry');
+SELECT is(acme.tax(), 3, 'with its default');
+PREPARE tax AS SELECT acme.tax(5);
+EXECUTE tax \g /dev/null
+CALL swap('2') \gset
+SELECT is(:'said'::text, 'succeeded', 'a second one');
+SELECT is(acme.tax(5), 10, 'is called from its commit on');
+SELECT is(attempt('EXECUTE tax'), '10', 'by prepared statements as well');
+SELECT results_eq($$SELECT slot, version, retired_at IS NULL FROM hotswap.route_slot
+	ORDER BY slot COLLATE "C"$$, $$VALUES ('acme:billing@a', '1', false),
+	('acme:billing@b', '2', true)$$, 'both are installed');
+SELECT results_eq($$SELECT p.pronamespace::regnamespace::text, p.proowner::regrole::text
+	FROM pg_proc p WHERE proname = 'tax' ORDER BY p.oid$$,
+	format($$VALUES ('"acme:billing@a"', %1$L), ('acme', %1$L), ('"acme:billing@b"', %1$L)$$,
+	named('acme')), 'in schemas of the role');
+
+-- Going back is a row of the route.
+SELECT hotswap.rollback(:'d', 'it is slow') AS r \gset
+SELECT is(hotswap.wait(:'r', '60 s'), 'succeeded', 'rollback');
+SELECT is(acme.tax(5), 5, 'calls the version before');
+SELECT is((SELECT count(*)::int FROM hotswap.route_slot), 2, 'which was still installed');
+SELECT is((SELECT version FROM hotswap.nodes WHERE id = :'node'), '1', 'the node says so');
+
+-- A ring: what is older than the versions that are retained is replaced.
+CALL swap('3') \gset
+CALL swap('4') \gset
+SELECT is((SELECT count(*)::int FROM hotswap.route_slot), 3, 'two earlier ones are retained');
+SELECT 'acme:billing@a'::regnamespace::oid AS schema, oid AS tax FROM pg_proc
+	WHERE pronamespace = '"acme:billing@a"'::regnamespace \gset
+CALL swap('5') \gset
+SELECT results_eq($$SELECT slot, version FROM hotswap.route_slot ORDER BY generation$$,
+	$$VALUES ('acme:billing@c', '3'), ('acme:billing@b', '4'), ('acme:billing@a', '5')$$,
+	'the oldest goes');
+SELECT is(acme.tax(5), 25, 'and callers get the new one in its place');
+SELECT is((SELECT oid FROM pg_proc WHERE pronamespace = '"acme:billing@a"'::regnamespace),
+	:'tax'::oid, 'functions are replaced, not made anew');
+
+-- A transaction that has called a version keeps it, whatever is installed meanwhile.
+SELECT dblink_connect('caller', connection_of(current_user)) \g /dev/null
+SELECT dblink_exec('caller', 'BEGIN') \g /dev/null
+SELECT is((SELECT t FROM dblink('caller', 'SELECT acme.tax(5)') d (t int)), 25, 'who has called');
+CALL swap('6') \gset
+CALL swap('7') \gset
+CALL swap('8') \gset
+CALL swap('9') \gset
+SELECT is((SELECT t FROM dblink('caller', 'SELECT acme.tax(5)') d (t int)), 25,
+	'gets the same version until the end');
+SELECT is((SELECT version FROM hotswap.route_slot WHERE slot = 'acme:billing@a'), '5',
+	'its slot is not used');
+SELECT dblink_exec('caller', 'COMMIT') \g /dev/null
+SELECT is((SELECT t FROM dblink('caller', 'SELECT acme.tax(5)') d (t int)), 45, 'then the last');
+
+SELECT * FROM finish();
