@@ -13,7 +13,9 @@ CREATE VIEW hotswap.tasks WITH (security_barrier) AS
 SELECT v.tenant_id, t.deployment_id, t.stage, t.ordinal, t.stage_kind, t.environment,
 	t.kind, t.status, t.wave, t.node, t.hook, t.attempt, t.due_at, t.started_at, t.finished_at,
 	t.previous_version, t.sqlstate, t.message, t.detail, t.hint, t.context, t.script, t.position,
-	t.step, t.line, t."column", t.excerpt
+	t.step, t.line, t."column", t.excerpt,
+	CASE WHEN t.status = 'running'
+		THEN hotswap.task_progress(t.deployment_id, t.stage, t.ordinal, v.tenant_id) END AS progress
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.stage, t.ordinal) t.*,
 			s.kind AS stage_kind, s.environment, n.name AS node

@@ -20,7 +20,9 @@ CREATE VIEW hotswap.nodes WITH (security_barrier) AS
 SELECT v.tenant_id, n.id, n.environment, n.name, n.kind, n.run_as, n.schema, n.labels,
 	m.module, m.version, m.deployment_id, m.swapped_at,
 	coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.run_as), false) AS superuser,
-	n.search_path
+	n.search_path, CASE WHEN hotswap.node_problems(v.tenant_id, n.id) IS NULL THEN 'unknown'
+		WHEN hotswap.node_problems(v.tenant_id, n.id) = '{}' THEN 'healthy' ELSE 'unhealthy' END AS health,
+	hotswap.node_problems(v.tenant_id, n.id) AS unhealthy_because
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t
 		WHERE t.tenant_id = v.tenant_id AND t.removed_at IS NULL) n

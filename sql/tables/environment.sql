@@ -8,6 +8,9 @@ CREATE TYPE hotswap.revert_policy AS ENUM ('no', 'approval', 'operator', 'anyone
 COMMENT ON TYPE hotswap.revert_policy IS
 'who may have deploy() take back versions that others have built on: no = nobody; approval = who deploys, where votes agree; operator = the capability; anyone = who deploys';
 
+CREATE TYPE hotswap.node_measure AS ENUM ('functions', 'tables');
+COMMENT ON TYPE hotswap.node_measure IS 'what hotswap measures of database nodes by itself: the functions or the tables of their schemas';
+
 CREATE TABLE hotswap.environment (
 	tenant_id uuid NOT NULL,
 	name text NOT NULL,
@@ -31,6 +34,13 @@ CREATE TABLE hotswap.environment (
 	rehearse_max_lock interval NOT NULL DEFAULT '500 ms',
 	max_failed text CHECK (max_failed ~ '^[0-9]+%?$'),
 	freeze_stops_rollback boolean NOT NULL DEFAULT false,
+	silent_after interval DEFAULT '2 min',
+	max_cpu real DEFAULT 90,
+	max_memory real DEFAULT 90,
+	max_error_rate real DEFAULT 5,
+	min_healthy integer CHECK (min_healthy BETWEEN 1 AND 100),
+	metrics_from regrole,
+	measure hotswap.node_measure,
 	first_wave text CHECK (first_wave ~ '^[0-9]+%?$'),
 	wave_step text CHECK (wave_step ~ '^[0-9]+%?$'),
 	first_bake interval,
@@ -56,6 +66,11 @@ COMMENT ON COLUMN hotswap.environment.require_rehearsal IS 'an approval is used 
 COMMENT ON COLUMN hotswap.environment.rehearse_max_lock IS 'how long a rehearsal may hold an AccessExclusive lock on what was there before it';
 COMMENT ON COLUMN hotswap.environment.max_failed IS 'nodes, or percent of them, that may fail and stay behind while a deployment to it succeeds; NULL: none';
 COMMENT ON COLUMN hotswap.environment.freeze_stops_rollback IS 'its windows hold for rollback() as well';
+COMMENT ON COLUMN hotswap.environment.silent_after IS 'a node that has reported and does not for so long is unhealthy; NULL: it is not';
+COMMENT ON COLUMN hotswap.environment.max_cpu IS 'percent above which a node is unhealthy; NULL: none; as max_memory and max_error_rate';
+COMMENT ON COLUMN hotswap.environment.min_healthy IS 'percent of the nodes that must not be unhealthy; NULL: all';
+COMMENT ON COLUMN hotswap.environment.metrics_from IS 'whose reports count, besides that a node is there; NULL: everybody''s who may report';
+COMMENT ON COLUMN hotswap.environment.measure IS 'NULL: nothing is measured';
 COMMENT ON COLUMN hotswap.environment.first_wave IS 'nodes, or percent of them, that a rollout takes first; NULL: as its strategy says';
 COMMENT ON COLUMN hotswap.environment.wave_step IS 'how many it takes after that at a time';
 COMMENT ON COLUMN hotswap.environment.first_bake IS 'how long it waits after the first wave; NULL: as after the others';
@@ -166,3 +181,64 @@ COMMENT ON COLUMN hotswap.hook.module IS 'empty: every module';
 COMMENT ON COLUMN hotswap.hook.function IS 'qualified name; it takes the deployment''s id';
 COMMENT ON COLUMN hotswap.hook.owner IS 'of the function, when it was registered: what has that name later and belongs to somebody else is not called';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.hook', '');
+
+-- A ring of days: each has a partition, and the one of the next day is emptied before it begins.
+
+CREATE TABLE hotswap.node_metric (
+	tenant_id uuid NOT NULL,
+	node_id uuid NOT NULL,
+	at timestamptz NOT NULL,
+	counts boolean NOT NULL,
+	slot smallint NOT NULL,
+	cpu real,
+	memory real,
+	latency_ms real,
+	requests bigint,
+	errors bigint,
+	digest bytea,
+	details jsonb,
+	PRIMARY KEY (tenant_id, node_id, at, counts, slot)
+) PARTITION BY LIST (slot);
+ALTER TABLE hotswap.node_metric ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric IS 'what nodes reported or hotswap has measured in the last seven days; only added to';
+COMMENT ON COLUMN hotswap.node_metric.at IS 'the second in which it came, by the clock of the server';
+COMMENT ON COLUMN hotswap.node_metric.counts IS 'its numbers do; false: it only shows that the node is there';
+COMMENT ON COLUMN hotswap.node_metric.slot IS 'the day, modulo the number of partitions';
+COMMENT ON COLUMN hotswap.node_metric.latency_ms IS 'mean of the requests; of tables rows read per scan';
+COMMENT ON COLUMN hotswap.node_metric.requests IS 'since the report before';
+CREATE TABLE hotswap.node_metric_0 PARTITION OF hotswap.node_metric FOR VALUES IN (0);
+ALTER TABLE hotswap.node_metric_0 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_0 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_0', 'WHERE false');
+CREATE TABLE hotswap.node_metric_1 PARTITION OF hotswap.node_metric FOR VALUES IN (1);
+ALTER TABLE hotswap.node_metric_1 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_1 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_1', 'WHERE false');
+CREATE TABLE hotswap.node_metric_2 PARTITION OF hotswap.node_metric FOR VALUES IN (2);
+ALTER TABLE hotswap.node_metric_2 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_2 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_2', 'WHERE false');
+CREATE TABLE hotswap.node_metric_3 PARTITION OF hotswap.node_metric FOR VALUES IN (3);
+ALTER TABLE hotswap.node_metric_3 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_3 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_3', 'WHERE false');
+CREATE TABLE hotswap.node_metric_4 PARTITION OF hotswap.node_metric FOR VALUES IN (4);
+ALTER TABLE hotswap.node_metric_4 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_4 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_4', 'WHERE false');
+CREATE TABLE hotswap.node_metric_5 PARTITION OF hotswap.node_metric FOR VALUES IN (5);
+ALTER TABLE hotswap.node_metric_5 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_5 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_5', 'WHERE false');
+CREATE TABLE hotswap.node_metric_6 PARTITION OF hotswap.node_metric FOR VALUES IN (6);
+ALTER TABLE hotswap.node_metric_6 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_6 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_6', 'WHERE false');
+CREATE TABLE hotswap.node_metric_7 PARTITION OF hotswap.node_metric FOR VALUES IN (7);
+ALTER TABLE hotswap.node_metric_7 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_7 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_7', 'WHERE false');
+CREATE TABLE hotswap.node_metric_8 PARTITION OF hotswap.node_metric FOR VALUES IN (8);
+ALTER TABLE hotswap.node_metric_8 ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0;
+COMMENT ON TABLE hotswap.node_metric_8 IS 'a day of it; not in dumps';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_metric_8', 'WHERE false');

@@ -61,7 +61,7 @@ require_right(const Freeze *f, Oid caller)
 	ListCell *cell;
 
 	foreach (cell, f->closing)
-		if (((Window *) lfirst(cell))->everywhere)
+		if (((TimeWindow *) lfirst(cell))->everywhere)
 		{
 			access_require_everywhere(caller, CAPABILITY_BREAK_GLASS,
 									  "override a window of all tenants");

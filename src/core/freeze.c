@@ -70,10 +70,10 @@ read_days(uint64 row)
 	return days;
 }
 
-static Window *
+static TimeWindow *
 read_window(uint64 row)
 {
-	Window *w = palloc0(sizeof(Window));
+	TimeWindow *w = palloc0(sizeof(TimeWindow));
 
 	w->id = db_uuid(row, W_ID);
 	w->name = db_text(row, W_NAME);
@@ -134,7 +134,7 @@ freeze_window_ids(List *windows)
 	Datum *ids = palloc(list_length(windows) * sizeof(Datum));
 
 	for (int i = 0; i < list_length(windows); i++)
-		ids[i] = UUIDPGetDatum(&((Window *) list_nth(windows, i))->id);
+		ids[i] = UUIDPGetDatum(&((TimeWindow *) list_nth(windows, i))->id);
 	return uuid_array(ids, list_length(windows));
 }
 
@@ -165,8 +165,8 @@ add_closing(List **closing, List *windows)
 		bool known = false;
 
 		foreach (other, *closing)
-			known = known ||
-					uuid_equal(&((Window *) lfirst(other))->id, &((Window *) lfirst(cell))->id);
+			known = known || uuid_equal(&((TimeWindow *) lfirst(other))->id,
+										&((TimeWindow *) lfirst(cell))->id);
 		if (!known)
 			*closing = lappend(*closing, lfirst(cell));
 	}
@@ -238,7 +238,7 @@ freeze_words(const Freeze *f)
 	initStringInfo(&words);
 	foreach (cell, f->closing)
 	{
-		const Window *w = lfirst(cell);
+		const TimeWindow *w = lfirst(cell);
 
 		appendStringInfo(&words, "%s\"%s\"", words.len > 0 ? ", " : "", w->name);
 		if (w->is_deny && w->reason)

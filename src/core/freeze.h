@@ -12,7 +12,7 @@
 
 typedef struct Freeze
 {
-	List *closing;        /* of Window: that do not let it start; NIL: none */
+	List *closing;        /* of TimeWindow: that do not let it start; NIL: none */
 	TimestampTz opens;    /* the first time when it may; DT_NOEND: never */
 	bool is_overridden;   /* it may, all the same */
 	pg_uuid_t overridden; /* by this one */

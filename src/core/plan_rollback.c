@@ -3,9 +3,9 @@
  *		What takes back a deployment that has ended, on each node of its environment.
  *
  * A node goes back to what it ran before the deployment came to it, if nothing has come on top since but other
- * rollbacks of the same deployment.  A module whose versions are a graph: the reverse of each step, the last one
- * first.  One whose versions are complete: the version's revert script, or the deploy script of the version
- * before.  Of a release: all its modules together.
+ * rollbacks of the same deployment, and what has gone again.  A module whose versions are a graph: the reverse of
+ * each step, the last one first.  One whose versions are complete: the version's revert script, or the deploy
+ * script of the version before.  Of a release: all its modules together.
  *
  * Locks nothing.
  */
@@ -37,10 +37,23 @@ static DbStatement deployment_query = DB_STATEMENT(
 					" ORDER BY t.module COLLATE \"C\"",
 	UUIDOID, UUIDOID);
 
-/* What a node runs, whether that is the deployments' doing, and what it ran before the first of them. */
+/* A row of node_module is not of a deployment that went back by itself, or of a rollback, or taken back by one. */
+#define STAYS                                                                                         \
+	"NOT EXISTS (SELECT FROM hotswap.deployment o WHERE o.tenant_id = $1 AND o.id = nm.deployment_id" \
+	" AND (o.status IN ('rolled_back', 'cancelled') OR o.kind = 'rollback'"                           \
+	" OR EXISTS (SELECT FROM hotswap.deployment r WHERE r.tenant_id = $1 AND r.rolls_back = o.id"     \
+	" AND r.status = 'succeeded')))"
+
+/*
+ * What a node runs, whether that is the deployments' doing, though others may have come on top and gone, and what
+ * it ran before the first of them.
+ */
 static DbStatement nodes_query = DB_STATEMENT(
 	"SELECT n.id, n.name, n.run_as::oid, e.strategy, l.version, l.digest, l.swap, l.deployment_id,"
-	" l.deployment_id = ANY ($4), f.swap, b.version, b.digest, b.direction = 'declared',"
+	" l.deployment_id = ANY ($4) OR l.digest IS NOT DISTINCT FROM t.digest"
+	" AND l.heads IS NOT DISTINCT FROM t.heads AND NOT EXISTS (SELECT FROM hotswap.node_module nm"
+	" WHERE nm.tenant_id = $1 AND nm.node_id = n.id AND nm.module = $3 AND nm.swap > t.swap AND " STAYS
+	"), f.swap, b.version, b.digest, b.direction = 'declared',"
 	" (SELECT v.transactional FROM hotswap.module_version v"
 	" WHERE v.tenant_id = $1 AND v.module = $3 AND v.version = b.version),"
 	" (SELECT v.requires FROM hotswap.module_version v"
@@ -49,6 +62,9 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
 	" AND nm.node_id = n.id AND nm.module = $3 ORDER BY nm.swap DESC LIMIT 1) l ON true"
+	" LEFT JOIN LATERAL (SELECT nm.* FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
+	" AND nm.node_id = n.id AND nm.module = $3 AND nm.deployment_id = ANY ($4)"
+	" ORDER BY nm.swap DESC LIMIT 1) t ON true"
 	" LEFT JOIN LATERAL (SELECT nm.swap FROM hotswap.node_module nm WHERE nm.tenant_id = $1"
 	" AND nm.node_id = n.id AND nm.module = $3 AND nm.deployment_id = ANY ($4)"
 	" AND nm.swap > $6 ORDER BY nm.swap LIMIT 1) f ON true"

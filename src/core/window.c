@@ -45,7 +45,7 @@ day_of(int64 local)
 }
 
 static bool
-is_its_day(const Window *w, int64 day)
+is_its_day(const TimeWindow *w, int64 day)
 {
 	/* of a day before the first one the remainder is negative */
 	int weekday = (day % WEEKDAY_COUNT + WEEKDAY_COUNT + FIRST_WEEKDAY) % WEEKDAY_COUNT;
@@ -54,13 +54,13 @@ is_its_day(const Window *w, int64 day)
 }
 
 static bool
-is_overnight(const Window *w)
+is_overnight(const TimeWindow *w)
 {
 	return w->ends <= w->starts;
 }
 
 bool
-window_is_open(const Window *w, TimestampTz at)
+window_is_open(const TimeWindow *w, TimestampTz at)
 {
 	TimestampTz until;
 	int64 local;
@@ -79,7 +79,7 @@ window_is_open(const Window *w, TimestampTz at)
 
 /* The next time at which a weekly window may open or close. */
 static TimestampTz
-next_edge(const Window *w, TimestampTz at)
+next_edge(const TimeWindow *w, TimestampTz at)
 {
 	TimestampTz next;
 	int64 offset = offset_at(w->zone, at, &next);
@@ -102,7 +102,7 @@ next_edge(const Window *w, TimestampTz at)
 
 /* When a window closes that is open, or opens that is closed; DT_NOEND: never. */
 static TimestampTz
-next_change(const Window *w, TimestampTz at)
+next_change(const TimeWindow *w, TimestampTz at)
 {
 	bool is_open = window_is_open(w, at);
 	TimestampTz horizon = at + HORIZON_DAYS * USECS_PER_DAY;
@@ -130,7 +130,7 @@ windows_closing(List *windows, TimestampTz at)
 
 	foreach (cell, windows)
 	{
-		Window *w = lfirst(cell);
+		TimeWindow *w = lfirst(cell);
 		bool is_open = window_is_open(w, at);
 
 		if (w->is_deny && is_open)
@@ -155,7 +155,7 @@ end_of_closing(List *closing, TimestampTz at)
 
 	foreach (cell, closing)
 	{
-		const Window *w = lfirst(cell);
+		const TimeWindow *w = lfirst(cell);
 		TimestampTz change = next_change(w, at);
 
 		if (w->is_deny)

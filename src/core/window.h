@@ -16,7 +16,7 @@
 
 extern const char *const weekday_names[WEEKDAY_COUNT];
 
-typedef struct Window
+typedef struct TimeWindow
 {
 	pg_uuid_t id;
 	char *name;
@@ -31,9 +31,9 @@ typedef struct Window
 	int days;     /* a bit for each, Monday is the first */
 	int64 starts; /* in microseconds of the day */
 	int64 ends;   /* if not later than starts, on the day after */
-} Window;
+} TimeWindow;
 
-extern bool window_is_open(const Window *w, TimestampTz at);
+extern bool window_is_open(const TimeWindow *w, TimestampTz at);
 extern List *windows_closing(List *windows, TimestampTz at);
 extern TimestampTz windows_opening(List *windows, TimestampTz at);
 

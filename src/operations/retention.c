@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "core/audit.h"
 #include "core/audit_partition.h"
+#include "core/metric_slot.h"
 #include "core/release.h"
 #include "operations/retention.h"
 #include "shm/trouble.h"
@@ -24,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #define STEP_MS 50
+#define TRUNCATE_WAIT_MS 200 /* how long others may have to queue behind us */
 
 static DbStatement set_horizon =
 	DB_STATEMENT("UPDATE hotswap.installation SET audit_horizon = greatest(audit_horizon, $1)",
@@ -121,6 +123,9 @@ static DbStatement delete_deployments = DB_STATEMENT(
 	"DELETE FROM hotswap.deployment WHERE ctid = ANY(ARRAY(SELECT d.ctid" DOOMED_DEPLOYMENT "))",
 	UUIDARRAYOID, UUIDARRAYOID);
 
+static DbStatement size_of_slot =
+	DB_STATEMENT("SELECT pg_catalog.pg_relation_size($1::regclass)", TEXTOID);
+
 /* Those that are over or were removed, and held up nothing that is still there. */
 static DbStatement delete_windows = DB_STATEMENT(
 	"DELETE FROM hotswap.environment_window WHERE ctid = ANY(ARRAY(SELECT w.ctid"
@@ -201,6 +206,21 @@ purge_windows(int limit)
 	return db_run(&delete_windows, args, NULL) > 0;
 }
 
+/* Empties the partition that the next day comes to, of what was there nine days before. */
+static bool
+empty_slot(int limit pg_attribute_unused())
+{
+	char *table =
+		psprintf("hotswap.node_metric_%d", metric_slot(GetCurrentTimestamp() + USECS_PER_DAY));
+	Datum args[] = { CStringGetTextDatum(table) };
+
+	if (db_run(&size_of_slot, args, NULL) == 0 || db_int64(0, 1) == 0)
+		return false;
+	db_limit_lock_wait(TRUNCATE_WAIT_MS);
+	db_utility(psprintf("TRUNCATE %s", table));
+	return false;
+}
+
 static bool
 purge_default_partition(int limit)
 {
@@ -248,6 +268,7 @@ static Step steps[] = {
 	{ "make partitions of the audit log", make_partitions, 1, 1 },
 	{ "remove idempotency keys", purge_keys, 256, 8 },
 	{ "remove deployments", purge_deployments, 200, 20 },
+	{ "remove reports of nodes", empty_slot, 1, 1 },
 	{ "remove windows", purge_windows, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },
 	{ "drop partitions of the audit log", drop_old_partition, 1, 1 },

@@ -30,8 +30,8 @@
 /* Fewer requests than this say nothing when some are missing. */
 #define TELLING_REQUESTS 100
 
-/* Less is none, where a logarithm is taken: a share of errors has one by the way it is estimated. */
-static const double least[METRICS] = { 0, 0.1, 0.1, 0.1 };
+/* A share of errors has a logarithm by the way it is estimated. */
+const double metric_least[METRICS] = { 0, 0.1, 0.1, 0.1 };
 
 /* A difference that is smaller than this does no harm: 0.1 points of errors, 5 ms, 5 points. */
 static const double harmless[METRICS] = { 0.001, 5, 5, 5 };
@@ -41,7 +41,7 @@ add_logarithm(MetricSums *w, Metric metric, double value, double weight)
 {
 	if (isnan(value) || isnan(weight))
 		return;
-	w->logs[metric] += weight * log(fmax(value, least[metric]));
+	w->logs[metric] += weight * log(fmax(value, metric_least[metric]));
 	w->weights[metric] += weight;
 }
 

@@ -17,6 +17,9 @@ typedef enum Metric
 
 #define METRICS 4
 
+/* Less is none, where a logarithm is taken. */
+extern const double metric_least[METRICS];
+
 /* What a node reports of the time since it last did; NAN is what it does not know. */
 typedef struct Heartbeat
 {

@@ -96,10 +96,12 @@ static DbStatement immutable_uses = DB_STATEMENT(
 	"EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass" \
 	" AND d.refobjid = e.oid AND d.deptype = 'n')"
 
-/* Entries that something uses and the version does not have. */
+/* Entries that something uses and the version does not have; of a rule its view. */
 static DbStatement missed_query = DB_STATEMENT(
-	"SELECT format('%s uses %s', (SELECT pg_describe_object(d.classid, d.objid, d.objsubid)"
-	" FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = e.oid"
+	"SELECT format('%s uses %s', (SELECT pg_describe_object(coalesce(w.refclassid, d.classid),"
+	" coalesce(w.refobjid, d.objid), 0) FROM pg_depend d LEFT JOIN pg_depend w"
+	" ON w.classid = d.classid AND w.objid = d.objid AND w.deptype = 'i'"
+	" WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = e.oid"
 	" AND d.deptype = 'n' ORDER BY d.classid, d.objid LIMIT 1), e.oid::regprocedure) COLLATE \"C\""
 	" FROM " ENTRIES " WHERE NOT " HAS_FUNCTION " AND " HAS_DEPENDENTS " ORDER BY 1",
 	TEXTOID, TEXTOID, TEXTARRAYOID);

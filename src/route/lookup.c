@@ -22,7 +22,6 @@
 #include "access/htup_details.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_namespace.h"
-#include "catalog/pg_type.h"
 #include "parser/parse_func.h"
 #include "route/body.h"
 #include "route/choice.h"
@@ -50,7 +49,6 @@ typedef struct Entry
 	int64 generation;
 	Oid user; /* who may call it */
 	bool atomic;
-	bool any_nargs;
 } Entry;
 
 uint64 lookup_catalog = 1;
@@ -251,7 +249,6 @@ read_target(Entry *entry, HeapTuple entry_tuple)
 	check_target(entry, entry_tuple, tuple);
 	entry->atomic = ((Form_pg_proc) GETSTRUCT(tuple))->prosecdef ||
 					!heap_attisnull(tuple, Anum_pg_proc_proconfig, NULL);
-	entry->any_nargs = ((Form_pg_proc) GETSTRUCT(tuple))->provariadic == ANYOID;
 	entry->target = ((Form_pg_proc) GETSTRUCT(tuple))->oid;
 	ReleaseSysCache(tuple);
 }
@@ -345,7 +342,6 @@ fill_site(CallSite *site, const FmgrInfo *caller, const Entry *entry)
 	site->generation = entry->generation;
 	site->atomic = entry->atomic;
 	site->nargs = site->target->fn_nargs;
-	site->any_nargs = entry->any_nargs;
 	/* the entry may have become STRICT since this place looked at it */
 	site->check_nulls = site->target->fn_strict && !caller->fn_strict;
 }

@@ -20,7 +20,6 @@ typedef struct CallSite
 	Oid user;       /* who may call it */
 	int64 generation;
 	short nargs;
-	bool any_nargs;              /* VARIADIC "any": or more */
 	bool check_nulls;            /* the target is STRICT, and the caller does not know */
 	bool atomic;                 /* a procedure that must not end transactions */
 	int depth;                   /* calls that are under way */

@@ -51,9 +51,12 @@ own_schema(const ObjectAddress *object)
 	return schema;
 }
 
-/* The object that one without a schema is a part of: the relation of a rule, trigger or default. */
+/*
+ * What an object is a part of: the relation of a row type or rule, and unless it has to be inseparable, of a
+ * trigger or default.
+ */
 static bool
-find_whole(const ObjectAddress *part, ObjectAddress *whole)
+find_whole(const ObjectAddress *part, bool inseparable, ObjectAddress *whole)
 {
 	Relation rel = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData keys[2];
@@ -70,7 +73,8 @@ find_whole(const ObjectAddress *part, ObjectAddress *whole)
 	{
 		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
 
-		found = row->deptype == DEPENDENCY_INTERNAL || row->deptype == DEPENDENCY_AUTO;
+		found = row->deptype == DEPENDENCY_INTERNAL ||
+				(row->deptype == DEPENDENCY_AUTO && !inseparable);
 		if (found)
 			ObjectAddressSet(*whole, row->refclassid, row->refobjid);
 	}
@@ -86,7 +90,7 @@ schema_of(const ObjectAddress *object)
 	Oid schema = own_schema(object);
 	ObjectAddress whole;
 
-	if (OidIsValid(schema) || !find_whole(object, &whole))
+	if (OidIsValid(schema) || !find_whole(object, false, &whole))
 		return schema;
 	return own_schema(&whole);
 }
@@ -100,6 +104,18 @@ is_outside(const Watch *watch, const ObjectAddress *object)
 	if (is_schema)
 		return !isAnyTempNamespace(schema);
 	return schema != watch->schema && !(OidIsValid(schema) && isAnyTempNamespace(schema));
+}
+
+/* In words; NULL: it is not there any more. */
+static char *
+describe(const ObjectAddress *object)
+{
+	ObjectAddress whole;
+	ObjectAddress part = *object;
+
+	while (find_whole(&part, true, &whole))
+		part = whole;
+	return getObjectDescription(&part, true);
 }
 
 /* ---- watching ---- */
@@ -119,7 +135,7 @@ static void
 note_dropped(const ObjectAddress *object)
 {
 	if (is_outside(watching, object))
-		watching->dropped = lappend(watching->dropped, getObjectDescription(object, false));
+		watching->dropped = lappend(watching->dropped, describe(object));
 }
 
 static void
@@ -178,7 +194,7 @@ watch_outside(const Watch *watch)
 
 		if (!is_outside(watch, object))
 			continue;
-		description = getObjectDescription(object, true);
+		description = describe(object);
 		if (description)
 			words = lappend(words, description);
 	}

@@ -79,6 +79,12 @@ enum
 	NODE_SEARCH_PATH
 };
 
+/* All that versions of these modules ask for, or ask to be without. */
+static DbStatement asked_for_query =
+	DB_STATEMENT("SELECT m.requires FROM unnest($2) n (name) JOIN hotswap.module m"
+				 " ON m.tenant_id = $1 AND m.name = n.name WHERE m.requires IS NOT NULL",
+				 UUIDOID, TEXTARRAYOID);
+
 static DbStatement read_deployment =
 	DB_STATEMENT("SELECT status, cancel_requested_at IS NOT NULL FROM hotswap.deployment"
 				 " WHERE tenant_id = $1 AND id = $2",
@@ -174,6 +180,31 @@ node_search_path(void)
 	return path.data;
 }
 
+List *
+record_modules(const TaskRun *run)
+{
+	return run->release ? target_modules(run->targets) : list_make1(run->module);
+}
+
+/* Other modules are looked at by what brings something: what a failure takes back goes back whatever they ask. */
+static void
+read_asked_for(TaskRun *run, MemoryContext context)
+{
+	Datum args[] = { UUIDPGetDatum(&run->key.tenant), db_text_array(record_modules(run)) };
+	uint64 n;
+
+	if (run->kind != TASK_SWAP)
+		return;
+	n = db_run(&asked_for_query, args, NULL);
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool isnull;
+
+		run->asked_for = list_concat(run->asked_for, db_text_list(db_datum(i, 1, &isnull)));
+	}
+}
+
 /* The versions that the task is about, unless each step reads its own. */
 static void
 read_versions(TaskRun *run, const char *previous)
@@ -242,6 +273,7 @@ read_task(TaskRun *run, MemoryContext context)
 	if (run->release)
 		run->targets = release_targets(&run->key.tenant, run->release);
 	MemoryContextSwitchTo(context);
+	read_asked_for(run, context);
 	read_versions(run, previous);
 	return true;
 }
@@ -278,6 +310,14 @@ done_steps(const TaskRun *run)
 					 run->swap_from);
 }
 
+void
+record_refuse_blocked(const NodePlan *plan)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg_internal("%s", plan->reason),
+			 plan->hint ? errhint("%s", plan->hint) : 0));
+}
+
 /* What the stage has planned is for this node, and what is held may come. */
 static List *
 plan_release(const TaskRun *run)
@@ -312,7 +352,9 @@ left_steps(const TaskRun *run)
 		plans = plan_declaration(&run->key.tenant, run->module, &run->node, run->heads,
 								 run->requested_at);
 	plan = plans == NIL ? NULL : linitial(plans);
-	return plan == NULL || plan->outcome == NODE_BLOCKED ? NIL : plan->steps;
+	if (plan && plan->outcome == NODE_BLOCKED)
+		record_refuse_blocked(plan);
+	return plan ? plan->steps : NIL;
 }
 
 /* What is left of the steps that were planned; they must still be the same. */

@@ -42,6 +42,7 @@ typedef struct TaskRun
 	char *environment; /* of the node */
 	bool is_target;    /* the deployment ends there */
 	char *module;      /* of a release its name */
+	List *asked_for;   /* of char *: the modules that its versions ask for, or to be without */
 	bool is_graph;     /* the module's versions build on each other */
 	char *target;      /* the version that is deployed */
 	List *heads;       /* of char *: of a declaration */
@@ -104,6 +105,10 @@ typedef struct Failure
 
 extern bool record_load(TaskRun *run);
 extern bool record_is_partial(const TaskRun *run);
+/* The modules that the task changes. */
+extern List *record_modules(const TaskRun *run);
+
+extern void record_refuse_blocked(const NodePlan *plan);
 extern void record_plan(TaskRun *run);
 extern Version *record_read_step(const TaskRun *run, const Step *step);
 extern void record_require_running(const TaskRun *run, bool cancel);

@@ -9,7 +9,7 @@
  * back and the failure is recorded in a new one; if even that fails, the dispatcher finds a task that
  * nobody runs.
  *
- * Locks: the task (session), the lane (transaction), whatever the scripts lock, and then what the
+ * Locks: the task (session), the lanes (transaction), whatever the scripts lock, and then what the
  * record locks (record.c).
  */
 #include "postgres.h"
@@ -26,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "core/release.h"
 #include "run/hook.h"
+#include "run/lane.h"
 #include "run/place.h"
 #include "run/record.h"
 #include "run/routed.h"
@@ -101,46 +102,6 @@ script_of(const Version *version, const char *script)
 	return version->scripts[strcmp(script, "install") == 0 ? SCRIPT_INSTALL : SCRIPT_DEPLOY];
 }
 
-/* ---- the lane ---- */
-
-static void
-tag_lane(const TaskRun *run, const char *module, LOCKTAG *tag)
-{
-	struct
-	{
-		pg_uuid_t tenant;
-		pg_uuid_t node;
-		char module[128 * 4];
-	} lane;
-
-	memset(&lane, 0, sizeof(lane));
-	lane.tenant = run->key.tenant;
-	lane.node = run->node;
-	strlcpy(lane.module, module, sizeof(lane.module));
-	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
-}
-
-/*
- * Nobody else changes the module on the node until the transaction ends, or the session gives it back: of a release
- * all modules, in the order of their names, so that no two wait for each other.  Waits without a snapshot: whoever
- * has the lane may wait for those.
- */
-static void
-lock_lane(const TaskRun *run, bool session)
-{
-	List *modules = run->release ? target_modules(run->targets) : list_make1(run->module);
-	ListCell *cell;
-
-	InvalidateCatalogSnapshot();
-	foreach (cell, modules)
-	{
-		LOCKTAG tag;
-
-		tag_lane(run, lfirst(cell), &tag);
-		(void) LockAcquire(&tag, ExclusiveLock, session, false);
-	}
-}
-
 /* ---- outside of a transaction ---- */
 
 /* The version whose script comes next, and which script; NULL: there is none, or it is no version's. */
@@ -181,7 +142,7 @@ leaves_transaction(TaskRun *run)
 				 errdetail("CALL hotswap.work() runs scripts in transactions of its own session."),
 				 errhint("Add hotswap to shared_preload_libraries: executors can run it.")));
 	run->outside = version;
-	lock_lane(run, true);
+	lane_lock(run, true);
 	return true;
 }
 
@@ -341,6 +302,17 @@ record(TaskRun *run)
 	return is_last;
 }
 
+/*
+ * Does it bring something that is to be looked at beside the node's other modules?  A rollback, a
+ * declaration or a release is when it is planned; what has run outside of a transaction was before.
+ */
+static bool
+brings_version(const TaskRun *run)
+{
+	return run->kind == TASK_SWAP && !run->is_rollback && run->heads == NIL && !run->release &&
+		   !run->is_outside_done;
+}
+
 /* Runs the task in the current transaction, up to and including its record, or that of its next piece. */
 static TaskProgress
 run_task(TaskRun *run)
@@ -356,11 +328,13 @@ run_task(TaskRun *run)
 	lock_tag(&run->lock, LOCK_TASK, &run->key, sizeof(run->key));
 	(void) LockAcquire(&run->lock, ExclusiveLock, true, false);
 	if (run->has_node)
-		lock_lane(run, false);
+		lane_lock(run, false);
 	if (run->kind == TASK_REVERT && run->release == NULL && !record_is_partial(run))
 		require_latest(run);
 	if (run->has_path)
 		record_plan(run);
+	if (brings_version(run))
+		lane_require_met(run);
 	if (leaves_transaction(run))
 	{
 		AtEOXact_GUC(false, guc_level);
@@ -416,11 +390,8 @@ release_locks(const TaskRun *run)
 	lock_tag(&tag, LOCK_TASK, &run->key, sizeof(run->key));
 	while (lock_held_by_me(&tag, ExclusiveLock))
 		(void) LockRelease(&tag, ExclusiveLock, true);
-	if (run->outside == NULL)
-		return;
-	tag_lane(run, run->module, &tag);
-	while (lock_held_by_me(&tag, ExclusiveLock))
-		(void) LockRelease(&tag, ExclusiveLock, true);
+	if (run->outside)
+		lane_release(run);
 }
 
 /*

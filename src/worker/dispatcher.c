@@ -23,6 +23,7 @@
 #include "dispatch/pool.h"
 #include "dispatch/reading.h"
 #include "lock/lease.h"
+#include "operations/measure.h"
 #include "operations/retention.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -54,6 +55,7 @@ static TimestampTz next_housekeeping = DT_NOBEGIN;
 static TimestampTz next_step = DT_NOBEGIN; /* of it, while there is work */
 static bool keeping_house = false;
 static TimestampTz next_lease = DT_NOEND;
+static TimestampTz next_measure = DT_NOEND; /* of nodes; DT_NOEND: nobody wants it */
 
 /*
  * SIGTERM: leave, and do not finish waiting for a lock first.  Only the first one breaks anything
@@ -304,6 +306,25 @@ forgive(MemoryContext context, bool quiet)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* Measures the nodes whose environments want it; without any, not again before something has changed. */
+static void
+try_to_measure(MemoryContext context)
+{
+	next_measure = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MEASURE_MS);
+	PG_TRY();
+	{
+		begin();
+		if (!measure_nodes())
+			next_measure = DT_NOEND;
+		commit();
+	}
+	PG_CATCH();
+	{
+		forgive(context, false);
+	}
+	PG_END_TRY();
+}
+
 static void
 try_to_keep_house(DispatchState state, MemoryContext context)
 {
@@ -334,6 +355,8 @@ one_round(Announced *a, DispatchState *state)
 		*state = dispatch_load(dispatch, a->reload);
 		if (next_housekeeping == DT_NOBEGIN || next_housekeeping == DT_NOEND)
 			next_housekeeping = GetCurrentTimestamp();
+		if (next_measure == DT_NOEND && (*state == DISPATCH_ALLOWED || *state == DISPATCH_STOPPED))
+			next_measure = GetCurrentTimestamp();
 		worked = true;
 	}
 	if (a->count > 0)
@@ -428,6 +451,7 @@ static void
 start_times_anew(void)
 {
 	next_housekeeping = GetCurrentTimestamp();
+	next_measure = DT_NOEND;
 	LWLockAcquire(slot->lock, LW_EXCLUSIVE);
 	slot->reload = slot->leases = true;
 	LWLockRelease(slot->lock);
@@ -439,7 +463,7 @@ next_time(void)
 {
 	TimestampTz next = Min(dispatch_next(dispatch), pool_shrink());
 
-	next = Min(next, next_lease);
+	next = Min(Min(next, next_lease), next_measure);
 	if (next_housekeeping != DT_NOBEGIN)
 		next = Min(next, next_housekeeping);
 	return next;
@@ -529,6 +553,8 @@ hotswap_dispatcher_main(Datum arg)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		worked = try_round(announced, &state, context);
+		if (next_measure <= GetCurrentTimestamp())
+			try_to_measure(context);
 		if (house_is_due(worked))
 			try_to_keep_house(state, context);
 		else if (!worked)

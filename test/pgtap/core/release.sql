@@ -1,6 +1,6 @@
 -- Releases: deploy_release() and preview_release(), from the plan over the approval to the rows of
 -- each node (src/core/release.c, src/core/plan_join.c, src/core/plan.c, src/core/plan_rollback.c).
-SELECT plan(57);
+SELECT plan(58);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -127,10 +127,17 @@ SELECT is(pg_temp.transactions(:'old', 'p1'), 1::bigint, 'in one transaction');
 SELECT matches(log_of('p1'), ' x=2 y=2 -y=2 -x=2$', 'in reverse');
 
 -- A script that fails undoes what came before it on its node, and the others go back.
-SELECT pg_temp.publish('y', '3', '{2}', verify => $$SELECT current_schema() <> 'p2'$$) \g /dev/null
+SELECT hotswap.publish_version('y', '3', $$INSERT INTO log (what) VALUES ('y=3');
+	SET LOCAL lock_timeout = 0;
+	SELECT CASE current_schema WHEN 'p2' THEN pg_advisory_xact_lock_shared(8) END$$,
+	$$SELECT current_schema <> 'p2'$$, $$INSERT INTO log (what) VALUES ('-y=3')$$,
+	parents => '{2}') \g /dev/null
+SELECT pg_advisory_lock(8) \g /dev/null
 SELECT hotswap.publish_release('bad', '{a=2,c=1,x=2,y=3}') \g /dev/null
 SELECT log_of('p2') AS before \gset
 SELECT hotswap.deploy_release('bad', 'production') AS bad \gset
+CALL until('pg_temp.runs(''p1'') LIKE ''%y=3''');
+SELECT pg_advisory_unlock(8) \g /dev/null
 CALL ended(:'bad') \gset
 SELECT matches(:'said'::text, '^rolled_back: verification returned false', 'taken back');
 SELECT is(log_of('p2'), :'before', 'nothing of it is on the node where it failed');
@@ -193,7 +200,13 @@ SELECT results_eq(format($$SELECT code, message, detail FROM refusal(%L)$$,
 	format('SELECT hotswap.rollback(%L, %L)', :'below', 'x')),
 	format($$VALUES ('55000', 'deployment "%s" cannot be rolled back',
 	'There is no way: node "d" runs what deployment "%s" has brought since.')$$,
-	:'below', :'above'), 'refused');
+	:'below', :'above'), 'refused');SELECT hotswap.rollback(:'above', 'x') AS away \gset
+CALL ended(:'away') \gset
+SELECT hotswap.rollback(:'below', 'x') AS away \gset
+CALL ended(:'away') \gset
+SELECT is(:'said' || ' ' || pg_temp.runs('d'), 'succeeded a=2 b=2 c=1 log=1 x=2 y=3 z=1',
+	'when that is gone it is not');
+
 -- Arguments, and what they ask for.
 SELECT is(hotswap.deploy_release('new', 'production', 'key', nodes => '{p1}',
 	metadata => '{"job": 1}'), hotswap.deploy_release('new', 'production', 'key',

@@ -1,6 +1,6 @@
 -- Taking back a deployment that has ended: rollback(), release_version()
 -- (src/deployment/rollback.c, src/core/plan_rollback.c, src/pipeline/held.c).
-SELECT plan(53);
+SELECT plan(55);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -189,9 +189,20 @@ CALL ended(:'d') \gset
 SELECT is(:'said'::text || (SELECT string_agg(version, '') FROM hotswap.held_versions
 	WHERE module = 'c'), 'succeeded2', 'but when they are reapplied');
 
--- A rollback of a complete version whose node was rolled back already.
+-- What has come on top and gone again is in nobody's way.
+CREATE FUNCTION refuses(uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+SELECT hotswap.publish_version('c', '4', 'SELECT 4'),
+	hotswap.register_hook('validate', 'refuses(uuid)', module => 'c') \g /dev/null
+SELECT hotswap.deploy('c', '4', 'production') AS d4 \gset
+CALL ended(:'d4') \gset
+SELECT is(:'said'::text, 'rolled_back: hook "public.refuses" returned false', 'taken back');
+SELECT hotswap.remove_hook('validate', 'refuses(uuid)', module => 'c') \g /dev/null
 SELECT hotswap.rollback(:'d', 'x') AS r \gset
 CALL ended(:'r') \gset
+SELECT is(:'said'::text || ' ' || (SELECT v FROM p2.is_now), 'succeeded reverted',
+	'what it was on top of is taken back');
+
+-- A rollback of a complete version whose node was rolled back already.
 SELECT results_eq(format($$SELECT code, detail FROM refused(%L)$$, :'d'),
 	$$VALUES ('55000', 'No node of environment "production" runs what it has brought.')$$,
 	'rolled back already');

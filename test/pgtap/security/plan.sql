@@ -17,8 +17,8 @@ BEGIN
 	INSERT INTO hotswap.environment (tenant_id, name, rank, strategy, revert_on_failure)
 		SELECT t, word || i, i, 'direct', true FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.environment_rule VALUES (t, word || 1, 'truncate', 'deny');
-	INSERT INTO hotswap.environment_window SELECT t, gen_random_uuid(), word || 1, word || i, 'deny',
-		word, tstzrange(never, NULL), NULL, NULL, NULL, NULL, ARRAY[word], word, now()
+	INSERT INTO hotswap.environment_window SELECT t, gen_random_uuid(), word || 1, word || i,
+		'deny', word, tstzrange(never, NULL), NULL, NULL, NULL, NULL, ARRAY[word], word, now()
 		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.module (tenant_id, name) VALUES (t, word);
 	INSERT INTO hotswap.module_version
@@ -53,6 +53,8 @@ BEGIN
 		deployment = gen_random_uuid();
 		INSERT INTO hotswap.node VALUES (t, deployment, word || 1, word || i, 'database',
 			'hotswap_test_plan_vera', word || i, '{}');
+		INSERT INTO hotswap.node_metric VALUES (t, deployment, never, true, 1, 1, 1, 1, 1, 1, '',
+			jsonb_build_object(word, 1));
 		INSERT INTO hotswap.node_module VALUES (t, deployment, word, DEFAULT, deployment, word, '',
 			now());
 		INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at,
@@ -75,8 +77,8 @@ BEGIN
 			SELECT t, deployment, word || 1, r, CASE r WHEN 1 THEN 'bypassed' ELSE 'void' END
 			::hotswap.approval_status, false, now(), never, sha256(''), word, word, word
 			FROM generate_series(1, 2) r;
-		INSERT INTO hotswap.freeze_override VALUES (t, deployment, deployment, word || 1, '{}', word,
-			word, now(), word, NULL, never);
+		INSERT INTO hotswap.freeze_override VALUES (t, deployment, deployment, word || 1, '{}',
+			word, word, now(), word, NULL, never);
 		INSERT INTO hotswap.notification VALUES (t, deployment, deployment, 'approved', now(), NULL,
 			word || 1, ARRAY[word], word);
 	END LOOP;
