@@ -133,6 +133,13 @@ static DbStatement bake_query = DB_STATEMENT(
 	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.bake_until IS NOT NULL",
 	UUIDOID, UUIDOID);
 
+static DbStatement between_query = DB_STATEMENT(
+	"SELECT s.environment FROM hotswap.rollout r"
+	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
+	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
+	" AND r.deployment_id = $2 AND r.gate IS NOT NULL AND r.wave < r.waves",
+	UUIDOID, UUIDOID);
+
 /* Where the rows go, and what they are about. */
 typedef struct Explanation
 {
@@ -482,6 +489,16 @@ explain_freeze(Explanation *e, const Deployment *d, const char *environment)
 													timestamptz_to_str(freeze.opens)));
 }
 
+/* Between two waves, after the bake of the first one. */
+static void
+explain_next_wave(Explanation *e, const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+
+	if (db_run(&between_query, args, NULL) > 0)
+		explain_freeze(e, d, db_text(0, 1));
+}
+
 /* At its gate: windows, and whose turn comes before its own. */
 static void
 explain_gate(Explanation *e, Deployment d)
@@ -616,6 +633,7 @@ explain_deployment(Explanation *e)
 	else
 	{
 		explain_rollout(e);
+		explain_next_wave(e, &d);
 		explain_tasks(e);
 	}
 	explain_outside(e);

@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "base/label.h"
 #include "catalog/pg_type.h"
+#include "core/freeze.h"
 #include "core/plan.h"
 #include "pipeline/behind.h"
 #include "pipeline/rollout_row.h"
@@ -334,12 +335,35 @@ begin_wave(Visit *v, int wave)
 	r->is_changed = true;
 }
 
+/*
+ * Do windows keep a wave from starting?  Of the first one the gate of the stage has decided.  One that has begun
+ * ends; an override is for one start.
+ */
+static bool
+wait_for_window(Visit *v, int wave)
+{
+	Freeze freeze;
+
+	if (v->rollout->wave == 0 || wave == v->rollout->wave)
+		return false;
+	if (freeze_holds(&v->d, v->stage->environment, &freeze))
+	{
+		v->result->next_due = Min(v->result->next_due, freeze.opens);
+		return true;
+	}
+	if (freeze.is_overridden)
+		freeze_use_override(&v->d, v->stage->environment, &freeze);
+	return false;
+}
+
 /* Starts what is due; true: something has failed there and then, and it is to be looked at again. */
 static bool
 start_due(Visit *v, int wave)
 {
 	int failed = stage_tasks_tally(v, false).failed;
 
+	if (wait_for_window(v, wave))
+		return false;
 	begin_wave(v, wave);
 	stage_tasks_start_due(v, false, wave);
 	return stage_tasks_tally(v, false).failed > failed;

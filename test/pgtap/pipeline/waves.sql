@@ -1,6 +1,6 @@
 -- Rollouts: nodes in waves, with bakes between them (src/pipeline/waves.c). What people do to them
 -- is in test/pgtap/operations/rollout.sql; the order of steps in test/unit/rollout/rollout.c.
-SELECT plan(41);
+SELECT plan(48);
 
 SELECT format('CREATE SCHEMA n%s', i) FROM generate_series(1, 9) i \gexec
 SELECT hotswap.register_node('development', 'n' || i, schema => 'n' || i)
@@ -162,3 +162,36 @@ SELECT hotswap.rollback(:'d', 'no') AS r \gset
 SELECT is(hotswap.wait(:'r', '60 s'), 'succeeded', 'a rollback');
 SELECT is((SELECT count(*) FROM hotswap.rollouts WHERE deployment_id = :'r'), 0::bigint,
 	'goes to all nodes at once');
+
+-- A wave does not begin in a window in which nothing starts; what has begun ends.
+SELECT hotswap.configure_rollout('development', first_bake => '1 h') \g /dev/null
+SELECT hotswap.deploy('m', '3', 'development', nodes => '{n1,n2,n3}') AS d \gset
+CALL until(format('EXISTS (SELECT FROM hotswap.rollouts WHERE deployment_id = %L
+	AND bake_until IS NOT NULL)', :'d'));
+SELECT hotswap.set_window('development', 'rush', 'deny', 'they all shop',
+	tstzrange(now(), now() + '1 h')) \g /dev/null
+SELECT hotswap.promote(:'d', 'x') \g /dev/null
+CALL until(format('(SELECT gate IS NOT NULL FROM hotswap.rollouts WHERE deployment_id = %L)',
+	:'d'));
+SELECT is(progress(:'d'), '1 of 2 waves, 2 of 3 nodes, 66 %', 'the second wave does not begin');
+SELECT is((SELECT reason FROM hotswap.explain(:'d') LIMIT 1), 'environment "development" is frozen',
+	'explain() says why');
+SELECT format('CREATE ROLE %I LOGIN', named('dave')) \gexec
+SELECT hotswap.grant_access(named('dave')::regrole, 'break_glass') \g /dev/null
+SELECT is(as_role(named('dave'), format($$SELECT hotswap.override_freeze(%L, 'development',
+	'on fire', 'INC-1') IS NOT NULL$$, :'d')), 't', 'somebody overrides it');
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'it goes on');
+SELECT is(progress(:'d'), '2 of 2 waves, 3 of 3 nodes, 100 %', 'to its end');
+SELECT is((SELECT count(*) FROM hotswap.audit_log WHERE subject_id = :'d'
+	AND event = 'freeze.use'), 1::bigint, 'by that override');
+SELECT hotswap.remove_window('development', 'rush') \g /dev/null
+SELECT hotswap.deploy('m', '4', 'development', nodes => '{n1,n2,n3}') AS d \gset
+CALL until(format('EXISTS (SELECT FROM hotswap.rollouts WHERE deployment_id = %L
+	AND bake_until IS NOT NULL)', :'d'));
+SELECT hotswap.set_window('development', 'rush', 'deny', 'they all shop',
+	tstzrange(now(), now() + '1 h')), hotswap.promote(:'d', 'x') \g /dev/null
+CALL until(format('(SELECT gate IS NOT NULL FROM hotswap.rollouts WHERE deployment_id = %L)',
+	:'d'));
+SELECT hotswap.remove_window('development', 'rush') \g /dev/null
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'or when the window is gone');
+SELECT format('DROP OWNED BY %I; DROP ROLE %1$I', named('dave')) \gexec
