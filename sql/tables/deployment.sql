@@ -73,6 +73,7 @@ CREATE TABLE hotswap.deployment (
 	reason text,
 	overtake boolean NOT NULL DEFAULT false,
 	heads text[],
+	has_rollout boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.deployment IS 'a version of a module, or a release, on its way to one environment';
@@ -95,6 +96,7 @@ COMMENT ON COLUMN hotswap.deployment.release IS 'the release that is deployed as
 COMMENT ON COLUMN hotswap.deployment.nodes_behind IS 'nodes that failed and stayed at their version when it last succeeded';
 COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback(), bring_up() and set_node_version(): why it was asked for';
 COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
+COMMENT ON COLUMN hotswap.deployment.has_rollout IS 'it has had rollouts or pauses';
 COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
 CREATE INDEX deployment_behind ON hotswap.deployment (tenant_id, id) WHERE nodes_behind > 0;
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
@@ -213,6 +215,56 @@ COMMENT ON COLUMN hotswap.statement.skipped IS 'by retry(), which was told so';
 COMMENT ON COLUMN hotswap.statement.indexes IS 'of its table, before it began';
 ALTER TABLE hotswap.statement ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.statement', '');
+
+CREATE TYPE hotswap.gate_result AS ENUM ('pass', 'fail', 'inconclusive', 'unmeasured');
+COMMENT ON TYPE hotswap.gate_result IS
+'what is said of a wave after its bake: pass, fail; inconclusive = too little is known; unmeasured = nobody measures';
+
+CREATE TABLE hotswap.rollout (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	stage smallint NOT NULL,
+	strategy hotswap.strategy NOT NULL,
+	waves integer NOT NULL,
+	first_bake interval NOT NULL,
+	bake interval NOT NULL,
+	bake_last boolean NOT NULL,
+	pause_timeout interval NOT NULL,
+	wave integer NOT NULL,
+	bake_until timestamptz,
+	bake_left interval,
+	gate hotswap.gate_result,
+	promoted boolean NOT NULL,
+	hurried boolean NOT NULL,
+	PRIMARY KEY (tenant_id, deployment_id, stage)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE hotswap.rollout IS 'stages that take their nodes in waves: the settings that they began with, and how far they are';
+COMMENT ON COLUMN hotswap.rollout.wave IS 'the last one that has begun; 0: none';
+COMMENT ON COLUMN hotswap.rollout.bake_until IS 'when its bake ends';
+COMMENT ON COLUMN hotswap.rollout.bake_left IS 'what is left of its bake while the deployment is paused';
+COMMENT ON COLUMN hotswap.rollout.gate IS 'what was said after its bake; NULL: nothing yet';
+COMMENT ON COLUMN hotswap.rollout.promoted IS 'somebody has ended its bake, or let it go on though its gate was inconclusive';
+COMMENT ON COLUMN hotswap.rollout.hurried IS 'and those of the waves to come';
+ALTER TABLE hotswap.rollout ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.rollout', '');
+
+CREATE TYPE hotswap.pause_kind AS ENUM ('person', 'inconclusive', 'unmeasured');
+COMMENT ON TYPE hotswap.pause_kind IS 'why a deployment is paused: person = by somebody; the others as its gate says';
+
+CREATE TABLE hotswap.pause (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	kind hotswap.pause_kind NOT NULL,
+	since timestamptz NOT NULL,
+	ends_at timestamptz NOT NULL,
+	paused_by text NOT NULL,
+	reason text NOT NULL,
+	PRIMARY KEY (tenant_id, deployment_id, kind)
+);
+COMMENT ON TABLE hotswap.pause IS 'why deployments are paused: they go on when the last reason has gone';
+COMMENT ON COLUMN hotswap.pause.ends_at IS 'when the deployment is cancelled if it is still paused';
+ALTER TABLE hotswap.pause ALTER COLUMN deployment_id SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.pause', '');
 
 CREATE TABLE hotswap.failed_rollback (
 	tenant_id uuid NOT NULL,

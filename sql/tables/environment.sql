@@ -1,7 +1,8 @@
 -- Environments with the policy of their approvals, nodes with what runs on them, and hooks.
 
-CREATE TYPE hotswap.strategy AS ENUM ('direct');
-COMMENT ON TYPE hotswap.strategy IS 'how the nodes of an environment are taken: direct = all at once';
+CREATE TYPE hotswap.strategy AS ENUM ('direct', 'rolling', 'canary');
+COMMENT ON TYPE hotswap.strategy IS
+'how the nodes of an environment are taken: direct = all at once; rolling = a few at a time; canary = some by chance, and then more';
 
 CREATE TYPE hotswap.revert_policy AS ENUM ('no', 'approval', 'operator', 'anyone');
 COMMENT ON TYPE hotswap.revert_policy IS
@@ -43,6 +44,12 @@ CREATE TABLE hotswap.environment (
 	agent_lease interval NOT NULL DEFAULT '30 s',
 	agent_attempts integer NOT NULL DEFAULT 3,
 	claim_within interval NOT NULL DEFAULT '10 min',
+	first_wave text CHECK (first_wave ~ '^[0-9]+%?$'),
+	wave_step text CHECK (wave_step ~ '^[0-9]+%?$'),
+	first_bake interval,
+	bake interval,
+	bake_last boolean,
+	pause_timeout interval NOT NULL DEFAULT '24 h',
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -70,6 +77,12 @@ COMMENT ON COLUMN hotswap.environment.measure IS 'NULL: nothing is measured';
 COMMENT ON COLUMN hotswap.environment.agent_lease IS 'how long a task belongs to the agent that has claimed it or extended its lease';
 COMMENT ON COLUMN hotswap.environment.agent_attempts IS 'how often a task is given to agents whose leases run out';
 COMMENT ON COLUMN hotswap.environment.claim_within IS 'a task that no agent has claimed by then has failed';
+COMMENT ON COLUMN hotswap.environment.first_wave IS 'nodes, or percent of them, that a rollout takes first; NULL: as its strategy says';
+COMMENT ON COLUMN hotswap.environment.wave_step IS 'how many it takes after that at a time';
+COMMENT ON COLUMN hotswap.environment.first_bake IS 'how long it waits after the first wave; NULL: as after the others';
+COMMENT ON COLUMN hotswap.environment.bake IS 'how long it waits after each wave; NULL: as its strategy says';
+COMMENT ON COLUMN hotswap.environment.bake_last IS 'after the last wave, too; NULL: as its strategy says';
+COMMENT ON COLUMN hotswap.environment.pause_timeout IS 'when a deployment that is still paused is cancelled';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.window_kind AS ENUM ('allow', 'deny');

@@ -72,6 +72,8 @@ static struct
 	OF_DEPLOYMENT("stage"),
 	OF_DEPLOYMENT("task"),
 	OF_DEPLOYMENT("statement"),
+	OF_DEPLOYMENT("rollout"),
+	OF_DEPLOYMENT("pause"),
 	OF_DEPLOYMENT("failed_rollback"),
 	OF_DEPLOYMENT("freeze_override"),
 	OF_DEPLOYMENT("approval"),

@@ -22,7 +22,7 @@
 	" cancel_requested_at, cancel_reason, sqlstate, message, audit_seq, audit_hash, gated,"       \
 	" requested_by, login, rollback_sqlstate, rollback_message, requester::oid, login_role::oid," \
 	" nodes, allow_revert, only_target, reapply, kind, rolls_back, on_failure,"                   \
-	" heads, requested_at, nodes_behind, release"
+	" heads, requested_at, nodes_behind, release, has_rollout"
 
 enum
 {
@@ -57,7 +57,8 @@ enum
 	D_HEADS,
 	D_REQUESTED_AT,
 	D_NODES_BEHIND,
-	D_RELEASE
+	D_RELEASE,
+	D_HAS_ROLLOUT
 };
 
 const char *const deployment_kind_names[] = { "deploy", "rollback", "rehearsal", "bring_up",
@@ -159,6 +160,7 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	read_heads(d);
 	d->requested_at = db_time(0, D_REQUESTED_AT, TIME_NULL);
 	d->nodes_behind = db_int32(0, D_NODES_BEHIND);
+	d->has_rollout = db_bool(0, D_HAS_ROLLOUT);
 	d->tell_waiters = false;
 	d->batch = audit_batch(actor);
 	return DEPLOYMENT_FOUND;

@@ -69,6 +69,7 @@ typedef struct Deployment
 	char *rollback_sqlstate;
 	char *rollback_message;
 	bool gated;         /* it has approvals */
+	bool has_rollout;   /* it has had rollouts or pauses */
 	char *requested_by; /* the person */
 	char *login;        /* who was logged in */
 	Oid requester;      /* the role that it was; InvalidOid: none */

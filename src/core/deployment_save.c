@@ -23,10 +23,10 @@ static DbStatement update_deployment = DB_STATEMENT(
 	"UPDATE hotswap.deployment SET status = $3::hotswap.deployment_status, started_at = $4,"
 	" finished_at = $5, cancel_requested_at = $6, cancel_reason = $7, sqlstate = $8, message = $9,"
 	" audit_seq = $10, audit_hash = $11, gated = $12, rollback_sqlstate = $13, rollback_message = $14,"
-	" nodes_behind = $15"
+	" nodes_behind = $15, has_rollout = $16"
 	" WHERE tenant_id = $1 AND id = $2",
 	UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
-	TEXTOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID, TEXTOID, INT4OID);
+	TEXTOID, INT4OID, BYTEAOID, BOOLOID, TEXTOID, TEXTOID, INT4OID, BOOLOID);
 
 static DbStatement failed_tasks = DB_STATEMENT(
 	"SELECT t.kind, coalesce(n.name, t.hook), t.sqlstate, t.message, t.script, t.line"
@@ -133,6 +133,7 @@ deployment_save(Deployment *d)
 	db_arg_text(&args, d->rollback_sqlstate);
 	db_arg_text(&args, d->rollback_message);
 	db_arg_int32(&args, d->nodes_behind);
+	db_arg_bool(&args, d->has_rollout);
 	if (db_run_args(&args) != 1)
 		elog(ERROR, "deployment was not updated");
 	if (ended)

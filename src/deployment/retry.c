@@ -77,7 +77,8 @@ static DbStatement behind_query = DB_STATEMENT(
 	"SELECT b.nodes, pg_catalog.cardinality(b.nodes) FROM (SELECT ARRAY(SELECT t.node_id"
 	" FROM hotswap.task t JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
 	" AND n.removed_at IS NULL WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.kind = 'swap'"
-	" AND t.status = 'failed' AND NOT EXISTS (SELECT FROM hotswap.node_module m"
+	" AND (t.status = 'failed' OR t.status = 'skipped' AND t.steps > 0)"
+	" AND NOT EXISTS (SELECT FROM hotswap.node_module m"
 	" WHERE m.tenant_id = $1 AND m.node_id = t.node_id AND m.module = ANY ($3)"
 	" AND m.swap > t.swap_from"
 	" AND m.deployment_id IS DISTINCT FROM $2) ORDER BY t.node_id) AS nodes) b",

@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "operations/blocker.h"
 #include "pipeline/gate.h"
+#include "pipeline/rollout_row.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/trouble.h"
@@ -47,7 +48,7 @@ static DbStatement behind_query =
 	DB_STATEMENT("SELECT string_agg(quote_ident(n.name), ', ' ORDER BY n.name) FROM hotswap.task t"
 				 " JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
 				 " WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.kind = 'swap'"
-				 " AND t.status = 'failed'",
+				 " AND (t.status = 'failed' OR t.status = 'skipped' AND t.steps > 0)",
 				 UUIDOID, UUIDOID);
 
 /*
@@ -134,6 +135,19 @@ static DbStatement rehearsal_query =
 	DB_STATEMENT("SELECT message FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2"
 				 " AND status = 'waiting_approval' AND message LIKE 'waits for a rehearsal of %'",
 				 UUIDOID, UUIDOID);
+static DbStatement bake_query = DB_STATEMENT(
+	"SELECT r.wave, r.waves, r.bake_until FROM hotswap.rollout r"
+	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
+	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
+	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.bake_until IS NOT NULL",
+	UUIDOID, UUIDOID);
+
+static DbStatement between_query = DB_STATEMENT(
+	"SELECT s.environment FROM hotswap.rollout r"
+	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
+	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
+	" AND r.deployment_id = $2 AND r.gate IS NOT NULL AND r.wave < r.waves",
+	UUIDOID, UUIDOID);
 
 /* Where the rows go, and what they are about. */
 typedef struct Explanation
@@ -438,6 +452,33 @@ explain_tasks(Explanation *e)
 	}
 }
 
+/* Why it is paused, and what it waits for between two waves. */
+static void
+explain_rollout(Explanation *e)
+{
+	Deployment d = { .tenant = e->tenant, .id = e->id, .has_rollout = true };
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	List *pauses = pauses_load(&d);
+	ListCell *cell;
+
+	foreach (cell, pauses)
+	{
+		const PauseRow *p = lfirst(cell);
+
+		const char *since = pstrdup(timestamptz_to_str(p->since));
+
+		explain_add(e, "it is paused",
+					psprintf("by %s at %s: %s; it is cancelled at %s.", p->paused_by, since,
+							 p->reason, timestamptz_to_str(p->ends_at)),
+					p->kind == PAUSE_PERSON ? "hotswap.resume()" : "hotswap.promote()");
+	}
+	if (db_run(&bake_query, args, NULL) > 0)
+		explain_add(e, "a wave bakes",
+					psprintf("Wave %d of %d is swapped; its bake ends at %s.", db_int32(0, 1),
+							 db_int32(0, 2), timestamptz_to_str(db_time(0, 3, 0))),
+					"the time, or hotswap.promote()");
+}
+
 static char *
 approver_words(const ApprovalPolicy *policy)
 {
@@ -494,6 +535,16 @@ explain_freeze(Explanation *e, const Deployment *d, const char *environment)
 				freeze.opens == DT_NOEND ? "hotswap.remove_window(), or hotswap.override_freeze()" :
 										   psprintf("the time %s, or hotswap.override_freeze()",
 													timestamptz_to_str(freeze.opens)));
+}
+
+/* Between two waves, after the bake of the first one. */
+static void
+explain_next_wave(Explanation *e, const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+
+	if (db_run(&between_query, args, NULL) > 0)
+		explain_freeze(e, d, db_text(0, 1));
 }
 
 /* At its gate: windows, and whose turn comes before its own. */
@@ -629,7 +680,11 @@ explain_deployment(Explanation *e)
 		explain_turn(e);
 	}
 	else
+	{
+		explain_rollout(e);
+		explain_next_wave(e, &d);
 		explain_tasks(e);
+	}
 	explain_outside(e);
 }
 

@@ -21,16 +21,16 @@ static DbStatement policy_query =
 
 static DbStatement count_query =
 	DB_STATEMENT("SELECT count(*) FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2"
-				 " AND kind = 'swap' AND status = 'failed'",
+				 " AND kind = 'swap' AND (status = 'failed' OR status = 'skipped' AND steps > 0)",
 				 UUIDOID, UUIDOID);
 
 static bool
-is_target(const Visit *v, const Stage *stage)
+is_target(const Deployment *d, const Stage *stage)
 {
-	return stage->kind == STAGE_DEPLOY && strcmp(stage->environment, v->d.environment) == 0;
+	return stage->kind == STAGE_DEPLOY && strcmp(stage->environment, d->environment) == 0;
 }
 
-/* The nodes that have something to run. */
+/* The nodes that have something to run; one that a person has skipped is one of them. */
 static int
 count_swaps(List *tasks)
 {
@@ -41,27 +41,26 @@ count_swaps(List *tasks)
 	{
 		const Task *task = lfirst(cell);
 
-		swaps += task->kind == TASK_SWAP && task->status != TASK_SKIPPED;
+		swaps += task->kind == TASK_SWAP && task->steps > 0;
 	}
 	return swaps;
 }
 
-/* How many nodes of the current stage may fail while it goes on. */
+/* How many nodes of a stage may fail while it goes on. */
 int
-behind_allowed(Visit *v)
+behind_allowed(const Deployment *d, const Stage *stage, List *tasks)
 {
-	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->d.environment) };
+	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->environment) };
 	char *policy;
 	int allowed;
 
-	if (v->d.kind != KIND_DEPLOY || !is_target(v, v->stage) ||
-		db_run(&policy_query, args, NULL) == 0)
+	if (d->kind != KIND_DEPLOY || !is_target(d, stage) || db_run(&policy_query, args, NULL) == 0)
 		return 0;
 	policy = db_text(0, 1);
 	allowed = policy ? atoi(policy) : 0;
 	if (policy && strchr(policy, '%'))
-		allowed = count_swaps(v->tasks) * allowed / 100;
-	return Max(allowed, v->d.nodes_behind);
+		allowed = count_swaps(tasks) * allowed / 100;
+	return Max(allowed, d->nodes_behind);
 }
 
 /* What a stage says that has left some behind. */
@@ -84,7 +83,7 @@ behind_count(Visit *v)
 	{
 		const Stage *stage = lfirst(cell);
 
-		if (is_target(v, stage) && stage->status == STAGE_SUCCEEDED && stage->message)
+		if (is_target(&v->d, stage) && stage->status == STAGE_SUCCEEDED && stage->message)
 		{
 			(void) db_run(&count_query, args, NULL);
 			return (int) db_int64(0, 1);

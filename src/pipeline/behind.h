@@ -7,7 +7,7 @@
 
 #include "pipeline/visit.h"
 
-extern int behind_allowed(Visit *v);
+extern int behind_allowed(const Deployment *d, const Stage *stage, List *tasks);
 extern char *behind_words(int nodes);
 extern int behind_count(Visit *v);
 

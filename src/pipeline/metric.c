@@ -2,7 +2,7 @@
  * metric.c
  *		What nodes have reported in a time, summed up: for the analysis, and node_levels().
  *
- * The sums are those of window_add(), made by the server: of a node that reports each second there are many
+ * The sums are those of sums_add(), made by the server: of a node that reports each second there are many
  * rows, and one result.  Reads; locks nothing.
  */
 #include "postgres.h"
@@ -87,7 +87,7 @@ read_double(uint64 row, int column)
 }
 
 static void
-read_sums(uint64 row, Window *w)
+read_sums(uint64 row, MetricSums *w)
 {
 	w->heartbeats = db_int32(row, S_HEARTBEATS);
 	w->requests = read_double(row, S_REQUESTS);
@@ -104,12 +104,12 @@ read_sums(uint64 row, Window *w)
 
 void
 metric_read(const pg_uuid_t *tenant, Datum nodes, int count, TimestampTz from, TimestampTz until,
-			int parts, Window *windows)
+			int parts, MetricSums *sums)
 {
 	DbArgs args = db_args(&sums_query);
 	uint64 found;
 
-	memset(windows, 0, (size_t) count * parts * sizeof(Window));
+	memset(sums, 0, (size_t) count * parts * sizeof(MetricSums));
 	db_arg_uuid(&args, tenant);
 	db_arg_datum(&args, UUIDARRAYOID, nodes, false);
 	db_arg_time(&args, from);
@@ -120,7 +120,7 @@ metric_read(const pg_uuid_t *tenant, Datum nodes, int count, TimestampTz from, T
 	db_arg_datum(&args, FLOAT8OID, Float8GetDatum(metric_least[METRIC_LATENCY]), false);
 	found = db_run_args(&args);
 	for (uint64 i = 0; i < found; i++)
-		read_sums(i, &windows[(db_int32(i, S_PLACE) - 1) * parts + db_int32(i, S_PART)]);
+		read_sums(i, &sums[(db_int32(i, S_PLACE) - 1) * parts + db_int32(i, S_PART)]);
 }
 
 /* ---- node_levels() ---- */
@@ -139,7 +139,7 @@ enum
 };
 
 static void
-put_levels(ReturnSetInfo *result, Datum id, Datum name, const Window *w)
+put_levels(ReturnSetInfo *result, Datum id, Datum name, const MetricSums *w)
 {
 	Datum values[L_COLUMNS] = { 0 };
 	bool nulls[L_COLUMNS] = { false };
@@ -170,7 +170,7 @@ return_levels(ReturnSetInfo *result, const pg_uuid_t *tenant, const char *enviro
 	uint64 count = db_run(&nodes_query, args, NULL);
 	Datum *ids = palloc(Max(count, 1) * sizeof(Datum));
 	Datum *names = palloc(Max(count, 1) * sizeof(Datum));
-	Window *windows = palloc(Max(count, 1) * sizeof(Window));
+	MetricSums *sums = palloc(Max(count, 1) * sizeof(MetricSums));
 
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -180,9 +180,9 @@ return_levels(ReturnSetInfo *result, const pg_uuid_t *tenant, const char *enviro
 		ids[i] = UUIDPGetDatum(id);
 		names[i] = CStringGetTextDatum(db_text(i, 2));
 	}
-	metric_read(tenant, uuid_array(ids, (int) count), (int) count, from, until, 1, windows);
+	metric_read(tenant, uuid_array(ids, (int) count), (int) count, from, until, 1, sums);
 	for (uint64 i = 0; i < count; i++)
-		put_levels(result, ids[i], names[i], &windows[i]);
+		put_levels(result, ids[i], names[i], &sums[i]);
 }
 
 /*

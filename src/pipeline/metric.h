@@ -11,10 +11,10 @@
 #include "utils/uuid.h"
 
 /*
- * Inside a scope: windows[node * parts + part] of each node of nodes (uuid[], of so many), for that many equal parts
+ * Inside a scope: sums[node * parts + part] of each node of nodes (uuid[], of so many), for that many equal parts
  * of the time from one on and before another.
  */
 extern void metric_read(const pg_uuid_t *tenant, Datum nodes, int count, TimestampTz from,
-						TimestampTz until, int parts, Window *windows);
+						TimestampTz until, int parts, MetricSums *sums);
 
 #endif /* HOTSWAP_METRIC_H */

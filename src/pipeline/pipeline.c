@@ -23,8 +23,10 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/rehearsed.h"
 #include "pipeline/rollback.h"
+#include "pipeline/rollout_row.h"
 #include "pipeline/stage.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/waves.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -73,11 +75,11 @@ advance_cancel(Visit *v)
 		v->result->next_due = grace;
 }
 
-/* Its tenant is suspended: what comes next waits until that is over. */
+/* Its tenant is suspended, or somebody has paused it: what comes next waits until that is over. */
 static void
 pause_deployment(Visit *v)
 {
-	v->d.message = pstrdup("the tenant is suspended");
+	v->d.message = waves_pause_words(v);
 	visit_finish(v, DEPLOYMENT_PAUSE, v->d.message);
 }
 
@@ -92,8 +94,38 @@ resume_deployment(Visit *v)
 static bool
 has_failed(Visit *v, const Tally *t)
 {
-	return t->failed > 0 &&
-		   ((t->current_wave == 0 && t->succeeded == 0) || t->failed > behind_allowed(v));
+	return t->failed > 0 && ((t->current_wave == 0 && t->succeeded == 0) ||
+							 t->failed > behind_allowed(&v->d, v->stage, v->tasks));
+}
+
+/* The same of a stage that takes its nodes in waves. */
+static bool
+advance_waves(Visit *v)
+{
+	WavesResult result = waves_advance(v);
+	Tally t = stage_tasks_tally(v, false);
+	int behind = t.failed + stage_tasks_skipped(v->tasks);
+
+	waves_save(v);
+	switch (result)
+	{
+		case WAVES_WAIT:
+			break;
+		case WAVES_PAUSED:
+			pause_deployment(v);
+			break;
+		case WAVES_DONE:
+			stage_apply(v->stage, STAGE_SUCCEED, behind_words(behind));
+			return true;
+		case WAVES_FAILED:
+			if (t.first_failed)
+				fail_stage(v, t.first_failed->sqlstate, t.first_failed->message);
+			else
+				fail_stage(v, unpack_sql_state(ERRCODE_NO_DATA_FOUND),
+						   "no node was left to be swapped");
+			break;
+	}
+	return false;
 }
 
 /* Moves the running stage on; false when it waits for something. */
@@ -103,6 +135,8 @@ advance_stage(Visit *v)
 	Tally t = stage_tasks_tally(v, false);
 	int failed = t.failed;
 
+	if (v->rollout)
+		return advance_waves(v);
 	if (has_failed(v, &t))
 	{
 		/* no task starts any more; what runs ends */
@@ -116,7 +150,7 @@ advance_stage(Visit *v)
 		stage_apply(v->stage, STAGE_SUCCEED, behind_words(t.failed));
 		return true;
 	}
-	if (v->request->suspended && !t.begun)
+	if (waves_are_paused(v) && !t.begun)
 	{
 		pause_deployment(v);
 		return false;
@@ -187,6 +221,7 @@ advance_running(Visit *v)
 		{
 			if (v->tasks == NIL)
 				v->tasks = stage_tasks_load(v, v->stage);
+			v->rollout = rollout_load(&v->d, v->stage->ordinal);
 			stage_tasks_settle_lost(v);
 		}
 		if (cancelling)
@@ -196,7 +231,7 @@ advance_running(Visit *v)
 		}
 		if (v->stage->status == STAGE_PENDING || v->stage->status == STAGE_WAITING_APPROVAL)
 		{
-			if (v->request->suspended)
+			if (waves_are_paused(v))
 			{
 				pause_deployment(v);
 				break;
@@ -271,6 +306,7 @@ reset_stages(Visit *v)
 				first = reverted;
 	}
 	steps_forget_tasks(&v->d, first->ordinal);
+	rollout_forget(&v->d, first->ordinal);
 	foreach (cell, v->stages)
 	{
 		Stage *stage = lfirst(cell);
@@ -364,6 +400,8 @@ pipeline_save(Visit *v)
 			deployment_due(d, v->result->next_due);
 	}
 	v->result->ended = deployment_is_final(d->status);
+	if (v->result->ended && v->pauses != NIL)
+		(void) pauses_remove(d, ~0u);
 	v->result->running = deployment_has_started(d->status);
 	v->result->queued = d->status == DEPLOYMENT_QUEUED;
 	v->result->parked = d->status == DEPLOYMENT_PENDING_APPROVAL;
@@ -410,12 +448,13 @@ pipeline_visit(VisitRequest *request, VisitResult *result)
 	if (pipeline_enter(&v, request, result))
 	{
 		gate_enter(&v);
+		waves_enter(&v);
 		if (v.d.status == DEPLOYMENT_SCHEDULED || v.d.status == DEPLOYMENT_QUEUED ||
 			v.d.status == DEPLOYMENT_PENDING_APPROVAL)
 			advance_waiting(&v);
 		else
 			v.stages = steps_load_stages(&v.d);
-		if (v.d.status == DEPLOYMENT_PAUSED && !request->suspended)
+		if (v.d.status == DEPLOYMENT_PAUSED && !waves_are_paused(&v))
 			resume_deployment(&v);
 		if (v.d.status == DEPLOYMENT_RUNNING)
 			advance_running(&v);

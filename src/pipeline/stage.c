@@ -10,7 +10,6 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
-#include "base/label.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
@@ -20,7 +19,7 @@
 #include "module/scan.h"
 #include "pipeline/held.h"
 #include "pipeline/stage.h"
-#include "rollout/strategy.h"
+#include "pipeline/waves.h"
 #include "utils/builtins.h"
 
 static DbStatement hooks_query =
@@ -345,7 +344,7 @@ start_deploy(Visit *v)
 {
 	List *plans = v->without_nodes ? NIL : visit_plan(v);
 	const NodePlan *first = plans != NIL ? linitial(plans) : NULL;
-	RolloutPlan rollout;
+	int *waves;
 	int to_do = 0;
 
 	if (first == NULL && strcmp(v->stage->environment, v->d.environment) == 0)
@@ -360,12 +359,12 @@ start_deploy(Visit *v)
 	}
 	require_unblocked(v, plans);
 	require_rehearsed(v, plans);
-	rollout = strategy_plan(label_parse(first->strategy, strategy_names, STRATEGIES));
+	waves = waves_begin(v, plans);
 	for (int i = 0; i < list_length(plans); i++)
 	{
 		const NodePlan *p = list_nth(plans, i);
 
-		add_swap(v, p, strategy_wave(&rollout, i, list_length(plans)));
+		add_swap(v, p, waves[i]);
 		to_do += p->outcome == NODE_RUNS;
 	}
 	if (to_do == 0)
@@ -446,6 +445,7 @@ stage_start(Visit *v)
 	ErrorData *error;
 
 	v->tasks = NIL;
+	v->rollout = NULL;
 	stage_apply(v->stage, STAGE_START, NULL);
 	error = subxact_run(begin_stage, v);
 	if (error && backoff_is_outside(error->sqlerrcode))

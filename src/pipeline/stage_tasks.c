@@ -285,8 +285,8 @@ stage_tasks_settle_lost(Visit *v)
  * commit is visible a moment before other sessions have been told which of their cached definitions
  * are stale, and what starts next must not meet the old ones.
  */
-static TaskStatus
-settled_status(Visit *v, const Task *task)
+TaskStatus
+stage_tasks_status(Visit *v, const Task *task)
 {
 	TaskKey key = task_key(&v->d, task);
 	bool ended = task->status == TASK_SUCCEEDED || task->status == TASK_FAILED;
@@ -309,7 +309,7 @@ stage_tasks_tally(Visit *v, bool reverts)
 
 		if ((task->kind == TASK_REVERT) != reverts)
 			continue;
-		switch (settled_status(v, task))
+		switch (stage_tasks_status(v, task))
 		{
 			case TASK_PENDING:
 			case TASK_READY:
@@ -341,6 +341,22 @@ stage_tasks_tally(Visit *v, bool reverts)
 			t.begun = t.begun || begun;
 	}
 	return t;
+}
+
+/* The nodes that a person has skipped: they had something to run. */
+int
+stage_tasks_skipped(List *tasks)
+{
+	int skipped = 0;
+	ListCell *cell;
+
+	foreach (cell, tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		skipped += task->kind == TASK_SWAP && task->status == TASK_SKIPPED && task->steps > 0;
+	}
+	return skipped;
 }
 
 /*

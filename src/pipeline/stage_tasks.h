@@ -22,7 +22,9 @@ typedef struct Tally
 extern List *stage_tasks_load(Visit *v, const Stage *stage);
 extern void stage_tasks_settle_lost(Visit *v);
 extern void stage_tasks_break_off(Visit *v);
+extern TaskStatus stage_tasks_status(Visit *v, const Task *task);
 extern Tally stage_tasks_tally(Visit *v, bool reverts);
+extern int stage_tasks_skipped(List *tasks);
 extern void stage_tasks_cancel_unfinished(Visit *v);
 extern void stage_tasks_start_due(Visit *v, bool reverts, int wave);
 

@@ -3,8 +3,8 @@
  *		A visit of the dispatcher to a deployment: what it is told, what it holds, what it returns.
  *
  * pipeline.c decides what comes next; gate.c holds a stage back; stage.c starts one; stage_tasks.c
- * starts, counts and settles the tasks of one; behind.c says how many may fail; rollback.c takes
- * back what was swapped.
+ * starts, counts and settles the tasks of one; waves.c takes them in waves; behind.c says how many
+ * may fail; rollback.c takes back what was swapped.
  */
 #ifndef HOTSWAP_VISIT_H
 #define HOTSWAP_VISIT_H
@@ -79,6 +79,8 @@ typedef struct Visit
 	List *plans;          /* of NodePlan: what is to run in one environment */
 	char *planned;        /* which; NULL: not asked for yet */
 	List *scanned;        /* those plans whose versions were scanned in this visit */
+	struct RolloutRow *rollout; /* of the current stage; NULL: it takes its nodes at once */
+	List *pauses;               /* of PauseRow */
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);

@@ -37,7 +37,7 @@ const double metric_least[METRICS] = { 0, 0.1, 0.1, 0.1 };
 static const double harmless[METRICS] = { 0.001, 5, 5, 5 };
 
 static void
-add_logarithm(Window *w, Metric metric, double value, double weight)
+add_logarithm(MetricSums *w, Metric metric, double value, double weight)
 {
 	if (isnan(value) || isnan(weight))
 		return;
@@ -46,7 +46,7 @@ add_logarithm(Window *w, Metric metric, double value, double weight)
 }
 
 void
-window_add(Window *w, const Heartbeat *h)
+sums_add(MetricSums *w, const Heartbeat *h)
 {
 	w->heartbeats++;
 	if (!isnan(h->requests) && !isnan(h->errors))
@@ -62,7 +62,7 @@ window_add(Window *w, const Heartbeat *h)
 }
 
 void
-window_merge(Window *w, const Window *other)
+sums_merge(MetricSums *w, const MetricSums *other)
 {
 	w->heartbeats += other->heartbeats;
 	w->requests += other->requests;
@@ -76,7 +76,7 @@ window_merge(Window *w, const Window *other)
 
 /* The logarithm of a metric's level in a window; NAN: it was not measured. */
 static double
-window_level(const Window *w, Metric metric)
+sums_level(const MetricSums *w, Metric metric)
 {
 	if (!(w->weights[metric] > 0))
 		return NAN;
@@ -86,14 +86,14 @@ window_level(const Window *w, Metric metric)
 }
 
 /* The whole bake of a node (third < 0), or a third of it. */
-static Window
-bake_window(const AnalysisNode *node, int third)
+static MetricSums
+bake_sums(const AnalysisNode *node, int third)
 {
-	Window w = { 0 };
+	MetricSums w = { 0 };
 
 	for (int i = 0; i < THIRDS; i++)
 		if (third < 0 || third == i)
-			window_merge(&w, &node->bake[i]);
+			sums_merge(&w, &node->bake[i]);
 	return w;
 }
 
@@ -103,17 +103,17 @@ bake_window(const AnalysisNode *node, int third)
 static void
 control_pace(const AnalysisNode *nodes, int count, double *heartbeats, double *requests)
 {
-	Window before = { 0 };
-	Window during = { 0 };
+	MetricSums before = { 0 };
+	MetricSums during = { 0 };
 
 	for (int i = 0; i < count; i++)
 	{
-		Window bake = bake_window(&nodes[i], -1);
+		MetricSums bake = bake_sums(&nodes[i], -1);
 
 		if (nodes[i].treated || nodes[i].left_out)
 			continue;
-		window_merge(&before, &nodes[i].baseline);
-		window_merge(&during, &bake);
+		sums_merge(&before, &nodes[i].baseline);
+		sums_merge(&during, &bake);
 	}
 	*heartbeats = before.heartbeats > 0 ? (double) during.heartbeats / before.heartbeats : NAN;
 	*requests = before.requests > 0 ? during.requests / before.requests : NAN;
@@ -127,7 +127,7 @@ static bool
 is_silent(const AnalysisSettings *settings, const AnalysisNode *node, double heartbeats,
 		  double requests)
 {
-	Window bake = bake_window(node, -1);
+	MetricSums bake = bake_sums(node, -1);
 	double expected = node->baseline.heartbeats * fmin(heartbeats, settings->bake_share);
 	double expected_requests = node->baseline.requests * requests;
 
@@ -190,9 +190,9 @@ gather(Metric metric, int third, const AnalysisNode *nodes, int count, Group gro
 	memset(groups, 0, 2 * sizeof(Group));
 	for (int i = 0; i < count; i++)
 	{
-		Window bake = bake_window(&nodes[i], third);
-		double level = window_level(&bake, metric);
-		double before = window_level(&nodes[i].baseline, metric);
+		MetricSums bake = bake_sums(&nodes[i], third);
+		double level = sums_level(&bake, metric);
+		double before = sums_level(&nodes[i].baseline, metric);
 
 		if (!nodes[i].left_out && !isnan(level) && !isnan(before))
 			group_add(&groups[nodes[i].treated], level - before, level);

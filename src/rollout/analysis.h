@@ -31,14 +31,14 @@ typedef struct Heartbeat
 } Heartbeat;
 
 /* What a node has reported in a window of time. */
-typedef struct Window
+typedef struct MetricSums
 {
 	int heartbeats;
 	double requests;
 	double errors;
 	double logs[METRICS];    /* weighted sums of logarithms; of errors: unused */
 	double weights[METRICS]; /* their weights; 0: nobody measured it */
-} Window;
+} MetricSums;
 
 /* A bake is looked at in thirds. */
 #define THIRDS 3
@@ -48,8 +48,8 @@ typedef struct AnalysisNode
 	bool treated;   /* it has the version */
 	bool unhealthy; /* by an absolute limit */
 	bool disturbed; /* another module was swapped there since the baseline began */
-	Window baseline;
-	Window bake[THIRDS];
+	MetricSums baseline;
+	MetricSums bake[THIRDS];
 	bool silent;   /* out: it has the version, and says less than half of what it should */
 	bool left_out; /* out: there is nothing to compare it with */
 } AnalysisNode;
@@ -107,8 +107,8 @@ typedef struct Analysis
 	Comparison metrics[METRICS];
 } Analysis;
 
-extern void window_add(Window *w, const Heartbeat *h);
-extern void window_merge(Window *w, const Window *other);
+extern void sums_add(MetricSums *w, const Heartbeat *h);
+extern void sums_merge(MetricSums *w, const MetricSums *other);
 extern void analyse(const AnalysisSettings *settings, AnalysisNode *nodes, int count,
 					Analysis *out);
 

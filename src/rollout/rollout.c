@@ -180,7 +180,11 @@ rollout_next(const RolloutPlan *plan, const Member *members, int count, const Ro
 	RolloutStep result;
 
 	if (has_failed(&c, count, events))
-		return step(c.running > 0 ? ROLLOUT_WAIT : ROLLOUT_TAKE_BACK, c.last);
+	{
+		result = step(c.running > 0 ? ROLLOUT_WAIT : ROLLOUT_TAKE_BACK, c.last);
+		result.is_failing = true;
+		return result;
+	}
 	/* what a wave has begun it ends, also when the rollout is paused meanwhile */
 	if (c.begun)
 		return c.upcoming > 0 ? start(events, c.current, c.upcoming, c.running) :

@@ -82,6 +82,7 @@ typedef struct RolloutStep
 	int wave;        /* to be started, or that bakes */
 	int room;        /* nodes that may be started now */
 	unsigned pauses; /* why it pauses */
+	bool is_failing; /* it waits for what runs, and then is taken back */
 } RolloutStep;
 
 extern RolloutStep rollout_next(const RolloutPlan *plan, const Member *members, int count,

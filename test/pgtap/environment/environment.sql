@@ -100,7 +100,7 @@ SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, 'sideways')$$, 
 	'invalid value for "strategy": "sideways"',
 	'an unknown strategy');
 SELECT is((refusal($$SELECT hotswap.configure_environment('x', 70, 'Direct')$$)).detail,
-	'It must be one of direct.', 'its detail lists the legal ones');
+	'It must be one of direct, rolling, canary.', 'its detail lists the legal ones');
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, ' ')$$, '22023',
 	'"strategy" must not be blank',
 	'a blank strategy');

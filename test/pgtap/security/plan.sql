@@ -66,6 +66,9 @@ BEGIN
 		INSERT INTO hotswap.task (tenant_id, deployment_id, stage, ordinal, kind, status, wave,
 			attempt, node_id, message) VALUES (t, deployment, 1, 1, 'swap', 'pending', 1, 1,
 			deployment, word);
+		INSERT INTO hotswap.rollout VALUES (t, deployment, 1, 'rolling', 1, '0', '0', false, '0',
+			length(word), never, NULL, NULL, false, false);
+		INSERT INTO hotswap.pause VALUES (t, deployment, 'person', now(), never, word, word);
 		INSERT INTO hotswap.held_version VALUES (t, word || 1, word, word || i, now(), word,
 			deployment, word);
 		INSERT INTO hotswap.rehearsal VALUES (t, deployment, deployment, 1, word, word, 'up', '1 s',

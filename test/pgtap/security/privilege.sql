@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(110);
+SELECT plan(112);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -23,6 +23,11 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.rollback(gen_random_uuid(), ''x'')',
 	'SELECT hotswap.bring_up(gen_random_uuid())',
 	'SELECT hotswap.release_version(''qa'', ''m'', ''1'', ''x'')',
+	'SELECT hotswap.configure_rollout(''qa'')',
+	'SELECT hotswap.pause(gen_random_uuid(), ''x'')',
+	'SELECT hotswap.resume(gen_random_uuid(), ''x'')',
+	'SELECT hotswap.promote(gen_random_uuid(), ''x'')',
+	'SELECT hotswap.skip_node(gen_random_uuid(), gen_random_uuid(), ''x'')',
 	'SELECT hotswap.cancel(gen_random_uuid(), ''x'')', 'SELECT hotswap.retry(gen_random_uuid())',
 	'SELECT hotswap.wait(gen_random_uuid())',
 	'CALL hotswap.await(gen_random_uuid())', 'SELECT hotswap.wait_for_approval(gen_random_uuid())',

@@ -14,13 +14,13 @@ static AnalysisSettings settings;
 static Analysis result;
 
 /* A window in which each heartbeat says the same. */
-static Window
+static MetricSums
 steady(int heartbeats, Heartbeat h)
 {
-	Window w = { 0 };
+	MetricSums w = { 0 };
 
 	for (int i = 0; i < heartbeats; i++)
-		window_add(&w, &h);
+		sums_add(&w, &h);
 	return w;
 }
 
@@ -113,7 +113,7 @@ check_windows(void)
 	Heartbeat silent = {
 		.requests = NAN, .errors = NAN, .latency = NAN, .cpu = NAN, .memory = NAN
 	};
-	Window w = steady(3, silent);
+	MetricSums w = steady(3, silent);
 
 	is_int(w.heartbeats, 3, "a heartbeat that says nothing is one");
 	is_near(w.requests + w.weights[METRIC_ERRORS] + w.weights[METRIC_CPU], 0, 0,
@@ -123,8 +123,8 @@ check_windows(void)
 	is_near(w.logs[METRIC_LATENCY] / w.weights[METRIC_LATENCY], log(20), 1e-12,
 			"latency without requests: each heartbeat weighs the same");
 	w = steady(1, heartbeat(0, 100));
-	window_add(&w,
-			   &(Heartbeat){ .requests = 3000, .errors = 0, .latency = 10, .cpu = 0, .memory = 1 });
+	sums_add(&w,
+			 &(Heartbeat){ .requests = 3000, .errors = 0, .latency = 10, .cpu = 0, .memory = 1 });
 	is_near(w.logs[METRIC_LATENCY] / w.weights[METRIC_LATENCY], log(100) / 4 + log(10) * 3 / 4,
 			1e-12, "else by its requests");
 	ok(isfinite(w.logs[METRIC_CPU]), "nothing has a logarithm, too");

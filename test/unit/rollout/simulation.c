@@ -134,7 +134,7 @@ begin_node(const Profile *p, SimulatedNode *s)
 }
 
 static void
-beat(const Profile *p, SimulatedNode *s, double day, double factor, Window *w)
+beat(const Profile *p, SimulatedNode *s, double day, double factor, MetricSums *w)
 {
 	double level[METRICS];
 	Heartbeat h;
@@ -150,7 +150,7 @@ beat(const Profile *p, SimulatedNode *s, double day, double factor, Window *w)
 	h.latency = level[METRIC_LATENCY] * s->spike;
 	h.cpu = level[METRIC_CPU] * s->spike;
 	h.memory = level[METRIC_MEMORY];
-	window_add(w, &h);
+	sums_add(w, &h);
 }
 
 /* ---- a rollout ---- */
@@ -189,7 +189,7 @@ static Outcome
 bake(const Profile *p, AnalysisSettings *settings, AnalysisNode *nodes, SimulatedNode *simulated,
 	 int count, int have, int next, double factor, int *clock, double phase)
 {
-	static Window beats[MOST_NODES][BAKE];
+	static MetricSums beats[MOST_NODES][BAKE];
 
 	memset(beats, 0, sizeof(beats));
 	for (int i = 0; i < count; i++)
@@ -210,7 +210,7 @@ bake(const Profile *p, AnalysisSettings *settings, AnalysisNode *nodes, Simulate
 				int third = third_of(b, settings->looks, settings->look);
 
 				if (third >= 0)
-					window_merge(&nodes[i].bake[third], &beats[i][b]);
+					sums_merge(&nodes[i].bake[third], &beats[i][b]);
 			}
 		}
 		settings->bake_share =

@@ -1,0 +1,130 @@
+/*
+ * rollout.c
+ *		How the nodes of an environment are taken in waves: configure_rollout().
+ *
+ * A rollout that has begun keeps the settings that it began with.
+ *
+ * Locks: tenant row, then environment row.
+ */
+#include "postgres.h"
+
+#include "base/args.h"
+#include "base/db.h"
+#include "catalog/pg_type.h"
+#include "core/call.h"
+#include "core/tenant.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hotswap_configure_rollout);
+
+#define NODES_LIMIT 10000
+#define BAKE_MAX (30 * USECS_PER_DAY)
+#define TIMEOUT_MAX (366 * USECS_PER_DAY)
+
+#define ROLLOUT_JSON                                                                          \
+	"pg_catalog.jsonb_build_object('first_wave', e.first_wave, 'wave_step', e.wave_step,"     \
+	" 'first_bake', e.first_bake, 'bake', e.bake, 'bake_last', e.bake_last, 'pause_timeout'," \
+	" e.pause_timeout)::text"
+
+static DbStatement lock_environment =
+	DB_STATEMENT("SELECT " ROLLOUT_JSON " FROM hotswap.environment e"
+				 " WHERE e.tenant_id = $1 AND e.name = $2 FOR NO KEY UPDATE",
+				 UUIDOID, TEXTOID);
+
+static DbStatement update_environment =
+	DB_STATEMENT("UPDATE hotswap.environment e SET first_wave = coalesce($3, e.first_wave),"
+				 " wave_step = coalesce($4, e.wave_step), first_bake = coalesce($5, e.first_bake),"
+				 " bake = coalesce($6, e.bake), bake_last = coalesce($7, e.bake_last),"
+				 " pause_timeout = coalesce($8, e.pause_timeout)"
+				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING " ROLLOUT_JSON,
+				 UUIDOID, TEXTOID, TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, BOOLOID,
+				 INTERVALOID);
+
+/* A number of nodes, or percent of them; NULL where it is NULL. */
+static char *
+read_share(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	char *text = arg_text_or_null(fcinfo, n, word, NAME_LIMIT);
+	size_t digits = text ? strspn(text, "0123456789") : 0;
+	bool is_percent = text && strcmp(text + digits, "%") == 0;
+	int number = 0;
+
+	if (text == NULL)
+		return NULL;
+	if (digits > 0 && digits <= 5 && (is_percent || text[digits] == '\0'))
+		number = atoi(text);
+	if (number < 1 || number > (is_percent ? 100 : NODES_LIMIT))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for \"%s\": \"%s\"", word, text),
+				 errdetail("It must be a number of nodes up to %d, or percent like \"10%%\".",
+						   NODES_LIMIT)));
+	return psprintf(is_percent ? "%d%%" : "%d", number);
+}
+
+static void
+put_interval(FunctionCallInfo fcinfo, int n, const char *word, int64 min, int64 max, DbArgs *args)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Interval *interval;
+	int64 length;
+
+	if (PG_ARGISNULL(n))
+	{
+		db_arg_datum(args, INTERVALOID, (Datum) 0, true);
+		return;
+	}
+	interval = arg_interval(fcinfo, n, word);
+	length = time_after(now, interval) - now;
+	if (length < min || length > max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is out of range: %s", word,
+							   DatumGetCString(
+								   DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)))),
+						errdetail("It must be between %d seconds and %d days.",
+								  (int) (min / USECS_PER_SEC), (int) (max / USECS_PER_DAY))));
+	db_arg_datum(args, INTERVALOID, IntervalPGetDatum(interval), false);
+}
+
+/*
+ * configure_rollout(environment text, first_wave text, wave_step text, first_bake interval,
+ *		bake interval, bake_last boolean, pause_timeout interval, tenant uuid)
+ *
+ * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment or tenant, 42501, YH003.
+ * Locks the tenant row and the environment; writes the environment and, when something has changed,
+ * the audit log.
+ */
+Datum
+hotswap_configure_rollout(PG_FUNCTION_ARGS)
+{
+	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 7);
+	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
+	DbArgs args = db_args(&update_environment);
+	char *before;
+	char *after;
+	Call c;
+
+	db_arg_uuid(&args, &tenant);
+	db_arg_text(&args, environment);
+	db_arg_text(&args, read_share(fcinfo, 1, "first_wave"));
+	db_arg_text(&args, read_share(fcinfo, 2, "wave_step"));
+	put_interval(fcinfo, 3, "first_bake", 0, BAKE_MAX, &args);
+	put_interval(fcinfo, 4, "bake", 0, BAKE_MAX, &args);
+	db_arg_datum(&args, BOOLOID, PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5), PG_ARGISNULL(5));
+	put_interval(fcinfo, 6, "pause_timeout", USECS_PER_MINUTE, TIMEOUT_MAX, &args);
+	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "configure an environment");
+	if (db_run(&lock_environment, key, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("environment \"%s\" does not exist", environment),
+						errhint("Make it with hotswap.configure_environment().")));
+	before = db_text(0, 1);
+	(void) db_run_args(&args);
+	after = db_text(0, 1);
+	if (strcmp(before, after) != 0)
+		audit_tenant(&c.actor, &tenant, "configure_rollout", before, after, NULL,
+					 audit_detail("environment", environment, NULL));
+	call_end(&c);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,251 @@
+/*
+ * rollout_row.c
+ *		The row of a rollout, and those of its deployment's pauses.
+ *
+ * What a rollout knows beside its tasks is in one row for each stage that takes its nodes in waves:
+ * the settings that it began with, the wave that it is at, when its bake ends, and the verdict of its
+ * gate.  Time is stored as the moment when it ends, so that a bake that ended while nobody looked has
+ * ended; while it is paused, as what is left of it.
+ *
+ * The caller holds the lock on the deployment's row; nothing else is locked.
+ */
+#include "postgres.h"
+
+#include "base/db.h"
+#include "base/label.h"
+#include "catalog/pg_type.h"
+#include "pipeline/rollout_row.h"
+
+/* hotswap.gate_result, after "it was not asked" */
+static const char *const gate_names[] = { NULL, "pass", "fail", "inconclusive", "unmeasured" };
+
+/* hotswap.pause_kind, with what it is in a rollout */
+static const struct
+{
+	const char *name;
+	Pause kind;
+} pause_kinds[] = { { "person", PAUSE_PERSON },
+					{ "inconclusive", PAUSE_INCONCLUSIVE },
+					{ "unmeasured", PAUSE_UNMEASURED } };
+
+static DbStatement load_rollout = DB_STATEMENT(
+	"SELECT strategy, waves, first_bake, bake, bake_last, pause_timeout, wave, bake_until,"
+	" (pg_catalog.date_part('epoch', bake_left) * 1000000)::bigint, gate, promoted, hurried"
+	" FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
+	UUIDOID, UUIDOID, INT2OID);
+
+enum
+{
+	R_STRATEGY = 1,
+	R_WAVES,
+	R_FIRST_BAKE,
+	R_BAKE,
+	R_BAKE_LAST,
+	R_PAUSE_TIMEOUT,
+	R_WAVE,
+	R_BAKE_UNTIL,
+	R_BAKE_LEFT,
+	R_GATE,
+	R_PROMOTED,
+	R_HURRIED
+};
+
+static DbStatement save_rollout = DB_STATEMENT(
+	"INSERT INTO hotswap.rollout AS r (tenant_id, deployment_id, stage, strategy, waves, first_bake, bake,"
+	" bake_last, pause_timeout, wave, bake_until, bake_left, gate, promoted, hurried)"
+	" VALUES ($1, $2, $3, $4::hotswap.strategy, $5, $6, $7, $8, $9, $10, $11,"
+	" $12 * interval '1 microsecond', $13::hotswap.gate_result, $14, $15)"
+	" ON CONFLICT (tenant_id, deployment_id, stage) DO UPDATE SET wave = excluded.wave,"
+	" bake_until = excluded.bake_until, bake_left = excluded.bake_left, gate = excluded.gate,"
+	" promoted = excluded.promoted, hurried = excluded.hurried",
+	UUIDOID, UUIDOID, INT2OID, TEXTOID, INT4OID, INTERVALOID, INTERVALOID, BOOLOID, INTERVALOID,
+	INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, BOOLOID);
+
+static DbStatement forget_rollouts = DB_STATEMENT(
+	"DELETE FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3",
+	UUIDOID, UUIDOID, INT2OID);
+
+static DbStatement load_pauses =
+	DB_STATEMENT("SELECT kind, since, ends_at, paused_by, reason FROM hotswap.pause"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 ORDER BY kind",
+				 UUIDOID, UUIDOID);
+
+static DbStatement insert_pause = DB_STATEMENT(
+	"INSERT INTO hotswap.pause (tenant_id, deployment_id, kind, since, ends_at, paused_by, reason)"
+	" VALUES ($1, $2, $3::hotswap.pause_kind, $4, $5, $6, $7)",
+	UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID);
+
+static DbStatement delete_pauses =
+	DB_STATEMENT("DELETE FROM hotswap.pause WHERE tenant_id = $1 AND deployment_id = $2"
+				 " AND kind = ANY ($3::hotswap.pause_kind[]) RETURNING 1",
+				 UUIDOID, UUIDOID, TEXTARRAYOID);
+
+/* ---- rollouts ---- */
+
+static Interval
+read_interval(int column)
+{
+	bool isnull;
+
+	return *DatumGetIntervalP(db_datum(0, column, &isnull));
+}
+
+/* NULL: the stage takes all of its nodes at once. */
+RolloutRow *
+rollout_load(const Deployment *d, int stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
+	RolloutRow *r;
+
+	if (!d->has_rollout || db_run(&load_rollout, args, NULL) == 0)
+		return NULL;
+	r = palloc0(sizeof(RolloutRow));
+	r->stage = stage;
+	r->plan = strategy_plan(label_parse(db_text(0, R_STRATEGY), strategy_names, STRATEGIES));
+	r->waves = db_int32(0, R_WAVES);
+	r->first_bake = read_interval(R_FIRST_BAKE);
+	r->bake = read_interval(R_BAKE);
+	r->plan.bake_last = db_bool(0, R_BAKE_LAST);
+	r->pause_timeout = read_interval(R_PAUSE_TIMEOUT);
+	r->wave = db_int32(0, R_WAVE);
+	r->bake_until = db_time(0, R_BAKE_UNTIL, TIME_NULL);
+	r->bake_left = db_isnull(0, R_BAKE_LEFT) ? NO_BAKE_LEFT : db_int64(0, R_BAKE_LEFT);
+	r->gate = GATE_UNASKED;
+	if (!db_isnull(0, R_GATE))
+		r->gate = 1 + label_parse(db_text(0, R_GATE), gate_names + 1, lengthof(gate_names) - 1);
+	r->promoted = db_bool(0, R_PROMOTED);
+	r->hurried = db_bool(0, R_HURRIED);
+	return r;
+}
+
+void
+rollout_save(const Deployment *d, RolloutRow *r)
+{
+	DbArgs args = db_args(&save_rollout);
+
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_int16(&args, r->stage);
+	db_arg_text(&args, strategy_names[r->plan.strategy]);
+	db_arg_int32(&args, r->waves);
+	db_arg_datum(&args, INTERVALOID, IntervalPGetDatum(&r->first_bake), false);
+	db_arg_datum(&args, INTERVALOID, IntervalPGetDatum(&r->bake), false);
+	db_arg_bool(&args, r->plan.bake_last);
+	db_arg_datum(&args, INTERVALOID, IntervalPGetDatum(&r->pause_timeout), false);
+	db_arg_int32(&args, r->wave);
+	db_arg_time(&args, r->bake_until);
+	db_arg_datum(&args, INT8OID, Int64GetDatum(r->bake_left), r->bake_left == NO_BAKE_LEFT);
+	db_arg_text(&args, gate_names[r->gate]);
+	db_arg_bool(&args, r->promoted);
+	db_arg_bool(&args, r->hurried);
+	(void) db_run_args(&args);
+	r->is_changed = false;
+}
+
+/* A retry begins these stages anew. */
+void
+rollout_forget(const Deployment *d, int from_stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(from_stage) };
+
+	if (d->has_rollout)
+		(void) db_run(&forget_rollouts, args, NULL);
+}
+
+/* The bake of a wave counts from its last swap, however late somebody looks. */
+void
+rollout_begin_bake(RolloutRow *r, TimestampTz from)
+{
+	r->bake_until = time_after(from, r->wave == 1 ? &r->first_bake : &r->bake);
+	r->is_changed = true;
+}
+
+/* Time that is paused does not count. */
+void
+rollout_hold_bake(RolloutRow *r)
+{
+	if (r->bake_until == TIME_NULL)
+		return;
+	r->bake_left = Max(r->bake_until - GetCurrentTimestamp(), 0);
+	r->bake_until = TIME_NULL;
+	r->is_changed = true;
+}
+
+void
+rollout_go_on(RolloutRow *r)
+{
+	if (r->bake_left == NO_BAKE_LEFT)
+		return;
+	r->bake_until = GetCurrentTimestamp() + r->bake_left;
+	r->bake_left = NO_BAKE_LEFT;
+	r->is_changed = true;
+}
+
+/* ---- pauses ---- */
+
+static int
+find_pause(Pause kind)
+{
+	int i = 0;
+
+	while (pause_kinds[i].kind != kind)
+		i++;
+	return i;
+}
+
+/* Of PauseRow. */
+List *
+pauses_load(const Deployment *d)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+	uint64 n = d->has_rollout ? db_run(&load_pauses, args, NULL) : 0;
+	List *pauses = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		PauseRow *p = palloc0(sizeof(PauseRow));
+
+		for (int k = 0; k < (int) lengthof(pause_kinds); k++)
+			if (strcmp(pause_kinds[k].name, db_text(i, 1)) == 0)
+				p->kind = pause_kinds[k].kind;
+		p->since = db_time(i, 2, TIME_NULL);
+		p->ends_at = db_time(i, 3, TIME_NULL);
+		p->paused_by = db_text(i, 4);
+		p->reason = db_text(i, 5);
+		pauses = lappend(pauses, p);
+	}
+	return pauses;
+}
+
+/* deployment_save() must follow. */
+void
+pause_add(Deployment *d, const PauseRow *p)
+{
+	DbArgs args = db_args(&insert_pause);
+
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_text(&args, pause_kinds[find_pause(p->kind)].name);
+	db_arg_time(&args, p->since);
+	db_arg_time(&args, p->ends_at);
+	db_arg_text(&args, p->paused_by);
+	db_arg_text(&args, p->reason);
+	(void) db_run_args(&args);
+	d->has_rollout = true;
+}
+
+/* False: there was none of these kinds. */
+bool
+pauses_remove(const Deployment *d, unsigned kinds)
+{
+	DbArgs args = db_args(&delete_pauses);
+	List *names = NIL;
+
+	for (int i = 0; i < (int) lengthof(pause_kinds); i++)
+		if (kinds & pause_kinds[i].kind)
+			names = lappend(names, unconstify(char *, pause_kinds[i].name));
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_datum(&args, TEXTARRAYOID, db_text_array(names), false);
+	return d->has_rollout && db_run_args(&args) > 0;
+}

@@ -1,0 +1,53 @@
+/*
+ * rollout_row.h
+ *		The row of a rollout, and those of its deployment's pauses.
+ */
+#ifndef HOTSWAP_ROLLOUT_ROW_H
+#define HOTSWAP_ROLLOUT_ROW_H
+
+#include "core/deployment.h"
+#include "nodes/pg_list.h"
+#include "rollout/rollout.h"
+
+#define NO_BAKE_LEFT (-1)
+
+/* A stage that takes its nodes in waves. */
+typedef struct RolloutRow
+{
+	int32 stage;
+	RolloutPlan plan;
+	int32 waves;
+	Interval first_bake;
+	Interval bake;
+	Interval pause_timeout;
+	int32 wave; /* the last one that has begun; 0: none */
+	TimestampTz bake_until;
+	int64 bake_left; /* microseconds, while it is paused; NO_BAKE_LEFT: it is not */
+	Gate gate;       /* after that wave */
+	bool promoted;
+	bool hurried;
+	bool is_changed;
+} RolloutRow;
+
+/* Of a deployment, by a person or by its gate. */
+typedef struct PauseRow
+{
+	Pause kind;
+	TimestampTz since;
+	TimestampTz ends_at;
+	char *paused_by;
+	char *reason;
+} PauseRow;
+
+/* Inside a scope, with the lock on the deployment's row. */
+extern RolloutRow *rollout_load(const Deployment *d, int stage);
+extern void rollout_save(const Deployment *d, RolloutRow *r);
+extern void rollout_forget(const Deployment *d, int from_stage);
+extern void rollout_begin_bake(RolloutRow *r, TimestampTz from);
+extern void rollout_hold_bake(RolloutRow *r);
+extern void rollout_go_on(RolloutRow *r);
+extern List *pauses_load(const Deployment *d);
+extern void pause_add(Deployment *d, const PauseRow *p);
+extern bool pauses_remove(const Deployment *d, unsigned kinds);
+
+#endif /* HOTSWAP_ROLLOUT_ROW_H */

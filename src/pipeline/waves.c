@@ -1,0 +1,440 @@
+/*
+ * waves.c
+ *		The waves of a stage, and what lies between them: bakes, gates, pauses.
+ *
+ * What comes next is decided by rollout/rollout.c, from the tasks and the row of the rollout; here it
+ * is carried out.  A stage of the strategy direct has no row, and nothing here is about it.
+ *
+ * The caller holds the lock on the deployment's row; nothing else is locked.
+ */
+#include "postgres.h"
+
+#include "base/db.h"
+#include "base/label.h"
+#include "catalog/pg_type.h"
+#include "core/freeze.h"
+#include "core/plan.h"
+#include "pipeline/behind.h"
+#include "pipeline/rollout_row.h"
+#include "pipeline/stage_tasks.h"
+#include "pipeline/waves.h"
+#include "utils/builtins.h"
+
+static DbStatement settings_query =
+	DB_STATEMENT("SELECT first_wave, wave_step, first_bake, bake, bake_last, pause_timeout"
+				 " FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
+				 UUIDOID, TEXTOID);
+
+/* ---- the beginning ---- */
+
+typedef struct OrderedNode
+{
+	uint64 hash;
+	int index;
+} OrderedNode;
+
+static int
+compare_nodes(const void *a, const void *b)
+{
+	const OrderedNode *x = a;
+	const OrderedNode *y = b;
+
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	return x->index - y->index;
+}
+
+static Interval
+interval_of(int64 microseconds)
+{
+	return (Interval){ .time = microseconds };
+}
+
+static void
+read_share(int column, Share *share)
+{
+	char *text = db_text(0, column);
+
+	if (text)
+		*share = (Share){ .number = atoi(text), .percent = strchr(text, '%') != NULL };
+}
+
+static void
+read_interval(int column, Interval *interval)
+{
+	bool isnull;
+	Datum value = db_datum(0, column, &isnull);
+
+	if (!isnull)
+		*interval = *DatumGetIntervalP(value);
+}
+
+/* What the environment says, else the defaults of the strategy: half a minute, or for a canary 15. */
+static void
+read_settings(Visit *v, RolloutRow *r)
+{
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment) };
+
+	r->bake = interval_of(r->plan.strategy == STRATEGY_CANARY ? 15 * USECS_PER_MINUTE :
+																30 * USECS_PER_SEC);
+	if (db_run(&settings_query, args, NULL) == 0)
+		elog(ERROR, "environment \"%s\" has disappeared", v->stage->environment);
+	read_share(1, &r->plan.first_wave);
+	read_share(2, &r->plan.wave_step);
+	read_interval(4, &r->bake);
+	r->first_bake = r->bake;
+	read_interval(3, &r->first_bake);
+	if (!db_isnull(0, 5))
+		r->plan.bake_last = db_bool(0, 5);
+	read_interval(6, &r->pause_timeout);
+}
+
+/* The nodes that have something to run, in the order in which the strategy takes them. */
+static OrderedNode *
+order_nodes(Visit *v, List *plans, NodeOrder order, int *count)
+{
+	OrderedNode *nodes = palloc(list_length(plans) * sizeof(OrderedNode));
+
+	*count = 0;
+	for (int i = 0; i < list_length(plans); i++)
+	{
+		const NodePlan *p = list_nth(plans, i);
+
+		if (p->outcome != NODE_RUNS)
+			continue;
+		nodes[*count].index = i;
+		nodes[*count].hash =
+			order == ORDER_HASH ? strategy_hash(v->d.id.data, p->node.data, UUID_LEN) : 0;
+		(*count)++;
+	}
+	qsort(nodes, *count, sizeof(OrderedNode), compare_nodes);
+	return nodes;
+}
+
+/*
+ * The wave of each plan.  Where the nodes are not taken all at once, the row of the rollout is made,
+ * with the settings that hold until its end.
+ */
+int *
+waves_begin(Visit *v, List *plans)
+{
+	int *waves = palloc(list_length(plans) * sizeof(int));
+	const NodePlan *first = linitial(plans);
+	Strategy strategy = label_parse(first->strategy, strategy_names, STRATEGIES);
+	RolloutRow *r = palloc0(sizeof(RolloutRow));
+	OrderedNode *nodes;
+	int count;
+
+	for (int i = 0; i < list_length(plans); i++)
+		waves[i] = 1;
+	r->plan = strategy_plan(strategy);
+	nodes = order_nodes(v, plans, r->plan.order, &count);
+	/* what takes something back, or brings up a single node, waits for nothing */
+	if (v->d.kind != KIND_DEPLOY ||
+		strategy_resolve(strategy, v->stage->environment, false, count) == STRATEGY_DIRECT)
+		return waves;
+	read_settings(v, r);
+	r->stage = v->stage->ordinal;
+	r->waves = strategy_waves(&r->plan, count);
+	r->bake_until = TIME_NULL;
+	r->bake_left = NO_BAKE_LEFT;
+	r->is_changed = true;
+	for (int i = 0; i < count; i++)
+		waves[nodes[i].index] = strategy_wave(&r->plan, i, count);
+	v->rollout = r;
+	v->d.has_rollout = true;
+	return waves;
+}
+
+/* ---- pauses ---- */
+
+static unsigned
+pauses_of(const Visit *v)
+{
+	unsigned pauses = v->request->suspended ? PAUSE_SUSPENDED : 0;
+	ListCell *cell;
+
+	foreach (cell, v->pauses)
+		pauses |= ((PauseRow *) lfirst(cell))->kind;
+	return pauses;
+}
+
+bool
+waves_are_paused(const Visit *v)
+{
+	return pauses_of(v) != 0;
+}
+
+/* Why, in words. */
+char *
+waves_pause_words(const Visit *v)
+{
+	StringInfoData words;
+	ListCell *cell;
+
+	initStringInfo(&words);
+	if (v->request->suspended)
+		appendStringInfoString(&words, "the tenant is suspended");
+	foreach (cell, v->pauses)
+	{
+		const PauseRow *p = lfirst(cell);
+
+		appendStringInfo(&words, "%spaused by %s: %s", words.len > 0 ? "; " : "", p->paused_by,
+						 p->reason);
+	}
+	return words.data;
+}
+
+/* A pause has an end: who forgets it does not keep the lane from others for good. */
+static void
+end_overdue_pause(Visit *v)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell *cell;
+
+	foreach (cell, v->pauses)
+	{
+		const PauseRow *p = lfirst(cell);
+
+		if (p->ends_at > now)
+		{
+			v->result->next_due = Min(v->result->next_due, p->ends_at);
+			continue;
+		}
+		v->d.cancel_requested_at = now;
+		v->d.cancel_reason = psprintf("it was paused until %s by %s: %s",
+									  timestamptz_to_str(p->ends_at), p->paused_by, p->reason);
+		deployment_apply(&v->d, DEPLOYMENT_CANCEL, v->d.cancel_reason);
+		return;
+	}
+}
+
+/* Reads the pauses; one that has lasted too long ends the deployment. */
+void
+waves_enter(Visit *v)
+{
+	v->pauses = pauses_load(&v->d);
+	if ((v->d.status == DEPLOYMENT_RUNNING || v->d.status == DEPLOYMENT_PAUSED) &&
+		v->d.cancel_requested_at == TIME_NULL)
+		end_overdue_pause(v);
+}
+
+/* ---- the next step ---- */
+
+static MemberState
+member_state(Visit *v, const Task *task)
+{
+	switch (stage_tasks_status(v, task))
+	{
+		case TASK_PENDING:
+			return MEMBER_WAITS;
+		case TASK_READY:
+		case TASK_RUNNING:
+		case TASK_RETRY_WAIT:
+			return MEMBER_RUNS;
+		case TASK_SUCCEEDED:
+			return MEMBER_DONE;
+		case TASK_FAILED:
+			return MEMBER_FAILED;
+		case TASK_SKIPPED:
+			return MEMBER_SKIPPED;
+		default:
+			return MEMBER_LEFT;
+	}
+}
+
+/* The nodes that belong to the rollout: those that had something to run. */
+static Member *
+read_members(Visit *v, int *count)
+{
+	Member *members = palloc0(Max(list_length(v->tasks), 1) * sizeof(Member));
+	ListCell *cell;
+
+	*count = 0;
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->kind != TASK_SWAP || task->steps == 0)
+			continue;
+		members[*count].wave = task->wave;
+		members[*count].state = member_state(v, task);
+		(*count)++;
+	}
+	return members;
+}
+
+static RolloutEvents
+read_events(Visit *v)
+{
+	const RolloutRow *r = v->rollout;
+
+	return (RolloutEvents){
+		.may_fail = behind_allowed(&v->d, v->stage, v->tasks),
+		.pauses = pauses_of(v),
+		.bake_begun = r->bake_until != TIME_NULL || r->bake_left != NO_BAKE_LEFT,
+		.bake_over = r->bake_until != TIME_NULL && r->bake_until <= GetCurrentTimestamp(),
+		.promoted = r->promoted,
+		.hurried = r->hurried,
+		.gate = r->gate
+	};
+}
+
+static void
+note(Visit *v, const char *event, const char *word, const char *what)
+{
+	audit_add(v->d.batch, &v->d.chain, event, NULL, NULL, NULL,
+			  audit_detail("environment", v->stage->environment, "wave",
+						   psprintf("%d", v->rollout->wave), word, what, NULL));
+}
+
+/* When the last node of the wave was swapped. */
+static TimestampTz
+last_swap(const Visit *v)
+{
+	TimestampTz last = DT_NOBEGIN;
+	ListCell *cell;
+
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->wave == v->rollout->wave && task->finished_at != TIME_NULL)
+			last = Max(last, task->finished_at);
+	}
+	return last == DT_NOBEGIN ? GetCurrentTimestamp() : last;
+}
+
+static void
+begin_bake(Visit *v)
+{
+	rollout_begin_bake(v->rollout, last_swap(v));
+	note(v, "rollout.bake", "until", timestamptz_to_str(v->rollout->bake_until));
+}
+
+/* Nobody measures anything yet: that every task has succeeded, verify scripts included, is all there is. */
+static void
+ask_gate(Visit *v)
+{
+	v->rollout->gate = GATE_UNMEASURED;
+	v->rollout->is_changed = true;
+	note(v, "rollout.gate", "verdict", "not measured");
+}
+
+static void
+begin_wave(Visit *v, int wave)
+{
+	RolloutRow *r = v->rollout;
+
+	if (wave == r->wave)
+		return;
+	r->wave = wave;
+	r->bake_until = TIME_NULL;
+	r->gate = GATE_UNASKED;
+	r->promoted = false;
+	r->is_changed = true;
+}
+
+/*
+ * Do windows keep a wave from starting?  Of the first one the gate of the stage has decided.  One that has begun
+ * ends; an override is for one start.
+ */
+static bool
+wait_for_window(Visit *v, int wave)
+{
+	Freeze freeze;
+
+	if (v->rollout->wave == 0 || wave == v->rollout->wave)
+		return false;
+	if (freeze_holds(&v->d, v->stage->environment, &freeze))
+	{
+		v->result->next_due = Min(v->result->next_due, freeze.opens);
+		return true;
+	}
+	if (freeze.is_overridden)
+		freeze_use_override(&v->d, v->stage->environment, &freeze);
+	return false;
+}
+
+/* Starts what is due; true: something has failed there and then, and it is to be looked at again. */
+static bool
+start_due(Visit *v, int wave)
+{
+	int failed = stage_tasks_tally(v, false).failed;
+
+	if (wait_for_window(v, wave))
+		return false;
+	begin_wave(v, wave);
+	stage_tasks_start_due(v, false, wave);
+	return stage_tasks_tally(v, false).failed > failed;
+}
+
+/* Carries a step out; true: the next one follows at once. */
+static bool
+carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
+{
+	*result = WAVES_WAIT;
+	switch (step->kind)
+	{
+		case ROLLOUT_START:
+		case ROLLOUT_WAIT:
+			if (!step->is_failing)
+				return start_due(v, step->wave);
+			/* no task starts any more; what runs ends */
+			stage_tasks_cancel_unfinished(v);
+			return false;
+		case ROLLOUT_BEGIN_BAKE:
+			begin_bake(v);
+			return true;
+		case ROLLOUT_ASK_GATE:
+			ask_gate(v);
+			return true;
+		case ROLLOUT_BAKE:
+			v->result->next_due = Min(v->result->next_due, v->rollout->bake_until);
+			return false;
+		case ROLLOUT_PAUSE:
+			*result = WAVES_PAUSED;
+			return false;
+		case ROLLOUT_DONE:
+			*result = WAVES_DONE;
+			return false;
+		case ROLLOUT_TAKE_BACK:
+			stage_tasks_cancel_unfinished(v);
+			*result = WAVES_FAILED;
+			return false;
+		default:
+			elog(ERROR, "unexpected step of a rollout: %d", step->kind);
+	}
+}
+
+/* Takes the rollout of the current stage as far as it goes. */
+WavesResult
+waves_advance(Visit *v)
+{
+	WavesResult result;
+	bool more = true;
+
+	if (waves_are_paused(v))
+		rollout_hold_bake(v->rollout);
+	else
+		rollout_go_on(v->rollout);
+	while (more)
+	{
+		RolloutEvents events = read_events(v);
+		int count;
+		Member *members = read_members(v, &count);
+		RolloutStep step = rollout_next(&v->rollout->plan, members, count, &events);
+
+		more = carry_out(v, &step, &result);
+	}
+	if (result == WAVES_PAUSED)
+		rollout_hold_bake(v->rollout);
+	return result;
+}
+
+void
+waves_save(Visit *v)
+{
+	if (v->rollout && v->rollout->is_changed)
+		rollout_save(&v->d, v->rollout);
+}
