@@ -1,4 +1,4 @@
--- Notices of approvals, for systems outside.
+-- Notices of what happens to deployments and approvals, for systems outside.
 
 CREATE FUNCTION hotswap.take_notifications(max integer DEFAULT 100, tenant uuid DEFAULT NULL,
 		OUT id uuid, OUT event hotswap.notification_event, OUT at timestamptz, OUT deployment_id uuid,
@@ -18,5 +18,5 @@ FROM hotswap.visible_tenants() v (tenant_id)
 		FROM hotswap.notification n
 			JOIN hotswap.deployment d ON d.tenant_id = v.tenant_id AND d.id = n.deployment_id
 		WHERE n.tenant_id = v.tenant_id) n;
-COMMENT ON VIEW hotswap.notifications IS 'the outbox: a notice for each event of an approval; see take_notifications()';
+COMMENT ON VIEW hotswap.notifications IS 'the outbox: a notice for each event of an approval, and for what else people have to know of a deployment; see take_notifications()';
 GRANT SELECT ON hotswap.notifications TO PUBLIC;

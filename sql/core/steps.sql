@@ -26,3 +26,27 @@ FROM hotswap.visible_tenants() v (tenant_id)
 		WHERE t.tenant_id = v.tenant_id) t;
 COMMENT ON VIEW hotswap.tasks IS 'each node''s part of each stage, with the last error';
 GRANT SELECT ON hotswap.tasks TO PUBLIC;
+
+CREATE VIEW hotswap.rehearsals WITH (security_barrier) AS
+SELECT v.tenant_id, r.deployment_id, r.node_id, n.name AS node, r.step, r.module, r.version, r.direction,
+	r.duration, r.rows, r.locks
+FROM hotswap.visible_tenants() v (tenant_id)
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.node_id, t.step) t.*
+		FROM hotswap.rehearsal t WHERE t.tenant_id = v.tenant_id) r
+	LEFT JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t
+		WHERE t.tenant_id = v.tenant_id) n ON n.id = r.node_id;
+COMMENT ON VIEW hotswap.rehearsals IS 'what each step of a rehearsal took on each node';
+GRANT SELECT ON hotswap.rehearsals TO PUBLIC;
+
+CREATE VIEW hotswap.rehearsal_locks WITH (security_barrier) AS
+SELECT v.tenant_id, r.deployment_id, r.node_id, n.name AS node, r.step, r.version, l.relation, l.mode,
+	pg_catalog.make_interval(secs => l.held_ms / 1000) AS held, l.waiters
+FROM hotswap.visible_tenants() v (tenant_id)
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.node_id, t.step) t.*
+		FROM hotswap.rehearsal t WHERE t.tenant_id = v.tenant_id) r
+	LEFT JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.node t
+		WHERE t.tenant_id = v.tenant_id) n ON n.id = r.node_id
+	CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(r.locks) l (relation text, mode text,
+		held_ms double precision, waiters integer);
+COMMENT ON VIEW hotswap.rehearsal_locks IS 'what rehearsals have locked, each relation once, with its strongest lock';
+GRANT SELECT ON hotswap.rehearsal_locks TO PUBLIC;

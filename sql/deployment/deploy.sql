@@ -7,11 +7,12 @@ CREATE FUNCTION hotswap.deploy(module text, version text, environment text,
 		require_approval text[] DEFAULT NULL, nodes text[] DEFAULT NULL,
 		allow_revert boolean DEFAULT false, only_target boolean DEFAULT false,
 		reapply boolean DEFAULT false, overtake boolean DEFAULT false,
-		on_failure text DEFAULT NULL, supersede boolean DEFAULT false, tenant uuid DEFAULT NULL) RETURNS uuid
+		on_failure text DEFAULT NULL, supersede boolean DEFAULT false,
+		rehearse boolean DEFAULT false, tenant uuid DEFAULT NULL) RETURNS uuid
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_deploy';
-COMMENT ON FUNCTION hotswap.deploy(text, text, text, text, integer, timestamptz, timestamptz, jsonb, text, text[], text[], boolean, boolean, boolean, boolean, text, boolean, uuid) IS
-'Requests a deployment of a version to an environment in the caller''s transaction and returns its id; it starts after the commit.';
+COMMENT ON FUNCTION hotswap.deploy(text, text, text, text, integer, timestamptz, timestamptz, jsonb, text, text[], text[], boolean, boolean, boolean, boolean, text, boolean, boolean, uuid) IS
+'Requests a deployment of a version to an environment, or its rehearsal, in the caller''s transaction and returns its id; it starts after the commit.';
 GRANT EXECUTE ON FUNCTION hotswap.deploy TO PUBLIC;
 
 CREATE FUNCTION hotswap.deploy_release(release text, environment text,
@@ -21,9 +22,10 @@ CREATE FUNCTION hotswap.deploy_release(release text, environment text,
 		require_approval text[] DEFAULT NULL, nodes text[] DEFAULT NULL,
 		allow_revert boolean DEFAULT false, only_target boolean DEFAULT false,
 		reapply boolean DEFAULT false, overtake boolean DEFAULT false,
-		on_failure text DEFAULT NULL, supersede boolean DEFAULT false, tenant uuid DEFAULT NULL) RETURNS uuid
+		on_failure text DEFAULT NULL, supersede boolean DEFAULT false,
+		rehearse boolean DEFAULT false, tenant uuid DEFAULT NULL) RETURNS uuid
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_deploy_release';
-COMMENT ON FUNCTION hotswap.deploy_release(text, text, text, integer, timestamptz, timestamptz, jsonb, text, text[], text[], boolean, boolean, boolean, boolean, text, boolean, uuid) IS
+COMMENT ON FUNCTION hotswap.deploy_release(text, text, text, integer, timestamptz, timestamptz, jsonb, text, text[], text[], boolean, boolean, boolean, boolean, text, boolean, boolean, uuid) IS
 'Requests that a release goes to an environment, the versions that a node does not run in one transaction, and returns the id of the deployment.';
 GRANT EXECUTE ON FUNCTION hotswap.deploy_release TO PUBLIC;

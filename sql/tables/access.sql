@@ -1,7 +1,8 @@
 -- Capabilities of roles in a tenant, or in all of them.
 
 CREATE TYPE hotswap.capability AS ENUM
-	('viewer', 'agent', 'deployer', 'approver', 'operator', 'break_glass', 'impersonator', 'admin');
+	('viewer', 'agent', 'deployer', 'approver', 'operator', 'break_glass', 'impersonator', 'admin',
+	'tester');
 COMMENT ON TYPE hotswap.capability IS
 'what a role may do in a tenant, each with what it includes: see grant_access()';
 

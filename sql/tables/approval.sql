@@ -10,8 +10,10 @@ CREATE TYPE hotswap.vote_decision AS ENUM ('approve', 'reject');
 COMMENT ON TYPE hotswap.vote_decision IS 'what an approver says';
 
 CREATE TYPE hotswap.notification_event AS ENUM
-	('requested', 'approved', 'rejected', 'expired', 'bypassed');
-COMMENT ON TYPE hotswap.notification_event IS 'what has happened to an approval';
+	('requested', 'approved', 'rejected', 'expired', 'bypassed', 'rehearsed', 'reminded', 'frozen', 'node_failed',
+	 'ended');
+COMMENT ON TYPE hotswap.notification_event IS
+'what has happened: the first five to an approval; rehearsed = a rehearsal has succeeded; reminded = half of the time of an approval is over; frozen = windows hold a deployment up; node_failed; ended = the deployment has';
 
 CREATE TABLE hotswap.approval (
 	tenant_id uuid NOT NULL,
@@ -34,6 +36,7 @@ CREATE TABLE hotswap.approval (
 	decided_by_role regrole,
 	steps jsonb,
 	roles regrole[],
+	reminded_at timestamptz,
 	PRIMARY KEY (tenant_id, deployment_id, environment, round)
 ) WITH (fillfactor = 80);
 CREATE INDEX approval_live ON hotswap.approval (tenant_id, environment)
@@ -44,6 +47,7 @@ COMMENT ON TABLE hotswap.approval IS 'gates of deployments: one for each protect
 COMMENT ON COLUMN hotswap.approval.extra IS 'asked for by the requester: needs a vote even where the environment does not';
 COMMENT ON COLUMN hotswap.approval.digest IS 'SHA-256 of what was to be approved: module, version, scripts, target, environment and path';
 COMMENT ON COLUMN hotswap.approval.used_at IS 'when the stage started with it; an approval is used once';
+COMMENT ON COLUMN hotswap.approval.reminded_at IS 'when those who may vote were told that half of its time is over';
 COMMENT ON COLUMN hotswap.approval.decided_by_role IS 'the role that decided_by was, whatever its name is now';
 COMMENT ON COLUMN hotswap.approval.steps IS 'the steps that were to be approved: module, direction, version and digest; NULL: the digest says it all';
 COMMENT ON COLUMN hotswap.approval.roles IS 'the roles that scripts were to run as: those of the nodes';

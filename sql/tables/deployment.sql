@@ -284,8 +284,10 @@ CREATE TABLE hotswap.rehearsal (
 	PRIMARY KEY (tenant_id, deployment_id, node_id, step)
 );
 COMMENT ON TABLE hotswap.rehearsal IS 'what the steps of a rehearsal took, before they were rolled back';
-COMMENT ON COLUMN hotswap.rehearsal.locks IS 'the strongest lock on each relation, and for how long it was held';
-ALTER TABLE hotswap.rehearsal ALTER COLUMN deployment_id SET STATISTICS 0;
+COMMENT ON COLUMN hotswap.rehearsal.rows IS 'that INSERT, UPDATE, DELETE, MERGE and COPY of its scripts have changed';
+COMMENT ON COLUMN hotswap.rehearsal.locks IS 'those that it took: relation, its strongest mode, held_ms until the end of the rehearsal, waiters seen';
+CREATE INDEX rehearsal_node ON hotswap.rehearsal (tenant_id, node_id, deployment_id) WHERE step = 1;
+ALTER TABLE hotswap.rehearsal ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN node_id SET STATISTICS 0, ALTER COLUMN step SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.rehearsal', '');
 
 CREATE TABLE hotswap.work_item (

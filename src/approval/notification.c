@@ -1,6 +1,6 @@
 /*
  * notification.c
- *		Systems outside take the notices of approvals: take_notifications().
+ *		Systems outside take the notices of the outbox: take_notifications().
  *
  * Locks: the rows that a consumer takes; those that another one is taking are passed over.
  */

@@ -50,6 +50,23 @@
 	(pg_database_aclcheck(dboid, roleid, ACL_CONNECT) == ACLCHECK_OK)
 #endif
 
+/* 16: the locks of a process are in dlists (5764f611e10).  Under the lock of the partition: the next one of ours. */
+static inline PROCLOCK *
+my_next_lock(int partition, PROCLOCK *last)
+{
+#if PG_VERSION_NUM >= 160000
+	dlist_head *locks = &MyProc->myProcLocks[partition];
+	dlist_node *node = last ? &last->procLink : &locks->head;
+
+	return node->next == &locks->head ? NULL : dlist_container(PROCLOCK, procLink, node->next);
+#else
+	SHM_QUEUE *locks = &MyProc->myProcLocks[partition];
+
+	return (PROCLOCK *) SHMQueueNext(locks, last ? &last->procLink : locks,
+									 offsetof(PROCLOCK, procLink));
+#endif
+}
+
 /* 17: the number of a virtual transaction is in a struct (ab355e3a88) */
 #if PG_VERSION_NUM >= 170000
 #define my_transaction_number() (MyProc->vxid.lxid)

@@ -17,5 +17,7 @@
 #define ERRCODE_HOTSWAP_SIGNATURE MAKE_SQLSTATE('Y', 'H', '0', '1', '0')
 /* a static rule denies what a script does */
 #define ERRCODE_HOTSWAP_RULE MAKE_SQLSTATE('Y', 'H', '0', '1', '1')
+/* a rehearsal had an AccessExclusive lock for longer than its environment allows */
+#define ERRCODE_HOTSWAP_LOCK_BUDGET MAKE_SQLSTATE('Y', 'H', '0', '1', '2')
 
 #endif /* HOTSWAP_ERRORS_H */

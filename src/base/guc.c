@@ -38,6 +38,7 @@ bool hotswap_superuser_nodes = true;
 char *hotswap_notify_channel = NULL;
 char *hotswap_tenant = NULL;
 char *hotswap_route_key = NULL;
+char *hotswap_route = NULL;
 char *hotswap_pin = NULL;
 
 static const struct config_enum_entry log_levels[] = {
@@ -93,6 +94,28 @@ check_sqlstates(char **newval, void **extra pg_attribute_unused(),
 				return false;
 			}
 		word += length;
+	}
+	return true;
+}
+
+/* hotswap.route: MODULE=VERSION, and more of them. */
+static bool
+check_route(char **newval, void **extra pg_attribute_unused(),
+			GucSource source pg_attribute_unused())
+{
+	const char *at = *newval;
+
+	while (*(at += strspn(at, ROUTE_SEPARATORS)))
+	{
+		size_t end = strcspn(at, ROUTE_SEPARATORS);
+		const char *equals = memchr(at, '=', end);
+
+		if (equals == NULL || equals == at || equals == at + end - 1)
+		{
+			GUC_check_errdetail("\"%.*s\" is not of the form MODULE=VERSION.", (int) end, at);
+			return false;
+		}
+		at += end;
 	}
 	return true;
 }
@@ -183,6 +206,11 @@ define_route_settings(void)
 							   "another version of a routed module.",
 							   "The same key always gets the same one. Empty means the session.",
 							   &hotswap_route_key, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("hotswap.route",
+							   "Sets which versions of routed modules the session calls.",
+							   "A list of MODULE=VERSION. It needs the capability tester.",
+							   &hotswap_route, "", PGC_USERSET, GUC_LIST_INPUT, check_route, NULL,
+							   NULL);
 	DefineCustomStringVariable("hotswap.pin", "Hands the state of the route to parallel workers.",
 							   NULL, &hotswap_pin, "", PGC_SUSET,
 							   GUC_NO_SHOW_ALL | GUC_NO_RESET_ALL | GUC_NOT_IN_SAMPLE |

@@ -26,10 +26,13 @@ extern bool hotswap_superuser_nodes;      /* may be registered */
 extern char *hotswap_notify_channel;      /* empty: no NOTIFY */
 extern char *hotswap_tenant;              /* uuid as text, or empty */
 extern char *hotswap_route_key;           /* empty: none */
+extern char *hotswap_route;               /* as in the setting; empty: nothing is asked for */
 extern char *hotswap_pin;                 /* see route/pin.c; empty: nothing was handed over */
 
 /* between the elements of hotswap.retry_sqlstates */
 #define SQLSTATE_SEPARATORS ", \t\n"
+/* between those of hotswap.route */
+#define ROUTE_SEPARATORS SQLSTATE_SEPARATORS
 
 extern void guc_init(void);
 extern void guc_push(const char *name, const char *value);

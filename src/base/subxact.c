@@ -51,7 +51,14 @@ subxact_run(void (*body)(void *), void *arg)
 	return run(body, arg, true);
 }
 
-/* The same for what is to leave nothing: it is rolled back whatever happens, and its error raised. */
+/* The same for what is to leave nothing: it is rolled back whatever happens. */
+ErrorData *
+subxact_try(void (*body)(void *), void *arg)
+{
+	return run(body, arg, false);
+}
+
+/* The same, and its error is raised. */
 void
 subxact_undo(void (*body)(void *), void *arg)
 {

@@ -6,6 +6,7 @@
 #define HOTSWAP_SUBXACT_H
 
 extern ErrorData *subxact_run(void (*body)(void *), void *arg);
+extern ErrorData *subxact_try(void (*body)(void *), void *arg);
 extern void subxact_undo(void (*body)(void *), void *arg);
 
 #endif /* HOTSWAP_SUBXACT_H */

@@ -55,7 +55,7 @@ PG_FUNCTION_INFO_V1(hotswap_access_changed);
 
 const char *const capability_names[CAPABILITY_COUNT] = { "viewer",       "agent",    "deployer",
 														 "approver",     "operator", "break_glass",
-														 "impersonator", "admin" };
+														 "impersonator", "admin",    "tester" };
 
 /* What each capability brings with it. */
 static const int included[CAPABILITY_COUNT] = {
@@ -65,11 +65,13 @@ static const int included[CAPABILITY_COUNT] = {
 		BIT(CAPABILITY_DEPLOYER) | BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER),
 	[CAPABILITY_APPROVER] = BIT(CAPABILITY_APPROVER) | BIT(CAPABILITY_VIEWER),
 	[CAPABILITY_OPERATOR] = BIT(CAPABILITY_OPERATOR) | BIT(CAPABILITY_DEPLOYER) |
-							BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER),
+							BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER) | BIT(CAPABILITY_TESTER),
 	[CAPABILITY_BREAK_GLASS] = BIT(CAPABILITY_BREAK_GLASS) | BIT(CAPABILITY_VIEWER),
 	[CAPABILITY_IMPERSONATOR] = BIT(CAPABILITY_IMPERSONATOR) | BIT(CAPABILITY_VIEWER),
 	[CAPABILITY_ADMIN] = BIT(CAPABILITY_ADMIN) | BIT(CAPABILITY_OPERATOR) |
-						 BIT(CAPABILITY_DEPLOYER) | BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER),
+						 BIT(CAPABILITY_DEPLOYER) | BIT(CAPABILITY_AGENT) | BIT(CAPABILITY_VIEWER) |
+						 BIT(CAPABILITY_TESTER),
+	[CAPABILITY_TESTER] = BIT(CAPABILITY_TESTER) | BIT(CAPABILITY_VIEWER),
 };
 
 /* No tenant has this id: it stands for what was granted for all of them. */

@@ -42,7 +42,8 @@ enum
 
 static DbStatement load_query = DB_STATEMENT(
 	"SELECT a.environment, a.round, a.status, a.extra, a.digest, a.expires_at, a.used_at, a.decided_by,"
-	" a.reason FROM (SELECT DISTINCT ON (l.environment) l.* FROM hotswap.approval l"
+	" a.reason, CASE WHEN a.reminded_at IS NULL THEN a.opened_at + (a.expires_at - a.opened_at) / 2 END"
+	" FROM (SELECT DISTINCT ON (l.environment) l.* FROM hotswap.approval l"
 	" WHERE l.tenant_id = $1 AND l.deployment_id = $2 ORDER BY l.environment, l.round DESC) a"
 	" LEFT JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = a.environment ORDER BY e.rank",
 	UUIDOID, UUIDOID);
@@ -57,7 +58,8 @@ enum
 	A_EXPIRES_AT,
 	A_USED_AT,
 	A_DECIDED_BY,
-	A_REASON
+	A_REASON,
+	A_REMIND_AT
 };
 
 static DbStatement votes_query = DB_STATEMENT(
@@ -86,6 +88,11 @@ static DbStatement decide = DB_STATEMENT(
 	" decided_by = $7, reason = $8, ticket = $9"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3 AND round = $4",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID);
+
+static DbStatement note_reminder =
+	DB_STATEMENT("UPDATE hotswap.approval SET reminded_at = pg_catalog.clock_timestamp()"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND environment = $3 AND round = $4",
+				 UUIDOID, UUIDOID, TEXTOID, INT4OID);
 
 static DbStatement use =
 	DB_STATEMENT("UPDATE hotswap.approval SET used_at = $5"
@@ -169,6 +176,7 @@ approval_load(const Deployment *d)
 		a->used_at = db_time(i, A_USED_AT, TIME_NULL);
 		a->decided_by = db_text(i, A_DECIDED_BY);
 		a->reason = db_text(i, A_REASON);
+		a->remind_at = db_time(i, A_REMIND_AT, DT_NOEND);
 		approvals = lappend(approvals, a);
 	}
 	return approvals;
@@ -350,6 +358,7 @@ approval_open(Deployment *d, const char *environment, bool extra, int32 round,
 	a->extra = extra;
 	a->used_at = TIME_NULL;
 	a->expires_at = time_after(from, &policy->expires_after);
+	a->remind_at = now + (a->expires_at - now) / 2;
 	approval_digest(d, path, environment, scope->steps, a->digest);
 	db_arg_uuid(&args, &d->tenant);
 	db_arg_uuid(&args, &d->id);
@@ -469,6 +478,22 @@ approval_apply(Deployment *d, Approval *a, ApprovalEvent event, const char *by, 
 						   "ticket", ticket, NULL));
 	notify_requester(d, a, reason);
 	d->tell_waiters = true;
+}
+
+/* Half of its time is over, and nobody has decided: those who may vote are told again. */
+void
+approval_remind(Deployment *d, Approval *a)
+{
+	ApprovalPolicy policy;
+	DbArgs args = db_args(&note_reminder);
+
+	a->remind_at = DT_NOEND;
+	if (!approval_policy_load(&d->tenant, a->environment, &policy))
+		return;
+	approval_key(&args, d, a);
+	(void) db_run_args(&args);
+	notification_add(d, a->environment, "reminded", approver_names(&policy),
+					 psprintf("it expires at %s", timestamptz_to_str(a->expires_at)));
 }
 
 /* The stage starts with it, and no other will. */

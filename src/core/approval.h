@@ -39,6 +39,7 @@ typedef struct Approval
 	bool extra;
 	uint8 digest[DIGEST_LENGTH];
 	TimestampTz expires_at;
+	TimestampTz remind_at; /* half of its time; DT_NOEND: they have been reminded */
 	TimestampTz used_at;
 	char *decided_by;
 	char *reason;
@@ -74,6 +75,7 @@ extern Approval *approval_open(Deployment *d, const char *environment, bool extr
 extern void approval_open_path(Deployment *d, List *path, List *extra, List *approvals);
 extern void approval_apply(Deployment *d, Approval *a, ApprovalEvent event, const char *by,
 						   const char *reason, const char *ticket);
+extern void approval_remind(Deployment *d, Approval *a);
 extern void approval_use(Deployment *d, Approval *a);
 extern void approval_close(Deployment *d);
 

@@ -15,6 +15,7 @@
 #include "core/deployment_save.h"
 #include "core/failed_rollback.h"
 #include "core/machine.h"
+#include "core/notification.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
 
@@ -95,6 +96,17 @@ log_end(const Deployment *d)
 		 errhidestmt(true)));
 }
 
+/* Who requested it is told how it has ended. */
+static void
+tell_end(const Deployment *d)
+{
+	const char *status = deployment_machine.statuses[d->status];
+	const char *why = d->rollback_message ? d->rollback_message : d->message;
+
+	notification_add(d, d->environment, "ended", list_make1(d->requested_by),
+					 why ? psprintf("%s: %s", status, why) : pstrdup(status));
+}
+
 /* Writes the row, the audit events and, if the deployment has ended, the end of its work item. */
 void
 deployment_save(Deployment *d)
@@ -129,9 +141,10 @@ deployment_save(Deployment *d)
 	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
 	{
-		if (d->started_at != TIME_NULL && d->all_nodes)
+		if (d->started_at != TIME_NULL && d->all_nodes && d->kind != KIND_REHEARSAL)
 			failed_rollback_put_right(d);
 		log_end(d);
+		tell_end(d);
 	}
 }
 

@@ -1,6 +1,6 @@
 /*
  * notification.c
- *		The outbox of approvals: a notice is written with the event that it is about.
+ *		The outbox: a notice is written with the event that it is about.
  *
  * Locks nothing.
  */

@@ -1,6 +1,6 @@
 /*
  * notification.h
- *		The outbox of approvals.
+ *		The outbox.
  */
 #ifndef HOTSWAP_NOTIFICATION_H
 #define HOTSWAP_NOTIFICATION_H

@@ -13,6 +13,7 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/columns.h"
+#include "core/notification.h"
 #include "core/steps.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -104,6 +105,10 @@ static DbStatement save_tasks = DB_STATEMENT(
 static DbStatement forget_tasks = DB_STATEMENT(
 	"DELETE FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3", UUIDOID,
 	UUIDOID, INT2OID);
+
+static DbStatement find_node =
+	DB_STATEMENT("SELECT environment, name FROM hotswap.node WHERE tenant_id = $1 AND id = $2",
+				 UUIDOID, UUIDOID);
 
 List *
 steps_load_stages(const Deployment *d)
@@ -366,6 +371,21 @@ put_task(Columns *rows, const Task *task)
 	columns_put(rows, TASK_COLUMN_SWAP_FROM, Int64GetDatum(task->swap_from), task->steps == 0);
 }
 
+/* Who requested the deployment is told of a node that has failed. */
+static void
+tell_failure(const Deployment *d, const Task *task)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&task->node) };
+	char *environment;
+
+	if (db_run(&find_node, args, NULL) == 0)
+		return;
+	environment = db_text(0, 1);
+	notification_add(d, environment, "node_failed", list_make1(d->requested_by),
+					 psprintf("the %s on %s failed: %s: %s", task_kind_names[task->kind],
+							  db_text(0, 2), task->sqlstate, task->message));
+}
+
 static void
 audit_task(Deployment *d, Task *task, const char *event)
 {
@@ -375,6 +395,8 @@ audit_task(Deployment *d, Task *task, const char *event)
 							  task->has_node ? uuid_text(&task->node) : NULL, "hook", task->hook,
 							  "attempt", psprintf("%d", task->attempt), NULL),
 				 task->message);
+	if (task->status == TASK_FAILED && task->has_node)
+		tell_failure(d, task);
 	task->saved_status = task->status;
 }
 

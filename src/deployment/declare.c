@@ -40,6 +40,10 @@ static DbStatement find_version =
 				 " WHERE tenant_id = $1 AND module = $2 AND version = $3",
 				 UUIDOID, TEXTOID, TEXTOID);
 
+static DbStatement find_routed =
+	DB_STATEMENT("SELECT FROM hotswap.module WHERE tenant_id = $1 AND name = $2 AND routed",
+				 UUIDOID, TEXTOID);
+
 #define IS_ABOUT_MODULE IS_ABOUT("d", "$2")
 
 /* Who has the lane: on the way to an environment, all those before it as well, until it is through with them. */
@@ -119,6 +123,19 @@ require_free_lane(const Request *r)
 			 errhint("Wait for its end.")));
 }
 
+/* A version that is called through entries has to be in a slot: there is something to do for it. */
+static void
+require_direct(const Request *r)
+{
+	Datum args[] = { UUIDPGetDatum(&r->tenant), CStringGetTextDatum(r->module) };
+
+	if (db_run_newest(&find_routed, args, NULL) > 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot declare what runs of module \"%s\"", r->module),
+						errdetail("It is routed: a version runs where it is installed."),
+						errhint("Deploy the version.")));
+}
+
 /* Looks up what the request refers to. */
 static void
 check_references(Request *r, const pg_uuid_t *node, List *versions)
@@ -137,6 +154,7 @@ check_references(Request *r, const pg_uuid_t *node, List *versions)
 	r->has_nodes = true;
 	r->heads = declared_heads(r, versions);
 	r->version = llast(r->heads);
+	require_direct(r);
 	require_free_lane(r);
 }
 
@@ -145,7 +163,8 @@ check_references(Request *r, const pg_uuid_t *node, List *versions)
  *
  * In: version: 1 to 100 versions or tags, of which the node is declared to run those that no other one of them
  * builds on, and what they build on; reason of 1 to 10,000 characters.  Errors: 22023; P0002 no such node or
- * version; 42501; 55000 a deployment of the lane is running; YH003.  Locks nothing; writes a deployment, its work
+ * version; 42501; 55000 a deployment of the lane is running, or
+ * the module is routed; YH003.  Locks nothing; writes a deployment, its work
  * item, audit events, and, where the environment is protected, an approval.
  */
 Datum

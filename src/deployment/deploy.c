@@ -16,6 +16,7 @@
 #include "core/path.h"
 #include "core/person.h"
 #include "core/plan.h"
+#include "core/rehearsal_right.h"
 #include "core/release.h"
 #include "core/tenant.h"
 #include "deployment/request.h"
@@ -91,7 +92,10 @@ read_options(FunctionCallInfo fcinfo, int n, Request *r)
 										   arg_label(fcinfo, n + 13, "on_failure",
 													 failure_action_names, ON_FAILURE_UNSAID);
 	r->supersede = arg_bool(fcinfo, n + 14, "supersede");
-	r->tenant = tenant_argument(fcinfo, n + 15);
+	if (arg_bool(fcinfo, n + 15, "rehearse"))
+		r->kind = KIND_REHEARSAL;
+	r->only_target = r->only_target || r->kind == KIND_REHEARSAL;
+	r->tenant = tenant_argument(fcinfo, n + 16);
 	if (r->start_by != ARG_TIME_NULL && r->run_at != ARG_TIME_NULL && r->start_by <= r->run_at)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"start_by\" must be later than \"run_at\"")));
@@ -138,6 +142,8 @@ deploy_fingerprint(const Request *r, uint8 *result)
 		digest_int64(ctx, r->overtake);
 		digest_int64(ctx, r->on_failure);
 		digest_int64(ctx, r->supersede);
+		if (r->kind == KIND_REHEARSAL)
+			digest_field(ctx, "rehearse");
 	}
 	digest_end(ctx, result);
 }
@@ -213,6 +219,27 @@ check_revert(Request *r, const char *policy, Oid caller)
 		r->require_approval = lappend(r->require_approval, r->environment);
 }
 
+/* What cannot be rehearsed is refused at once, as far as it is known now. */
+static void
+check_rehearsal(Request *r)
+{
+	Deployment d = { .kind = r->kind,
+					 .tenant = r->tenant,
+					 .release = r->release,
+					 .module = r->module,
+					 .version = r->version,
+					 .environment = r->environment,
+					 .allow_revert = r->allow_revert,
+					 .only_target = true,
+					 .reapply = r->reapply,
+					 .nodes = r->nodes,
+					 .all_nodes = !r->has_nodes };
+
+	rehearsal_require_possible(plan_of_deployment(&d, d.environment));
+	if (rehearsal_is_free(&d.tenant, d.environment))
+		r->is_protected = false;
+}
+
 /* What deploy() does not do unasked. */
 static void
 check_options(Request *r, Oid caller)
@@ -232,10 +259,12 @@ check_options(Request *r, Oid caller)
 	MemoryContextSwitchTo(context);
 	if (r->has_nodes)
 		r->nodes = target_nodes_find(&r->tenant, r->environment, r->nodes);
-	if (r->only_target && !may_skip)
+	if (r->only_target && !may_skip && r->kind != KIND_REHEARSAL)
 		require_passed(r);
 	if (r->allow_revert)
 		check_revert(r, policy, caller);
+	if (r->kind == KIND_REHEARSAL)
+		check_rehearsal(r);
 }
 
 /* Looks up what the request refers to; the version may be given by a tag, which is seldom, and asked for then. */
@@ -341,7 +370,11 @@ request(Request *r)
 	uuid7_generate(&r->id);
 	if (r->key)
 		deploy_fingerprint(r, print);
-	call_begin_for(&c, &r->tenant, r->on_behalf_of, CAPABILITY_DEPLOYER, "deploy");
+	if (r->kind == KIND_REHEARSAL)
+		call_begin_for(&c, &r->tenant, r->on_behalf_of, CAPABILITY_OPERATOR,
+					   "rehearse a deployment");
+	else
+		call_begin_for(&c, &r->tenant, r->on_behalf_of, CAPABILITY_DEPLOYER, "deploy");
 	if (r->key)
 	{
 		is_new = !idempotency_find(&r->tenant, "deploy", r->key, print, &r->id);
@@ -366,7 +399,7 @@ request(Request *r)
 /*
  * deploy(module, version, environment, idempotency_key, priority, run_at, start_by, metadata,
  *		  on_behalf_of, require_approval, nodes, allow_revert, only_target, reapply, overtake,
- *		  on_failure, supersede, tenant)
+ *		  on_failure, supersede, rehearse, tenant)
  *		returns the deployment's id
  *
  * In: key of 1 to 255 characters, kept for hotswap.idempotency_ttl; priority -1000 to 1000, higher
@@ -377,8 +410,9 @@ request(Request *r)
  * only_target: environments of lower rank are not passed through, as with nodes; reapply: versions
  * that are held come again; overtake: it does not wait for approvals of what was requested before;
  * on_failure: back or stay, where the nodes go when it fails, NULL: as the environment says;
- * supersede: what runs in a lane of its path is cancelled, and it goes next.
- * Errors: 22023; P0002 no such tenant, version, environment or node; 42501;
+ * supersede: what runs in a lane of its path is cancelled, and it goes next; rehearse: it
+ * runs on the nodes of the environment, and is taken back there: for operators.
+ * Errors: 0A000 a version cannot be rehearsed; 22023; P0002 no such tenant, version, environment or node; 42501;
  * 55000 the environment lets nobody take back, or skip what has something to run; YH001 the key was used with
  * another request; YH003 tenant not active; 40001 REPEATABLE READ and a key that was committed after the
  * snapshot. Waits for nobody but a concurrent request with the same
@@ -390,7 +424,7 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 {
 	Request r = { .kind = KIND_DEPLOY };
 
-	args_require_count(fcinfo, 18);
+	args_require_count(fcinfo, 19);
 	r.module = arg_module(fcinfo, 0);
 	r.version = arg_version(fcinfo, 1, "version");
 	read_options(fcinfo, 2, &r);

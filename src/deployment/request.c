@@ -108,7 +108,9 @@ describe(const Request *r, const AuditActor *actor, Deployment *d)
 		d->rolls_back = *r->rolls_back;
 	/* a node that went back does not come again because another one did not */
 	d->on_failure =
-		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE ? ON_FAILURE_STAY : r->on_failure;
+		r->kind == KIND_ROLLBACK || r->kind == KIND_DECLARE || r->kind == KIND_REHEARSAL ?
+			ON_FAILURE_STAY :
+			r->on_failure;
 	d->priority = r->priority;
 	d->release = r->release;
 	d->module = r->module;
@@ -177,7 +179,8 @@ request_detail(const Request *r)
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
 						"overtake", r->overtake ? "true" : NULL, "on_failure",
-						failure_action_label(r->on_failure), r->supersede ? "supersede" : NULL,
+						failure_action_label(r->on_failure), "supersede",
+						r->supersede ? "true" : NULL, r->kind == KIND_REHEARSAL ? "rehearse" : NULL,
 						"true", NULL);
 }
 

@@ -59,6 +59,8 @@ require_ended(const Deployment *d)
 		refuse(d, "It has not ended.", "Use hotswap.cancel().");
 	if (d->kind == KIND_ROLLBACK)
 		refuse(d, "It is a rollback itself.", "Use hotswap.deploy() with \"reapply\".");
+	if (d->kind == KIND_REHEARSAL)
+		refuse(d, "It is a rehearsal, and has left nothing.", NULL);
 	if (d->kind == KIND_DECLARE)
 		refuse(d, "It has declared what a node runs, and brought nothing.",
 			   "Declare what the node runs with hotswap.set_node_version().");

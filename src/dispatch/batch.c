@@ -210,6 +210,8 @@ apply(Dispatch *d, const Visited *visited)
 		return;
 	}
 	setback_unlocked(item);
+	foreach (cell, v->waited_for_it)
+		dueset_touch_id(lfirst(cell));
 	if (v->ended)
 	{
 		setback_forget(item);

@@ -47,7 +47,7 @@ typedef struct PathEntry
 } PathEntry;
 
 /*
- * what those that have been started are through with, when the first pending approval expires, and whether
+ * what those that have been started are through with, when the first pending approval expires or is half over, and whether
  * it waits at its gate for another deployment
  */
 #define LOADED_COLUMNS                                                                                    \
@@ -59,7 +59,8 @@ typedef struct PathEntry
 	" CASE WHEN d.started_at IS NOT NULL THEN ARRAY(SELECT s.environment"                                 \
 	" FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id"                    \
 	" AND s.kind = 'deploy' AND s.environment <> d.environment AND s.status IN ('succeeded', 'skipped'))" \
-	" END, CASE WHEN d.gated THEN (SELECT pg_catalog.min(a.expires_at) FROM hotswap.approval a"           \
+	" END, CASE WHEN d.gated THEN (SELECT pg_catalog.min(CASE WHEN a.reminded_at IS NULL"                 \
+	" THEN a.opened_at + (a.expires_at - a.opened_at) / 2 ELSE a.expires_at END) FROM hotswap.approval a" \
 	" WHERE a.tenant_id = d.tenant_id AND a.deployment_id = d.id AND a.status = 'pending') END,"          \
 	" d.status = 'pending_approval' AND NOT EXISTS (SELECT 1 FROM hotswap.stage s"                        \
 	" JOIN hotswap.approval a ON a.tenant_id = s.tenant_id AND a.deployment_id = s.deployment_id"         \

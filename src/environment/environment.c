@@ -24,6 +24,8 @@ PG_FUNCTION_INFO_V1(hotswap_configure_environment);
 #define RANK_LIMIT 1000
 #define NODES_LIMIT 10000
 #define WITHIN_MAX (366 * USECS_PER_DAY)
+#define MAX_LOCK_LEAST (10 * (int64) 1000)
+#define MAX_LOCK_MOST USECS_PER_HOUR
 
 /* hotswap.revert_policy */
 static const char *const revert_policy_names[] = { "no", "approval", "operator", "anyone" };
@@ -36,7 +38,9 @@ static const char *const revert_policy_names[] = { "no", "approval", "operator",
 	" 'rollback_needs_approval', e.rollback_needs_approval,"                                \
 	" 'rollback_within', e.rollback_within, 'max_failed', e.max_failed,"                    \
 	" 'bring_up_needs_approval', e.bring_up_needs_approval,"                                \
-	" 'freeze_stops_rollback', e.freeze_stops_rollback)"
+	" 'freeze_stops_rollback', e.freeze_stops_rollback,"                                    \
+	" 'rehearse_without_approval', e.rehearse_without_approval,"                            \
+	" 'require_rehearsal', e.require_rehearsal, 'rehearse_max_lock', e.rehearse_max_lock)"
 
 static DbStatement check_strategy =
 	DB_STATEMENT("SELECT $1 = ANY (enum_range(NULL::hotswap.strategy)::text[]),"
@@ -55,13 +59,15 @@ static DbStatement find_rank = DB_STATEMENT(
 static DbStatement insert_environment = DB_STATEMENT(
 	"INSERT INTO hotswap.environment AS e (tenant_id, name, rank, strategy, revert_on_failure,"
 	" require_signature, allow_revert, may_skip_environments, rollback_needs_approval, rollback_within,"
-	" max_failed, bring_up_needs_approval, freeze_stops_rollback)"
+	" max_failed, bring_up_needs_approval, freeze_stops_rollback, rehearse_without_approval,"
+	" require_rehearsal, rehearse_max_lock)"
 	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'), coalesce($5, true),"
 	" coalesce($6, false), $7::hotswap.revert_policy, coalesce($8, false), coalesce($9, false),"
-	" coalesce($10, '7 d'), nullif($11, '0'), coalesce($12, false), coalesce($13, false)) RETURNING (" ENVIRONMENT_JSON
+	" coalesce($10, '7 d'), nullif($11, '0'), coalesce($12, false), coalesce($13, false),"
+	" coalesce($14, false), coalesce($15, false), coalesce($16, '500 ms')) RETURNING (" ENVIRONMENT_JSON
 	")::text",
 	UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID,
-	TEXTOID, BOOLOID, BOOLOID);
+	TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, INTERVALOID);
 
 static DbStatement update_environment =
 	DB_STATEMENT("UPDATE hotswap.environment e SET rank = coalesce($3, e.rank),"
@@ -74,10 +80,13 @@ static DbStatement update_environment =
 				 " rollback_within = coalesce($10, e.rollback_within),"
 				 " max_failed = nullif(coalesce($11, e.max_failed), '0'),"
 				 " bring_up_needs_approval = coalesce($12, e.bring_up_needs_approval),"
-				 " freeze_stops_rollback = coalesce($13, e.freeze_stops_rollback)"
+				 " freeze_stops_rollback = coalesce($13, e.freeze_stops_rollback),"
+				 " rehearse_without_approval = coalesce($14, e.rehearse_without_approval),"
+				 " require_rehearsal = coalesce($15, e.require_rehearsal),"
+				 " rehearse_max_lock = coalesce($16, e.rehearse_max_lock)"
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" ENVIRONMENT_JSON ")::text",
 				 UUIDOID, TEXTOID, INT4OID, TEXTOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, BOOLOID,
-				 INTERVALOID, TEXTOID, BOOLOID, BOOLOID);
+				 INTERVALOID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, INTERVALOID);
 
 enum
 {
@@ -94,6 +103,9 @@ enum
 	ARG_MAX_FAILED,
 	ARG_BRING_UP_APPROVAL,
 	ARG_FREEZE_ROLLBACK,
+	ARG_REHEARSE_FREELY,
+	ARG_REQUIRE_REHEARSAL,
+	ARG_MAX_LOCK,
 	ARG_COUNT
 };
 
@@ -119,24 +131,25 @@ read_label(FunctionCallInfo fcinfo, Request *r, int arg, const char *word, const
 		r->args[arg] = CStringGetTextDatum(known[arg_label(fcinfo, n, word, known, count)]);
 }
 
-/* How long a rollback goes without approval: it may be nothing. */
+/* An interval between two others, in us. */
 static void
-read_rollback_within(FunctionCallInfo fcinfo, Request *r)
+read_interval(FunctionCallInfo fcinfo, Request *r, int arg, const char *word, int64 least,
+			  int64 most, const char *range)
 {
-	Interval *within;
+	Interval *value;
 	TimestampTz now = GetCurrentTimestamp();
 
-	r->nulls[ARG_ROLLBACK_WITHIN] = PG_ARGISNULL(ARG_ROLLBACK_WITHIN - 1);
-	if (r->nulls[ARG_ROLLBACK_WITHIN])
+	r->nulls[arg] = PG_ARGISNULL(arg - 1);
+	if (r->nulls[arg])
 		return;
-	within = arg_interval(fcinfo, ARG_ROLLBACK_WITHIN - 1, "rollback_within");
-	if (time_after(now, within) < now || time_after(now, within) - now > WITHIN_MAX)
+	value = arg_interval(fcinfo, arg - 1, word);
+	if (time_after(now, value) - now < least || time_after(now, value) - now > most)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"rollback_within\" is out of range: %s",
+						errmsg("\"%s\" is out of range: %s", word,
 							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, IntervalPGetDatum(within)))),
-						errdetail("It must be between nothing and a year.")));
-	r->args[ARG_ROLLBACK_WITHIN] = IntervalPGetDatum(within);
+								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
+						errdetail("It must be between %s.", range)));
+	r->args[arg] = IntervalPGetDatum(value);
 }
 
 /*
@@ -195,10 +208,16 @@ environment_read_request(FunctionCallInfo fcinfo, Request *r)
 			   lengthof(revert_policy_names));
 	read_bool(fcinfo, r, ARG_MAY_SKIP);
 	read_bool(fcinfo, r, ARG_ROLLBACK_APPROVAL);
-	read_rollback_within(fcinfo, r);
+	/* how long a rollback goes without approval: it may be nothing */
+	read_interval(fcinfo, r, ARG_ROLLBACK_WITHIN, "rollback_within", 0, WITHIN_MAX,
+				  "nothing and a year");
 	read_max_failed(fcinfo, r);
 	read_bool(fcinfo, r, ARG_BRING_UP_APPROVAL);
 	read_bool(fcinfo, r, ARG_FREEZE_ROLLBACK);
+	read_bool(fcinfo, r, ARG_REHEARSE_FREELY);
+	read_bool(fcinfo, r, ARG_REQUIRE_REHEARSAL);
+	read_interval(fcinfo, r, ARG_MAX_LOCK, "rehearse_max_lock", MAX_LOCK_LEAST, MAX_LOCK_MOST,
+				  "10 ms and an hour");
 	r->tenant = tenant_argument(fcinfo, ARG_COUNT - 1);
 	r->args[ARG_TENANT] = UUIDPGetDatum(&r->tenant);
 	r->args[ARG_NAME] = CStringGetTextDatum(r->name);
@@ -255,7 +274,9 @@ write_environment(Request *r, char **before)
  * configure_environment(name text, rank integer, strategy text, revert_on_failure boolean,
  *		require_signature boolean, allow_revert text, may_skip_environments boolean,
  *		rollback_needs_approval boolean, rollback_within interval, max_failed text,
- *		bring_up_needs_approval boolean, freeze_stops_rollback boolean, tenant uuid)
+ *		bring_up_needs_approval boolean, freeze_stops_rollback boolean,
+ *		rehearse_without_approval boolean, require_rehearsal boolean, rehearse_max_lock interval,
+ *		tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment and no rank, or no such
  * tenant, 23505 rank taken, YH003.  Locks the tenant row and the environment; writes the

@@ -140,6 +140,11 @@ static DbStatement between_query = DB_STATEMENT(
 	" AND r.deployment_id = $2 AND r.gate IS NOT NULL AND r.wave < r.waves",
 	UUIDOID, UUIDOID);
 
+static DbStatement rehearsal_query =
+	DB_STATEMENT("SELECT message FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2"
+				 " AND status = 'waiting_approval' AND message LIKE 'waits for a rehearsal of %'",
+				 UUIDOID, UUIDOID);
+
 /* Where the rows go, and what they are about. */
 typedef struct Explanation
 {
@@ -474,6 +479,18 @@ explain_required(Explanation *e)
 					"the end of that deployment");
 }
 
+/* What was not rehearsed, as the gate has found. */
+static void
+explain_rehearsal(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+
+	if (db_run(&rehearsal_query, args, NULL) > 0)
+		explain_add(e, "it was not rehearsed",
+					psprintf("It %s, in the last 24 hours.", db_text(0, 1)),
+					"hotswap.deploy() of the same version with \"rehearse\"");
+}
+
 /* Windows that do not let it start, and until when. */
 static void
 explain_freeze(Explanation *e, const Deployment *d, const char *environment)
@@ -512,6 +529,7 @@ explain_gate(Explanation *e, Deployment d)
 	if (!gate_earlier(&d, environment, &earlier))
 	{
 		explain_required(e);
+		explain_rehearsal(e);
 		return;
 	}
 	explain_add(e, "a deployment that was requested before goes first",

@@ -24,6 +24,8 @@
 #include "core/approval.h"
 #include "core/bring_up_right.h"
 #include "core/freeze.h"
+#include "core/notification.h"
+#include "core/rehearsal_right.h"
 #include "core/release.h"
 #include "core/requirement.h"
 #include "core/rollback_right.h"
@@ -97,7 +99,7 @@ static DbStatement required_query = DB_STATEMENT(
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
-	" WHERE w.tenant_id = $1 AND w.deployment_id < $2"
+	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND o.kind <> 'rehearsal'"
 	" AND EXISTS (SELECT FROM " OTHERS_TARGETS " t WHERE t.module = ANY ($4))"
 	" AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
 	" AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
@@ -186,7 +188,10 @@ gate_expire(Visit *v, Approval *a)
 				   NULL);
 }
 
-/* Reads the approvals; those whose time is over while they were pending expire here and now. */
+/*
+ * Reads the approvals; those whose time is over while they were pending expire here and now, of those that have had
+ * half of it people are reminded.
+ */
 void
 gate_enter(Visit *v)
 {
@@ -202,10 +207,12 @@ gate_enter(Visit *v)
 
 		if (a->status == APPROVAL_PENDING && a->expires_at <= now)
 			gate_expire(v, a);
+		else if (a->status == APPROVAL_PENDING && a->remind_at <= now)
+			approval_remind(&v->d, a);
 	}
 }
 
-/* When the next pending approval expires, DT_NOEND if there is none. */
+/* When the next pending approval expires or is half over, DT_NOEND if there is none. */
 TimestampTz
 gate_next_expiry(const Visit *v)
 {
@@ -217,7 +224,7 @@ gate_next_expiry(const Visit *v)
 		Approval *a = lfirst(cell);
 
 		if (a->status == APPROVAL_PENDING)
-			next = Min(next, a->expires_at);
+			next = Min(next, Min(a->expires_at, a->remind_at));
 	}
 	return next;
 }
@@ -299,15 +306,38 @@ wait_behind(Visit *v, const Approval *a, bool others_wait)
 static bool
 wait_for_window(Visit *v, const Approval *a, Freeze *f)
 {
+	char *message;
+
 	memset(f, 0, sizeof(Freeze));
 	if (v->without_nodes || v->without_windows || !freeze_holds(&v->d, v->stage->environment, f))
 		return false;
 	v->result->next_due = Min(v->result->next_due, f->opens);
 	if (a)
 		v->result->next_due = Min(v->result->next_due, a->expires_at);
-	wait_here(v, psprintf("waits until %s for the windows of %s: %s",
-						  f->opens == DT_NOEND ? "they are changed" : timestamptz_to_str(f->opens),
-						  v->stage->environment, freeze_words(f)));
+	message = psprintf("waits until %s for the windows of %s: %s",
+					   f->opens == DT_NOEND ? "they are changed" : timestamptz_to_str(f->opens),
+					   v->stage->environment, freeze_words(f));
+	/* one that looks again has been told of already */
+	if (v->d.status == DEPLOYMENT_RUNNING)
+		notification_add(&v->d, v->stage->environment, "frozen", list_make1(v->d.requested_by),
+						 message);
+	wait_here(v, message);
+	return true;
+}
+
+/* Does an approval that is there wait for the rehearsal?  A bypass does not: it is for emergencies. */
+static bool
+wait_for_rehearsal(Visit *v, const Approval *a)
+{
+	char *node;
+
+	if (a == NULL || a->status == APPROVAL_BYPASSED)
+		return false;
+	node = rehearsal_missing(&v->d, v->stage->environment, visit_plan(v));
+	if (node == NULL)
+		return false;
+	v->result->next_due = Min(v->result->next_due, a->expires_at);
+	wait_here(v, psprintf("waits for a rehearsal of what node \"%s\" would run", node));
 	return true;
 }
 
@@ -317,8 +347,10 @@ pass_with(Visit *v, Approval *a, bool others_wait)
 {
 	Freeze freeze;
 
-	if (wait_for_window(v, a, &freeze) || wait_behind(v, a, others_wait))
+	if (wait_for_window(v, a, &freeze) || wait_behind(v, a, others_wait) ||
+		wait_for_rehearsal(v, a))
 		return false;
+	v->was_rehearsed = a != NULL;
 	if (freeze.is_overridden)
 		freeze_use_override(&v->d, v->stage->environment, &freeze);
 	if (a)
@@ -407,6 +439,8 @@ gate_reopen(Visit *v, const Approval *last, const ApprovalPolicy *policy, List *
 static bool
 is_free(Visit *v)
 {
+	if (v->d.kind == KIND_REHEARSAL)
+		return rehearsal_is_free(&v->d.tenant, v->stage->environment);
 	if (v->d.kind == KIND_BRING_UP)
 		return bring_up_is_free(&v->d.tenant, v->stage->environment, v->d.module, v->d.version,
 								visit_plan(v));
@@ -504,6 +538,6 @@ gate_look_again(Visit *v)
 
 	if (a && (a->status == APPROVAL_PENDING || end_overdue(v, a)))
 		return;
-	if (!wait_for_window(v, a, &freeze) && !wait_behind(v, a, true))
+	if (!wait_for_window(v, a, &freeze) && !wait_behind(v, a, true) && !wait_for_rehearsal(v, a))
 		deployment_apply(&v->d, DEPLOYMENT_APPROVE, NULL);
 }

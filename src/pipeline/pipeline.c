@@ -21,6 +21,7 @@
 #include "pipeline/behind.h"
 #include "pipeline/gate.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/rehearsed.h"
 #include "pipeline/rollback.h"
 #include "pipeline/rollout_row.h"
 #include "pipeline/stage.h"
@@ -212,6 +213,8 @@ advance_running(Visit *v)
 			v->d.sqlstate = NULL;
 			v->d.nodes_behind = behind_count(v);
 			visit_finish(v, DEPLOYMENT_SUCCEED, NULL);
+			if (v->d.kind == KIND_REHEARSAL)
+				rehearsed_tell(v);
 			break;
 		}
 		if (v->stage->status != STAGE_PENDING && v->stage->status != STAGE_WAITING_APPROVAL)
@@ -268,10 +271,13 @@ make_stages(Visit *v)
 	}
 	(void) steps_add_stage(&v->stages, STAGE_BUILD, NULL);
 	(void) steps_add_stage(&v->stages, STAGE_SCAN, NULL);
-	(void) steps_add_stage(&v->stages, STAGE_TEST, NULL);
+	/* hooks would see nothing of a rehearsal, and what they do would stay */
+	if (v->d.kind != KIND_REHEARSAL)
+		(void) steps_add_stage(&v->stages, STAGE_TEST, NULL);
 	foreach (cell, path)
 		(void) steps_add_stage(&v->stages, STAGE_DEPLOY, lfirst(cell));
-	(void) steps_add_stage(&v->stages, STAGE_VALIDATE, NULL);
+	if (v->d.kind != KIND_REHEARSAL)
+		(void) steps_add_stage(&v->stages, STAGE_VALIDATE, NULL);
 }
 
 /*
@@ -414,6 +420,7 @@ pipeline_enter(Visit *v, VisitRequest *request, VisitResult *result)
 	result->parked = result->is_behind = false;
 	result->starved = result->end_executors = false;
 	result->started = result->cancelled = result->finished_environments = NIL;
+	result->waited_for_it = NIL;
 	switch (deployment_lock(&v->d, &result->tenant, &result->deployment, request->actor, true))
 	{
 		case DEPLOYMENT_MISSING:

@@ -13,6 +13,7 @@
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
+#include "core/rehearsal_right.h"
 #include "core/release.h"
 #include "module/examination.h"
 #include "module/scan.h"
@@ -293,6 +294,26 @@ has_verify(Visit *v)
 	return false;
 }
 
+/* Refuses what would wait for its rehearsal for ever, since nothing here waits for an approval. */
+static void
+require_rehearsed(Visit *v, List *plans)
+{
+	char *node = NULL;
+
+	if (v->d.kind == KIND_REHEARSAL)
+		rehearsal_require_possible(plans);
+	else if (!v->was_rehearsed)
+		node = rehearsal_missing(&v->d, v->stage->environment, plans);
+	/* the hint is part of it, as above */
+	if (node)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("version \"%s\" was not rehearsed on node \"%s\" in the last 24 hours"
+						" as the node is now. Use hotswap.deploy() with \"rehearse\", then"
+						" hotswap.retry()",
+						v->d.version, node)));
+}
+
 /* deploy: a swap for each node that has steps to run */
 static void
 start_deploy(Visit *v)
@@ -312,6 +333,7 @@ start_deploy(Visit *v)
 		return;
 	}
 	require_unblocked(v, plans);
+	require_rehearsed(v, plans);
 	waves = waves_begin(v, plans);
 	for (int i = 0; i < list_length(plans); i++)
 	{
@@ -329,7 +351,7 @@ start_deploy(Visit *v)
 	scan_plans(v, plans, v->stage->environment);
 	if (v->d.kind == KIND_ROLLBACK)
 		held_add(&v->d, plans);
-	else if (v->d.reapply)
+	else if (v->d.reapply && v->d.kind != KIND_REHEARSAL)
 		held_remove(&v->d, v->stage->environment);
 }
 

@@ -77,8 +77,11 @@ settle_lost(Visit *v, Task *task)
 	else if (v->request->given_back(v->request->tasks, &key))
 		task_apply(task, TASK_GIVE_BACK);
 	else if (v->request->overran(v->request->tasks, &key))
-		fail_task(task, ERRCODE_QUERY_CANCELED,
-				  "the task went on after hotswap.statement_timeout, and its executor was ended");
+		fail_task(
+			task, ERRCODE_QUERY_CANCELED,
+			v->d.kind == KIND_REHEARSAL ?
+				"the rehearsal went on after it was told to stop, and its executor was ended" :
+				"the task went on after hotswap.statement_timeout, and its executor was ended");
 	else if (task->attempt >= hotswap_retry_limit)
 		fail_task(task, ERRCODE_ADMIN_SHUTDOWN, "the executor ended during the last attempt");
 	else

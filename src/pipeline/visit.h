@@ -57,6 +57,7 @@ typedef struct VisitResult
 	List *started;               /* of StartedTask */
 	List *cancelled;             /* of TaskKey: running tasks to be cancelled */
 	bool end_executors;          /* of those: the grace period is over */
+	List *waited_for_it;         /* of pg_uuid_t: to be visited, for what it has become */
 	List *finished_environments; /* whose lanes it does not need any more */
 	int32 loaded_seq;            /* private to the pipeline */
 } VisitResult;
@@ -72,6 +73,7 @@ typedef struct Visit
 	List *tasks;  /* of the current stage, or of the one that is reverted */
 	List *approvals;
 	List *versions;       /* of Version: those that it is about; NIL: not read during this visit */
+	bool was_rehearsed;   /* the gate has found so, or does not ask */
 	bool without_nodes;   /* the environment of the current stage, when the gate looked */
 	bool without_windows; /* nor are there any times at which nothing starts there */
 	List *plans;          /* of NodePlan: what is to run in one environment */

@@ -23,6 +23,7 @@
 #include "route/epoch.h"
 #include "route/marker.h"
 #include "route/pin.h"
+#include "route/tester.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -179,15 +180,43 @@ use_fallback(RoutedModule *m, const char *fallback)
 				 errhint("Deploy a version of the module.")));
 }
 
-/* Sees to it that there is a choice for the transaction. */
-void
-choice_ensure(RoutedModule *m, const char *fallback)
+static void
+use_slot(RoutedModule *m, const RouteSlot *slot)
+{
+	m->schema = get_namespace_oid(slot->schema, false);
+	m->generation = slot->generation;
+	m->version = slot->version;
+}
+
+/* The version that the session asks for; false: it asks for none. */
+static bool
+use_asked(RoutedModule *m)
+{
+	MemoryContext before;
+	RouteSlot slot;
+	bool asks;
+
+	if (!tester_asks())
+		return false;
+	/* the row goes, and what is asked for is kept in its place */
+	m->read_for = -1;
+	MemoryContextReset(m->context);
+	before = MemoryContextSwitchTo(m->context);
+	asks = tester_find_slot(&m->key.tenant, &m->key.node, m->key.module, pin.role, &slot);
+	MemoryContextSwitchTo(before);
+	if (!asks)
+		return false;
+	if (!slot_hold(slot.schema, slot.generation, false))
+		refuse_gone(m);
+	use_slot(m, &slot);
+	return true;
+}
+
+static void
+use_route(RoutedModule *m, const char *fallback)
 {
 	const RouteSlot *slot;
 
-	pin_ensure();
-	if (m->pin == pin.serial)
-		return;
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -195,13 +224,20 @@ choice_ensure(RoutedModule *m, const char *fallback)
 		slot = m->has_row ? choose(&m->row) : NULL;
 	} while (slot && !hold(m, slot));
 	if (slot)
-	{
-		m->schema = get_namespace_oid(slot->schema, false);
-		m->generation = slot->generation;
-		m->version = slot->version;
-	}
+		use_slot(m, slot);
 	else
 		use_fallback(m, fallback);
+}
+
+/* Sees to it that there is a choice for the transaction. */
+void
+choice_ensure(RoutedModule *m, const char *fallback)
+{
+	pin_ensure();
+	if (m->pin == pin.serial)
+		return;
+	if (!use_asked(m))
+		use_route(m, fallback);
 	m->pin = pin.serial;
 	pin.used = true;
 }

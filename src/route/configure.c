@@ -124,9 +124,11 @@ require_possible(const Request *r, bool is_graph, bool was_routed)
 						   "consists of."),
 				 errhint("Publish its functions in a module whose versions are complete.")));
 	if (was_routed && !routed && ring_module_has_slots(&r->tenant, r->module))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("module \"%s\" is called through entries", r->module),
-						errhint("Use hotswap.unroute(): it makes plain functions of them.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("module \"%s\" is called through entries", r->module),
+				 errdetail("They would lead nowhere."),
+				 errhint("Publish its functions under a new module, which is called directly.")));
 }
 
 /*

@@ -56,6 +56,14 @@ enum
 	COLUMN_ROLES
 };
 
+/* Of route_slot, which begins as the route does. */
+enum
+{
+	SLOT_COLUMN_SLOT = 4,
+	SLOT_COLUMN_GENERATION,
+	SLOT_COLUMN_VERSION
+};
+
 /* What is where; a change of the table, and its end, are announced for its OID. */
 static Oid route_relid = InvalidOid;
 static Oid key_relid = InvalidOid;
@@ -209,6 +217,17 @@ read_row(const RouteScan *s, HeapTuple tuple, RouteRow *row)
 	row->deployment = NULL;
 }
 
+/* Both tables begin with these. */
+static void
+module_keys(ScanKey keys, const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module)
+{
+	ScanKeyInit(&keys[0], COLUMN_TENANT_ID, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(tenant));
+	ScanKeyInit(&keys[1], COLUMN_NODE_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(node));
+	ScanKeyEntryInitialize(&keys[2], 0, COLUMN_MODULE, BTEqualStrategyNumber, InvalidOid,
+						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(module));
+}
+
 /* The row of a module that counts at an epoch, as a snapshot has it; false: there is none. */
 bool
 epoch_read_row(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module, int64 epoch,
@@ -223,12 +242,7 @@ epoch_read_row(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *modul
 	row->module = pstrdup(module);
 	if (!find_relations())
 		return false;
-	ScanKeyInit(&keys[0], COLUMN_TENANT_ID, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(&row->tenant));
-	ScanKeyInit(&keys[1], COLUMN_NODE_ID, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(&row->node));
-	ScanKeyEntryInitialize(&keys[2], 0, COLUMN_MODULE, BTEqualStrategyNumber, InvalidOid,
-						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(module));
+	module_keys(keys, &row->tenant, &row->node, module);
 	ScanKeyInit(&keys[3], COLUMN_EPOCH, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(epoch));
 	tuple = read_last(&s, key_relid, snapshot, lengthof(keys), keys);
 	if (HeapTupleIsValid(tuple))
@@ -242,6 +256,42 @@ bool
 route_newest(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module, RouteRow *row)
 {
 	return epoch_read_row(tenant, node, module, PG_INT64_MAX, InvalidSnapshot, row);
+}
+
+/* Is the slot of a row of route_slot one of that version?  Then it is read. */
+static bool
+slot_has_version(Relation table, HeapTuple tuple, const char *version, RouteSlot *slot)
+{
+	TupleDesc columns = RelationGetDescr(table);
+	bool isnull;
+
+	slot->schema = TextDatumGetCString(heap_getattr(tuple, SLOT_COLUMN_SLOT, columns, &isnull));
+	slot->generation = DatumGetInt64(heap_getattr(tuple, SLOT_COLUMN_GENERATION, columns, &isnull));
+	slot->version = TextDatumGetCString(heap_getattr(tuple, SLOT_COLUMN_VERSION, columns, &isnull));
+	return strcmp(slot->version, version) == 0 &&
+		   OidIsValid(slot_find_marker(slot->schema, slot->generation));
+}
+
+/* The slot in which a version is installed by now; false: in none. */
+bool
+epoch_find_slot(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
+				const char *version, RouteSlot *slot)
+{
+	Oid schema = get_namespace_oid("hotswap", false);
+	Relation table = table_open(get_relname_relid("route_slot", schema), AccessShareLock);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	module_keys(keys, tenant, node, module);
+	scan = systable_beginscan(table, get_relname_relid("route_slot_pkey", schema), true, NULL,
+							  lengthof(keys), keys);
+	do
+		tuple = systable_getnext(scan);
+	while (HeapTupleIsValid(tuple) && !slot_has_version(table, tuple, version, slot));
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
+	return HeapTupleIsValid(tuple);
 }
 
 /* ---- changing ---- */

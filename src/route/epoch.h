@@ -16,4 +16,7 @@ extern int64 epoch_of_snapshot(Snapshot snapshot);
 extern bool epoch_read_row(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
 						   int64 epoch, Snapshot snapshot, RouteRow *row);
 
+extern bool epoch_find_slot(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module,
+							const char *version, RouteSlot *slot);
+
 #endif /* HOTSWAP_ROUTE_EPOCH_H */

@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "route/epoch.h"
 #include "route/pin.h"
+#include "route/tester.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
@@ -147,13 +148,29 @@ hand_over(void)
 	pfree(value);
 }
 
+/* The plan may be used by others, so it is copied. */
+static void
+do_without_workers(QueryDesc *query)
+{
+	PlannedStmt *copy = palloc(sizeof(PlannedStmt));
+
+	*copy = *query->plannedstmt;
+	copy->parallelModeNeeded = false;
+	query->plannedstmt = copy;
+}
+
 /* Workers call entries with what their leader has, so it has it before they are there. */
 static void
 start_executor(QueryDesc *query, int eflags)
 {
 	if (query->plannedstmt->parallelModeNeeded && !(eflags & EXEC_FLAG_EXPLAIN_ONLY) &&
 		!IsInParallelMode() && epoch_is_possible())
-		hand_over();
+	{
+		if (tester_asks())
+			do_without_workers(query);
+		else
+			hand_over();
+	}
 	if (previous_start)
 		previous_start(query, eflags);
 	else

@@ -178,7 +178,7 @@ copy(const CopyStmt *stmt)
 	check(pstate, item, rel, stmt);
 	source->state = BeginCopyFrom(pstate, rel, where, NULL, false, read_data, stmt->attlist,
 								  with_encoding(stmt));
-	(void) CopyFrom(source->state);
+	source->run->rows += CopyFrom(source->state);
 	EndCopyFrom(source->state);
 	source->state = NULL;
 	table_close(rel, NoLock);

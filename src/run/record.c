@@ -39,7 +39,9 @@ static DbStatement load_task = DB_STATEMENT(
 	" d.release IS NULL AND (SELECT m.is_graph FROM hotswap.module m"
 	" WHERE m.tenant_id = $1 AND m.name = d.module),"
 	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
-	" d.heads, d.requested_at, d.release"
+	" d.heads, d.requested_at, d.release, d.kind = 'rehearsal',"
+	" (SELECT (1000 * extract(epoch FROM e.rehearse_max_lock))"
+	"::integer FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = d.environment)"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -64,7 +66,9 @@ enum
 	LOADED_ROLLS_BACK,
 	LOADED_HEADS,
 	LOADED_REQUESTED_AT,
-	LOADED_RELEASE
+	LOADED_RELEASE,
+	LOADED_IS_REHEARSAL,
+	LOADED_MAX_LOCK
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -248,6 +252,9 @@ read_task(TaskRun *run, MemoryContext context)
 	run->is_rollback = db_bool(0, LOADED_IS_ROLLBACK);
 	if (run->is_rollback)
 		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
+	run->is_rehearsal = run->kind == TASK_SWAP && db_bool(0, LOADED_IS_REHEARSAL);
+	if (run->is_rehearsal)
+		run->max_lock = db_int32(0, LOADED_MAX_LOCK);
 	heads = db_datum(0, LOADED_HEADS, &isnull);
 	run->heads = isnull ? NIL : db_text_list(heads);
 	run->requested_at = db_time(0, LOADED_REQUESTED_AT, 0);
@@ -683,7 +690,8 @@ record_piece(TaskRun *run)
 	db_arg_int32(&args, run->attempt);
 	require_mine(db_run_args(&args));
 	record_swap(run, GetCurrentTimestamp());
-	record_routes(run);
+	if (!run->is_rehearsal)
+		record_routes(run);
 	db_leave(&scope);
 }
 
@@ -700,7 +708,7 @@ record_success(TaskRun *run)
 	db_arg_int32(&args, run->attempt);
 	db_arg_time(&args, now);
 	require_mine(db_run_args(&args));
-	if (run->kind == TASK_SWAP || run->kind == TASK_REVERT)
+	if ((run->kind == TASK_SWAP && !run->is_rehearsal) || run->kind == TASK_REVERT)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);

@@ -61,6 +61,10 @@ typedef struct TaskRun
 	/* else */
 	Version *version;
 	Version *previous; /* of a revert: what ran before, NULL: nothing */
+	bool is_rehearsal;
+	int max_lock;                /* then: ms that an AccessExclusive lock may be held */
+	struct Rehearsal *rehearsal; /* what it has seen; NULL: it has not begun */
+	int64 rows;                  /* that statements of its scripts have changed */
 	/* of a piece that runs outside of a transaction */
 	SnapshotWait tell_snapshot_wait; /* NULL: it is no executor, and cannot */
 	Version *outside;                /* whose script it is; NULL: there is none, or it has run */

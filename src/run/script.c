@@ -77,9 +77,18 @@ is_query(const RawStmt *raw)
 	return IsA(raw->stmt, SelectStmt) || IsA(raw->stmt, InsertStmt);
 }
 
+/* Does what SPI says count the rows that were changed? */
+static bool
+changes_rows(int rc)
+{
+	return rc == SPI_OK_INSERT || rc == SPI_OK_UPDATE || rc == SPI_OK_DELETE ||
+		   rc == SPI_OK_MERGE || rc == SPI_OK_INSERT_RETURNING || rc == SPI_OK_UPDATE_RETURNING ||
+		   rc == SPI_OK_DELETE_RETURNING;
+}
+
 /* Runs one statement. */
 static void
-execute(const TaskRun *run, bool verify)
+execute(TaskRun *run, bool verify)
 {
 	RowSink sink = { .receiver = { .receiveSlot = sink_row,
 								   .rStartup = sink_start,
@@ -95,6 +104,8 @@ execute(const TaskRun *run, bool verify)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("statement is not allowed in a script"),
 						errdetail("SPI reports %s.", SPI_result_code_string(rc))));
+	if (changes_rows(rc))
+		run->rows += SPI_processed;
 }
 
 static void
@@ -132,6 +143,14 @@ void
 run_limit_on_overrun(timeout_handler_proc handler)
 {
 	overrun_timeout = RegisterTimeout(USER_TIMEOUT, handler);
+}
+
+/* In a signal handler: it is over in so many ms, whatever the limit is. */
+void
+run_limit_overrun_after(int ms)
+{
+	if (overrun_timeout != MAX_TIMEOUTS)
+		enable_timeout_after(overrun_timeout, ms);
 }
 
 /* Starts the time limit, unless the session of CALL work() has one of its own running. */

@@ -17,6 +17,7 @@ extern void run_deferred_triggers(const TaskRun *run);
  * run_limit_end() raises 57014 when it is over.
  */
 extern void run_limit_on_overrun(timeout_handler_proc handler);
+extern void run_limit_overrun_after(int ms);
 extern bool run_limit_begin(void);
 extern bool run_limit_passed(void);
 extern void run_limit_stop(bool armed);

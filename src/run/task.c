@@ -29,6 +29,7 @@
 #include "run/lane.h"
 #include "run/place.h"
 #include "run/record.h"
+#include "run/rehearsal.h"
 #include "run/routed.h"
 #include "run/script.h"
 #include "run/session.h"
@@ -205,6 +206,8 @@ run_steps(TaskRun *run)
 
 		MemoryContextSwitchTo(context);
 		run->step = step_name(run, step);
+		if (run->rehearsal)
+			rehearsal_step(run, step->module, step->version, step->direction);
 		run_step(run, step);
 		run->step = NULL;
 		MemoryContextSwitchTo(outer);
@@ -235,6 +238,8 @@ run_scripts(TaskRun *run)
 	switch (run->kind)
 	{
 		case TASK_SWAP:
+			if (run->rehearsal)
+				rehearsal_step(run, run->module, run->target, STEP_UP);
 			if (run->version->is_routed)
 			{
 				routed_bring(run, run->version);
@@ -294,12 +299,32 @@ record(TaskRun *run)
 
 	if (is_last)
 		record_success(run);
-	else
+	if (run->rehearsal)
+		rehearsal_record(run);
+	if (!is_last)
 		record_piece(run);
 	if (run->is_outside_done)
 		toplevel_forget(run);
 	run->is_outside_done = false;
 	return is_last;
+}
+
+/* All scripts of the task, or of its piece. */
+static void
+run_all(void *arg)
+{
+	TaskRun *run = arg;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (run->has_path)
+		run_steps(run);
+	else
+		run_scripts(run);
+	run_deferred(run);
+	PopActiveSnapshot();
+	SPI_finish();
 }
 
 /*
@@ -341,16 +366,10 @@ run_task(TaskRun *run)
 		return TASK_HAS_OUTSIDE;
 	}
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (run->has_path)
-		run_steps(run);
+	if (run->is_rehearsal)
+		rehearsal_run(run, run_all);
 	else
-		run_scripts(run);
-	run_deferred(run);
-	PopActiveSnapshot();
-	SPI_finish();
+		run_all(run);
 	is_last = record(run);
 	AtEOXact_GUC(false, guc_level);
 	(void) LockRelease(&run->lock, ExclusiveLock, true);
@@ -377,7 +396,8 @@ failure_of(const TaskRun *run, const ErrorData *error)
 						.step = run->step ? pstrdup(run->step) : NULL,
 						.collided = backoff_is_collision(error) };
 
-	(void) place_find(run, error, &failure.place);
+	if (run->rehearsal == NULL || !rehearsal_place(run, &failure.place))
+		(void) place_find(run, error, &failure.place);
 	return failure;
 }
 
@@ -406,6 +426,8 @@ report_failure(TaskRun *run, Failure *failure, bool cancelled, MemoryContext con
 		session_begin_transaction();
 		MemoryContextSwitchTo(context);
 		record_failure(run, failure, cancelled);
+		if (run->rehearsal)
+			rehearsal_record(run);
 		if (run->statement_number > 0)
 			toplevel_record_failure(run);
 		CommitTransactionCommand();
@@ -597,5 +619,7 @@ task_run_in_session(const TaskKey *key)
 	release_locks(run);
 	if (error)
 		record_failure(run, &t.failure, false);
+	if (error && run->rehearsal)
+		rehearsal_record(run);
 	return !t.cancelled;
 }

@@ -1,6 +1,6 @@
 -- Access: capabilities, what each of them lets a role do and see, and that it ends when it is taken
 -- back (src/core/access.c).
-SELECT plan(106);
+SELECT plan(110);
 
 \set other 00000000-0000-7000-8000-0000000000bb
 \set first 00000000-0000-7000-8000-000000000001
@@ -83,7 +83,7 @@ FROM (SELECT unnest(ARRAY['SELECT hotswap.wait(gen_random_uuid())',
 		'SELECT hotswap.retract_vote(gen_random_uuid())',
 		'SELECT hotswap.close_bypass_review(gen_random_uuid(), ''production'', ''x'')',
 		'SELECT hotswap.revoke_delegation(gen_random_uuid())']),
-	'{viewer,agent,deployer,approver,operator,break_glass,impersonator}'
+	'{viewer,agent,deployer,approver,operator,break_glass,impersonator,tester}'
 	UNION ALL SELECT unnest(ARRAY['SELECT hotswap.acquire_lock(''x'')',
 		'SELECT hotswap.acquire_xact_lock(''x'')', 'SELECT hotswap.acquire_locks(''{x,y}'')',
 		'SELECT hotswap.check_token(''x'', 1)',

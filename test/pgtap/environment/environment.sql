@@ -30,7 +30,8 @@ SELECT results_eq(
 			"require_signature": false, "allow_revert": null, "rollback_within": "7 days",
 			"may_skip_environments": false, "rollback_needs_approval": false,
 			"max_failed": null, "bring_up_needs_approval": false,
-			"freeze_stops_rollback": false}'::jsonb,
+			"freeze_stops_rollback": false, "rehearse_without_approval": false,
+			"require_rehearsal": false, "rehearse_max_lock": "00:00:00.5"}'::jsonb,
 	'{"environment": "preview"}'::jsonb, session_user::text COLLATE "default",
 	current_user::text COLLATE "default")$$, 'audited: nothing before');
 SELECT lives_ok($$SELECT hotswap.configure_environment('all', 50, 'direct', false)$$,

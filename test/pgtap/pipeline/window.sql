@@ -1,6 +1,6 @@
 -- Windows at the gate of a stage (src/pipeline/gate.c, src/core/freeze.c); when they are open is
 -- tested in test/pgtap/environment/window.sql.
-SELECT plan(21);
+SELECT plan(22);
 
 CREATE ROLE pipeline_window_node LOGIN;
 CREATE SCHEMA d AUTHORIZATION pipeline_window_node;
@@ -37,6 +37,10 @@ SELECT matches((SELECT message FROM hotswap.stages
 	WHERE deployment_id = :'a' AND environment = 'qa'),
 	'^waits until .* for the windows of qa: "audit" \(auditors are here\)$',
 	'and so does the stage');
+SELECT results_eq(format($$SELECT event::text, environment,
+	reason LIKE 'waits until %% for the windows of qa%%' FROM hotswap.notifications
+	WHERE deployment_id = %L$$, :'a'),
+	$$VALUES ('frozen', 'qa', true)$$, 'who requested it is told, once');
 
 -- It is in no lane, but what was requested before goes first; another module is not concerned.
 SELECT hotswap.deploy('m', '2', 'qa') AS b \gset

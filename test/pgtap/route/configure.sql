@@ -1,5 +1,5 @@
 -- Which modules are routed: configure_module() (src/route/configure.c).
-SELECT plan(11);
+SELECT plan(12);
 \ir ../include/routed.sql
 
 -- A module that is not there is made.
@@ -40,5 +40,8 @@ SELECT publish_tax(1) \g /dev/null
 CALL swap('1') \gset
 SELECT throws_ok($$SELECT hotswap.configure_module('billing', routed => false)$$, '55000',
 	'module "billing" is called through entries', 'not where somebody may');
+SELECT throws_ok(format('SELECT hotswap.set_node_version(%L, ''billing'', ''{1}'', ''x'')',
+	(SELECT id FROM hotswap.nodes)), '55000', 'cannot declare what runs of module "billing"',
+	'nor is something declared that is not installed');
 
 SELECT * FROM finish();

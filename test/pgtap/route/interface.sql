@@ -49,7 +49,8 @@ CALL swap('in4') \gset
 SELECT matches(:'said'::text, 'It makes function f without OR REPLACE.$', 'no OR REPLACE');
 CALL swap('in5') \gset
 SELECT matches(:'said'::text, 'Defaults of arguments are the version''s own: '
-	'acme.f\(integer\) uses function "acme:billing@a".one\(\).$', 'a default that is the version''s');
+	'acme.f\(integer\) uses function "acme:billing@a".one\(\).$',
+	'a default that is the version''s');
 SELECT hotswap.publish_version('billing', 'vacuum', 'VACUUM acme.fee', transactional => false)
 	\g /dev/null
 CALL swap('vacuum') \gset

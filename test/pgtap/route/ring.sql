@@ -1,6 +1,6 @@
 -- Versions of a routed module on a node: installing, calling, going back, and using slots anew
 -- (src/route/ring.c, src/route/content.c, src/run/routed.c).
-SELECT plan(20);
+SELECT plan(22);
 \ir ../include/routed.sql
 
 -- Two versions, and callers.
@@ -58,6 +58,14 @@ SELECT is((SELECT t FROM dblink('caller', 'SELECT acme.tax(5)') d (t int)), 25,
 	'gets the same version until the end');
 SELECT is((SELECT version FROM hotswap.route_slot WHERE slot = 'acme:billing@a'), '5',
 	'its slot is not used');
+SELECT results_eq($$SELECT environment, node, module, version, slot, share, since IS NOT NULL,
+	deployment_id, transactions FROM hotswap.routes WHERE share > 0 OR transactions > 0
+	ORDER BY version$$, format($$VALUES ('development', 'acme', 'billing', '5', 'acme:billing@a', 0,
+	false, NULL::uuid, 1), ('development', 'acme', 'billing', '9', 'acme:billing@c', 10000,
+	true, %L, 0)$$, :'d'), 'routes says who has which version');
+SELECT results_eq($$SELECT node_id::text, module, entry, cardinality(versions)
+	FROM hotswap.entries$$, format($$VALUES (%L, 'billing', 'acme.tax(integer)', 4)$$, :'node'),
+	'entries says what is called');
 SELECT dblink_exec('caller', 'COMMIT') \g /dev/null
 SELECT is((SELECT t FROM dblink('caller', 'SELECT acme.tax(5)') d (t int)), 45, 'then the last');
 

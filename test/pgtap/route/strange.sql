@@ -56,7 +56,8 @@ DECLARE
 	way text;
 	query text;
 	ways text[] = ARRAY['SELECT %s::text', 'SELECT x::text FROM %s x',
-		'SELECT string_agg(x::text, '''') FROM (SELECT %s x LIMIT 1) q', 'SELECT max(x) FROM (SELECT (%s OVER ())::text x) q',
+		'SELECT string_agg(x::text, '''') FROM (SELECT %s x LIMIT 1) q',
+		'SELECT max(x) FROM (SELECT (%s OVER ())::text x) q',
 		'CALL %s'];
 BEGIN
 	EXECUTE definition_of(entry, 'e', body_of('f'));

@@ -71,6 +71,9 @@ BEGIN
 		INSERT INTO hotswap.pause VALUES (t, deployment, 'person', now(), never, word, word);
 		INSERT INTO hotswap.held_version VALUES (t, word || 1, word, word || i, now(), word,
 			deployment, word);
+		INSERT INTO hotswap.rehearsal VALUES (t, deployment, deployment, 1, word, word, 'up', '1 s',
+			length(word), jsonb_build_array(jsonb_build_object('relation', word, 'mode', word,
+			'held_ms', i, 'waiters', i)));
 		INSERT INTO hotswap.work_item VALUES (t, deployment, never, length(word));
 		INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,
 			opened_at, expires_at, digest, decided_by, reason, ticket)
@@ -81,7 +84,13 @@ BEGIN
 			word, word, now(), word, NULL, never);
 		INSERT INTO hotswap.notification VALUES (t, deployment, deployment, 'approved', now(), NULL,
 			word || 1, ARRAY[word], word);
+		INSERT INTO hotswap.route_slot VALUES (t, deployment, word, word || i, i, word, sha256(''),
+			word, '{}', now());
+		INSERT INTO hotswap.route (tenant_id, node_id, module, epoch, slot, generation, version)
+			VALUES (t, deployment, word, nextval('hotswap.epoch_seq'), word || i, i, word);
 	END LOOP;
+	EXECUTE format('CREATE FUNCTION %I() RETURNS integer LANGUAGE hotswap AS %L', word,
+		format('tenant %s node %s module "%s" function "f" slot "s"', t, deployment, word));
 END $$;
 SELECT hotswap.stop_dispatching('made-up rows') \g /dev/null
 SELECT fill(:'mine', 'mine', 3), fill(:'theirs', 'secret', 60) \g /dev/null

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(111);
+SELECT plan(113);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -85,7 +85,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'TRUNCATE hotswap.task', 'SELECT nextval(''hotswap.swap_seq'')']) call;
 SELECT is_empty('SELECT FROM hotswap.' || v, 'sees nothing in ' || v)
 	FROM unnest('{deployments,stages,tasks,queue,environments,signing_keys,signatures,releases,
-		rules,hooks,nodes,node_history,modules,versions,audit_log,workers,approvals,
+		rules,hooks,nodes,routes,entries,node_history,modules,versions,audit_log,workers,approvals,
 		bypass_reviews,delegations,notifications}'::text[]) v;
 SELECT is_empty('SELECT hotswap.visible_tenants()', 'nor any tenant');
 SELECT is(pg_temp.code_of('CALL hotswap.work()'), '2D000', 'work() looks at the call first');

@@ -80,6 +80,10 @@ for my $role (qw(postgres app))
 like(refusal($node, q(SET hotswap.pin = '1 10 0'), options => [ '-U', 'app' ]), qr/42501/,
 	'nobody sets what leaders hand over');
 
+# Who asks for versions does without workers, also with a plan that has some.
+unlike(sql("SET hotswap.route = 'x=1'; $parallel EXPLAIN (ANALYZE, COSTS OFF) $answers"),
+	qr/Workers Launched: [1-4]/, 'a tester has no workers');
+
 # ---- transactions that outlive their sessions, and sessions that do not outlive theirs ----
 
 my $holders = q(FROM pg_locks WHERE relation = '"m@a".hotswap_slot_1'::regclass);
