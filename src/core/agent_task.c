@@ -19,6 +19,7 @@
 #include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
+#include "core/access.h"
 #include "core/agent_task.h"
 #include "core/tenant.h"
 #include "miscadmin.h"
@@ -148,17 +149,22 @@ require_role(Oid caller, Oid run_as)
 					   GetUserNameFromId(caller, false))));
 }
 
+/* To those who may not see the tenant, a node that has no agent, or another one, is no node. */
 void
 agent_require_node(const pg_uuid_t *tenant, const pg_uuid_t *node, Oid caller)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(node) };
+	bool exists = db_run(&find_node, args, NULL) > 0;
+	Oid run_as = exists ? db_oid(0, 1) : InvalidOid;
+	bool has_agent = exists && db_bool(0, 2);
 
-	if (db_run(&find_node, args, NULL) == 0)
+	if (!exists || ((!has_agent || !has_privs_of_role(caller, run_as)) &&
+					!access_has(tenant, caller, CAPABILITY_VIEWER)))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("node \"%s\" does not exist", uuid_text(node)),
 						errhint("Set \"hotswap.tenant\" to the tenant that it belongs to.")));
-	require_role(caller, db_oid(0, 1));
-	if (!db_bool(0, 2))
+	require_role(caller, run_as);
+	if (!has_agent)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node \"%s\" has no agent", uuid_text(node)),
 						errdetail("Executors run what is deployed to it.")));

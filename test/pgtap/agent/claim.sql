@@ -41,13 +41,13 @@ SELECT results_eq(format('SELECT reason, unblocked_by FROM hotswap.explain(%L)',
 		('a task waits for its agent', 'hotswap.claim_tasks()')$$, 'explain() says so');
 
 -- What nobody but its agent gets.
-SELECT is(as_role(:'two', format('SELECT hotswap.claim_tasks(%L)::text', :'first')), '42501',
+SELECT is(as_role(:'two', format('SELECT hotswap.claim_tasks(%L)::text', :'first')), 'P0002',
 	'the agent of another node does not');
-SELECT is(as_role(:'DBNAME', format('SELECT hotswap.claim_tasks(%L)::text', :'first')), '42501',
+SELECT is(as_role(:'DBNAME', format('SELECT hotswap.claim_tasks(%L)::text', :'first')), 'P0002',
 	'nor somebody else');
 SET ROLE :"two";
-SELECT throws_ok(format('SELECT hotswap.claim_tasks(%L)', :'first'), '42501',
-	'permission denied to act as the agent of the node', 'SET ROLE makes no difference');
+SELECT throws_ok(format('SELECT hotswap.claim_tasks(%L)', :'first'), 'P0002',
+	format('node "%s" does not exist', :'first'), 'SET ROLE makes no difference');
 RESET ROLE;
 SELECT hotswap.grant_access(:'DBNAME', 'operator') \g /dev/null
 SELECT is(as_role(:'DBNAME', format('SELECT hotswap.claim_tasks(%L)::text', :'first')), '42501',
