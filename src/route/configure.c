@@ -128,7 +128,7 @@ require_possible(const Request *r, bool is_graph, bool was_routed)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("module \"%s\" is called through entries", r->module),
 				 errdetail("They would lead nowhere."),
-				 errhint("Publish its functions under a new module, which is called directly.")));
+				 errhint("Call hotswap.unroute() first.")));
 }
 
 /*

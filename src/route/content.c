@@ -15,6 +15,7 @@
 #include "base/db.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "route/content.h"
@@ -209,5 +210,21 @@ content_drop_functions(List *contents, List *keep)
 		if (c->kind == CONTENT_FUNCTION && !list_member_oid(keep, c->object))
 			add(addresses, c->class, c->object);
 	}
+	drop(addresses);
+}
+
+void
+content_drop_schema(Oid schema)
+{
+	ObjectAddresses *addresses = new_object_addresses();
+	ListCell *cell;
+
+	foreach (cell, content_read(schema, InvalidOid))
+	{
+		const Content *c = lfirst(cell);
+
+		add(addresses, c->class, c->object);
+	}
+	add(addresses, NamespaceRelationId, schema);
 	drop(addresses);
 }

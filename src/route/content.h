@@ -38,5 +38,6 @@ extern void content_require_routable(const char *version, const char *module, Oi
 /* Drop what nothing else depends on, or raise 2BP01. */
 extern void content_drop_helpers(Oid schema, List *contents);
 extern void content_drop_functions(List *contents, List *keep);
+extern void content_drop_schema(Oid schema); /* with the contents */
 
 #endif /* HOTSWAP_ROUTE_CONTENT_H */

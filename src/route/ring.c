@@ -38,7 +38,7 @@ static DbStatement has_slots =
 	" FROM hotswap.route_slot s WHERE s.tenant_id = $1 AND s.node_id = $2 AND s.module = $3"
 
 static DbStatement slots_query =
-	DB_STATEMENT("SELECT " SLOT_COLUMNS ", s.retired_at IS NULL" OF_KEY
+	DB_STATEMENT("SELECT " SLOT_COLUMNS ", s.retired_at IS NULL, s.inventory" OF_KEY
 				 " ORDER BY s.retired_at DESC NULLS FIRST, s.generation DESC",
 				 UUIDOID, UUIDOID, TEXTOID);
 
@@ -97,6 +97,8 @@ static DbStatement use_slot =
 	DB_STATEMENT("UPDATE hotswap.route_slot SET retired_at = NULL, retired_xid = NULL"
 				 " WHERE tenant_id = $1 AND node_id = $2 AND module = $3 AND slot = $4",
 				 UUIDOID, UUIDOID, TEXTOID, TEXTOID);
+
+static DbStatement delete_slots = DB_STATEMENT("DELETE" OF_KEY, UUIDOID, UUIDOID, TEXTOID);
 
 static void
 arg_key(DbArgs *args, const RingKey *key)
@@ -347,6 +349,70 @@ ring_fill(const RingKey *key, const RingSlot *slot, List *contents)
 	db_arg_text(&args, slot->entry_schema);
 	db_arg_datum(&args, TEXTARRAYOID, db_text_array(content_descriptions(contents)), false);
 	(void) db_run_args(&args);
+}
+
+/* ---- closing ---- */
+
+/* Raises 55006 where a transaction has called the version of a slot. */
+static void
+lock_for_removal(const RingKey *key, const RingSlot *slot, Oid marker)
+{
+	if (!slot_lock_for_removal(marker))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("version \"%s\" of module \"%s\" is in use", slot->version, key->module),
+				 errdetail("Transactions have called it in schema \"%s\".", slot->name),
+				 errhint("Repeat this when they have ended: hotswap.routes counts them.")));
+}
+
+/* Nobody comes to a slot whose marker is locked. */
+static void
+close_slot(const RingKey *key, RingSlot *slot, List *inventory)
+{
+	Oid marker = slot_find_marker(slot->name, slot->generation);
+
+	if (!OidIsValid(marker))
+		return;
+	lock_for_removal(key, slot, marker);
+	slot->left = content_read(slot->schema, marker);
+	require_inventory(slot, inventory);
+}
+
+List *
+ring_close(const RingKey *key)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint64 n = run_for_key(&slots_query, key);
+	List *slots = NIL;
+	List *inventories = NIL;
+	ListCell *slot;
+	ListCell *inventory;
+
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool isnull;
+
+		slots = lappend(slots, read_slot(i));
+		inventories = lappend(inventories, db_text_list(db_datum(i, 7, &isnull)));
+	}
+	forboth(slot, slots, inventory, inventories) close_slot(key, lfirst(slot), lfirst(inventory));
+	return slots;
+}
+
+void
+ring_drop(const RingKey *key, List *slots)
+{
+	ListCell *cell;
+
+	foreach (cell, slots)
+	{
+		RingSlot *slot = lfirst(cell);
+
+		if (OidIsValid(slot->schema))
+			content_drop_schema(slot->schema);
+	}
+	(void) run_for_key(&delete_slots, key);
 }
 
 /* ---- who gets it ---- */

@@ -47,4 +47,13 @@ extern void ring_fill(const RingKey *key, const RingSlot *slot, List *contents);
 /* Callers get the slot from the commit on; NULL: they get none any more. */
 extern void ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment);
 
+/*
+ * The slots, of RingSlot *, that callers get first; nobody comes to them until the end of the
+ * transaction.  Raises 55006 where somebody is there.
+ */
+extern List *ring_close(const RingKey *key);
+
+/* Drops them, with what is in them, if nothing else depends on that. */
+extern void ring_drop(const RingKey *key, List *slots);
+
 #endif /* HOTSWAP_ROUTE_RING_H */

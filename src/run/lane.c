@@ -29,7 +29,7 @@
 static DbStatement dependents_query = DB_STATEMENT("SELECT " DEPENDENTS("$2"), UUIDOID, TEXTOID);
 
 static void
-tag_lane(const TaskRun *run, const char *module, LOCKTAG *tag)
+tag_lane(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module, LOCKTAG *tag)
 {
 	struct
 	{
@@ -39,8 +39,8 @@ tag_lane(const TaskRun *run, const char *module, LOCKTAG *tag)
 	} lane;
 
 	memset(&lane, 0, sizeof(lane));
-	lane.tenant = run->key.tenant;
-	lane.node = run->node;
+	lane.tenant = *tenant;
+	lane.node = *node;
 	strlcpy(lane.module, module, sizeof(lane.module));
 	lock_tag(tag, LOCK_LANE, &lane, sizeof(lane));
 }
@@ -69,10 +69,19 @@ lane_lock(const TaskRun *run, bool session)
 	{
 		LOCKTAG tag;
 
-		tag_lane(run, lfirst(cell), &tag);
+		tag_lane(&run->key.tenant, &run->node, lfirst(cell), &tag);
 		(void) LockAcquire(&tag, lane_mode(run, lfirst(cell)), session, false);
 	}
 	AtEOXact_GUC(false, guc_level);
+}
+
+bool
+lane_lock_if_free(const pg_uuid_t *tenant, const pg_uuid_t *node, const char *module)
+{
+	LOCKTAG tag;
+
+	tag_lane(tenant, node, module, &tag);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* What the session has locked, as often as it has. */
@@ -86,7 +95,7 @@ lane_release(const TaskRun *run)
 		LOCKMODE mode = lane_mode(run, lfirst(cell));
 		LOCKTAG tag;
 
-		tag_lane(run, lfirst(cell), &tag);
+		tag_lane(&run->key.tenant, &run->node, lfirst(cell), &tag);
 		while (lock_held_by_me(&tag, mode))
 			(void) LockRelease(&tag, mode, true);
 	}
