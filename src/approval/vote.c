@@ -311,6 +311,7 @@ vote_reopen(Ballot *b)
 	approval_scope_plan(&b->d, last->environment, &scope);
 	b->approval = approval_open(&b->d, last->environment, last->extra, last->round + 1, &b->policy,
 								path_of_deployment(&b->d), &scope);
+	steps_await_approval(&b->d, b->approval->environment);
 }
 
 /*

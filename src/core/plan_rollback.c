@@ -387,6 +387,8 @@ plan_undo(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uuid_t 
 		else
 			merge_part(plans, part);
 	}
+	if (plans == NIL)
+		elog(ERROR, "deployment \"%s\" is about no module", uuid_text(deployment));
 	join_parts(plans);
 	return linitial(plans);
 }

@@ -131,7 +131,7 @@ rehearsal_missing(const Deployment *d, const char *environment, List *plans)
 	db_arg_uuid(&args, &d->tenant);
 	db_arg_text(&args, environment);
 	db_arg_text(&args, d->module);
-	for (int i = 0; i < rows->ncolumns; i++)
+	for (int i = 0; i < (int) lengthof(types); i++)
 		db_arg_datum(&args, get_array_type(types[i]), columns_array(rows, i), false);
 	db_arg_bool(&args, d->release != NULL);
 	return db_run_args(&args) > 0 ? db_text(0, 1) : NULL;

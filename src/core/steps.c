@@ -542,6 +542,23 @@ steps_cancel_stages(Deployment *d, const char *message)
 	steps_save_stages(d, stages);
 }
 
+/* An approval is missing again: one that waits at that gate for something else says so. */
+void
+steps_await_approval(Deployment *d, const char *environment)
+{
+	List *stages = steps_load_stages(d);
+	ListCell *cell;
+
+	foreach (cell, stages)
+	{
+		Stage *stage = lfirst(cell);
+
+		if (stage->status == STAGE_WAITING_APPROVAL && strcmp(stage->environment, environment) == 0)
+			stage_note(stage, psprintf(WAITS_FOR_APPROVAL, environment));
+	}
+	steps_save_stages(d, stages);
+}
+
 /* A retry begins these stages anew; what their tasks did is in the audit log. */
 void
 steps_forget_tasks(const Deployment *d, int from_stage)

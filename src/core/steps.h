@@ -27,6 +27,9 @@ typedef enum TaskKind
 	TASK_REVERT
 } TaskKind;
 
+/* What the stage says of the environment whose approval it waits for. */
+#define WAITS_FOR_APPROVAL "waits for the approval of %s"
+
 /* hotswap.agent_action */
 typedef enum AgentAction
 {
@@ -96,6 +99,7 @@ extern const char *const agent_action_names[AGENT_REMOVE + 1];
 
 extern List *steps_load_stages(const Deployment *d);
 extern char *steps_gate(const Deployment *d);
+extern void steps_await_approval(Deployment *d, const char *environment);
 extern List *steps_load_tasks(const Deployment *d, int stage);
 extern void steps_audit_recorded(Deployment *d, List *tasks);
 extern Stage *steps_add_stage(List **stages, StageKind kind, const char *environment);

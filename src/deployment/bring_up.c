@@ -34,8 +34,9 @@ static DbStatement node_query = DB_STATEMENT(
 	UUIDOID, UUIDOID);
 
 /*
- * Of each module what has come last to a node of the environment and of this one's kind by a deployment that has succeeded there; one
- * that retention has removed had ended.
+ * Of each module what has come last to a node of the environment and of this one's kind by a deployment that has
+ * succeeded there; one that retention has removed had ended.  What a bring_up() has brought does not count, nor
+ * that it was taken back.
  */
 static DbStatement modules_query = DB_STATEMENT(
 	"SELECT m.name, l.version, v.requires FROM hotswap.module m CROSS JOIN LATERAL ("
@@ -45,6 +46,8 @@ static DbStatement modules_query = DB_STATEMENT(
 	" WHERE nm.tenant_id = $1 AND nm.node_id = n.id AND nm.module = m.name"
 	" AND CASE WHEN d.id IS NULL THEN nm.deployment_id IS NOT NULL"
 	" WHEN d.kind NOT IN ('deploy', 'rollback') THEN false"
+	" WHEN EXISTS (SELECT FROM hotswap.deployment b WHERE b.tenant_id = $1 AND b.id = d.rolls_back"
+	" AND b.kind = 'bring_up') THEN false"
 	" WHEN d.environment = $2 THEN d.status = 'succeeded'"
 	" ELSE EXISTS (SELECT FROM hotswap.stage s WHERE s.tenant_id = $1 AND s.deployment_id = d.id"
 	" AND s.kind = 'deploy' AND s.environment = $2 AND s.status = 'succeeded') END"

@@ -522,7 +522,7 @@ gate_pass(Visit *v)
 	}
 	else if (a->status != APPROVAL_PENDING)
 		return pass_with(v, a, true);
-	wait_here(v, psprintf("waits for the approval of %s", v->stage->environment));
+	wait_here(v, psprintf(WAITS_FOR_APPROVAL, v->stage->environment));
 	return false;
 }
 

@@ -18,7 +18,9 @@ static DbStatement insert_held = DB_STATEMENT(
 	"INSERT INTO hotswap.held_version (tenant_id, environment, module, version, held_at, held_by,"
 	" deployment_id, reason) SELECT $1, d.environment, $3, v.version, pg_catalog.now(),"
 	" d.requested_by, d.id, d.reason FROM hotswap.deployment d"
-	" CROSS JOIN unnest($4) v (version) WHERE d.tenant_id = $1 AND d.id = $2"
+	" CROSS JOIN unnest($4) v (version) WHERE d.tenant_id = $1 AND d.id = $2 AND NOT EXISTS ("
+	"SELECT FROM hotswap.deployment b WHERE b.tenant_id = $1 AND b.id = d.rolls_back"
+	" AND b.kind = 'bring_up')"
 	" ON CONFLICT (tenant_id, environment, module, version) DO UPDATE SET held_at = excluded.held_at,"
 	" held_by = excluded.held_by, deployment_id = excluded.deployment_id, reason = excluded.reason",
 	UUIDOID, UUIDOID, TEXTOID, TEXTARRAYOID);
@@ -55,7 +57,10 @@ versions_taken_back(const PlanTarget *target, List *plans)
 	return arg_sort_names(versions);
 }
 
-/* A rollback begins: what it takes back is held. */
+/*
+ * A rollback begins: what it takes back is held.  That one node has been brought up says nothing of the others,
+ * which run the same.
+ */
 void
 held_add(const Deployment *d, List *plans)
 {

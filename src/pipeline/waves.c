@@ -411,7 +411,7 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 WavesResult
 waves_advance(Visit *v)
 {
-	WavesResult result;
+	WavesResult result = WAVES_FAILED;
 	bool more = true;
 
 	if (waves_are_paused(v))

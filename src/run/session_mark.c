@@ -3,11 +3,11 @@
  *		What a script has left behind in the session is put back, dropped or refused.
  *
  * The transaction goes on after it with the next script and the record, and the session with the next task.
- * Put back is what it has set, however it did that; dropped is what is temporary, as the end of a session
- * would; refused is what cannot be undone, or would be by mistake: another role, a cursor, a lock.  In the
+ * Put back is what it has set, however it did that; dropped is what is temporary or prepared, as the end of a
+ * session would; refused is what cannot be undone, or would be by mistake: another role, a cursor, a lock.  In the
  * session of CALL work() what was there before the script stays.
  *
- * Nothing of this is done as the owner of the extension but the look at the cursors, and no code of anybody's is
+ * Nothing of this is done as the owner of the extension but the look at cursors and what is prepared, and no code of anybody's is
  * called, event triggers neither.  The exception are triggers that the script has deferred: they run as its role
  * before something is dropped, since a table that has some pending cannot go.
  *
@@ -25,6 +25,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_namespace.h"
+#include "commands/prepare.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "run/session_mark.h"
@@ -32,9 +33,12 @@
 #include "utils/guc.h"
 
 /* All that scripts do is part of one statement of the session. */
-static DbStatement open_cursor = DB_STATEMENT0(
-	"SELECT name FROM pg_catalog.pg_cursor() WHERE name <> '' AND name !~ '^<unnamed portal'"
-	" AND creation_time >= pg_catalog.statement_timestamp() LIMIT 1");
+static DbStatement open_query =
+	DB_STATEMENT0("SELECT name, false FROM pg_catalog.pg_prepared_statement()"
+				  " WHERE from_sql AND prepare_time >= pg_catalog.statement_timestamp()"
+				  " UNION ALL SELECT name, true FROM pg_catalog.pg_cursor()"
+				  " WHERE name <> '' AND name !~ '^<unnamed portal'"
+				  " AND creation_time >= pg_catalog.statement_timestamp()");
 
 /* ---- temporary objects ---- */
 
@@ -120,14 +124,29 @@ check_role(const SessionMark *mark)
 }
 
 static void
-check_cursors(void)
+refuse_cursor(const char *name)
+{
+	refuse(psprintf("script left cursor \"%s\" open", name), "Close it at the end of the script.");
+}
+
+/* ---- what has a name in the session ---- */
+
+/* Deallocates what was prepared, which no failure does; where there was none, no cursor may be open. */
+void
+session_close(bool failed)
 {
 	DbScope scope;
+	uint64 n;
 
 	db_enter(&scope);
-	if (db_run(&open_cursor, NULL, NULL) > 0)
-		refuse(psprintf("script left cursor \"%s\" open", db_text(0, 1)),
-			   "Close it at the end of the script.");
+	n = db_run(&open_query, NULL, NULL);
+	for (uint64 i = 0; i < n; i++)
+	{
+		if (!db_bool(i, 2))
+			DropPreparedStatement(db_text(i, 1), false);
+		else if (!failed)
+			refuse_cursor(db_text(i, 1));
+	}
 	db_leave(&scope);
 }
 
@@ -157,7 +176,7 @@ session_tidy(const SessionMark *mark, const LOCKTAG *task_lock)
 	if (!lock_held_by_me(task_lock, ExclusiveLock))
 		refuse("script released advisory locks that are not its own",
 			   "Use pg_advisory_unlock() in place of pg_advisory_unlock_all().");
-	check_cursors();
+	session_close(false);
 	if (temporary != NIL)
 		drop(temporary);
 	AtEOXact_GUC(false, mark->guc_level);

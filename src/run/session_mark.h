@@ -18,6 +18,7 @@ typedef struct SessionMark
 } SessionMark;
 
 extern void session_mark(SessionMark *mark);
+extern void session_close(bool failed);
 extern void session_tidy(const SessionMark *mark, const LOCKTAG *task_lock);
 
 #endif /* HOTSWAP_SESSION_MARK_H */

@@ -33,6 +33,7 @@
 #include "run/routed.h"
 #include "run/script.h"
 #include "run/session.h"
+#include "run/session_mark.h"
 #include "run/task.h"
 #include "run/toplevel.h"
 #include "run/toplevel_record.h"
@@ -605,7 +606,10 @@ task_run_in_session(const TaskKey *key)
 	session_recover_subtransaction();
 	release_locks(run);
 	if (error)
+	{
+		session_close(true);
 		record_failure(run, &t.failure, false);
+	}
 	if (error && run->rehearsal)
 		rehearsal_record(run);
 	return !t.cancelled;

@@ -1,6 +1,6 @@
 -- A new node gets what the others run: bring_up() (src/deployment/bring_up.c,
 -- src/core/bring_up_right.c).
-SELECT plan(30);
+SELECT plan(31);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('production', 'p1') \g /dev/null
@@ -113,6 +113,14 @@ SELECT is(heads_of('q1'), '3', 'on the way to production');
 SELECT logging_node('qa', 'q2') AS q2 \gset
 SELECT is(news(hotswap.bring_up(:'q2')), 'm 3', 'it came through there');
 CALL until('(SELECT count(*) = 0 FROM hotswap.work_item)');
+
+-- Taking it back is about the node alone: nothing is held.
+SELECT (hotswap.bring_up(logging_node('production', 'n0')))[1] AS n0 \gset
+CALL ended(:'n0') \gset
+SELECT hotswap.rollback(:'n0', 'another customer') AS r \gset
+CALL ended(:'r') \gset
+SELECT is(:'said'::text || (SELECT count(*) FROM hotswap.held_versions WHERE deployment_id = :'r'),
+	'succeeded0', 'a rollback of it holds no version in the environment');
 
 -- Approvals: what nobody approved needs one, what was approved goes without.
 CREATE FUNCTION brought(node text) RETURNS uuid LANGUAGE sql AS

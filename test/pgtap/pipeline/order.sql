@@ -1,6 +1,6 @@
 -- In a lane versions keep their order, though their approvals come in another one
 -- (src/pipeline/gate.c, src/dispatch/due_set.c).
-SELECT plan(46);
+SELECT plan(49);
 \ir ../include/approval.sql
 
 SELECT hotswap.grant_access('pipeline_order_leads', 'approver'),
@@ -105,6 +105,11 @@ SELECT is(vote('bob', 'approve', :'d2') || vote('bob', 'approve', :'d3')
 SELECT hotswap.start_dispatching() \g /dev/null
 CALL wait_behind(:'d3', :'d2');
 SELECT pass('the later one waits for the next round');
+SELECT is(vote('bob', 'retract_vote', :'d3'), 'pending', 'its own vote is taken back');
+SELECT is((SELECT message FROM hotswap.stages WHERE deployment_id = :'d3'
+	AND status = 'waiting_approval'), 'waits for the approval of production', 'it waits for that');
+SELECT is(vote('bob', 'approve', :'d3'), 'approved', 'it is cast again');
+CALL wait_behind(:'d3', :'d2');
 
 -- Nobody knows any more that it waits, but the tables do.
 SELECT pg_terminate_backend(pid, 60000) FROM hotswap.workers

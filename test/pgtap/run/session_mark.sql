@@ -1,5 +1,5 @@
 -- What a script leaves in the session is put back, dropped or refused (src/run/session_mark.c).
-SELECT plan(45);
+SELECT plan(46);
 
 CREATE ROLE hotswap_test_mark LOGIN;
 CREATE ROLE hotswap_test_mark_other;
@@ -100,6 +100,16 @@ SELECT hotswap.publish_version('graph', '2', 'CREATE TEMP TABLE x (); CREATE TAB
 SELECT hotswap.deploy('graph', '2', 'development') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'two steps with a temporary table each');
 SELECT has_table('t', 'last', 'and the search_path of the node');
+
+SELECT hotswap.publish_version('prepared', '1', 'PREPARE p AS SELECT 1; PREPARE "P q" AS SELECT 2',
+	parents => '{}') \g /dev/null
+SELECT hotswap.publish_version('prepared', '2', 'PREPARE p AS SELECT 3 AS i;
+	CREATE TABLE made AS EXECUTE p; PREPARE "P q" AS SELECT 2', 'PREPARE p AS SELECT NOT EXISTS (
+	SELECT FROM pg_prepared_statements WHERE name = ''P q''); EXECUTE p', parents => '{1}')
+	\g /dev/null
+SELECT hotswap.deploy('prepared', '2', 'development') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s')::text || coalesce((pg_temp.swap_of(:'d')).message, ''),
+	'succeeded', 'scripts that prepare statements of the same name');
 
 -- Hooks neither.
 CREATE FUNCTION public.hook(uuid) RETURNS void LANGUAGE sql AS 'CREATE TEMP TABLE x ()';
