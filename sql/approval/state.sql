@@ -25,7 +25,11 @@ SELECT t.tenant_id, a.deployment_id, a.module, a.version, a.environment, a.round
 		AND v.environment = a.environment AND v.round = a.round ORDER BY v.at) AS voters,
 	a.requested_by, a.opened_at, a.expires_at,
 	CASE a.status WHEN 'pending' THEN greatest(a.expires_at - pg_catalog.now(), '0'::interval) END AS time_left,
-	a.decided_at, a.decided_by, a.reason, a.used_at, a.steps, a.roles, a.release
+	a.decided_at, a.decided_by, a.reason, a.used_at, a.steps, a.roles, a.release,
+	coalesce((SELECT pg_catalog.bool_and(coalesce((s ->> 'transactional')::boolean, true))
+		FROM pg_catalog.jsonb_array_elements(a.steps) s),
+		(SELECT v.transactional FROM hotswap.module_version v WHERE v.tenant_id = t.tenant_id
+		AND v.module = a.module AND v.version = a.version), true) AS transactional
 FROM hotswap.visible_tenants() t (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (a.deployment_id, a.environment, a.round) a.*, d.module,
 			d.version, d.requested_by, d.release

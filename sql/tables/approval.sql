@@ -49,7 +49,7 @@ COMMENT ON COLUMN hotswap.approval.digest IS 'SHA-256 of what was to be approved
 COMMENT ON COLUMN hotswap.approval.used_at IS 'when the stage started with it; an approval is used once';
 COMMENT ON COLUMN hotswap.approval.reminded_at IS 'when those who may vote were told that half of its time is over';
 COMMENT ON COLUMN hotswap.approval.decided_by_role IS 'the role that decided_by was, whatever its name is now';
-COMMENT ON COLUMN hotswap.approval.steps IS 'the steps that were to be approved: module, direction, version and digest; NULL: the digest says it all';
+COMMENT ON COLUMN hotswap.approval.steps IS 'the steps that were to be approved: module, direction, version, digest and transactional; NULL: the digest says it all';
 COMMENT ON COLUMN hotswap.approval.roles IS 'the roles that scripts were to run as: those of the nodes';
 COMMENT ON COLUMN hotswap.approval.review_closed_at IS 'when somebody else has looked at a bypass';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.approval', '');

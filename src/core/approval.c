@@ -79,9 +79,9 @@ static DbStatement version_digest =
 static DbStatement insert_approval = DB_STATEMENT(
 	"INSERT INTO hotswap.approval (tenant_id, deployment_id, environment, round, status, extra,"
 	" opened_at, expires_at, digest, roles, steps) VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, " APPROVAL_SCOPE_VALUES(
-		"$9", "$10", "$11", "$12", "$13") ")",
+		"$9", "$10", "$11", "$12", "$13", "$14") ")",
 	UUIDOID, UUIDOID, TEXTOID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID,
-	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID);
+	OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID, BOOLARRAYOID);
 
 static DbStatement decide = DB_STATEMENT(
 	"UPDATE hotswap.approval SET status = $5::hotswap.approval_status, decided_at = $6,"

@@ -160,7 +160,7 @@ approval_scope_load(const Deployment *d, const char *environment, int32 round, A
 void
 approval_scope_args(DbArgs *args, const ApprovalScope *scope)
 {
-	static const Oid types[] = { TEXTOID, TEXTOID, TEXTOID, BYTEAOID };
+	static const Oid types[] = { TEXTOID, TEXTOID, TEXTOID, BYTEAOID, BOOLOID };
 	Columns *rows = columns_make(types, lengthof(types));
 	ListCell *cell;
 
@@ -173,6 +173,7 @@ approval_scope_args(DbArgs *args, const ApprovalScope *scope)
 		columns_put_text(rows, 1, step->version);
 		columns_put_text(rows, 2, step_direction_names[step->direction]);
 		columns_put(rows, 3, digest_datum(step->digest), false);
+		columns_put(rows, 4, BoolGetDatum(step->transactional), false);
 	}
 	db_arg_datum(args, OIDARRAYOID, db_oid_array(scope->roles), false);
 	for (int i = 0; i < rows->ncolumns; i++)

@@ -24,11 +24,12 @@ extern bool approval_scope_load(const Deployment *d, const char *environment, in
 								ApprovalScope *scope);
 
 /* The values of the columns roles and steps, from these parameters. */
-#define APPROVAL_SCOPE_VALUES(roles, module, version, direction, digest)                     \
+#define APPROVAL_SCOPE_VALUES(roles, module, version, direction, digest, transactional)      \
 	roles "::regrole[], (SELECT jsonb_agg(jsonb_build_object('module', e.module, 'version'," \
-		  " e.version, 'direction', e.direction, 'digest', encode(e.digest, 'hex'))"         \
-		  " ORDER BY e.n) FROM unnest(" module ", " version ", " direction ", " digest ")"   \
-		  " WITH ORDINALITY e (module, version, direction, digest, n))"
+		  " e.version, 'direction', e.direction, 'digest', encode(e.digest, 'hex'),"         \
+		  " 'transactional', e.transactional) ORDER BY e.n)"                                 \
+		  " FROM unnest(" module ", " version ", " direction ", " digest ", " transactional  \
+		  ") WITH ORDINALITY e (module, version, direction, digest, transactional, n))"
 
 extern void approval_scope_args(DbArgs *args, const ApprovalScope *scope);
 

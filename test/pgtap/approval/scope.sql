@@ -1,6 +1,6 @@
 -- What an approval is about: the steps that are to run, and as which roles
 -- (src/core/approval_scope.c, src/pipeline/gate.c).
-SELECT plan(17);
+SELECT plan(20);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 1, allow_self_approval => true) \g /dev/null
 SELECT logging_node('production', 'p1') \g /dev/null
@@ -119,5 +119,19 @@ SELECT is(:'said'::text, 'succeeded', 'an approval from before');
 SELECT hotswap.deploy('m', '4', 'production', run_at => now() + '1 d') AS d \gset
 SELECT hotswap.approve(:'d'), hotswap.retract_vote(:'d') \g /dev/null
 SELECT is(pg_temp.scope(:'d', 2), pg_temp.scope(:'d', 1), 'the next round is about the same');
+
+-- Whether all of it is in a transaction.
+SELECT is((SELECT array_agg(DISTINCT transactional) FROM hotswap.approvals), '{t}',
+	'an approver sees that it runs in transactions');
+SELECT hotswap.publish_version('m', '5', 'VACUUM', parents => '{4}', transactional => false),
+	hotswap.publish_version('complete', '3', 'VACUUM', transactional => false) \g /dev/null
+SELECT hotswap.deploy('m', '5', 'production', run_at => now() + '1 d') AS d \gset
+SELECT results_eq(format($$SELECT transactional, e ->> 'version'
+	FROM hotswap.approvals, jsonb_array_elements(steps) e
+	WHERE deployment_id = %L AND NOT (e ->> 'transactional')::boolean$$, :'d'),
+	$$VALUES (false, '5')$$, 'or which step does not');
+SELECT hotswap.deploy('complete', '3', 'production', run_at => now() + '1 d') AS d \gset
+SELECT is((SELECT transactional FROM hotswap.approvals WHERE deployment_id = :'d'), false,
+	'or that the version does not');
 SELECT is((SELECT count(*) FROM hotswap.verify_audit()), 0::bigint, 'the audit log is whole');
 SELECT * FROM finish();

@@ -152,7 +152,8 @@ SELECT hotswap.deploy('m', '3', 'production', nodes => '{p}') AS three \gset
 SELECT results_eq(format('SELECT version, steps FROM hotswap.approvals
 	WHERE deployment_id = %L', :'word'),
 	$$SELECT '2', jsonb_build_array(jsonb_build_object('module', 'm', 'version', '2', 'direction',
-		'declared', 'digest', encode(digest, 'hex'))) FROM hotswap.module_version
+		'declared', 'digest', encode(digest, 'hex'), 'transactional', true))
+		FROM hotswap.module_version
 		WHERE module = 'm' AND version = '2'$$, 'the approval is about a declaration');
 SELECT is(as_role(:'vera', format('SELECT hotswap.approve(%L)::text', d)), 'approved', 'approved')
 	FROM unnest(ARRAY[:'word', :'three']::uuid[]) d;

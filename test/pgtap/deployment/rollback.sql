@@ -234,7 +234,7 @@ SELECT is((SELECT steps FROM hotswap.approvals WHERE deployment_id = :'r'),
 	jsonb_build_array(jsonb_build_object('module', 'm', 'version', '7',
 	'direction', 'down', 'digest',
 	(SELECT encode(digest, 'hex') FROM hotswap.module_version
-	WHERE module = 'm' AND version = '7'))),
+	WHERE module = 'm' AND version = '7'), 'transactional', true)),
 	'unless the environment wants one, which is about what goes');
 SELECT hotswap.approve(:'r', 'production') \g /dev/null
 CALL ended(:'r') \gset
