@@ -25,7 +25,8 @@ CREATE FUNCTION task() RETURNS hotswap.tasks LANGUAGE sql AS
 	$$SELECT t FROM hotswap.tasks t WHERE deployment_id = rehearsal() AND kind = 'swap'$$;
 
 -- Every row of the catalogs, and of the tables; what is shared, other databases' tests change too.
--- The server counts pages, rows and indexes of a table in pg_class without a transaction.
+-- The server counts pages, rows and indexes of a table in pg_class without a transaction,
+-- and freezes.
 CREATE FUNCTION everything() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text = '';
@@ -40,7 +41,7 @@ BEGIN
 	LOOP
 		EXECUTE format($q$SELECT md5(coalesce(string_agg(r, E'\n' ORDER BY r), ''))
 			FROM (SELECT (to_jsonb(t) - '{relpages,reltuples,relallvisible,relallfrozen,
-				relhasindex}'::text[])::text FROM %s t) t (r)$q$, catalog) INTO part;
+				relfrozenxid,relminmxid,relhasindex}'::text[])::text FROM %s t) t (r)$q$, catalog) INTO part;
 		result = result || catalog::text || ' ' || part || E'\n';
 	END LOOP;
 	RETURN result;
