@@ -41,7 +41,8 @@ BEGIN
 	LOOP
 		EXECUTE format($q$SELECT md5(coalesce(string_agg(r, E'\n' ORDER BY r), ''))
 			FROM (SELECT (to_jsonb(t) - '{relpages,reltuples,relallvisible,relallfrozen,
-				relfrozenxid,relminmxid,relhasindex}'::text[])::text FROM %s t) t (r)$q$, catalog) INTO part;
+				relfrozenxid,relminmxid,relhasindex}'::text[])::text FROM %s t) t (r)$q$, catalog)
+			INTO part;
 		result = result || catalog::text || ' ' || part || E'\n';
 	END LOOP;
 	RETURN result;
