@@ -127,8 +127,7 @@ require_possible(const Request *r, bool is_graph, bool was_routed)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("module \"%s\" is called through entries", r->module),
-				 errdetail("They would lead nowhere."),
-				 errhint("Call hotswap.unroute() first.")));
+				 errdetail("They would lead nowhere."), errhint("Call hotswap.unroute() first.")));
 }
 
 /*
