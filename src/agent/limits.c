@@ -8,7 +8,6 @@
 
 #include "base/args.h"
 #include "base/db.h"
-#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/missing.h"
@@ -37,23 +36,6 @@ static DbStatement update_environment =
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING (" LIMITS_JSON ")::text",
 				 UUIDOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID);
 
-/* An interval in its range; NULL leaves what is there. */
-static void
-put_interval(FunctionCallInfo fcinfo, int n, const char *word, int64 min, int64 max,
-			 const char *range, DbArgs *args)
-{
-	Interval *value = PG_ARGISNULL(n) ? NULL : arg_interval(fcinfo, n, word);
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (value && (time_after(now, value) - now < min || time_after(now, value) - now > max))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"%s\" is out of range: %s", word,
-							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
-						errdetail("%s", range)));
-	db_arg_datum(args, INTERVALOID, IntervalPGetDatum(value), value == NULL);
-}
-
 /*
  * configure_agents(environment text, lease interval, attempts integer, claim_within interval, tenant uuid)
  *
@@ -74,15 +56,15 @@ hotswap_configure_agents(PG_FUNCTION_ARGS)
 
 	db_arg_uuid(&args, &tenant);
 	db_arg_text(&args, environment);
-	put_interval(fcinfo, 1, "lease", USECS_PER_SEC, USECS_PER_HOUR,
-				 "It must be between a second and an hour.", &args);
+	db_arg_interval(&args, arg_interval_between(fcinfo, 1, "lease", USECS_PER_SEC, USECS_PER_HOUR,
+												"a second and an hour"));
 	db_arg_datum(&args, INT4OID,
 				 PG_ARGISNULL(2) ?
 					 (Datum) 0 :
 					 Int32GetDatum(arg_int32(fcinfo, 2, "attempts", 1, ATTEMPTS_LIMIT)),
 				 PG_ARGISNULL(2));
-	put_interval(fcinfo, 3, "claim_within", USECS_PER_SEC, 366 * USECS_PER_DAY,
-				 "It must be between a second and a year.", &args);
+	db_arg_interval(&args, arg_interval_between(fcinfo, 3, "claim_within", USECS_PER_SEC,
+												366 * USECS_PER_DAY, "a second and a year"));
 	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "configure an environment");
 	if (db_run(&lock_environment, key, NULL) == 0)
 		environment_refuse_missing(&tenant, environment);

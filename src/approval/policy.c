@@ -10,7 +10,6 @@
 #include "approval/release.h"
 #include "base/args.h"
 #include "base/db.h"
-#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/approval.h"
 #include "core/call.h"
@@ -62,23 +61,6 @@ typedef struct Request
 	DbArgs update; /* of update_policy */
 } Request;
 
-/* Refuses an interval that makes no sense as the time that an approval stays open. */
-static Datum
-arg_expires_after(FunctionCallInfo fcinfo, int n)
-{
-	Interval *value = arg_interval(fcinfo, n, "expires_after");
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz end = time_after(now, value);
-
-	if (end - now < EXPIRY_MIN || end - now > EXPIRY_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"expires_after\" is out of range: %s",
-							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
-						errdetail("It must be between one second and a year.")));
-	return IntervalPGetDatum(value);
-}
-
 static Datum
 arg_approvers(FunctionCallInfo fcinfo, int n, bool *isnull)
 {
@@ -119,7 +101,9 @@ policy_read_request(FunctionCallInfo fcinfo, Request *r)
 	db_arg_int32(&r->update, arg_int32(fcinfo, 1, "min_approvals", 0, QUORUM_LIMIT));
 	approvers = arg_approvers(fcinfo, 2, &any_approver);
 	db_arg_datum(&r->update, OIDARRAYOID, approvers, any_approver);
-	db_arg_datum(&r->update, INTERVALOID, arg_expires_after(fcinfo, 3), false);
+	arg_require(fcinfo, 3, "expires_after");
+	db_arg_interval(&r->update, arg_interval_between(fcinfo, 3, "expires_after", EXPIRY_MIN,
+													 EXPIRY_MAX, "one second and a year"));
 	db_arg_bool(&r->update, arg_bool(fcinfo, 4, "allow_self_approval"));
 	db_arg_bool(&r->update, arg_bool(fcinfo, 5, "require_comment"));
 	if (PG_ARGISNULL(6))

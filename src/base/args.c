@@ -10,6 +10,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "base/label.h"
+#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -379,6 +380,31 @@ arg_interval(FunctionCallInfo fcinfo, int n, const char *word)
 {
 	arg_require(fcinfo, n, word);
 	return PG_GETARG_INTERVAL_P(n);
+}
+
+/*
+ * An interval that, beginning now, lasts from least to most microseconds, which range says in words; NULL where it
+ * is NULL.
+ */
+Interval *
+arg_interval_between(FunctionCallInfo fcinfo, int n, const char *word, int64 least, int64 most,
+					 const char *range)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Interval *value;
+	int64 length;
+
+	if (PG_ARGISNULL(n))
+		return NULL;
+	value = PG_GETARG_INTERVAL_P(n);
+	length = time_after(now, value) - now;
+	if (length < least || length > most)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is out of range: %s", word,
+							   DatumGetCString(
+								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
+						errdetail("It must be between %s.", range)));
+	return value;
 }
 
 pg_uuid_t

@@ -406,6 +406,12 @@ db_arg_oid(DbArgs *args, Oid value)
 }
 
 void
+db_arg_interval(DbArgs *args, Interval *value)
+{
+	db_arg_datum(args, INTERVALOID, IntervalPGetDatum(value), value == NULL);
+}
+
+void
 db_arg_jsonb(DbArgs *args, Jsonb *value)
 {
 	db_arg_datum(args, JSONBOID, JsonbPGetDatum(value), value == NULL);

@@ -86,6 +86,7 @@ extern void db_arg_int16(DbArgs *args, int16 value);
 extern void db_arg_int32(DbArgs *args, int32 value);
 extern void db_arg_int64(DbArgs *args, int64 value);
 extern void db_arg_oid(DbArgs *args, Oid value); /* InvalidOid is NULL */
+extern void db_arg_interval(DbArgs *args, Interval *value);
 extern void db_arg_jsonb(DbArgs *args, Jsonb *value);
 extern void db_arg_digest(DbArgs *args, const uint8 *value);
 extern uint64 db_run_args(DbArgs *args);

@@ -11,7 +11,6 @@
 
 #include "base/args.h"
 #include "base/db.h"
-#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/tenant.h"
@@ -136,20 +135,9 @@ static void
 read_interval(FunctionCallInfo fcinfo, Request *r, int arg, const char *word, int64 least,
 			  int64 most, const char *range)
 {
-	Interval *value;
-	TimestampTz now = GetCurrentTimestamp();
-
 	r->nulls[arg] = PG_ARGISNULL(arg - 1);
-	if (r->nulls[arg])
-		return;
-	value = arg_interval(fcinfo, arg - 1, word);
-	if (time_after(now, value) - now < least || time_after(now, value) - now > most)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"%s\" is out of range: %s", word,
-							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
-						errdetail("It must be between %s.", range)));
-	r->args[arg] = IntervalPGetDatum(value);
+	r->args[arg] =
+		IntervalPGetDatum(arg_interval_between(fcinfo, arg - 1, word, least, most, range));
 }
 
 /*

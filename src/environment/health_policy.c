@@ -10,7 +10,6 @@
 
 #include "base/args.h"
 #include "base/db.h"
-#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/missing.h"
@@ -59,24 +58,6 @@ enum
 	ARG_MEASURE,
 	ARG_TENANT
 };
-
-static void
-bind_silence(DbArgs *args, FunctionCallInfo fcinfo)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz end;
-
-	db_arg_datum(args, INTERVALOID, PG_GETARG_DATUM(ARG_SILENT), PG_ARGISNULL(ARG_SILENT));
-	if (PG_ARGISNULL(ARG_SILENT))
-		return;
-	end = time_after(now, PG_GETARG_INTERVAL_P(ARG_SILENT));
-	if (end - now < SILENCE_MIN || end - now > SILENCE_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"silent_after\" is out of range: %s",
-							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, PG_GETARG_DATUM(ARG_SILENT)))),
-						errdetail("It must be between two seconds and a day.")));
-}
 
 static void
 bind_percent(DbArgs *args, FunctionCallInfo fcinfo, int n, const char *word)
@@ -144,7 +125,8 @@ read_request(FunctionCallInfo fcinfo, DbArgs *args, const pg_uuid_t *tenant,
 {
 	db_arg_uuid(args, tenant);
 	db_arg_text(args, environment);
-	bind_silence(args, fcinfo);
+	db_arg_interval(args, arg_interval_between(fcinfo, ARG_SILENT, "silent_after", SILENCE_MIN,
+											   SILENCE_MAX, "two seconds and a day"));
 	bind_percent(args, fcinfo, ARG_CPU, "max_cpu");
 	bind_percent(args, fcinfo, ARG_MEMORY, "max_memory");
 	bind_percent(args, fcinfo, ARG_ERRORS, "max_error_rate");

@@ -20,6 +20,7 @@ PG_FUNCTION_INFO_V1(hotswap_configure_rollout);
 
 #define NODES_LIMIT 10000
 #define BAKE_MAX (30 * USECS_PER_DAY)
+#define BAKE_RANGE "0 seconds and 30 days"
 #define TIMEOUT_MAX (366 * USECS_PER_DAY)
 
 #define ROLLOUT_JSON                                                                          \
@@ -63,30 +64,6 @@ read_share(FunctionCallInfo fcinfo, int n, const char *word)
 	return psprintf(is_percent ? "%d%%" : "%d", number);
 }
 
-static void
-put_interval(FunctionCallInfo fcinfo, int n, const char *word, int64 min, int64 max, DbArgs *args)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	Interval *interval;
-	int64 length;
-
-	if (PG_ARGISNULL(n))
-	{
-		db_arg_datum(args, INTERVALOID, (Datum) 0, true);
-		return;
-	}
-	interval = arg_interval(fcinfo, n, word);
-	length = time_after(now, interval) - now;
-	if (length < min || length > max)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"%s\" is out of range: %s", word,
-							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)))),
-						errdetail("It must be between %d seconds and %d days.",
-								  (int) (min / USECS_PER_SEC), (int) (max / USECS_PER_DAY))));
-	db_arg_datum(args, INTERVALOID, IntervalPGetDatum(interval), false);
-}
-
 /*
  * configure_rollout(environment text, first_wave text, wave_step text, first_bake interval,
  *		bake interval, bake_last boolean, pause_timeout interval, tenant uuid)
@@ -110,10 +87,11 @@ hotswap_configure_rollout(PG_FUNCTION_ARGS)
 	db_arg_text(&args, environment);
 	db_arg_text(&args, read_share(fcinfo, 1, "first_wave"));
 	db_arg_text(&args, read_share(fcinfo, 2, "wave_step"));
-	put_interval(fcinfo, 3, "first_bake", 0, BAKE_MAX, &args);
-	put_interval(fcinfo, 4, "bake", 0, BAKE_MAX, &args);
+	db_arg_interval(&args, arg_interval_between(fcinfo, 3, "first_bake", 0, BAKE_MAX, BAKE_RANGE));
+	db_arg_interval(&args, arg_interval_between(fcinfo, 4, "bake", 0, BAKE_MAX, BAKE_RANGE));
 	db_arg_datum(&args, BOOLOID, PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5), PG_ARGISNULL(5));
-	put_interval(fcinfo, 6, "pause_timeout", USECS_PER_MINUTE, TIMEOUT_MAX, &args);
+	db_arg_interval(&args, arg_interval_between(fcinfo, 6, "pause_timeout", USECS_PER_MINUTE,
+												TIMEOUT_MAX, "60 seconds and 366 days"));
 	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "configure an environment");
 	if (db_run(&lock_environment, key, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),

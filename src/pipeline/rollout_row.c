@@ -128,10 +128,10 @@ rollout_save(const Deployment *d, RolloutRow *r)
 	db_arg_int16(&args, r->stage);
 	db_arg_text(&args, strategy_names[r->plan.strategy]);
 	db_arg_int32(&args, r->waves);
-	db_arg_datum(&args, INTERVALOID, IntervalPGetDatum(&r->first_bake), false);
-	db_arg_datum(&args, INTERVALOID, IntervalPGetDatum(&r->bake), false);
+	db_arg_interval(&args, &r->first_bake);
+	db_arg_interval(&args, &r->bake);
 	db_arg_bool(&args, r->plan.bake_last);
-	db_arg_datum(&args, INTERVALOID, IntervalPGetDatum(&r->pause_timeout), false);
+	db_arg_interval(&args, &r->pause_timeout);
 	db_arg_int32(&args, r->wave);
 	db_arg_time(&args, r->bake_until);
 	db_arg_datum(&args, INT8OID, Int64GetDatum(r->bake_left), r->bake_left == NO_BAKE_LEFT);

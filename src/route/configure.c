@@ -10,7 +10,6 @@
 
 #include "base/args.h"
 #include "base/db.h"
-#include "base/time.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/quota.h"
@@ -65,24 +64,6 @@ typedef struct Request
 } Request;
 
 static void
-read_retain_for(FunctionCallInfo fcinfo, Request *r)
-{
-	Interval *interval;
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (r->nulls[ARG_RETAIN_FOR])
-		return;
-	interval = arg_interval(fcinfo, ARG_RETAIN_FOR - 1, "retain_for");
-	if (time_after(now, interval) < now || time_after(now, interval) - now > RETAIN_FOR_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"retain_for\" is out of range: %s",
-							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)))),
-						errdetail("It must be between nothing and a year.")));
-	r->args[ARG_RETAIN_FOR] = IntervalPGetDatum(interval);
-}
-
-static void
 read_request(FunctionCallInfo fcinfo, Request *r)
 {
 	memset(r, 0, sizeof(Request));
@@ -94,7 +75,9 @@ read_request(FunctionCallInfo fcinfo, Request *r)
 	if (!r->nulls[ARG_RETAIN_VERSIONS])
 		r->args[ARG_RETAIN_VERSIONS] = Int32GetDatum(
 			arg_int32(fcinfo, ARG_RETAIN_VERSIONS - 1, "retain_versions", 0, RETAIN_LIMIT));
-	read_retain_for(fcinfo, r);
+	r->args[ARG_RETAIN_FOR] =
+		IntervalPGetDatum(arg_interval_between(fcinfo, ARG_RETAIN_FOR - 1, "retain_for", 0,
+											   RETAIN_FOR_MAX, "nothing and a year"));
 	r->tenant = tenant_argument(fcinfo, ARG_COUNT - 1);
 	r->args[ARG_TENANT] = UUIDPGetDatum(&r->tenant);
 	r->args[ARG_MODULE] = CStringGetTextDatum(r->module);

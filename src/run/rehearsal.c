@@ -243,7 +243,7 @@ record_step(const TaskRun *run, int number, const RehearsedStep *s, Jsonb *locks
 	db_arg_text(&args, s->module);
 	db_arg_text(&args, s->version);
 	db_arg_text(&args, step_direction_names[s->direction]);
-	db_arg_datum(&args, INTERVALOID, IntervalPGetDatum(&duration), false);
+	db_arg_interval(&args, &duration);
 	db_arg_int64(&args, s->rows);
 	db_arg_jsonb(&args, locks);
 	(void) db_run_args(&args);
