@@ -10,7 +10,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
-#include "core/missing.h"
+#include "core/environment_row.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -48,10 +48,8 @@ hotswap_configure_agents(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 4);
-	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
 	DbArgs args = db_args(&update_environment);
 	char *before;
-	char *after;
 	Call c;
 
 	db_arg_uuid(&args, &tenant);
@@ -66,14 +64,8 @@ hotswap_configure_agents(PG_FUNCTION_ARGS)
 	db_arg_interval(&args, arg_interval_between(fcinfo, 3, "claim_within", USECS_PER_SEC,
 												366 * USECS_PER_DAY, "a second and a year"));
 	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "configure an environment");
-	if (db_run(&lock_environment, key, NULL) == 0)
-		environment_refuse_missing(&tenant, environment);
-	before = db_text(0, 1);
-	(void) db_run_args(&args);
-	after = db_text(0, 1);
-	if (strcmp(before, after) != 0)
-		audit_tenant(&c.actor, &tenant, "configure_agents", before, after, NULL,
-					 audit_detail("environment", environment, NULL));
+	before = environment_settings(&tenant, environment, &lock_environment);
+	(void) environment_change(&c, &tenant, environment, before, &args, "configure_agents");
 	call_end(&c);
 	PG_RETURN_VOID();
 }

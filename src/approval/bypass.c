@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/deployment_save.h"
+#include "core/environment_row.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -50,7 +51,8 @@ hotswap_bypass_approval(PG_FUNCTION_ARGS)
 	b.environment = arg_text(fcinfo, 1, "environment", NAME_LIMIT);
 	person_current(&b.person, on_behalf_of);
 	ballot_begin(&b, CAPABILITY_BREAK_GLASS, "bypass an approval");
-	review_lock(&tenant, b.environment);
+	/* keeps others from adding a review to those of the environment */
+	environment_lock(&tenant, b.environment);
 	ballot_open(&b);
 	ballot_require(&b, APPROVAL_BYPASS);
 	review_limit(&b.d.tenant, b.environment, &b.policy);

@@ -16,8 +16,8 @@
 #include "core/approval.h"
 #include "core/call.h"
 #include "core/deployment_save.h"
+#include "core/environment_row.h"
 #include "core/freeze.h"
-#include "core/missing.h"
 #include "core/path.h"
 #include "core/person.h"
 #include "core/tenant.h"
@@ -148,7 +148,8 @@ hotswap_override_freeze(PG_FUNCTION_ARGS)
 	r.ticket = arg_text(fcinfo, 3, "ticket", TICKET_LIMIT);
 	person_current(&r.person, on_behalf_of);
 	call_begin_for(&c, &tenant, on_behalf_of, CAPABILITY_BREAK_GLASS, "override windows");
-	review_lock(&tenant, r.environment);
+	/* keeps others from adding a review to those of the environment */
+	environment_lock(&tenant, r.environment);
 	deployment_lock_existing(&d, &r.id, &c.actor);
 	find_freeze(&r, &d, &freeze);
 	refuse_self(&r, &d);

@@ -14,6 +14,7 @@
 #include "core/approval.h"
 #include "core/call.h"
 #include "core/deployment_save.h"
+#include "core/environment_row.h"
 #include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -166,21 +167,15 @@ Datum
 hotswap_set_approval_policy(PG_FUNCTION_ARGS)
 {
 	Request r;
-	Call c;
 	char *before;
-	char *after;
+	Call c;
 	ListCell *cell;
 
 	policy_read_request(fcinfo, &r);
 	call_begin_change(&c, &r.tenant, CAPABILITY_ADMIN, "set an approval policy");
-	if (db_run(&lock_policy, r.key, NULL) == 0)
-		environment_refuse_missing(&r.tenant, r.environment);
-	before = db_text(0, 1);
-	(void) db_run_args(&r.update);
-	after = db_text(0, 1);
-	if (strcmp(before, after) != 0)
-		audit_tenant(&c.actor, &r.tenant, "set_approval_policy", before, after, NULL,
-					 audit_detail("environment", r.environment, NULL));
+	before = environment_settings(&r.tenant, r.environment, &lock_policy);
+	(void) environment_change(&c, &r.tenant, r.environment, before, &r.update,
+							  "set_approval_policy");
 	foreach (cell, pending_deployments(&r))
 		policy_recount(&r, lfirst(cell), &c.actor);
 	call_end(&c);

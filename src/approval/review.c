@@ -21,11 +21,6 @@
 
 PG_FUNCTION_INFO_V1(hotswap_close_bypass_review);
 
-static DbStatement lock_environment =
-	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2"
-				 " FOR NO KEY UPDATE",
-				 UUIDOID, TEXTOID);
-
 static DbStatement open_reviews = DB_STATEMENT(
 	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE tenant_id = $1 AND environment = $2"
 	" AND status = 'bypassed' AND review_closed_at IS NULL)"
@@ -53,16 +48,6 @@ static DbStatement close_bypass = DB_STATEMENT(CLOSE_REVIEW("approval", "round")
 
 static DbStatement close_override = DB_STATEMENT(CLOSE_REVIEW("freeze_override", "id"), UUIDOID,
 												 TEXTOID, UUIDOID, UUIDOID, TEXTOID, TEXTOID);
-
-/* Keeps others from adding a review to those of the environment, which exists; or raises P0002. */
-void
-review_lock(const pg_uuid_t *tenant, const char *environment)
-{
-	Datum key[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment) };
-
-	if (db_run(&lock_environment, key, NULL) == 0)
-		environment_refuse_missing(tenant, environment);
-}
 
 /* May there be one more?  Raises 53400. */
 void

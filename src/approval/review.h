@@ -10,7 +10,6 @@
 #define TICKET_LIMIT 200 /* characters */
 
 /* Inside a scope. */
-extern void review_lock(const pg_uuid_t *tenant, const char *environment);
 extern void review_limit(const pg_uuid_t *tenant, const char *environment,
 						 const ApprovalPolicy *policy);
 

@@ -10,6 +10,7 @@
 #include "base/diff.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/environment_row.h"
 #include "core/missing.h"
 #include "core/tenant.h"
 #include "core/version_graph.h"
@@ -30,10 +31,6 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" ORDER BY nm.swap DESC LIMIT 1) m ON true"
 	" WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL ORDER BY n.name",
 	UUIDOID, TEXTOID, TEXTOID);
-
-static DbStatement environment_query =
-	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2", UUIDOID,
-				 TEXTOID);
 
 static DbStatement module_query =
 	DB_STATEMENT("SELECT 1 FROM hotswap.module WHERE tenant_id = $1 AND name = $2", UUIDOID,
@@ -173,8 +170,7 @@ read_environment(EnvironmentDiff *d, ComparedEnvironment *e)
 					 CStringGetTextDatum(d->module) };
 	uint64 n;
 
-	if (db_run(&environment_query, args, NULL) == 0)
-		environment_refuse_missing(&d->tenant, e->name);
+	environment_require(&d->tenant, e->name);
 	n = db_run(&nodes_query, args, NULL);
 	for (uint64 i = 0; i < n; i++)
 	{

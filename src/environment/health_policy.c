@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/environment_row.h"
 #include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -150,25 +151,15 @@ hotswap_set_health_policy(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, ARG_ENVIRONMENT, "environment", NAME_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, ARG_TENANT);
-	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
 	DbArgs args = db_args(&update_policy);
-	Call c;
 	char *before;
-	char *after;
+	Call c;
 
 	read_request(fcinfo, &args, &tenant, environment);
 	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "set a health policy");
-	if (db_run(&lock_policy, key, NULL) == 0)
-		environment_refuse_missing(&tenant, environment);
-	before = db_text(0, 1);
-	(void) db_run_args(&args);
-	after = db_text(0, 1);
-	if (strcmp(before, after) != 0)
-	{
-		audit_tenant(&c.actor, &tenant, "set_health_policy", before, after, NULL,
-					 audit_detail("environment", environment, NULL));
+	before = environment_settings(&tenant, environment, &lock_policy);
+	if (environment_change(&c, &tenant, environment, before, &args, "set_health_policy"))
 		wake_reload();
-	}
 	call_end(&c);
 	PG_RETURN_VOID();
 }

@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/environment_row.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -80,7 +81,6 @@ hotswap_configure_rollout(PG_FUNCTION_ARGS)
 	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
 	DbArgs args = db_args(&update_environment);
 	char *before;
-	char *after;
 	Call c;
 
 	db_arg_uuid(&args, &tenant);
@@ -98,11 +98,7 @@ hotswap_configure_rollout(PG_FUNCTION_ARGS)
 						errmsg("environment \"%s\" does not exist", environment),
 						errhint("Make it with hotswap.configure_environment().")));
 	before = db_text(0, 1);
-	(void) db_run_args(&args);
-	after = db_text(0, 1);
-	if (strcmp(before, after) != 0)
-		audit_tenant(&c.actor, &tenant, "configure_rollout", before, after, NULL,
-					 audit_detail("environment", environment, NULL));
+	(void) environment_change(&c, &tenant, environment, before, &args, "configure_rollout");
 	call_end(&c);
 	PG_RETURN_VOID();
 }

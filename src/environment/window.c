@@ -17,8 +17,8 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/environment_row.h"
 #include "core/freeze.h"
-#include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
@@ -37,10 +37,6 @@ static const char *const window_kind_names[] = { "allow", "deny" };
 	"pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('kind', w.kind, 'reason', " \
 	"w.reason, 'during', w.during, 'days', w.days, 'starts', w.starts, 'ends', w.ends,"     \
 	" 'time_zone', w.time_zone, 'modules', w.modules))::text"
-
-static DbStatement find_environment =
-	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2", UUIDOID,
-				 TEXTOID);
 
 static DbStatement lock_window =
 	DB_STATEMENT("SELECT w.id, " WINDOW_JSON " FROM hotswap.environment_window w"
@@ -110,16 +106,13 @@ read_key(FunctionCallInfo fcinfo, int tenant, WindowKey *k)
 static void
 begin_call(Call *c, const WindowKey *k)
 {
-	Datum args[] = { UUIDPGetDatum(&k->tenant), CStringGetTextDatum(k->environment) };
-
 	if (k->everywhere)
 	{
 		call_begin_installation(c, CAPABILITY_ADMIN, "change the windows of all tenants");
 		return;
 	}
 	call_begin_change(c, &k->tenant, CAPABILITY_ADMIN, "change a window");
-	if (db_run(&find_environment, args, NULL) == 0)
-		environment_refuse_missing(&k->tenant, k->environment);
+	environment_require(&k->tenant, k->environment);
 }
 
 static void
@@ -360,14 +353,12 @@ hotswap_next_opening(PG_FUNCTION_ARGS)
 	char *module = PG_ARGISNULL(1) ? NULL : arg_module(fcinfo, 1);
 	TimestampTz at = arg_time(fcinfo, 2, "at");
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
-	Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
 	DbScope scope;
 
 	arg_require(fcinfo, 2, "at");
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at the windows");
-	if (db_run(&find_environment, args, NULL) == 0)
-		environment_refuse_missing(&tenant, environment);
+	environment_require(&tenant, environment);
 	at = windows_opening(freeze_windows(&tenant, environment, module), at);
 	db_leave(&scope);
 	PG_RETURN_TIMESTAMPTZ(at);

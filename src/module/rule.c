@@ -12,6 +12,7 @@
 #include "base/db.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/environment_row.h"
 #include "core/missing.h"
 #include "core/path.h"
 #include "core/tenant.h"
@@ -25,11 +26,6 @@
 PG_FUNCTION_INFO_V1(hotswap_set_rule);
 PG_FUNCTION_INFO_V1(hotswap_rule_list);
 PG_FUNCTION_INFO_V1(hotswap_lint_version);
-
-static DbStatement lock_environment =
-	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2"
-				 " FOR NO KEY UPDATE",
-				 UUIDOID, TEXTOID);
 
 static DbStatement read_rule = DB_STATEMENT(
 	"SELECT action::text FROM hotswap.environment_rule WHERE tenant_id = $1 AND environment = $2"
@@ -57,8 +53,7 @@ change_rule(const pg_uuid_t *tenant, const char *environment, const char *rule, 
 					 CStringGetTextDatum(rule), action ? CStringGetTextDatum(action) : (Datum) 0 };
 	char *before;
 
-	if (db_run(&lock_environment, args, NULL) == 0)
-		environment_refuse_missing(tenant, environment);
+	environment_lock(tenant, environment);
 	before = db_run(&read_rule, args, NULL) > 0 ? db_text(0, 1) : NULL;
 	if (before == action || (before && action && strcmp(before, action) == 0))
 		return;

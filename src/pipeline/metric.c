@@ -14,8 +14,8 @@
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/access.h"
+#include "core/environment_row.h"
 #include "core/metric_slot.h"
-#include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -53,10 +53,6 @@ enum
 	S_COUNTED,
 	S_LATENCY
 };
-
-static DbStatement find_environment =
-	DB_STATEMENT("SELECT 1 FROM hotswap.environment WHERE tenant_id = $1 AND name = $2", UUIDOID,
-				 TEXTOID);
 
 static DbStatement nodes_query =
 	DB_STATEMENT("SELECT id, name FROM hotswap.node WHERE tenant_id = $1 AND environment = $2"
@@ -199,7 +195,6 @@ hotswap_node_levels(PG_FUNCTION_ARGS)
 	TimestampTz from = arg_time(fcinfo, 1, "since");
 	TimestampTz until = arg_time(fcinfo, 2, "until");
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
-	Datum args[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
 	DbScope scope;
 
 	arg_require(fcinfo, 1, "since");
@@ -211,8 +206,7 @@ hotswap_node_levels(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at nodes");
-	if (db_run(&find_environment, args, NULL) == 0)
-		environment_refuse_missing(&tenant, environment);
+	environment_require(&tenant, environment);
 	return_levels(result, &tenant, environment, from, until);
 	db_leave(&scope);
 	return (Datum) 0;
