@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/tenant.h"
+#include "environment/share.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
@@ -21,7 +22,6 @@
 PG_FUNCTION_INFO_V1(hotswap_configure_environment);
 
 #define RANK_LIMIT 1000
-#define NODES_LIMIT 10000
 #define WITHIN_MAX (366 * USECS_PER_DAY)
 #define MAX_LOCK_LEAST (10 * (int64) 1000)
 #define MAX_LOCK_MOST USECS_PER_HOUR
@@ -148,26 +148,19 @@ static void
 read_max_failed(FunctionCallInfo fcinfo, Request *r)
 {
 	char *text = arg_text_or_null(fcinfo, ARG_MAX_FAILED - 1, "max_failed", NAME_LIMIT);
-	bool is_percent;
-	size_t digits;
-	int number;
+	char *share;
 
 	r->nulls[ARG_MAX_FAILED] = text == NULL;
 	if (text == NULL)
 		return;
-	digits = strspn(text, "0123456789");
-	is_percent = digits > 0 && strcmp(text + digits, "%") == 0;
-	if (strcmp(text, "off") == 0)
-		number = 0;
-	else if (digits == 0 || digits > 5 || (text[digits] != '\0' && !is_percent) ||
-			 (number = atoi(text)) > (is_percent ? 100 : NODES_LIMIT))
+	share = strcmp(text, "off") == 0 ? "0" : share_parse(text, 0);
+	if (share == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for \"max_failed\": \"%s\"", text),
 						errdetail("It must be a number of nodes up to %d, percent like \"5%%\", or"
 								  " \"off\".",
 								  NODES_LIMIT)));
-	r->args[ARG_MAX_FAILED] =
-		CStringGetTextDatum(number == 0 ? "0" : psprintf(is_percent ? "%d%%" : "%d", number));
+	r->args[ARG_MAX_FAILED] = CStringGetTextDatum(strcmp(share, "0%") == 0 ? "0" : share);
 }
 
 static void

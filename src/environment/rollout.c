@@ -14,12 +14,12 @@
 #include "core/call.h"
 #include "core/environment_row.h"
 #include "core/tenant.h"
+#include "environment/share.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_configure_rollout);
 
-#define NODES_LIMIT 10000
 #define BAKE_MAX (30 * USECS_PER_DAY)
 #define BAKE_RANGE "0 seconds and 30 days"
 #define TIMEOUT_MAX (366 * USECS_PER_DAY)
@@ -48,21 +48,15 @@ static char *
 read_share(FunctionCallInfo fcinfo, int n, const char *word)
 {
 	char *text = arg_text_or_null(fcinfo, n, word, NAME_LIMIT);
-	size_t digits = text ? strspn(text, "0123456789") : 0;
-	bool is_percent = text && strcmp(text + digits, "%") == 0;
-	int number = 0;
+	char *share = text ? share_parse(text, 1) : NULL;
 
-	if (text == NULL)
-		return NULL;
-	if (digits > 0 && digits <= 5 && (is_percent || text[digits] == '\0'))
-		number = atoi(text);
-	if (number < 1 || number > (is_percent ? 100 : NODES_LIMIT))
+	if (text && share == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for \"%s\": \"%s\"", word, text),
 				 errdetail("It must be a number of nodes up to %d, or percent like \"10%%\".",
 						   NODES_LIMIT)));
-	return psprintf(is_percent ? "%d%%" : "%d", number);
+	return share;
 }
 
 /*
