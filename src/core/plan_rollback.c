@@ -342,26 +342,28 @@ join_parts(List *plans)
 	}
 }
 
+/* The plans of all parts, which have the same nodes. */
+static List *
+plan_parts(List *parts, const char *environment, const pg_uuid_t *node)
+{
+	List *plans = plan_part(linitial(parts), environment, node);
+	ListCell *cell;
+
+	for_each_from(cell, parts, 1) merge_part(plans, plan_part(lfirst(cell), environment, node));
+	return plans;
+}
+
 List *
 plan_rollback(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uuid_t *node)
 {
 	List *parts = read_parts(tenant, deployment);
 	const Undone *first = linitial(parts);
-	List *plans = NIL;
+	List *plans = plan_parts(parts, first->environment, node);
 	List *dependents = NIL;
 	ListCell *cell;
 
 	foreach (cell, parts)
-	{
-		const Undone *u = lfirst(cell);
-		List *part = plan_part(u, u->environment, node);
-
-		if (u == first)
-			plans = part;
-		else
-			merge_part(plans, part);
-		dependents = list_concat(dependents, u->dependents);
-	}
+		dependents = list_concat(dependents, ((Undone *) lfirst(cell))->dependents);
 	if (first->is_release)
 		join_parts(plans);
 	plan_check_requirements(tenant, plans, dependents, first->is_release);
@@ -372,23 +374,13 @@ NodePlan *
 plan_undo(const pg_uuid_t *tenant, const pg_uuid_t *deployment, const pg_uuid_t *node,
 		  int64 swap_from)
 {
-	List *plans = NIL;
+	List *parts = read_parts(tenant, deployment);
+	List *plans;
 	ListCell *cell;
 
-	foreach (cell, read_parts(tenant, deployment))
-	{
-		Undone *u = lfirst(cell);
-		List *part;
-
-		u->swap_from = swap_from;
-		part = plan_part(u, NULL, node);
-		if (plans == NIL)
-			plans = part;
-		else
-			merge_part(plans, part);
-	}
-	if (plans == NIL)
-		elog(ERROR, "deployment \"%s\" is about no module", uuid_text(deployment));
+	foreach (cell, parts)
+		((Undone *) lfirst(cell))->swap_from = swap_from;
+	plans = plan_parts(parts, NULL, node);
 	join_parts(plans);
 	return linitial(plans);
 }
