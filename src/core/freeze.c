@@ -117,8 +117,8 @@ freeze_windows(const pg_uuid_t *tenant, const char *environment, const char *mod
  * Do windows concern it at all?  A declaration runs nothing but a verify script, and a node that is brought up has
  * nothing yet that could break.
  */
-bool
-freeze_concerns(const Deployment *d, const char *environment)
+static bool
+concerns(const Deployment *d, const char *environment)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(environment) };
 
@@ -198,7 +198,7 @@ freeze_holds(const Deployment *d, const char *environment, Freeze *f)
 	ListCell *cell;
 
 	memset(f, 0, sizeof(Freeze));
-	if (!freeze_concerns(d, environment))
+	if (!concerns(d, environment))
 		return false;
 	foreach (cell, target_modules(deployment_targets(d)))
 	{

@@ -20,7 +20,6 @@ typedef struct Freeze
 
 /* All inside a scope. */
 extern List *freeze_windows(const pg_uuid_t *tenant, const char *environment, const char *module);
-extern bool freeze_concerns(const Deployment *d, const char *environment);
 extern bool freeze_holds(const Deployment *d, const char *environment, Freeze *f);
 extern void freeze_use_override(Deployment *d, const char *environment, const Freeze *f);
 extern Datum freeze_window_ids(List *windows);

@@ -15,7 +15,6 @@
 #include "core/access.h"
 #include "core/metric_slot.h"
 #include "core/missing.h"
-#include "core/node_health.h"
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -26,7 +25,20 @@ PG_FUNCTION_INFO_V1(hotswap_environment_health);
 /* A rate of fewer requests says nothing. */
 #define REQUESTS_MIN 20
 
-const char *const health_state_names[] = { "unknown", "healthy", "unhealthy" };
+typedef enum HealthState
+{
+	HEALTH_UNKNOWN, /* nobody reports */
+	HEALTH_HEALTHY,
+	HEALTH_UNHEALTHY
+} HealthState;
+
+typedef struct NodeHealth
+{
+	HealthState state;
+	List *reasons; /* of char *: why it is unhealthy */
+} NodeHealth;
+
+static const char *const health_state_names[] = { "unknown", "healthy", "unhealthy" };
 
 /*
  * $1 tenant, $2 environment, or $3 node; $4 now, $5 the slots of this day and the one before, $6 since when reports
@@ -34,7 +46,7 @@ const char *const health_state_names[] = { "unknown", "healthy", "unhealthy" };
  * right after it; what was said before that swap does not matter.
  */
 static DbStatement health_query = DB_STATEMENT(
-	"SELECT n.id, n.name, e.silent_after IS NOT NULL AND e.measure IS NULL, r.last, CASE WHEN r.last IS NULL THEN EXISTS (SELECT 1"
+	"SELECT e.silent_after IS NOT NULL AND e.measure IS NULL, r.last, CASE WHEN r.last IS NULL THEN EXISTS (SELECT 1"
 	" FROM hotswap.node_metric m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.at > $6) END,"
 	" r.cpu, e.max_cpu::float8, r.memory, e.max_memory::float8, r.requests, r.errors,"
 	" e.max_error_rate::float8, d.digest FROM hotswap.node n"
@@ -57,14 +69,12 @@ static DbStatement health_query = DB_STATEMENT(
 	" AND m.at <= s.since AND NOT EXISTS (SELECT FROM hotswap.node_metric g WHERE g.tenant_id = $1"
 	" AND g.node_id = n.id AND g.slot = ANY ($5) AND g.at > m.at AND g.digest = ANY (w.digests))"
 	" ORDER BY m.at LIMIT 1) d ON true"
-	" WHERE n.tenant_id = $1 AND (n.environment = $2 OR n.id = $3) AND n.removed_at IS NULL ORDER BY n.name",
+	" WHERE n.tenant_id = $1 AND (n.environment = $2 OR n.id = $3) AND n.removed_at IS NULL",
 	UUIDOID, TEXTOID, UUIDOID, TIMESTAMPTZOID, INT2ARRAYOID, TIMESTAMPTZOID);
 
 enum
 {
-	H_ID = 1,
-	H_NAME,
-	H_LOOKS_FOR_SILENCE,
+	H_LOOKS_FOR_SILENCE = 1,
 	H_LAST,
 	H_REPORTED_ONCE,
 	H_CPU,
@@ -121,8 +131,6 @@ judge(uint64 row)
 	NodeHealth *h = palloc0(sizeof(NodeHealth));
 	bool reports = !db_isnull(row, H_LAST);
 
-	h->node = db_uuid(row, H_ID);
-	h->name = db_text(row, H_NAME);
 	if (!reports && !db_bool(row, H_REPORTED_ONCE))
 		return h;
 	if (!reports && db_bool(row, H_LOOKS_FOR_SILENCE))
@@ -164,19 +172,12 @@ read_health(const pg_uuid_t *tenant, const char *environment, const pg_uuid_t *n
 	return nodes;
 }
 
-/* The health of each node of an environment, by name. */
-List *
-node_health_read(const pg_uuid_t *tenant, const char *environment)
-{
-	return read_health(tenant, environment, NULL);
-}
-
 /*
  * Of an environment: unknown where nobody reports; unhealthy where more nodes are than may be.  A node that does not
  * report is not unhealthy.
  */
-HealthState
-environment_health(const pg_uuid_t *tenant, const char *environment)
+static HealthState
+health_of(const pg_uuid_t *tenant, const char *environment)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment) };
 	List *nodes = read_health(tenant, environment, NULL);
@@ -238,7 +239,7 @@ hotswap_environment_health(PG_FUNCTION_ARGS)
 
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at an environment");
-	state = environment_health(&tenant, environment);
+	state = health_of(&tenant, environment);
 	db_leave(&scope);
 	PG_RETURN_TEXT_P(cstring_to_text(health_state_names[state]));
 }
