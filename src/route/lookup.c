@@ -21,7 +21,6 @@
 
 #include "access/htup_details.h"
 #include "catalog/objectaccess.h"
-#include "catalog/pg_namespace.h"
 #include "parser/parse_func.h"
 #include "route/body.h"
 #include "route/choice.h"
@@ -209,25 +208,12 @@ check_target(const Entry *entry, HeapTuple entry_tuple, HeapTuple target_tuple)
 						errhint("Deploy module \"%s\" again.", entry->module->key.module)));
 }
 
-static Oid
-schema_owner(Oid schema)
-{
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for schema %u", schema);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 static void
 require_owner(const Entry *entry, HeapTuple tuple)
 {
 	const FormData_pg_proc *e = (Form_pg_proc) GETSTRUCT(tuple);
 
-	if (!has_privs_of_role(e->proowner, schema_owner(entry->module->schema)))
+	if (!has_privs_of_role(e->proowner, slot_owner(entry->module->schema)))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied for entry \"%s\"", NameStr(e->proname)),
 						errdetail("Its owner has not the privileges of the owner of schema \"%s\".",

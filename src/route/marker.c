@@ -16,13 +16,16 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "route/marker.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 /* The name of the marker of a generation. */
 void
@@ -42,6 +45,20 @@ slot_find_marker(const char *schema, int64 generation)
 		return InvalidOid;
 	slot_marker(generation, name);
 	return get_relname_relid(name, namespace);
+}
+
+/* Whose the schema of a slot is, and with it what is in there. */
+Oid
+slot_owner(Oid schema)
+{
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for schema %u", schema);
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
 }
 
 static bool
@@ -82,24 +99,6 @@ slot_hold(const char *schema, int64 generation, bool wait)
 	return false;
 }
 
-static void
-marker_tag(LOCKTAG *tag, Oid marker)
-{
-	SET_LOCKTAG_RELATION(*tag, MyDatabaseId, marker);
-}
-
-/* How many transactions hold the slot of a marker, prepared ones too, this one aside. */
-int
-slot_pins(Oid marker)
-{
-	LOCKTAG tag;
-	int count;
-
-	marker_tag(&tag, marker);
-	(void) GetLockConflicts(&tag, AccessExclusiveLock, &count);
-	return count;
-}
-
 /*
  * Locks the marker of a slot that is to be used anew or to be removed, without waiting: behind a
  * waiting request the next callers would wait as well.  False: somebody holds it, who may be this
@@ -110,7 +109,7 @@ slot_lock_for_removal(Oid marker)
 {
 	LOCKTAG tag;
 
-	marker_tag(&tag, marker);
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, marker);
 	if (lock_held_by_me(&tag, AccessShareLock))
 		return false;
 	return ConditionalLockRelationOid(marker, AccessExclusiveLock);

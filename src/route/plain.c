@@ -15,14 +15,13 @@
 
 #include "base/db.h"
 #include "base/guc.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "route/plain.h"
+#include "route/route.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/syscache.h"
 
 #define GRANTEES(p)                                                       \
 	"(SELECT array_agg(a.grantee) FROM aclexplode(coalesce(" p ".proacl," \
@@ -137,19 +136,6 @@ helper_commands(const RingSlot *slot)
 	return commands;
 }
 
-static Oid
-schema_owner(Oid schema)
-{
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for schema %u", schema);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /* Bodies have been looked at when the version was installed, with its own search_path. */
 static void
 run_as(Oid role, const char *path, List *commands)
@@ -174,5 +160,5 @@ plain_replace_entries(const RingSlot *slot)
 {
 	List *commands = list_concat(helper_commands(slot), function_commands(slot));
 
-	run_as(schema_owner(slot->schema), quote_identifier(slot->entry_schema), commands);
+	run_as(slot_owner(slot->schema), quote_identifier(slot->entry_schema), commands);
 }

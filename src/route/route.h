@@ -48,7 +48,7 @@ extern char *entry_body(const pg_uuid_t *tenant, const pg_uuid_t *node, const ch
 
 extern void slot_marker(int64 generation, char name[NAMEDATALEN]);
 extern Oid slot_find_marker(const char *schema, int64 generation);
-extern int slot_pins(Oid marker);
+extern Oid slot_owner(Oid schema);
 extern bool slot_lock_for_removal(Oid marker);
 
 #endif /* HOTSWAP_ROUTE_H */
