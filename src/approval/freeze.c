@@ -11,6 +11,7 @@
 #include "approval/review.h"
 #include "base/args.h"
 #include "base/db.h"
+#include "base/names.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/approval.h"
@@ -77,7 +78,7 @@ find_freeze(const Request *r, const Deployment *d, Freeze *f)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("deployment \"%s\" has ended", uuid_text(&r->id)),
 						errdetail("It is %s.", deployment_machine.statuses[d->status])));
-	if (!path_has(path_of_deployment(d), r->environment))
+	if (!names_have(path_of_deployment(d), r->environment))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("deployment \"%s\" does not come to environment \"%s\"",
 							   uuid_text(&r->id), r->environment)));

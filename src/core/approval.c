@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "base/names.h"
 #include "base/time.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
@@ -384,7 +385,7 @@ require_on_path(List *extra, List *path)
 	ListCell *cell;
 
 	foreach (cell, extra)
-		if (!path_has(path, lfirst(cell)))
+		if (!names_have(path, lfirst(cell)))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("environment \"%s\" of \"require_approval\" is not on the path",
 								   (char *) lfirst(cell)),
@@ -423,7 +424,7 @@ approval_open_path(Deployment *d, List *path, List *extra, List *approvals)
 	{
 		char *environment = lfirst(cell);
 		Approval *last = approval_find(approvals, environment);
-		bool wanted = path_has(extra, environment) || (last && last->extra);
+		bool wanted = names_have(extra, environment) || (last && last->extra);
 		ApprovalPolicy policy;
 		ApprovalScope scope;
 

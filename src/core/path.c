@@ -36,15 +36,3 @@ path_of_deployment(const Deployment *d)
 {
 	return d->only_target ? list_make1(d->environment) : path_of(&d->tenant, d->environment);
 }
-
-/* Is an environment among these? */
-bool
-path_has(List *names, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, names)
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	return false;
-}

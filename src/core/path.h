@@ -12,6 +12,4 @@
 extern List *path_of(const pg_uuid_t *tenant, const char *target);
 extern List *path_of_deployment(const Deployment *d);
 
-extern bool path_has(List *names, const char *name);
-
 #endif /* HOTSWAP_PATH_H */

@@ -9,6 +9,7 @@
 #include "base/args.h"
 #include "base/db.h"
 #include "base/digest.h"
+#include "base/names.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
@@ -215,7 +216,7 @@ check_revert(Request *r, const char *policy, Oid caller)
 						 " hotswap.configure_environment().")));
 	if (strcmp(policy, "operator") == 0)
 		access_require(&r->tenant, caller, CAPABILITY_OPERATOR, "take versions back");
-	if (strcmp(policy, "approval") == 0 && !path_has(r->require_approval, r->environment))
+	if (strcmp(policy, "approval") == 0 && !names_have(r->require_approval, r->environment))
 		r->require_approval = lappend(r->require_approval, r->environment);
 }
 

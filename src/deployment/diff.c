@@ -8,6 +8,7 @@
 
 #include "base/args.h"
 #include "base/diff.h"
+#include "base/names.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/environment_row.h"
@@ -132,17 +133,12 @@ typedef struct EnvironmentDiff
 static int
 place_of(EnvironmentDiff *d, char *version)
 {
-	int place = 0;
-	ListCell *cell;
+	int place = names_find(d->names, version);
 
-	foreach (cell, d->names)
-	{
-		if (strcmp(lfirst(cell), version) == 0)
-			return place;
-		place++;
-	}
+	if (place >= 0)
+		return place;
 	d->names = lappend(d->names, version);
-	return place;
+	return list_length(d->names) - 1;
 }
 
 static Bitmapset *

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "base/names.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/path.h"
@@ -79,10 +80,10 @@ takes_over(const Request *r, List *path, List *ancestry, const Deployment *d)
 					 CStringGetTextDatum(d->environment) };
 
 	if (r->has_nodes || r->release || d->release ||
-		(ancestry != NIL && !path_has(ancestry, d->version)))
+		(ancestry != NIL && !names_have(ancestry, d->version)))
 		return false;
 	(void) db_run_newest(&environment_query, args, NULL);
-	return path_has(path, db_text(0, 1));
+	return names_have(path, db_text(0, 1));
 }
 
 static void

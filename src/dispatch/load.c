@@ -14,6 +14,7 @@
 
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/names.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/deployment.h"
@@ -213,7 +214,7 @@ join_lanes(DueItem *item, const Loaded *row)
 	ListCell *module;
 
 	foreach (cell, environments_of(row))
-		if (!path_has(row->finished, lfirst(cell)))
+		if (!names_have(row->finished, lfirst(cell)))
 			foreach (module, row->modules)
 				dueset_join_lane(item, lfirst(cell), lfirst(module));
 }

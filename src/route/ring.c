@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "base/names.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
@@ -262,15 +263,8 @@ require_inventory(const RingSlot *slot, List *inventory)
 	ListCell *cell;
 
 	foreach (cell, content_descriptions(slot->left))
-	{
-		bool known = false;
-		ListCell *item;
-
-		foreach (item, inventory)
-			known = known || strcmp(lfirst(cell), lfirst(item)) == 0;
-		if (!known)
+		if (!names_have(inventory, lfirst(cell)))
 			strange = lappend(strange, lfirst(cell));
-	}
 	if (strange != NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("schema \"%s\" cannot be used for another version", slot->name),

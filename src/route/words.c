@@ -4,21 +4,11 @@
  */
 #include "postgres.h"
 
+#include "base/names.h"
 #include "lib/stringinfo.h"
 #include "route/words.h"
 
 #define WORDS_LIMIT 10
-
-static bool
-is_listed(List *words, const char *word)
-{
-	ListCell *cell;
-
-	foreach (cell, words)
-		if (strcmp(lfirst(cell), word) == 0)
-			return true;
-	return false;
-}
 
 char *
 words_join(List *words)
@@ -28,7 +18,7 @@ words_join(List *words)
 	ListCell *cell;
 
 	foreach (cell, words)
-		if (!is_listed(listed, lfirst(cell)))
+		if (!names_have(listed, lfirst(cell)))
 			listed = lappend(listed, lfirst(cell));
 	initStringInfo(&text);
 	foreach (cell, listed)

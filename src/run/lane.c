@@ -17,8 +17,8 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/guc.h"
+#include "base/names.h"
 #include "catalog/pg_type.h"
-#include "core/path.h"
 #include "core/requirement.h"
 #include "run/lane.h"
 #include "shm/advisory.h"
@@ -54,7 +54,7 @@ lane_modules(const TaskRun *run)
 static LOCKMODE
 lane_mode(const TaskRun *run, char *module)
 {
-	return path_has(record_modules(run), module) ? ExclusiveLock : ShareLock;
+	return names_have(record_modules(run), module) ? ExclusiveLock : ShareLock;
 }
 
 void
