@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/spread.h"
+
 /* hotswap.strategy */
 const char *const strategy_names[STRATEGIES] = { "direct", "rolling", "blue_green", "canary",
 												 "auto" };
@@ -97,17 +99,11 @@ strategy_wave(const RolloutPlan *plan, int index, int nodes)
 	return 2 + (index - first) / share_of(plan->wave_step, nodes);
 }
 
-/* Where a node stands in the order by chance: FNV-1a, and a last mixing so that each bit counts. */
+/* Where a node stands in the order by chance. */
 uint64_t
 strategy_hash(const uint8_t *deployment, const uint8_t *node, int length)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t hash = spread_bytes(SPREAD_START, deployment, length);
 
-	for (int i = 0; i < 2 * length; i++)
-	{
-		hash ^= i < length ? deployment[i] : node[i - length];
-		hash *= UINT64_C(0x100000001b3);
-	}
-	hash = (hash ^ (hash >> 33)) * UINT64_C(0xff51afd7ed558ccd);
-	return hash ^ (hash >> 33);
+	return spread_end(spread_bytes(hash, node, length));
 }

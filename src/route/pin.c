@@ -21,6 +21,7 @@
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "base/guc.h"
+#include "base/spread.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "route/epoch.h"
@@ -35,20 +36,11 @@ static ExecutorStart_hook_type previous_start = NULL;
 
 /* ---- who the callers are taken for ---- */
 
-/*
- * The place of a key among ROUTE_ALL: the same on every server and for ever, so that a caller stays
- * where it is while the share grows.  FNV-1a, with the bits spread behind it.
- */
+/* The place of a key among ROUTE_ALL; a caller stays where it is while the share grows. */
 static int
 bucket_of(const char *key)
 {
-	uint64 hash = UINT64CONST(0xcbf29ce484222325);
-
-	for (; *key; key++)
-		hash = (hash ^ (unsigned char) *key) * UINT64CONST(0x100000001b3);
-	hash = (hash ^ hash >> 33) * UINT64CONST(0xff51afd7ed558ccd);
-	hash ^= hash >> 33;
-	return hash % ROUTE_ALL;
+	return spread_end(spread_bytes(SPREAD_START, key, strlen(key))) % ROUTE_ALL;
 }
 
 /* Who says nothing has a place of its session's. */
