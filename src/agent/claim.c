@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "base/args.h"
 #include "base/db.h"
 #include "base/uuid.h"
@@ -20,7 +19,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "shm/token.h"
 #include "shm/wait.h"
 #include "shm/wakeup.h"
@@ -136,9 +134,6 @@ has_task(void *arg)
 Datum
 hotswap_await_task(PG_FUNCTION_ARGS)
 {
-	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ?
-							(CallContext *) fcinfo->context :
-							NULL;
 	Awaited a = { .tenant = tenant_current(), .node = arg_uuid(fcinfo, 0, "node") };
 	TimestampTz end = wait_deadline(fcinfo, 1);
 	TupleDesc row;
@@ -146,26 +141,17 @@ hotswap_await_task(PG_FUNCTION_ARGS)
 	bool isnull = false;
 	bool found;
 
-	if (call == NULL || call->atomic)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-						errmsg("await_task() cannot be called inside a transaction block"),
-						errhint("Call it outside of one, or hotswap.claim_tasks() now and then.")));
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	/* gives up the snapshot that the statement has; the next transaction takes none */
-	SPI_commit();
-	XactIsoLevel = XACT_READ_COMMITTED;
+	wait_enter_call(fcinfo, "await_task",
+					"Call it outside of one, or hotswap.claim_tasks() now and then.");
 	found = has_task(&a);
 	if (!found && !wait_deadline_passed(end))
 	{
 		wait_require("Add it and restart the server, or call hotswap.claim_tasks() now and then.");
 		found = wait_until(&a.node, has_task, &a, end);
 	}
-	SPI_finish();
-	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	row = wait_leave_call(fcinfo);
 	ready = BoolGetDatum(found);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), &ready, &isnull));
+	return HeapTupleGetDatum(heap_form_tuple(row, &ready, &isnull));
 }
 
 /* ---- claiming ---- */

@@ -10,7 +10,6 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "base/args.h"
 #include "base/db.h"
@@ -22,7 +21,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "shm/wait.h"
 
 PG_FUNCTION_INFO_V1(hotswap_wait);
@@ -116,9 +114,6 @@ hotswap_wait(PG_FUNCTION_ARGS)
 Datum
 hotswap_await(PG_FUNCTION_ARGS)
 {
-	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ?
-							(CallContext *) fcinfo->context :
-							NULL;
 	Awaited a = { .id = arg_uuid(fcinfo, 0, "deployment"), .tenant = tenant_current() };
 	TimestampTz end = wait_deadline(fcinfo, 1);
 	TupleDesc row;
@@ -126,19 +121,9 @@ hotswap_await(PG_FUNCTION_ARGS)
 	bool isnull = false;
 
 	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
-	if (call == NULL || call->atomic)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-						errmsg("await() cannot be called inside a transaction block"),
-						errhint("Use hotswap.wait() there.")));
-	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	/* gives up the snapshot that the statement has; the next transaction takes none */
-	SPI_commit();
-	XactIsoLevel = XACT_READ_COMMITTED;
+	wait_enter_call(fcinfo, "await", "Use hotswap.wait() there.");
 	await(&a, end);
-	SPI_finish();
-	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	row = wait_leave_call(fcinfo);
 	status = status_value(TupleDescAttr(row, 0)->atttypid, &deployment_machine, a.status);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), &status, &isnull));
+	return HeapTupleGetDatum(heap_form_tuple(row, &status, &isnull));
 }

@@ -18,6 +18,9 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/time.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "nodes/parsenodes.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/wait.h"
@@ -178,4 +181,37 @@ wait_flush(void)
 	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
 		end -= SizeOfXLogShortPHD;
 	XLogFlush(end);
+}
+
+/*
+ * Gives up the snapshot that the statement has; the next transaction takes none.  Raises 2D000 inside a
+ * transaction block, with the hint.
+ */
+void
+wait_enter_call(FunctionCallInfo fcinfo, const char *name, const char *hint)
+{
+	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ?
+							(CallContext *) fcinfo->context :
+							NULL;
+
+	if (call == NULL || call->atomic)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+						errmsg("%s() cannot be called inside a transaction block", name),
+						errhint("%s", hint)));
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	SPI_commit();
+	XactIsoLevel = XACT_READ_COMMITTED;
+}
+
+/* The row that it returns. */
+TupleDesc
+wait_leave_call(FunctionCallInfo fcinfo)
+{
+	TupleDesc row;
+
+	SPI_finish();
+	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return BlessTupleDesc(row);
 }

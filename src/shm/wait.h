@@ -5,6 +5,7 @@
 #ifndef HOTSWAP_WAIT_H
 #define HOTSWAP_WAIT_H
 
+#include "access/tupdesc.h"
 #include "fmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -18,5 +19,9 @@ extern void wait_require(const char *instead);
 extern bool wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern bool wait_politely(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern void wait_flush(void);
+
+/* Of a procedure of this name that waits and returns a row of one column: before it waits, and after. */
+extern void wait_enter_call(FunctionCallInfo fcinfo, const char *name, const char *hint);
+extern TupleDesc wait_leave_call(FunctionCallInfo fcinfo);
 
 #endif /* HOTSWAP_WAIT_H */
