@@ -116,17 +116,7 @@ policy_read_request(FunctionCallInfo fcinfo, Request *r)
 static List *
 pending_deployments(Request *r)
 {
-	uint64 count = db_run(&pending_query, r->key, NULL);
-	List *ids = NIL;
-
-	for (uint64 i = 0; i < count; i++)
-	{
-		pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
-
-		*id = db_uuid(i, 1);
-		ids = lappend(ids, id);
-	}
-	return ids;
+	return db_uuid_rows(db_run(&pending_query, r->key, NULL));
 }
 
 /* Counts the votes that were cast again, by the new policy. */

@@ -319,6 +319,21 @@ db_oid_array(List *oids)
 	return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 }
 
+List *
+db_uuid_rows(uint64 count)
+{
+	List *uuids = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
+
+		*uuid = db_uuid(i, 1);
+		uuids = lappend(uuids, uuid);
+	}
+	return uuids;
+}
+
 /* The strings of a text[] without NULLs, in the current context. */
 List *
 db_text_list(Datum array)

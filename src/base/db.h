@@ -72,6 +72,8 @@ extern void db_leave(DbScope *scope);
 extern void db_limit_lock_wait(int ms);
 
 extern Datum db_text_array(List *strings);
+/* Of pg_uuid_t *: the first column of so many rows. */
+extern List *db_uuid_rows(uint64 count);
 extern List *db_text_list(Datum array);
 extern Datum db_oid_array(List *oids);
 extern List *db_oid_list(Datum array);

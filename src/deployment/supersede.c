@@ -56,17 +56,8 @@ find_running(const Request *r, List *path)
 	List *modules = r->release ? target_modules(release_targets(&r->tenant, r->release)) :
 								 list_make1(r->module);
 	Datum args[] = { UUIDPGetDatum(&r->tenant), db_text_array(modules), db_text_array(path) };
-	uint64 count = db_run_newest(&running_query, args, NULL);
-	List *ids = NIL;
 
-	for (uint64 i = 0; i < count; i++)
-	{
-		pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
-
-		*id = db_uuid(i, 1);
-		ids = lappend(ids, id);
-	}
-	return ids;
+	return db_uuid_rows(db_run_newest(&running_query, args, NULL));
 }
 
 /*

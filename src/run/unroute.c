@@ -40,7 +40,6 @@ read_nodes(const pg_uuid_t *tenant, const char *module, const pg_uuid_t *node)
 	DbArgs lock = db_args(&lock_module);
 	DbArgs args = db_args(&nodes_query);
 	MemoryContext context = CurrentMemoryContext;
-	List *nodes = NIL;
 	uint64 n;
 
 	db_arg_uuid(&lock, tenant);
@@ -53,14 +52,7 @@ read_nodes(const pg_uuid_t *tenant, const char *module, const pg_uuid_t *node)
 	db_arg_uuid(&args, node);
 	n = db_run_args(&args);
 	MemoryContextSwitchTo(context);
-	for (uint64 i = 0; i < n; i++)
-	{
-		pg_uuid_t *found = palloc(sizeof(pg_uuid_t));
-
-		*found = db_uuid(i, 1);
-		nodes = lappend(nodes, found);
-	}
-	return nodes;
+	return db_uuid_rows(n);
 }
 
 static void
