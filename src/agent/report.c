@@ -123,14 +123,8 @@ find_failure(const AgentTask *task, bool success, char *message, const AgentRepo
 static void
 read_report(FunctionCallInfo fcinfo, AgentReport *report)
 {
-	char *hex = arg_text_or_null(fcinfo, 3, "digest", 2 * DIGEST_LENGTH);
-
 	memset(report, 0, sizeof(AgentReport));
-	report->is_installed = hex != NULL;
-	if (hex && !digest_parse(hex, report->digest))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for \"digest\": \"%s\"", hex),
-						errdetail("It must be a SHA-256 in hex.")));
+	report->is_installed = arg_digest(fcinfo, 3, "digest", report->digest);
 	report->details = PG_ARGISNULL(5) ? NULL : arg_object(fcinfo, 5, "details");
 }
 

@@ -9,6 +9,7 @@
 #include "access/detoast.h"
 #include "base/args.h"
 #include "base/db.h"
+#include "base/digest.h"
 #include "base/label.h"
 #include "base/time.h"
 #include "catalog/pg_type.h"
@@ -405,6 +406,19 @@ arg_interval_between(FunctionCallInfo fcinfo, int n, const char *word, int64 lea
 								   DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
 						errdetail("It must be between %s.", range)));
 	return value;
+}
+
+/* A SHA-256 in hex; false where it is NULL. */
+bool
+arg_digest(FunctionCallInfo fcinfo, int n, const char *word, uint8 *digest)
+{
+	char *hex = arg_text_or_null(fcinfo, n, word, 2 * DIGEST_LENGTH);
+
+	if (hex && !digest_parse(hex, digest))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for \"%s\": \"%s\"", word, hex),
+						errdetail("It must be a SHA-256 in hex.")));
+	return hex != NULL;
 }
 
 pg_uuid_t

@@ -45,6 +45,7 @@ extern bool arg_bool(FunctionCallInfo fcinfo, int n, const char *word);
 extern Interval *arg_interval(FunctionCallInfo fcinfo, int n, const char *word);
 extern Interval *arg_interval_between(FunctionCallInfo fcinfo, int n, const char *word, int64 least,
 									  int64 most, const char *range);
+extern bool arg_digest(FunctionCallInfo fcinfo, int n, const char *word, uint8 *digest);
 extern int64 arg_int64(FunctionCallInfo fcinfo, int n, const char *word);
 extern pg_uuid_t arg_uuid(FunctionCallInfo fcinfo, int n, const char *word);
 extern Oid arg_oid(FunctionCallInfo fcinfo, int n, const char *word);

@@ -102,12 +102,11 @@ read_digest(FunctionCallInfo fcinfo, uint8 *digest)
 
 	if (text == NULL)
 		return false;
-	if (strlen(text) != 2 * DIGEST_LENGTH || strspn(text, "0123456789abcdefABCDEF") != strlen(text))
+	if (!digest_parse(text, digest))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for \"digest\": \"%s\"", text),
 				 errdetail("It must be a SHA-256 in hex, as publish_version() returns it.")));
-	(void) hex_decode(text, 2 * DIGEST_LENGTH, (char *) digest);
 	return true;
 }
 

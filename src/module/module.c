@@ -109,16 +109,12 @@ read_script(FunctionCallInfo fcinfo, int n, const char *word, NewVersion *v, int
 		v->scripts[script].value = CStringGetTextDatum(text);
 }
 
-/* The argument of a SHA-256 in hex. */
+/* The argument of a SHA-256 in hex, which must be there. */
 static void
 read_artifact_digest(FunctionCallInfo fcinfo, int n, uint8 *digest)
 {
-	char *hex = arg_text(fcinfo, n, "digest", 2 * DIGEST_LENGTH);
-
-	if (!digest_parse(hex, digest))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid value for \"digest\": \"%s\"", hex),
-						errdetail("It must be a SHA-256 in hex.")));
+	arg_require(fcinfo, n, "digest");
+	(void) arg_digest(fcinfo, n, "digest", digest);
 }
 
 /* An artifact that is given: what is stored, and its digest; one that is given, too, must be the same. */
