@@ -25,36 +25,38 @@
 #include "route/words.h"
 #include "utils/builtins.h"
 
-/* What has to be the same in an entry and all functions that it is one to; f: the function. */
 #define VOLATILITY(p) "CASE " p ".provolatile WHEN 'v' THEN 'VOLATILE' ELSE 'STABLE' END"
-#define DIFFERENCE(name, of_f, of_e) \
-	"CASE WHEN " of_f " IS DISTINCT FROM " of_e " THEN '" name "' END"
-#define DIFFERENT(name, expression) DIFFERENCE(name, "f." expression, "e." expression)
+#define VOLATILITY_OF_FUNCTION VOLATILITY("f")
+#define VOLATILITY_OF_ENTRY VOLATILITY("e")
 
-/* The functions of a slot, how an entry to each is made, and what has its name and arguments. */
+/*
+ * The functions of a slot, how an entry to each is made, and what has its name and arguments; with what has to be
+ * the same in an entry and all functions that it is one to, and is not.
+ */
 static DbStatement functions_query = DB_STATEMENT(
 	"SELECT f.proname, f.oid::regprocedure::text, f.prokind = 'p',"
 	" pg_get_function_arguments(f.oid), pg_get_function_result(f.oid),"
-	" concat_ws(' ', CASE f.prokind WHEN 'w' THEN 'WINDOW' END, " VOLATILITY(
-		"f") ","
-			 " CASE WHEN f.proisstrict THEN 'STRICT' END, CASE WHEN f.proleakproof THEN 'LEAKPROOF' END,"
-			 " CASE f.proparallel WHEN 's' THEN 'PARALLEL SAFE' WHEN 'r' THEN 'PARALLEL RESTRICTED' END,"
-			 " 'COST ' || f.procost, CASE WHEN f.proretset THEN 'ROWS ' || f.prorows END),"
-			 " e.oid, CASE WHEN l.lanname = 'hotswap' THEN e.prosrc END,"
-			 " CASE WHEN e.oid IS NOT NULL THEN concat_ws(', ', " DIFFERENT("kind", "prokind") "," DIFFERENCE("result", "pg_get_function_result(f.oid)", "pg_get_function_result(e.oid)") "," DIFFERENCE(
-				 "arguments or their defaults", "pg_get_function_arguments(f.oid)",
-				 "pg_get_function_arguments(e.oid)") "," DIFFERENCE("volatility", VOLATILITY("f"),
-																	VOLATILITY(
-																		"e")) "," DIFFERENT("strictness",
-																							"proisstrict") "," DIFFERENT("parallel label",
-																														 "proparallel") "," DIFFERENT("leakproofness",
-																																					  "proleakproof") "," DIFFERENT("cost",
-																																													"procost") "," DIFFERENT("rows",
-																																																			 "prorows") ") END"
-																																																						" FROM unnest($1) WITH ORDINALITY u (oid, n) JOIN pg_proc f ON f.oid = u.oid"
-																																																						" LEFT JOIN pg_proc e ON e.proname = f.proname AND e.proargtypes = f.proargtypes"
-																																																						" AND e.pronamespace = (SELECT s.oid FROM pg_namespace s WHERE s.nspname = $2)"
-																																																						" LEFT JOIN pg_language l ON l.oid = e.prolang ORDER BY u.n",
+	" concat_ws(' ', CASE f.prokind WHEN 'w' THEN 'WINDOW' END, " VOLATILITY_OF_FUNCTION ","
+	" CASE WHEN f.proisstrict THEN 'STRICT' END, CASE WHEN f.proleakproof THEN 'LEAKPROOF' END,"
+	" CASE f.proparallel WHEN 's' THEN 'PARALLEL SAFE' WHEN 'r' THEN 'PARALLEL RESTRICTED' END,"
+	" 'COST ' || f.procost, CASE WHEN f.proretset THEN 'ROWS ' || f.prorows END),"
+	" e.oid, CASE WHEN l.lanname = 'hotswap' THEN e.prosrc END,"
+	" CASE WHEN e.oid IS NOT NULL THEN (SELECT coalesce(string_agg(d.name, ', ' ORDER BY d.n), '')"
+	" FROM (VALUES (1, 'kind', f.prokind::text, e.prokind::text),"
+	" (2, 'result', pg_get_function_result(f.oid), pg_get_function_result(e.oid)),"
+	" (3, 'arguments or their defaults', pg_get_function_arguments(f.oid),"
+	" pg_get_function_arguments(e.oid)),"
+	" (4, 'volatility', " VOLATILITY_OF_FUNCTION ", " VOLATILITY_OF_ENTRY "),"
+	" (5, 'strictness', f.proisstrict::text, e.proisstrict::text),"
+	" (6, 'parallel label', f.proparallel::text, e.proparallel::text),"
+	" (7, 'leakproofness', f.proleakproof::text, e.proleakproof::text),"
+	" (8, 'cost', float4send(f.procost)::text, float4send(e.procost)::text),"
+	" (9, 'rows', float4send(f.prorows)::text, float4send(e.prorows)::text)) d (n, name, of_f, of_e)"
+	" WHERE d.of_f IS DISTINCT FROM d.of_e) END"
+	" FROM unnest($1) WITH ORDINALITY u (oid, n) JOIN pg_proc f ON f.oid = u.oid"
+	" LEFT JOIN pg_proc e ON e.proname = f.proname AND e.proargtypes = f.proargtypes"
+	" AND e.pronamespace = (SELECT s.oid FROM pg_namespace s WHERE s.nspname = $2)"
+	" LEFT JOIN pg_language l ON l.oid = e.prolang ORDER BY u.n",
 	OIDARRAYOID, TEXTOID);
 
 enum
