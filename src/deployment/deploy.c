@@ -435,7 +435,7 @@ hotswap_deploy(PG_FUNCTION_ARGS)
 /*
  * deploy_release(release, environment, idempotency_key, priority, run_at, start_by, metadata, on_behalf_of,
  *		  require_approval, nodes, allow_revert, only_target, reapply, overtake, on_failure, supersede,
- *		  tenant)
+ *		  rehearse, tenant)
  *		returns the deployment's id
  *
  * In: the name of a release; the rest as of deploy().  A node gets those of its versions that it does not run,

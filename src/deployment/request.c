@@ -140,42 +140,26 @@ has_options(const Request *r)
 		   r->on_failure != ON_FAILURE_UNSAID;
 }
 
-/* What the first audit event says of a release. */
-static Jsonb *
-release_detail(const Request *r)
-{
-	if (r->kind == KIND_ROLLBACK)
-		return audit_detail("release", r->release, "digest", r->version, "environment",
-							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
-	if (!has_options(r))
-		return audit_detail("release", r->release, "digest", r->version, "environment",
-							r->environment, NULL);
-	return audit_detail("release", r->release, "digest", r->version, "environment", r->environment,
-						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
-						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
-						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
-						"overtake", r->overtake ? "true" : NULL, "on_failure",
-						failure_action_label(r->on_failure), NULL);
-}
-
-/* What the first audit event says of it. */
+/* What the first audit event says of it; of a release its name and its digest. */
 static Jsonb *
 request_detail(const Request *r)
 {
-	if (r->release)
-		return release_detail(r);
+	const char *what = r->release ? "release" : "module";
+	char *name = r->release ? r->release : r->module;
+	const char *which = r->release ? "digest" : "version";
+
 	if (r->kind == KIND_ROLLBACK)
-		return audit_detail("module", r->module, "version", r->version, "environment",
-							r->environment, "rolls_back", uuid_text(r->rolls_back), NULL);
+		return audit_detail(what, name, which, r->version, "environment", r->environment,
+							"rolls_back", uuid_text(r->rolls_back), NULL);
 	if (r->kind == KIND_DECLARE)
-		return audit_detail("module", r->module, "version", r->version, "environment",
-							r->environment, "node", uuid_text(uuid_array_first(r->nodes)), "heads",
+		return audit_detail(what, name, which, r->version, "environment", r->environment, "node",
+							uuid_text(uuid_array_first(r->nodes)), "heads",
 							OidOutputFunctionCall(F_ARRAY_OUT, db_text_array(r->heads)), NULL);
 	if (!has_options(r))
-		return audit_detail("module", r->module, "version", r->version, "environment",
-							r->environment, r->tag ? "tag" : NULL, r->tag, NULL);
-	return audit_detail("module", r->module, "version", r->version, "environment", r->environment,
-						"nodes", r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
+		return audit_detail(what, name, which, r->version, "environment", r->environment,
+							r->tag ? "tag" : NULL, r->tag, NULL);
+	return audit_detail(what, name, which, r->version, "environment", r->environment, "nodes",
+						r->has_nodes ? OidOutputFunctionCall(F_ARRAY_OUT, r->nodes) : NULL,
 						"allow_revert", r->allow_revert ? "true" : NULL, "only_target",
 						r->only_target ? "true" : NULL, "reapply", r->reapply ? "true" : NULL,
 						"overtake", r->overtake ? "true" : NULL, "on_failure",

@@ -1,6 +1,6 @@
 -- deploy(supersede => true): what runs in the lane is cancelled, and taken back or taken over
 -- (src/deployment/supersede.c).
-SELECT plan(28);
+SELECT plan(29);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy(name, 0) FROM hotswap.environments \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -104,6 +104,8 @@ CALL ended(:'s') \gset
 SELECT is(pg_temp.how(:'d'), format('cancelled back superseded by deployment %s of release "quick"',
 	:'s'), 'a release supersedes');
 SELECT is(:'said'::text, 'succeeded', 'and comes');
+SELECT is((SELECT detail ->> 'supersede' FROM hotswap.audit_log WHERE subject_id = :'s'
+	AND event = 'request'), 'true', 'which is audited as of a version');
 SELECT hotswap.deploy_release('slow', 'production') AS d \gset
 CALL half(:'d');
 SELECT hotswap.deploy('shared', '2', 'production', supersede => true) AS s \gset
