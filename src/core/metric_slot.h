@@ -19,4 +19,7 @@ metric_slot(TimestampTz at)
 	return (int16) (at / USECS_PER_DAY % METRIC_SLOTS);
 }
 
+/* int2[]: the slots of a time, as far as it is kept, each once. */
+extern Datum metric_slots(TimestampTz from, TimestampTz until);
+
 #endif /* HOTSWAP_METRIC_SLOT_H */

@@ -16,7 +16,6 @@
 #include "core/metric_slot.h"
 #include "core/missing.h"
 #include "fmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_node_problems);
@@ -151,8 +150,6 @@ static List *
 read_health(const pg_uuid_t *tenant, const char *environment, const pg_uuid_t *node)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum slots[] = { Int16GetDatum(metric_slot(now)),
-					  Int16GetDatum(metric_slot(now - USECS_PER_DAY)) };
 	DbArgs args = db_args(&health_query);
 	List *nodes = NIL;
 	uint64 count;
@@ -161,10 +158,7 @@ read_health(const pg_uuid_t *tenant, const char *environment, const pg_uuid_t *n
 	db_arg_text(&args, environment);
 	db_arg_uuid(&args, node);
 	db_arg_time(&args, now);
-	db_arg_datum(&args, INT2ARRAYOID,
-				 PointerGetDatum(construct_array(slots, lengthof(slots), INT2OID, sizeof(int16),
-												 true, TYPALIGN_SHORT)),
-				 false);
+	db_arg_datum(&args, INT2ARRAYOID, metric_slots(now - USECS_PER_DAY, now), false);
 	db_arg_time(&args, now - METRIC_RETENTION);
 	count = db_run_args(&args);
 	for (uint64 i = 0; i < count; i++)

@@ -16,7 +16,6 @@
 #include "catalog/pg_type.h"
 #include "core/metric_slot.h"
 #include "operations/measure.h"
-#include "utils/array.h"
 #include "utils/timestamp.h"
 
 static DbStatement wanted_query = DB_STATEMENT0(
@@ -60,11 +59,8 @@ bool
 measure_nodes(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum slots[] = { Int16GetDatum(metric_slot(now)),
-					  Int16GetDatum(metric_slot(now - USECS_PER_DAY)) };
-	Datum args[] = { TimestampTzGetDatum(now - now % USECS_PER_SEC), slots[0],
-					 PointerGetDatum(construct_array(slots, lengthof(slots), INT2OID, sizeof(int16),
-													 true, TYPALIGN_SHORT)) };
+	Datum args[] = { TimestampTzGetDatum(now - now % USECS_PER_SEC),
+					 Int16GetDatum(metric_slot(now)), metric_slots(now - USECS_PER_DAY, now) };
 	DbScope scope;
 	bool functions;
 	bool tables;

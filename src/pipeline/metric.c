@@ -59,21 +59,6 @@ static DbStatement nodes_query =
 				 " AND removed_at IS NULL ORDER BY name",
 				 UUIDOID, TEXTOID);
 
-/* The slots of a time, each once. */
-static Datum
-slots_of(TimestampTz from, TimestampTz until)
-{
-	Datum slots[METRIC_SLOTS];
-	int count = 0;
-
-	from = Max(from, GetCurrentTimestamp() - METRIC_RETENTION - USECS_PER_DAY);
-	for (int64 day = from / USECS_PER_DAY; day <= until / USECS_PER_DAY && count < METRIC_SLOTS;
-		 day++)
-		slots[count++] = Int16GetDatum(metric_slot(day * USECS_PER_DAY));
-	return PointerGetDatum(
-		construct_array(slots, count, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
-}
-
 static double
 read_double(uint64 row, int column)
 {
@@ -110,7 +95,7 @@ metric_read(const pg_uuid_t *tenant, Datum nodes, int count, TimestampTz from, T
 	db_arg_datum(&args, UUIDARRAYOID, nodes, false);
 	db_arg_time(&args, from);
 	db_arg_time(&args, until);
-	db_arg_datum(&args, INT2ARRAYOID, slots_of(from, until), false);
+	db_arg_datum(&args, INT2ARRAYOID, metric_slots(from, until), false);
 	db_arg_int32(&args, parts);
 	/* the same for all metrics that have one */
 	db_arg_datum(&args, FLOAT8OID, Float8GetDatum(metric_least[METRIC_LATENCY]), false);
