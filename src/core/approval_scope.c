@@ -2,10 +2,10 @@
  * approval_scope.c
  *		What an approval is about beyond the names: the steps that will run, and as which roles.
  *
- * A version that is complete is what is approved, whatever a node runs.  Where versions build on each other, in
- * a release and in a rollback, what will run depends on the nodes: the steps are kept with the approval, and when the stage starts,
- * each step that is to run must be among them.  Fewer are no matter.  Nodes that are added run as a role that was
- * seen, or the approval is void.
+ * A version that is complete is what is approved, whatever a node runs.  Where versions build on each
+ * other, in a release and in a rollback, what will run depends on the nodes: the steps are kept with the
+ * approval, and when the stage starts, each step that is to run must be among them.  Fewer are no matter.
+ * Nodes that are added run as a role that was seen, or the approval is void.
  *
  * Locks nothing.
  */

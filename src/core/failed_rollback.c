@@ -3,8 +3,8 @@
  *		Deployments whose rollback failed, and whether that has been dealt with.
  *
  * A row stands for an environment whose nodes run different versions.  It is there as long as its
- * deployment is rollback_failed and its tenant is not deleted, and counts until somebody acknowledges it, or a later deployment
- * of its modules has brought their versions to every node there.
+ * deployment is rollback_failed and its tenant is not deleted, and counts until somebody acknowledges it,
+ * or a later deployment of its modules has brought their versions to every node there.
  *
  * The caller holds the lock on the deployment's row; the rows of others' failed rollbacks are locked
  * briefly, at the end of a deployment.

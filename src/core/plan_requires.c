@@ -2,9 +2,10 @@
  * plan_requires.c
  *		Whether plans leave each node with what its modules ask of each other (requirement.c).
  *
- * Each step that brings a version is looked at with what the node runs at that moment, after the steps before
- * it; where several modules come together, what is there in the end will do.  In the end, what other modules of the node ask for, and had, must still be there; what was missing
- * before is not the fault of this plan.  A node on which that is not so has no way.
+ * Each step that brings a version is looked at with what the node runs at that moment, after the steps
+ * before it; where several modules come together, what is there in the end will do.  In the end, what other
+ * modules of the node ask for, and had, must still be there; what was missing before is not the fault of
+ * this plan.  A node on which that is not so has no way.
  *
  * A version of a graph is there if the node runs it or something that builds on it; a complete one, if the
  * node runs it, one that was published after it, or one with the same content, which it would not replace.

@@ -139,9 +139,9 @@ begin(Call *c, const Deployment *d)
  *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem,
  *			transactional)
  *
- * In: the arguments of deploy(); tenant and nodes may be NULL.  Out: for each node of the environments on the path, in their order, a row a step,
- * in the order in which they would run, or a row with the reason why there is none.  Errors: 22023, P0002 no
- * such tenant, version, environment or node, 42501.  Locks nothing.
+ * In: the arguments of deploy(); tenant and nodes may be NULL.  Out: for each node of the environments on the
+ * path, in their order, a row a step, in the order in which they would run, or a row with the reason why there
+ * is none.  Errors: 22023, P0002 no such tenant, version, environment or node, 42501.  Locks nothing.
  */
 Datum
 hotswap_preview(PG_FUNCTION_ARGS)

@@ -48,8 +48,8 @@ typedef struct PathEntry
 } PathEntry;
 
 /*
- * what those that have been started are through with, when the first pending approval expires or is half over, and whether
- * it waits at its gate for another deployment
+ * what those that have been started are through with, when the first pending approval expires or is half over,
+ * and whether it waits at its gate for another deployment
  */
 #define LOADED_COLUMNS                                                                                    \
 	"d.tenant_id, d.id, d.priority, d.status, CASE WHEN d.release IS NULL"                                \

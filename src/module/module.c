@@ -376,8 +376,8 @@ module_publish(NewVersion *new)
  * In: scripts of at most 16 MB; verify_sql, revert_sql, signature with signing_key, install_sql, and
  * tenant may be NULL; parents: at most 100 versions of the module, NULL: the version is complete in itself;
  * metadata: an object of at most 64 kB, which is not part of the digest; transactional: false if each statement
- * is to be a transaction of its own; requires: at most 100 requirements (requirement.c).  Out: the version's SHA-256 in hex.
- * Errors: 22023, 42601 and 0A000 of the scripts, 23505 other content, 53400 a quota is exceeded, P0002 no such
+ * is to be a transaction of its own; requires: at most 100 requirements (requirement.c).  Out: the version's
+ * SHA-256 in hex.  Errors: 22023, 42601 and 0A000 of the scripts, 23505 other content, 53400 a quota is exceeded, P0002 no such
  * tenant, parent or key, 55000 the module's versions are of the other kind or the key does not count,
  * YH003, YH010.  Locks the tenant row and the module row; writes module, module_version,
  * version_signature and the audit log, nothing where the same content and signature are there.

@@ -9,10 +9,10 @@
  * Whether an environment is protected and whether it has nodes is read at once, and the stage goes by
  * that: a node that is registered after the gate was passed for want of nodes is not swapped.
  *
- * One that waits here, for whatever it is, has left its lanes, so that a later one may have come to the gate before it is
- * let through.  That one waits as well, here, for as long as the other one waits or is queued again;
- * when the other one has started, the lanes keep the order.  The dispatcher alone starts something,
- * so that it knows when to look again (dispatch/due_set.c).
+ * One that waits here, for whatever it is, has left its lanes, so that a later one may have come to the
+ * gate before it is let through.  That one waits as well, here, for as long as the other one waits or is
+ * queued again; when the other one has started, the lanes keep the order.  The dispatcher alone starts
+ * something, so that it knows when to look again (dispatch/due_set.c).
  *
  * The caller holds the lock on the deployment's row; nothing else is locked.
  */

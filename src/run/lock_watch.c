@@ -8,11 +8,12 @@
  * decided there and then, and is a cancel like any other.  The weak ones, which may be elsewhere and stop nobody
  * but DDL, are looked at once, when a step is over; they count from its beginning.
  *
- * In the handler: no memory is allocated, no catalog is read, and a partition of the table of locks that somebody
- * has at the moment is left out.  It does nothing where it interrupts a place that holds interrupts off, which is
- * every place that has a lightweight lock or changes what it reads, and comes again soon.  Lightweight locks are taken and released with
- * interrupts held, so where they are not, taking one for a moment disturbs nothing.  What is noted goes to an array
- * that only the process itself makes larger, with `entries_busy` set.
+ * In the handler: no memory is allocated, no catalog is read, and a partition of the table of locks that
+ * somebody has at the moment is left out.  It does nothing where it interrupts a place that holds
+ * interrupts off, which is every place that has a lightweight lock or changes what it reads, and comes
+ * again soon.  Lightweight locks are taken and released with interrupts held, so where they are not, taking
+ * one for a moment disturbs nothing.  What is noted goes to an array that only the process itself makes
+ * larger, with `entries_busy` set.
  *
  * What the transaction itself has made is locked, too, but nobody else can see it: the hook for new objects tells.
  *

@@ -7,9 +7,10 @@
  * session would; refused is what cannot be undone, or would be by mistake: another role, a cursor, a lock.  In the
  * session of CALL work() what was there before the script stays.
  *
- * Nothing of this is done as the owner of the extension but the look at cursors and what is prepared, and no code of anybody's is
- * called, event triggers neither.  The exception are triggers that the script has deferred: they run as its role
- * before something is dropped, since a table that has some pending cannot go.
+ * Nothing of this is done as the owner of the extension but the look at cursors and what is prepared, and
+ * no code of anybody's is called, event triggers neither.  The exception are triggers that the script has
+ * deferred: they run as its role before something is dropped, since a table that has some pending cannot
+ * go.
  *
  * Locks the temporary objects.
  */
