@@ -141,8 +141,7 @@ hotswap_await_task(PG_FUNCTION_ARGS)
 	bool isnull = false;
 	bool found;
 
-	wait_enter_call(fcinfo, "await_task",
-					"Call it outside of one, or hotswap.claim_tasks() now and then.");
+	wait_enter_call(fcinfo, "Call it outside of one, or hotswap.claim_tasks() now and then.");
 	found = has_task(&a);
 	if (!found && !wait_deadline_passed(end))
 	{

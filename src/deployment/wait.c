@@ -121,7 +121,7 @@ hotswap_await(PG_FUNCTION_ARGS)
 	bool isnull = false;
 
 	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
-	wait_enter_call(fcinfo, "await", "Use hotswap.wait() there.");
+	wait_enter_call(fcinfo, "Use hotswap.wait() there.");
 	await(&a, end);
 	row = wait_leave_call(fcinfo);
 	status = status_value(TupleDescAttr(row, 0)->atttypid, &deployment_machine, a.status);

@@ -27,6 +27,7 @@
 #include "shm/waiter.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #define POLITE_WAIT USECS_PER_SEC
@@ -188,7 +189,7 @@ wait_flush(void)
  * transaction block, with the hint.
  */
 void
-wait_enter_call(FunctionCallInfo fcinfo, const char *name, const char *hint)
+wait_enter_call(FunctionCallInfo fcinfo, const char *hint)
 {
 	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ?
 							(CallContext *) fcinfo->context :
@@ -196,7 +197,8 @@ wait_enter_call(FunctionCallInfo fcinfo, const char *name, const char *hint)
 
 	if (call == NULL || call->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-						errmsg("%s() cannot be called inside a transaction block", name),
+						errmsg("%s() cannot be called inside a transaction block",
+							   get_func_name(fcinfo->flinfo->fn_oid)),
 						errhint("%s", hint)));
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
