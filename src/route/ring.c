@@ -28,8 +28,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
-#define SLOT_LETTERS 26
-
 static DbStatement has_slots =
 	DB_STATEMENT("SELECT FROM hotswap.route_slot WHERE tenant_id = $1 AND module = $2 LIMIT 1",
 				 UUIDOID, TEXTOID);
@@ -91,7 +89,7 @@ static DbStatement upsert_slot = DB_STATEMENT(
 static DbStatement retire_slots = DB_STATEMENT(
 	"UPDATE hotswap.route_slot SET retired_at = pg_catalog.clock_timestamp(),"
 	" retired_xid = pg_current_xact_id() WHERE tenant_id = $1 AND node_id = $2 AND module = $3"
-	" AND slot IS DISTINCT FROM $4 AND retired_at IS NULL",
+	" AND slot IS DISTINCT FROM $4 AND retired_at IS NULL RETURNING slot",
 	UUIDOID, UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement use_slot =
@@ -206,16 +204,17 @@ free_name(const RingKey *key, const char *entry_schema)
 {
 	char *base = base_name(key, entry_schema);
 
-	for (int i = 0; i < SLOT_LETTERS; i++)
+	for (char letter = SLOT_FIRST; letter <= SLOT_LAST; letter++)
 	{
-		char *name = psprintf("%s@%c", base, 'a' + i);
+		char *name = psprintf("%s@%c", base, letter);
 
 		if (!OidIsValid(get_namespace_oid(name, true)))
 			return name;
 	}
 	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					errmsg("module \"%s\" has no slot left", key->module),
-					errdetail("All %d are in use, or held by old transactions.", SLOT_LETTERS),
+					errdetail("All %d are in use, or held by old transactions.",
+							  SLOT_LAST - SLOT_FIRST + 1),
 					errhint("End the transactions that hold them.")));
 }
 
@@ -411,6 +410,18 @@ ring_drop(const RingKey *key, List *slots)
 
 /* ---- who gets it ---- */
 
+static void
+note_retired(uint64 n)
+{
+	for (uint64 i = 0; i < n; i++)
+	{
+		Oid schema = get_namespace_oid(db_text(i, 1), true);
+
+		if (OidIsValid(schema))
+			slot_note_called(schema, false);
+	}
+}
+
 void
 ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment)
 {
@@ -432,8 +443,9 @@ ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deploym
 		db_arg_text(&use, slot->name);
 		if (db_run_args(&use) != 1)
 			elog(ERROR, "slot \"%s\" has disappeared", slot->name);
+		slot_note_called(slot->schema, true);
 	}
 	arg_key(&retire, key);
 	db_arg_text(&retire, slot ? slot->name : NULL);
-	(void) db_run_args(&retire);
+	note_retired(db_run_args(&retire));
 }
