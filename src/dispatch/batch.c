@@ -54,6 +54,7 @@ dispatch_begin(const DispatchMode *mode)
 	d->mode = mode;
 	d->context = context;
 	d->batch_context = AllocSetContextCreate(context, "hotswap batch", ALLOCSET_DEFAULT_SIZES);
+	d->began = mode->background ? GetCurrentTimestamp() : DT_NOEND;
 	d->limit = hotswap_batch_size;
 	d->no_worker_until = DT_NOBEGIN;
 	d->next_reap = d->next_look = DT_NOEND;
@@ -254,15 +255,14 @@ change_lanes(Dispatch *d, const VisitResult *v)
 }
 
 /*
- * Must the batch be on disk before anybody acts on it?  The start of a task must: one that brings the
- * server down has to count as an attempt.  On this server's: a standby that is away must not hold the
- * rows of a batch.
+ * Must the batch be on disk before anybody acts on it?  On this server's: a standby that is away must not
+ * hold the rows of a batch.
  */
 static bool
 must_be_durable(const Visited *visits, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (visits[i].result.started != NIL)
+		if (visits[i].result.durable)
 			return true;
 	return false;
 }
@@ -346,6 +346,7 @@ run_batch(Dispatch *d)
 	if (!d->mode->background)
 		request.only_role = GetSessionUserId();
 	d->batch++;
+	request.began = d->began;
 	dispatch_begin_transaction(d);
 	d->starting = NIL;
 	MemoryContextReset(d->batch_context);

@@ -29,7 +29,9 @@ typedef struct Dispatch
 	const DispatchMode *mode;
 	MemoryContext context;
 	MemoryContext batch_context; /* of the present transaction */
-	uint64 batch;                /* number of the present one */
+	TimestampTz
+		began;    /* what was requested before may have been tried before a crash; DT_NOEND: all */
+	uint64 batch; /* number of the present one */
 	bool may_start;
 	bool loaded;            /* everything has been read once: before that nothing is visited */
 	TimestampTz next_chunk; /* of what is to be read */

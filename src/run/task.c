@@ -466,6 +466,7 @@ run_transactions(TaskRun *run, MemoryContext context)
 
 	while ((progress = run_task(run)) != TASK_DONE)
 	{
+		session_commit_soon();
 		CommitTransactionCommand();
 		if (progress == TASK_HAS_OUTSIDE)
 		{
@@ -510,6 +511,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		if (wanted)
 			run_transactions(run, context);
 		error_context_stack = callback.previous;
+		session_commit_soon();
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
