@@ -311,6 +311,9 @@ visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 		/* two of one lane must not be admitted in one batch */
 		if (v->result.running && !item->started)
 			dueset_start(item);
+		/* the next one of its lanes may start in the transaction in which it ends */
+		if (v->result.ended)
+			dueset_leave(item);
 	}
 	if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH && must_be_durable(visits, count))
 		(void) set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION,
@@ -343,14 +346,15 @@ run_batch(Dispatch *d)
 	int count;
 	bool troubled = false;
 
+	request.began = d->began;
 	if (!d->mode->background)
 		request.only_role = GetSessionUserId();
 	d->batch++;
-	request.began = d->began;
 	dispatch_begin_transaction(d);
 	d->starting = NIL;
 	MemoryContextReset(d->batch_context);
 	d->limit = Min(d->limit, hotswap_batch_size);
+	reading_unread(d);
 	/* the line may have been stopped since everything was loaded */
 	d->may_start = reading_state() == DISPATCH_ALLOWED;
 	request.may_start = d->may_start && !d->giving_back;
@@ -403,7 +407,7 @@ dispatch_failed(Dispatch *d, ErrorData *error)
 		RingEntry *entry = lfirst(cell);
 		DueItem *item = dueset_find(&entry->deployment);
 
-		dispatch_remember(d, &d->reread, entry, sizeof(*entry));
+		dispatch_remember(d, &d->unread, entry, sizeof(*entry));
 		if (item == NULL)
 			continue;
 		item->read = 0;
@@ -441,7 +445,7 @@ dispatch_step(Dispatch *d)
 	}
 	tenant_limit_return(d);
 	starvation_wake(d);
-	if (!can_visit(d))
+	if (d->unread == NIL && !can_visit(d))
 		return worked;
 	/* what was read anew meanwhile may have to be visited, too */
 	worked = run_batch(d) || can_visit(d) || worked;
