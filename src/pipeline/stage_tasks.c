@@ -214,7 +214,7 @@ settle_lost(Visit *v, Task *task)
 	else if (v->request->overran(v->request->tasks, &key))
 		fail_task(
 			task, ERRCODE_QUERY_CANCELED,
-			v->d.kind == KIND_REHEARSAL ?
+			v->d.kind == KIND_REHEARSAL || task->kind == TASK_PREPARE ?
 				"the rehearsal went on after it was told to stop, and its executor was ended" :
 				"the task went on after hotswap.statement_timeout, and its executor was ended");
 	else
