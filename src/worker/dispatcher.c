@@ -38,6 +38,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "worker/process.h"
 
 #define FAILED_PAUSE_MS 1000  /* after an error of a whole batch */
@@ -47,8 +48,8 @@
 #define HOUSEKEEPING_PAUSE_MS 1000        /* between two steps of it, while there is work */
 #define CLOCK_LOOK_MS 1000                /* the longest sleep without a look at the clock */
 #define CLOCK_LEAP_USECS (500 * 1000)
-#define LOCK_TIMEOUT "1s" /* of the dispatcher's own statements */
-#define DEADLOCK_TIMEOUT \
+#define OWN_LOCK_TIMEOUT "1s" /* of the dispatcher's own statements */
+#define OWN_DEADLOCK_TIMEOUT \
 	"100ms" /* short: of two that deadlock, say with DROP EXTENSION, it gives way */
 
 static DatabaseSlot *slot;
@@ -73,6 +74,14 @@ request_shutdown(SIGNAL_ARGS)
 	ShutdownRequestPending = true;
 	SetLatch(MyLatch);
 	errno = save_errno;
+}
+
+/* SIGINT: so a lock_timeout ends the wait for the lock.  Nobody else's is heard. */
+static void
+end_lock_wait(SIGNAL_ARGS)
+{
+	if (get_timeout_indicator(LOCK_TIMEOUT, false))
+		StatementCancelHandler(postgres_signal_arg);
 }
 
 static void
@@ -524,14 +533,14 @@ hotswap_dispatcher_main(Datum arg)
 
 	pqsignal(SIGTERM, request_shutdown);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, end_lock_wait);
 	BackgroundWorkerUnblockSignals();
 	dispatcher_attach(DatumGetObjectId(arg));
 	dispatcher_make_way(DatumGetObjectId(arg));
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	pgstat_report_appname("hotswap dispatcher");
-	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("deadlock_timeout", DEADLOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", OWN_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("deadlock_timeout", OWN_DEADLOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
 	if (!extension_fits())
 		leave_for_good();
@@ -542,7 +551,7 @@ hotswap_dispatcher_main(Datum arg)
 	begin();
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	(void) dispatch_lock(true);
-	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", OWN_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 	commit();
 
 	while (!ShutdownRequestPending)

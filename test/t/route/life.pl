@@ -31,6 +31,7 @@ sub publish
 	sql(qq(SELECT hotswap.publish_version('billing', '$version', \$s\$
 		SELECT pg_advisory_xact_lock_shared(4711);
 		INSERT INTO swapped VALUES ('$version');
+		CREATE VIEW ones AS SELECT 1;
 		CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT $version';
 		CREATE OR REPLACE FUNCTION two() RETURNS int LANGUAGE plpgsql
 			AS 'BEGIN RETURN $version; END' \$s\$, 'SELECT one() = two()')));
@@ -148,16 +149,16 @@ sub break_off
 	my $before = answer();
 
 	$holder->query_safe("SELECT pg_advisory_lock($gate)");
-	my $d = deploy();
-	wait_at_gate($node, $gate, 1);
 	if ($committed)
 	{
 		sql(q(ALTER SYSTEM SET synchronous_standby_names = 'away'));
 		$node->reload;
 		wait_for($node, 'postgres',
 			q(SELECT setting = 'away' FROM pg_settings WHERE name = 'synchronous_standby_names'));
-		$holder->query_safe("SELECT pg_advisory_unlock($gate)");
 	}
+	my $d = deploy();
+	wait_at_gate($node, $gate, 1);
+	$holder->query_safe("SELECT pg_advisory_unlock($gate)") if $committed;
 	$points{$point}->();
 	is(answer(), $before, "$name: callers have the version before, and do not wait");
 
@@ -211,10 +212,21 @@ $snapshot->query_safe('SELECT 1');
 succeeds(deploy(), 'one more') for 1 .. 3;
 keep_house();
 like(slots(), qr/ $held(,|$)/, 'what a prepared transaction has called stays');
+is(sql(q(SELECT status FROM hotswap.health() WHERE component = 'housekeeping')), 'ok',
+	'which is no fault');
 sql(q(COMMIT PREPARED 'holder'));
 
-# Nor is one dropped that something needs.
+# Nor is one dropped that something needs, or that somebody has locked: it is not waited for long.
 my $slot = sql("SELECT slot FROM hotswap.route_slot WHERE version = '$held'");
+my $locker = $node->background_psql('postgres', on_error_stop => 0);
+$locker->query_safe('BEGIN');
+$locker->query_safe(qq(LOCK TABLE "$slot".ones IN ACCESS SHARE MODE));
+keep_house();
+like(sql(q(SELECT status, detail FROM hotswap.health() WHERE component = 'housekeeping')),
+	qr/^warning.*schema "$slot": canceling statement due to lock timeout/,
+	'health() tells of one that is locked');
+$locker->query_safe('ROLLBACK');
+$locker->quit;
 sql(qq(CREATE VIEW needs AS SELECT "$slot".one()));
 keep_house();
 my $health = sql(q(SELECT status, detail FROM hotswap.health() WHERE component = 'housekeeping'));
