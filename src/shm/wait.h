@@ -18,10 +18,11 @@ extern bool wait_deadline_passed(TimestampTz end);
 extern void wait_require(const char *instead);
 extern bool wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern bool wait_politely(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
+extern bool wait_in_call(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern void wait_flush(void);
 
-/* Of a procedure of this name that waits and returns a row of one column: before it waits, and after. */
-extern void wait_enter_call(FunctionCallInfo fcinfo, const char *name, const char *hint);
+/* Of a procedure that waits and returns a row of one column: before it waits, and after. */
+extern void wait_enter_call(FunctionCallInfo fcinfo, const char *hint);
 extern TupleDesc wait_leave_call(FunctionCallInfo fcinfo);
 
 #endif /* HOTSWAP_WAIT_H */
