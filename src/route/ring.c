@@ -228,7 +228,7 @@ free_name(const RingKey *key, const char *entry_schema)
 {
 	char *base = base_name(key, entry_schema);
 
-	for (char letter = SLOT_FIRST; letter <= SLOT_LAST; letter++)
+	for (int letter = SLOT_FIRST; letter <= SLOT_LAST; letter++)
 	{
 		char *name = psprintf("%s@%c", base, letter);
 
