@@ -32,6 +32,8 @@ typedef struct Version
 	char *findings; /* what was found in them, as it is kept; NULL: nothing that counts */
 } Version;
 
+#define URI_LIMIT 2000 /* characters */
+
 /* Scripts that together are larger than a limit in bytes are not read. */
 #define VERSION_WHOLE PG_INT64_MAX
 
