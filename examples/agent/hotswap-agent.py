@@ -131,8 +131,9 @@ class Agent:
 
     # ---- the heartbeat ----
 
-    def installed(self):
-        artifact = self.current / "artifact"
+    def installed(self, made=None):
+        """The digest of what runs, or of what another directory has."""
+        artifact = (made or self.current) / "artifact"
         return digest_of(artifact) if artifact.is_file() else None
 
     def beat(self, server):
@@ -250,6 +251,9 @@ class Agent:
         self.check(task, lost)
 
     def carry_out(self, task, lost):
+        """Returns the directory of what is to be reported where that is not what runs."""
+        if task.action == "install":
+            return self.fetch(task)
         if task.action in ("activate", "revert"):
             self.activate(task, lost)
         elif task.action == "verify":
@@ -259,20 +263,21 @@ class Agent:
             self.reload(lost)
         else:
             raise Failed(f"unknown action {task.action}")
+        return None
 
     def work(self, task):
         done, lost = threading.Event(), threading.Event()
         keeper = threading.Thread(target=self.keep, args=(task, done, lost), daemon=True)
         keeper.start()
-        failure = None
+        failure = made = None
         try:
-            self.carry_out(task, lost)
+            made = self.carry_out(task, lost)
         except (Failed, OSError, psycopg.Error) as error:
             failure = str(error)
         say(f"{task.action} {task.module} {task.version}: {failure or 'done'}")
         try:
             self.server.insist("SELECT hotswap.complete_task(%s, %s, %s, %s, %s)", task.task, task.token,
-                               failure is None, self.installed(), failure)
+                               failure is None, self.installed(made), failure)
         except psycopg.Error as error:
             say(f"somebody else has the task now: {error}")
         done.set()

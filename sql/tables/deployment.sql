@@ -12,17 +12,18 @@ CREATE TYPE hotswap.stage_status AS ENUM
 	('pending', 'waiting_approval', 'running', 'succeeded', 'failed', 'skipped', 'cancelled');
 COMMENT ON TYPE hotswap.stage_status IS 'state of a stage; see state_diagram(''stage'')';
 
-CREATE TYPE hotswap.task_kind AS ENUM ('swap', 'verify', 'hook', 'revert');
-COMMENT ON TYPE hotswap.task_kind IS 'swap: deploy and verify scripts; verify: verify script alone; hook: a registered function; revert: undo of a swap';
+CREATE TYPE hotswap.task_kind AS ENUM ('swap', 'verify', 'hook', 'revert', 'prepare');
+COMMENT ON TYPE hotswap.task_kind IS
+'swap: deploy and verify scripts; verify: verify script alone; hook: a registered function; revert: undo of a swap; prepare: before the swaps, a rehearsal, or an agent installs';
 
 CREATE TYPE hotswap.task_status AS ENUM
 	('pending', 'ready', 'running', 'retry_wait',
 	 'succeeded', 'failed', 'skipped', 'cancelled', 'reverting', 'reverted');
 COMMENT ON TYPE hotswap.task_status IS 'state of a task; see state_diagram(''task'')';
 
-CREATE TYPE hotswap.agent_action AS ENUM ('activate', 'verify', 'revert', 'remove');
+CREATE TYPE hotswap.agent_action AS ENUM ('activate', 'verify', 'revert', 'remove', 'install');
 COMMENT ON TYPE hotswap.agent_action IS
-'what an agent is told to do: activate = install a version and run it; verify = see that it runs; revert = run the one before again; remove = run none';
+'what an agent is told to do: activate = install a version and run it; verify = see that it runs; revert = run the one before again; remove = run none; install = install a version beside what runs';
 
 CREATE TYPE hotswap.deployment_kind AS ENUM ('deploy', 'rollback', 'rehearsal', 'bring_up', 'declare');
 COMMENT ON TYPE hotswap.deployment_kind IS
@@ -236,6 +237,7 @@ CREATE TABLE hotswap.rollout (
 	gate hotswap.gate_result,
 	promoted boolean NOT NULL,
 	hurried boolean NOT NULL,
+	health_timeout interval NOT NULL,
 	PRIMARY KEY (tenant_id, deployment_id, stage)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE hotswap.rollout IS 'stages that take their nodes in waves: the settings that they began with, and how far they are';

@@ -1,8 +1,8 @@
 -- Environments with the policy of their approvals, nodes with what runs on them, and hooks.
 
-CREATE TYPE hotswap.strategy AS ENUM ('direct', 'rolling', 'canary');
+CREATE TYPE hotswap.strategy AS ENUM ('direct', 'rolling', 'canary', 'blue_green', 'auto');
 COMMENT ON TYPE hotswap.strategy IS
-'how the nodes of an environment are taken: direct = all at once; rolling = a few at a time; canary = some by chance, and then more';
+'how nodes go: direct = at once; rolling = a few at a time; canary = some by chance, then more; blue_green = all are prepared, then switched; auto = by the environment, direct where nobody measures';
 
 CREATE TYPE hotswap.revert_policy AS ENUM ('no', 'approval', 'operator', 'anyone');
 COMMENT ON TYPE hotswap.revert_policy IS
@@ -50,6 +50,7 @@ CREATE TABLE hotswap.environment (
 	bake interval,
 	bake_last boolean,
 	pause_timeout interval NOT NULL DEFAULT '24 h',
+	health_timeout interval NOT NULL DEFAULT '5 min',
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -83,6 +84,7 @@ COMMENT ON COLUMN hotswap.environment.first_bake IS 'how long it waits after the
 COMMENT ON COLUMN hotswap.environment.bake IS 'how long it waits after each wave; NULL: as its strategy says';
 COMMENT ON COLUMN hotswap.environment.bake_last IS 'after the last wave, too; NULL: as its strategy says';
 COMMENT ON COLUMN hotswap.environment.pause_timeout IS 'when a deployment that is still paused is cancelled';
+COMMENT ON COLUMN hotswap.environment.health_timeout IS 'by when nodes that were prepared have to be healthy';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.window_kind AS ENUM ('allow', 'deny');

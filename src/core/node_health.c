@@ -15,6 +15,7 @@
 #include "core/access.h"
 #include "core/metric_slot.h"
 #include "core/missing.h"
+#include "core/node_health.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 
@@ -23,19 +24,6 @@ PG_FUNCTION_INFO_V1(hotswap_environment_health);
 
 /* A rate of fewer requests says nothing. */
 #define REQUESTS_MIN 20
-
-typedef enum HealthState
-{
-	HEALTH_UNKNOWN, /* nobody reports */
-	HEALTH_HEALTHY,
-	HEALTH_UNHEALTHY
-} HealthState;
-
-typedef struct NodeHealth
-{
-	HealthState state;
-	List *reasons; /* of char *: why it is unhealthy */
-} NodeHealth;
 
 static const char *const health_state_names[] = { "unknown", "healthy", "unhealthy" };
 
@@ -48,7 +36,7 @@ static DbStatement health_query = DB_STATEMENT(
 	"SELECT e.silent_after IS NOT NULL AND e.measure IS NULL, r.last, CASE WHEN r.last IS NULL THEN EXISTS (SELECT 1"
 	" FROM hotswap.node_metric m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.at > $6) END,"
 	" r.cpu, e.max_cpu::float8, r.memory, e.max_memory::float8, r.requests, r.errors,"
-	" e.max_error_rate::float8, d.digest FROM hotswap.node n"
+	" e.max_error_rate::float8, d.digest, n.id, n.name FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 	" CROSS JOIN LATERAL (SELECT $4 - coalesce(e.silent_after, '2 min') AS since) s"
 	" CROSS JOIN LATERAL (SELECT pg_catalog.max(m.at) AS last,"
@@ -87,7 +75,9 @@ enum
 	H_REQUESTS,
 	H_ERRORS,
 	H_MAX_ERRORS,
-	H_OTHER_DIGEST
+	H_OTHER_DIGEST,
+	H_NODE,
+	H_NAME
 };
 
 static DbStatement share_query = DB_STATEMENT(
@@ -134,6 +124,8 @@ judge(uint64 row)
 	NodeHealth *h = palloc0(sizeof(NodeHealth));
 	bool reports = !db_isnull(row, H_LAST);
 
+	h->node = db_uuid(row, H_NODE);
+	h->name = db_text(row, H_NAME);
 	if (!reports && !db_bool(row, H_REPORTED_ONCE))
 		return h;
 	if (!reports && db_bool(row, H_LOOKS_FOR_SILENCE))
@@ -149,9 +141,8 @@ judge(uint64 row)
 	return h;
 }
 
-/* Those of an environment, or the one node. */
-static List *
-read_health(const pg_uuid_t *tenant, const char *environment, const pg_uuid_t *node)
+List *
+node_health_read(const pg_uuid_t *tenant, const char *environment, const pg_uuid_t *node)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	DbArgs args = db_args(&health_query);
@@ -178,7 +169,7 @@ static HealthState
 health_of(const pg_uuid_t *tenant, const char *environment)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(environment) };
-	List *nodes = read_health(tenant, environment, NULL);
+	List *nodes = node_health_read(tenant, environment, NULL);
 	int count[] = { 0, 0, 0 };
 	ListCell *cell;
 
@@ -211,7 +202,7 @@ hotswap_node_problems(PG_FUNCTION_ARGS)
 
 	db_enter(&scope);
 	access_require(&tenant, scope.caller, CAPABILITY_VIEWER, "look at a node");
-	nodes = read_health(&tenant, NULL, &node);
+	nodes = node_health_read(&tenant, NULL, &node);
 	h = nodes != NIL ? linitial(nodes) : NULL;
 	MemoryContextSwitchTo(scope.context);
 	if (h && h->state != HEALTH_UNKNOWN)

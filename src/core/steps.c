@@ -19,8 +19,11 @@
 #include "utils/lsyscache.h"
 
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
-const char *const task_kind_names[TASK_KIND_COUNT] = { "swap", "verify", "hook", "revert" };
-const char *const agent_action_names[] = { "", "activate", "verify", "revert", "remove" };
+const char *const task_kind_names[TASK_KIND_COUNT] = { "swap", "verify", "hook", "revert",
+													   "prepare" };
+const char *const agent_action_names[] = {
+	"", "activate", "verify", "revert", "remove", "install"
+};
 
 static DbStatement load_stages = DB_STATEMENT(
 	"SELECT ordinal::integer, kind, status, environment, started_at, finished_at, message"

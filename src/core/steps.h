@@ -24,7 +24,8 @@ typedef enum TaskKind
 	TASK_SWAP,
 	TASK_VERIFY,
 	TASK_HOOK,
-	TASK_REVERT
+	TASK_REVERT,
+	TASK_PREPARE /* before the first wave */
 } TaskKind;
 
 /* What the stage says of the environment whose approval it waits for. */
@@ -37,7 +38,8 @@ typedef enum AgentAction
 	AGENT_ACTIVATE,
 	AGENT_VERIFY,
 	AGENT_REVERT,
-	AGENT_REMOVE
+	AGENT_REMOVE,
+	AGENT_INSTALL /* beside what runs */
 } AgentAction;
 
 typedef struct Stage
@@ -91,11 +93,11 @@ typedef struct Task
 	bool is_lost;     /* it is running, and nobody has it in hand */
 } Task;
 
-#define TASK_KIND_COUNT (TASK_REVERT + 1)
+#define TASK_KIND_COUNT (TASK_PREPARE + 1)
 
 extern const char *const stage_kind_names[];
 extern const char *const task_kind_names[TASK_KIND_COUNT];
-extern const char *const agent_action_names[AGENT_REMOVE + 1];
+extern const char *const agent_action_names[AGENT_INSTALL + 1];
 
 extern List *steps_load_stages(const Deployment *d);
 extern char *steps_gate(const Deployment *d);

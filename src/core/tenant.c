@@ -24,7 +24,7 @@ static const pg_uuid_t default_tenant = { { 0, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 
 
 static DbStatement insert_environments = DB_STATEMENT(
 	"INSERT INTO hotswap.environment (tenant_id, name, rank, strategy, revert_on_failure, min_approvals)"
-	" SELECT $1, e.name, e.rank, 'direct', true, e.min_approvals FROM hotswap.usual_environments e"
+	" SELECT $1, e.name, e.rank, 'auto', true, e.min_approvals FROM hotswap.usual_environments e"
 	" ON CONFLICT DO NOTHING",
 	UUIDOID);
 

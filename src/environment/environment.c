@@ -60,7 +60,7 @@ static DbStatement insert_environment = DB_STATEMENT(
 	" require_signature, allow_revert, may_skip_environments, rollback_needs_approval, rollback_within,"
 	" max_failed, bring_up_needs_approval, freeze_stops_rollback, rehearse_without_approval,"
 	" require_rehearsal, rehearse_max_lock)"
-	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'direct'), coalesce($5, true),"
+	" VALUES ($1, $2, $3, coalesce($4::hotswap.strategy, 'auto'), coalesce($5, true),"
 	" coalesce($6, false), $7::hotswap.revert_policy, coalesce($8, false), coalesce($9, false),"
 	" coalesce($10, '7 d'), nullif($11, '0'), coalesce($12, false), coalesce($13, false),"
 	" coalesce($14, false), coalesce($15, false), coalesce($16, '500 ms')) RETURNING (" ENVIRONMENT_JSON

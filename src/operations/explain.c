@@ -18,6 +18,7 @@
 #include "core/deployment.h"
 #include "core/freeze.h"
 #include "core/installation.h"
+#include "core/node_health.h"
 #include "core/release.h"
 #include "core/tenant.h"
 #include "fmgr.h"
@@ -146,7 +147,18 @@ static DbStatement between_query = DB_STATEMENT(
 	"SELECT s.environment FROM hotswap.rollout r"
 	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
 	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
-	" AND r.deployment_id = $2 AND r.gate IS NOT NULL AND r.wave < r.waves",
+	" AND r.deployment_id = $2 AND r.wave < r.waves AND (r.gate IS NOT NULL OR r.wave = 0"
+	" AND r.strategy = 'blue_green')",
+	UUIDOID, UUIDOID);
+
+/* Of a stage whose nodes are prepared and not switched: by when they have to be healthy. */
+static DbStatement prepared_query = DB_STATEMENT(
+	"SELECT s.environment, pg_catalog.max(t.finished_at) + r.health_timeout FROM hotswap.rollout r"
+	" JOIN hotswap.stage s ON s.tenant_id = $1 AND s.deployment_id = $2 AND s.ordinal = r.stage"
+	" AND s.status = 'running' JOIN hotswap.task t ON t.tenant_id = $1 AND t.deployment_id = $2"
+	" AND t.stage = r.stage AND t.kind = 'prepare' WHERE r.tenant_id = $1 AND r.deployment_id = $2"
+	" AND r.wave = 0 GROUP BY s.environment, r.health_timeout"
+	" HAVING pg_catalog.bool_and(t.status = 'succeeded')",
 	UUIDOID, UUIDOID);
 
 /* Where the rows go, and what they are about. */
@@ -452,6 +464,31 @@ explain_tasks(Explanation *e)
 	}
 }
 
+/* A node that is prepared and not healthy. */
+static void
+explain_health(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	char *environment;
+	const char *until;
+	ListCell *cell;
+
+	if (db_run(&prepared_query, args, NULL) == 0)
+		return;
+	environment = db_text(0, 1);
+	until = pstrdup(timestamptz_to_str(db_time(0, 2, 0)));
+	foreach (cell, node_health_read(&e->tenant, environment, NULL))
+	{
+		const NodeHealth *h = lfirst(cell);
+
+		if (h->state == HEALTH_UNHEALTHY)
+			explain_add(e, "a node is not healthy",
+						psprintf("Node \"%s\" is unhealthy: %s; they have to be healthy by %s.",
+								 h->name, (char *) linitial(h->reasons), until),
+						"its health");
+	}
+}
+
 /* Why it is paused, and what it waits for between two waves. */
 static void
 explain_rollout(Explanation *e)
@@ -477,6 +514,7 @@ explain_rollout(Explanation *e)
 					psprintf("Wave %d of %d is swapped; its bake ends at %s.", db_int32(0, 1),
 							 db_int32(0, 2), timestamptz_to_str(db_time(0, 3, 0))),
 					"the time, or hotswap.promote()");
+	explain_health(e);
 }
 
 static char *

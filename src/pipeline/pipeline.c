@@ -118,7 +118,10 @@ advance_waves(Visit *v)
 			stage_apply(v->stage, STAGE_SUCCEED, behind_words(behind));
 			return true;
 		case WAVES_FAILED:
-			if (t.first_failed)
+			if (v->rollout->failure)
+				fail_stage(v, unpack_sql_state(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						   v->rollout->failure);
+			else if (t.first_failed)
 				fail_stage(v, t.first_failed->sqlstate, t.first_failed->message);
 			else
 				fail_stage(v, unpack_sql_state(ERRCODE_NO_DATA_FOUND),
@@ -418,7 +421,7 @@ pipeline_enter(Visit *v, VisitRequest *request, VisitResult *result)
 	result->next_due = DT_NOEND;
 	result->locked = result->ended = result->running = result->queued = false;
 	result->parked = result->is_behind = false;
-	result->starved = result->end_executors = false;
+	result->starved = result->end_executors = result->durable = false;
 	result->started = result->cancelled = result->finished_environments = NIL;
 	result->waited_for_it = NIL;
 	switch (deployment_lock(&v->d, &result->tenant, &result->deployment, request->actor, true))

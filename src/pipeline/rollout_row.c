@@ -30,8 +30,8 @@ static const struct
 
 static DbStatement load_rollout = DB_STATEMENT(
 	"SELECT strategy, waves, first_bake, bake, bake_last, pause_timeout, wave, bake_until,"
-	" (pg_catalog.date_part('epoch', bake_left) * 1000000)::bigint, gate, promoted, hurried"
-	" FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
+	" (pg_catalog.date_part('epoch', bake_left) * 1000000)::bigint, gate, promoted, hurried,"
+	" health_timeout FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
 	UUIDOID, UUIDOID, INT2OID);
 
 enum
@@ -47,19 +47,20 @@ enum
 	R_BAKE_LEFT,
 	R_GATE,
 	R_PROMOTED,
-	R_HURRIED
+	R_HURRIED,
+	R_HEALTH_TIMEOUT
 };
 
 static DbStatement save_rollout = DB_STATEMENT(
 	"INSERT INTO hotswap.rollout AS r (tenant_id, deployment_id, stage, strategy, waves, first_bake, bake,"
-	" bake_last, pause_timeout, wave, bake_until, bake_left, gate, promoted, hurried)"
+	" bake_last, pause_timeout, wave, bake_until, bake_left, gate, promoted, hurried, health_timeout)"
 	" VALUES ($1, $2, $3, $4::hotswap.strategy, $5, $6, $7, $8, $9, $10, $11,"
-	" $12 * interval '1 microsecond', $13::hotswap.gate_result, $14, $15)"
+	" $12 * interval '1 microsecond', $13::hotswap.gate_result, $14, $15, $16)"
 	" ON CONFLICT (tenant_id, deployment_id, stage) DO UPDATE SET wave = excluded.wave,"
 	" bake_until = excluded.bake_until, bake_left = excluded.bake_left, gate = excluded.gate,"
 	" promoted = excluded.promoted, hurried = excluded.hurried",
 	UUIDOID, UUIDOID, INT2OID, TEXTOID, INT4OID, INTERVALOID, INTERVALOID, BOOLOID, INTERVALOID,
-	INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, BOOLOID);
+	INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID);
 
 static DbStatement forget_rollouts = DB_STATEMENT(
 	"DELETE FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3",
@@ -107,6 +108,7 @@ rollout_load(const Deployment *d, int stage)
 	r->bake = read_interval(R_BAKE);
 	r->plan.bake_last = db_bool(0, R_BAKE_LAST);
 	r->pause_timeout = read_interval(R_PAUSE_TIMEOUT);
+	r->health_timeout = read_interval(R_HEALTH_TIMEOUT);
 	r->wave = db_int32(0, R_WAVE);
 	r->bake_until = db_time(0, R_BAKE_UNTIL, TIME_NULL);
 	r->bake_left = db_isnull(0, R_BAKE_LEFT) ? NO_BAKE_LEFT : db_int64(0, R_BAKE_LEFT);
@@ -138,6 +140,7 @@ rollout_save(const Deployment *d, RolloutRow *r)
 	db_arg_text(&args, gate_names[r->gate]);
 	db_arg_bool(&args, r->promoted);
 	db_arg_bool(&args, r->hurried);
+	db_arg_interval(&args, &r->health_timeout);
 	(void) db_run_args(&args);
 	r->is_changed = false;
 }

@@ -20,13 +20,15 @@ typedef struct RolloutRow
 	Interval first_bake;
 	Interval bake;
 	Interval pause_timeout;
-	int32 wave; /* the last one that has begun; 0: none */
+	Interval health_timeout; /* of nodes that were prepared */
+	int32 wave;              /* the last one that has begun; 0: none */
 	TimestampTz bake_until;
 	int64 bake_left; /* microseconds, while it is paused; NO_BAKE_LEFT: it is not */
 	Gate gate;       /* after that wave */
 	bool promoted;
 	bool hurried;
 	bool is_changed;
+	char *failure; /* why it goes back, unless a task says so */
 } RolloutRow;
 
 /* Of a deployment, by a person or by its gate. */

@@ -18,6 +18,7 @@
 #include "module/examination.h"
 #include "module/scan.h"
 #include "pipeline/held.h"
+#include "pipeline/rollout_row.h"
 #include "pipeline/stage.h"
 #include "pipeline/waves.h"
 #include "utils/builtins.h"
@@ -246,25 +247,61 @@ set_action(Visit *v, const NodePlan *p, Task *task)
 		task->action = AGENT_REMOVE;
 }
 
-/* A task for a node: its swap, or why there is none. */
-static void
-add_swap(Visit *v, const NodePlan *p, int wave)
+/* A task for a node, of a wave. */
+static Task *
+add_node_task(Visit *v, const NodePlan *p, TaskKind kind, int wave)
 {
-	Task *task = steps_add_task(&v->tasks, v->stage, TASK_SWAP);
+	Task *task = steps_add_task(&v->tasks, v->stage, kind);
 
 	task->has_node = true;
 	task->node = p->node;
 	task->previous_version = p->previous_version;
 	task->wave = wave;
+	return task;
+}
+
+/* What it runs. */
+static void
+set_steps(const NodePlan *p, Task *task)
+{
+	task->steps = list_length(p->steps);
+	plan_digest(p->steps, task->plan_digest);
+	task->swap_from = p->swap_from;
+}
+
+/*
+ * Before any node is switched: an agent installs the version beside what runs, and on a database node the steps are
+ * run and taken back.  In the order of the swaps.
+ */
+static void
+add_preparation(Visit *v, const NodePlan *p)
+{
+	Task *task;
+
+	if (p->outcome != NODE_RUNS)
+		return;
+	task = add_node_task(v, p, TASK_PREPARE, 0);
+	set_steps(p, task);
+	if (p->is_agent)
+	{
+		task->action = AGENT_INSTALL;
+		task->version_after = plan_version_after(p->steps);
+	}
+}
+
+/* A task for a node: its swap, or why there is none. */
+static void
+add_swap(Visit *v, const NodePlan *p, int wave)
+{
+	Task *task = add_node_task(v, p, TASK_SWAP, wave);
+
 	if (p->outcome == NODE_SKIPPED)
 	{
 		task->message = p->reason;
 		task_apply(task, TASK_SKIP);
 		return;
 	}
-	task->steps = list_length(p->steps);
-	plan_digest(p->steps, task->plan_digest);
-	task->swap_from = p->swap_from;
+	set_steps(p, task);
 	if (p->is_agent)
 		set_action(v, p, task);
 }
@@ -360,6 +397,9 @@ start_deploy(Visit *v)
 	require_unblocked(v, plans);
 	require_rehearsed(v, plans);
 	waves = waves_begin(v, plans);
+	if (v->rollout && v->rollout->plan.prepares)
+		for (int i = 0; i < list_length(plans); i++)
+			add_preparation(v, list_nth(plans, i));
 	for (int i = 0; i < list_length(plans); i++)
 	{
 		const NodePlan *p = list_nth(plans, i);

@@ -93,6 +93,16 @@ give_out(Visit *v, Task *task)
 	wake_lease(task->lease_until);
 }
 
+/*
+ * Has the start of a task to be on disk before its scripts run?  An attempt that brings the server down has to
+ * count.  One that is lost with the server counts from the next time on: its deployment is from before then.
+ */
+static bool
+must_count(const Visit *v, const Task *task)
+{
+	return task->attempt > 1 || v->d.requested_at < v->request->began;
+}
+
 /* Starts a task, if there is capacity for it and its role can log in. */
 static void
 start_task(Visit *v, Task *task)
@@ -122,6 +132,7 @@ start_task(Visit *v, Task *task)
 	}
 	v->request->capacity--;
 	task_apply(task, TASK_START);
+	v->result->durable = v->result->durable || must_count(v, task);
 	started.key = task_key(&v->d, task);
 	started.role = role;
 	visit_report(v, &v->result->started, &started, sizeof(started));
@@ -203,7 +214,7 @@ settle_lost(Visit *v, Task *task)
 	else if (v->request->overran(v->request->tasks, &key))
 		fail_task(
 			task, ERRCODE_QUERY_CANCELED,
-			v->d.kind == KIND_REHEARSAL ?
+			v->d.kind == KIND_REHEARSAL || task->kind == TASK_PREPARE ?
 				"the rehearsal went on after it was told to stop, and its executor was ended" :
 				"the task went on after hotswap.statement_timeout, and its executor was ended");
 	else

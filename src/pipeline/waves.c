@@ -11,8 +11,10 @@
 
 #include "base/db.h"
 #include "base/label.h"
+#include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/freeze.h"
+#include "core/node_health.h"
 #include "core/plan.h"
 #include "pipeline/behind.h"
 #include "pipeline/rollout_row.h"
@@ -21,9 +23,18 @@
 #include "utils/builtins.h"
 
 static DbStatement settings_query =
-	DB_STATEMENT("SELECT first_wave, wave_step, first_bake, bake, bake_last, pause_timeout"
-				 " FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
+	DB_STATEMENT("SELECT first_wave, wave_step, first_bake, bake, bake_last, pause_timeout,"
+				 " health_timeout FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
 				 UUIDOID, TEXTOID);
+
+/* Has any of these nodes ever reported numbers that count? */
+static DbStatement measured_query =
+	DB_STATEMENT("SELECT FROM unnest($2) n (id) WHERE EXISTS (SELECT FROM hotswap.node_metric m"
+				 " WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.counts) LIMIT 1",
+				 UUIDOID, UUIDARRAYOID);
+
+/* Who waits for nodes to be healthy looks that often: what nodes report wakes nobody. */
+#define HEALTH_LOOK USECS_PER_SEC
 
 /* ---- the beginning ---- */
 
@@ -87,6 +98,70 @@ read_settings(Visit *v, RolloutRow *r)
 	if (!db_isnull(0, 5))
 		r->plan.bake_last = db_bool(0, 5);
 	read_interval(6, &r->pause_timeout);
+	read_interval(7, &r->health_timeout);
+}
+
+/* Agents are there to say how they are; of database nodes somebody has to. */
+static bool
+is_measured(Visit *v, List *plans)
+{
+	Datum *ids = palloc(list_length(plans) * sizeof(Datum));
+	int count = 0;
+	Datum args[2];
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		const NodePlan *p = lfirst(cell);
+
+		if (p->outcome != NODE_RUNS)
+			continue;
+		if (p->is_agent)
+			return true;
+		ids[count++] = UUIDPGetDatum(&p->node);
+	}
+	args[0] = UUIDPGetDatum(&v->d.tenant);
+	args[1] = uuid_array(ids, count);
+	return count > 0 && db_run(&measured_query, args, NULL) > 0;
+}
+
+/* Nothing takes back what runs outside of transactions, so it cannot be tried before. */
+static bool
+can_be_prepared(List *plans)
+{
+	ListCell *cell;
+
+	foreach (cell, plans)
+	{
+		const NodePlan *p = lfirst(cell);
+		ListCell *s;
+
+		if (p->outcome == NODE_RUNS && !p->is_agent)
+			foreach (s, p->steps)
+				if (!((Step *) lfirst(s))->transactional)
+					return false;
+	}
+	return true;
+}
+
+/* The strategy that is carried out: what takes something back, or brings up a single node, waits for nothing. */
+static Strategy
+choose_strategy(Visit *v, List *plans)
+{
+	const NodePlan *first = linitial(plans);
+	Strategy strategy = label_parse(first->strategy, strategy_names, STRATEGIES);
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, plans)
+		count += ((NodePlan *) lfirst(cell))->outcome == NODE_RUNS;
+	if (v->d.kind != KIND_DEPLOY)
+		return STRATEGY_DIRECT;
+	strategy = strategy_resolve(strategy, v->stage->environment,
+								strategy == STRATEGY_AUTO && is_measured(v, plans), count);
+	if (strategy == STRATEGY_BLUE_GREEN && !can_be_prepared(plans))
+		return STRATEGY_ROLLING;
+	return strategy;
 }
 
 /* The nodes that have something to run, in the order in which the strategy takes them. */
@@ -119,20 +194,17 @@ int *
 waves_begin(Visit *v, List *plans)
 {
 	int *waves = palloc(list_length(plans) * sizeof(int));
-	const NodePlan *first = linitial(plans);
-	Strategy strategy = label_parse(first->strategy, strategy_names, STRATEGIES);
+	Strategy strategy = choose_strategy(v, plans);
 	RolloutRow *r = palloc0(sizeof(RolloutRow));
 	OrderedNode *nodes;
 	int count;
 
 	for (int i = 0; i < list_length(plans); i++)
 		waves[i] = 1;
+	if (strategy == STRATEGY_DIRECT)
+		return waves;
 	r->plan = strategy_plan(strategy);
 	nodes = order_nodes(v, plans, r->plan.order, &count);
-	/* what takes something back, or brings up a single node, waits for nothing */
-	if (v->d.kind != KIND_DEPLOY ||
-		strategy_resolve(strategy, v->stage->environment, false, count) == STRATEGY_DIRECT)
-		return waves;
 	read_settings(v, r);
 	r->stage = v->stage->ordinal;
 	r->waves = strategy_waves(&r->plan, count);
@@ -243,11 +315,14 @@ member_state(Visit *v, const Task *task)
 	}
 }
 
-/* The nodes that belong to the rollout: those that had something to run. */
+/*
+ * The nodes that belong to the rollout: those that had something to run.  What prepares them is in the same order.
+ */
 static Member *
 read_members(Visit *v, int *count)
 {
 	Member *members = palloc0(Max(list_length(v->tasks), 1) * sizeof(Member));
+	int prepared = 0;
 	ListCell *cell;
 
 	*count = 0;
@@ -255,6 +330,8 @@ read_members(Visit *v, int *count)
 	{
 		const Task *task = lfirst(cell);
 
+		if (task->kind == TASK_PREPARE)
+			members[prepared++].preparation = member_state(v, task);
 		if (task->kind != TASK_SWAP || task->steps == 0)
 			continue;
 		members[*count].wave = task->wave;
@@ -262,6 +339,75 @@ read_members(Visit *v, int *count)
 		(*count)++;
 	}
 	return members;
+}
+
+/* Until when nodes have to be healthy, all of which are prepared now. */
+static TimestampTz
+health_deadline(const Visit *v)
+{
+	TimestampTz last = DT_NOBEGIN;
+	ListCell *cell;
+
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->kind == TASK_PREPARE && task->finished_at != TIME_NULL)
+			last = Max(last, task->finished_at);
+	}
+	return time_after(last, &v->rollout->health_timeout);
+}
+
+static bool
+is_member(const Visit *v, const pg_uuid_t *node)
+{
+	ListCell *cell;
+
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->kind == TASK_SWAP && task->status == TASK_PENDING &&
+			uuid_equal(&task->node, node))
+			return true;
+	}
+	return false;
+}
+
+/* Which of the nodes that are to be switched is not healthy, and why; NULL: all are. */
+static char *
+unhealthy_node(const Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, node_health_read(&v->d.tenant, v->stage->environment, NULL))
+	{
+		const NodeHealth *h = lfirst(cell);
+
+		if (h->state == HEALTH_UNHEALTHY && is_member(v, &h->node))
+			return psprintf("node \"%s\" is unhealthy: %s", h->name, (char *) linitial(h->reasons));
+	}
+	return NULL;
+}
+
+/* Between the end of the preparation and the first wave. */
+static void
+read_health(Visit *v, const Member *members, int count, RolloutEvents *events)
+{
+	TimestampTz deadline;
+
+	if (!v->rollout->plan.prepares || v->rollout->wave > 0)
+		return;
+	for (int i = 0; i < count; i++)
+		if (members[i].state == MEMBER_WAITS && members[i].preparation != MEMBER_DONE)
+			return;
+	v->rollout->failure = unhealthy_node(v);
+	events->all_healthy = v->rollout->failure == NULL;
+	deadline = health_deadline(v);
+	events->health_late = deadline <= GetCurrentTimestamp();
+	if (!events->all_healthy)
+		v->result->next_due =
+			Min(v->result->next_due, Min(deadline, GetCurrentTimestamp() + HEALTH_LOOK));
 }
 
 static RolloutEvents
@@ -321,6 +467,22 @@ ask_gate(Visit *v)
 	note(v, "rollout.gate", "verdict", "not measured");
 }
 
+/* What a node that was skipped meanwhile was to be prepared by. */
+static void
+cancel_preparations(Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, v->tasks)
+	{
+		Task *task = lfirst(cell);
+
+		if (task->kind == TASK_PREPARE && task->status != TASK_RUNNING &&
+			machine_allows(&task_machine, task->status, TASK_CANCEL))
+			task_apply(task, TASK_CANCEL);
+	}
+}
+
 static void
 begin_wave(Visit *v, int wave)
 {
@@ -328,6 +490,8 @@ begin_wave(Visit *v, int wave)
 
 	if (wave == r->wave)
 		return;
+	if (r->wave == 0)
+		cancel_preparations(v);
 	r->wave = wave;
 	r->bake_until = TIME_NULL;
 	r->gate = GATE_UNASKED;
@@ -336,15 +500,15 @@ begin_wave(Visit *v, int wave)
 }
 
 /*
- * Do windows keep a wave from starting?  Of the first one the gate of the stage has decided.  One that has begun
- * ends; an override is for one start.
+ * Do windows keep a wave from starting?  Of the first one, unless something came before it, the gate of the stage
+ * has decided.  One that has begun ends; an override is for one start.
  */
 static bool
 wait_for_window(Visit *v, int wave)
 {
 	Freeze freeze;
 
-	if (v->rollout->wave == 0 || wave == v->rollout->wave)
+	if ((v->rollout->wave == 0 && !v->rollout->plan.prepares) || wave == v->rollout->wave)
 		return false;
 	if (freeze_holds(&v->d, v->stage->environment, &freeze))
 	{
@@ -376,6 +540,7 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 	*result = WAVES_WAIT;
 	switch (step->kind)
 	{
+		case ROLLOUT_PREPARE:
 		case ROLLOUT_START:
 		case ROLLOUT_WAIT:
 			if (!step->is_failing)
@@ -392,6 +557,8 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 		case ROLLOUT_BAKE:
 			v->result->next_due = Min(v->result->next_due, v->rollout->bake_until);
 			return false;
+		case ROLLOUT_AWAIT_HEALTH:
+			return false;
 		case ROLLOUT_PAUSE:
 			*result = WAVES_PAUSED;
 			return false;
@@ -402,9 +569,8 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 			stage_tasks_cancel_unfinished(v);
 			*result = WAVES_FAILED;
 			return false;
-		default:
-			elog(ERROR, "unexpected step of a rollout: %d", step->kind);
 	}
+	pg_unreachable();
 }
 
 /* Takes the rollout of the current stage as far as it goes. */
@@ -423,8 +589,10 @@ waves_advance(Visit *v)
 		RolloutEvents events = read_events(v);
 		int count;
 		Member *members = read_members(v, &count);
-		RolloutStep step = rollout_next(&v->rollout->plan, members, count, &events);
+		RolloutStep step;
 
+		read_health(v, members, count, &events);
+		step = rollout_next(&v->rollout->plan, members, count, &events);
 		more = carry_out(v, &step, &result);
 	}
 	if (result == WAVES_PAUSED)

@@ -105,19 +105,20 @@ prepare(const Member *members, int count, const RolloutEvents *events, RolloutSt
 	for (int i = 0; i < count; i++)
 		if (members[i].preparation == MEMBER_FAILED && belongs(members[i].state))
 		{
-			*result = step(running > 0 ? ROLLOUT_WAIT : ROLLOUT_TAKE_BACK, 1);
+			*result = step(running > 0 ? ROLLOUT_WAIT : ROLLOUT_TAKE_BACK, 0);
+			result->is_failing = true;
 			return true;
 		}
 	if (waiting > 0)
 	{
-		*result = start(events, 1, waiting, running);
+		*result = start(events, 0, waiting, running);
 		if (result->kind == ROLLOUT_START)
 			result->kind = ROLLOUT_PREPARE;
 		return true;
 	}
 	if (running == 0 && events->all_healthy)
 		return false;
-	*result = step(running > 0 ? ROLLOUT_WAIT : ROLLOUT_AWAIT_HEALTH, 1);
+	*result = step(running > 0 ? ROLLOUT_WAIT : ROLLOUT_AWAIT_HEALTH, 0);
 	if (running == 0 && events->health_late)
 		result->kind = ROLLOUT_TAKE_BACK;
 	return true;

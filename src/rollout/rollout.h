@@ -64,7 +64,7 @@ typedef struct RolloutEvents
 
 typedef enum RolloutStepKind
 {
-	ROLLOUT_PREPARE,      /* nodes of the first wave; all of them */
+	ROLLOUT_PREPARE,      /* nodes, before the first wave */
 	ROLLOUT_AWAIT_HEALTH, /* of those */
 	ROLLOUT_START,        /* nodes of a wave */
 	ROLLOUT_WAIT,         /* for what runs */
@@ -79,7 +79,7 @@ typedef enum RolloutStepKind
 typedef struct RolloutStep
 {
 	RolloutStepKind kind;
-	int wave;        /* to be started, or that bakes */
+	int wave;        /* to be started, or that bakes; 0: nodes are being prepared */
 	int room;        /* nodes that may be started now */
 	unsigned pauses; /* why it pauses */
 	bool is_failing; /* it waits for what runs, and then is taken back */

@@ -42,8 +42,9 @@ static DbStatement load_task = DB_STATEMENT(
 	" WHERE m.tenant_id = $1 AND m.name = d.module),"
 	" t.plan_digest, t.swap_from, d.allow_revert, d.environment, d.kind = 'rollback', d.rolls_back,"
 	" d.heads, d.requested_at, d.release, d.kind = 'rehearsal',"
-	" (SELECT (1000 * extract(epoch FROM e.rehearse_max_lock))"
-	"::integer FROM hotswap.environment e WHERE e.tenant_id = $1 AND e.name = d.environment), t.action"
+	" (SELECT (1000 * extract(epoch FROM e.rehearse_max_lock))::integer FROM hotswap.node n"
+	" JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = n.environment"
+	" WHERE n.tenant_id = $1 AND n.id = t.node_id), t.action"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -266,6 +267,12 @@ read_task(TaskRun *run, MemoryContext context)
 	if (run->is_rollback)
 		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
 	run->is_rehearsal = run->kind == TASK_SWAP && db_bool(0, LOADED_IS_REHEARSAL);
+	/* on a database node it is a swap that is taken back */
+	if (run->kind == TASK_PREPARE && run->action == AGENT_NONE)
+	{
+		run->kind = TASK_SWAP;
+		run->is_rehearsal = true;
+	}
 	if (run->is_rehearsal)
 		run->max_lock = db_int32(0, LOADED_MAX_LOCK);
 	heads = db_datum(0, LOADED_HEADS, &isnull);

@@ -3,8 +3,8 @@ SELECT plan(57);
 
 -- In a new database, where nothing has been written yet.
 SELECT results_eq('SELECT name, rank, strategy::text, min_approvals, nodes FROM hotswap.environments
-	ORDER BY rank', $$VALUES ('development', 10, 'direct', 0, 0), ('qa', 20, 'direct', 0, 0),
-		('staging', 30, 'direct', 1, 0), ('production', 40, 'direct', 1, 0)$$,
+	ORDER BY rank', $$VALUES ('development', 10, 'auto', 0, 0), ('qa', 20, 'auto', 0, 0),
+		('staging', 30, 'auto', 1, 0), ('production', 40, 'auto', 1, 0)$$,
 	'the environments that the first call makes');
 
 CREATE FUNCTION pg_temp.environment(e text) RETURNS text LANGUAGE sql AS
@@ -18,15 +18,15 @@ SELECT is((SELECT string_agg(name, ' ' ORDER BY rank) FROM hotswap.environments)
 	'development preview qa staging production', 'now there is one more, and the others once');
 SELECT results_eq('SELECT name, rank, strategy::text, revert_on_failure FROM hotswap.environment
 	ORDER BY rank',
-	$$VALUES ('development', 10, 'direct', true), ('preview', 15, 'direct', true),
-		('qa', 20, 'direct', true),
-	('staging', 30, 'direct', true), ('production', 40, 'direct', true)$$,
+	$$VALUES ('development', 10, 'auto', true), ('preview', 15, 'auto', true),
+		('qa', 20, 'auto', true),
+	('staging', 30, 'auto', true), ('production', 40, 'auto', true)$$,
 	'with the defaults, beside the usual ones');
 SELECT results_eq(
 	$$SELECT seq, before, after::jsonb, detail, person, role::text COLLATE "default"
 		FROM hotswap.audit_event WHERE event = 'configure_environment'$$,
 	$$VALUES (1, NULL::text,
-		'{"name": "preview", "rank": 15, "strategy": "direct", "revert_on_failure": true,
+		'{"name": "preview", "rank": 15, "strategy": "auto", "revert_on_failure": true,
 			"require_signature": false, "allow_revert": null, "rollback_within": "7 days",
 			"may_skip_environments": false, "rollback_needs_approval": false,
 			"max_failed": null, "bring_up_needs_approval": false,
@@ -55,7 +55,7 @@ SELECT lives_ok($$SELECT hotswap.configure_environment('all')$$, 'nothing at all
 SELECT results_eq('SELECT count(*) FROM hotswap.audit_event', 'SELECT n FROM events',
 	'no change, no event');
 SELECT lives_ok($$SELECT hotswap.configure_environment('qa', 25)$$, 'one of the usual ones');
-SELECT is(pg_temp.environment('qa'), '25 direct t', 'changed');
+SELECT is(pg_temp.environment('qa'), '25 auto t', 'changed');
 
 -- What it lets people do.
 SELECT results_eq($$SELECT allow_revert, may_skip_environments, rollback_needs_approval,
@@ -100,7 +100,8 @@ SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, 'sideways')$$, 
 	'invalid value for "strategy": "sideways"',
 	'an unknown strategy');
 SELECT is((refusal($$SELECT hotswap.configure_environment('x', 70, 'Direct')$$)).detail,
-	'It must be one of direct, rolling, canary.', 'its detail lists the legal ones');
+	'It must be one of direct, rolling, canary, blue_green, auto.',
+	'its detail lists the legal ones');
 SELECT throws_ok($$SELECT hotswap.configure_environment('x', 70, ' ')$$, '22023',
 	'"strategy" must not be blank',
 	'a blank strategy');

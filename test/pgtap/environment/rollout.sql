@@ -1,22 +1,24 @@
 -- configure_rollout(): how the nodes of an environment are taken in waves.
-SELECT plan(24);
+SELECT plan(25);
 
 CREATE FUNCTION settings() RETURNS text LANGUAGE sql AS $$
 	SELECT concat_ws(' ', coalesce(first_wave, '-'), coalesce(wave_step, '-'),
 		coalesce(first_bake::text, '-'), coalesce(bake::text, '-'), coalesce(bake_last::text, '-'),
-		pause_timeout) FROM hotswap.environments WHERE name = 'qa'
+		pause_timeout, health_timeout) FROM hotswap.environments WHERE name = 'qa'
 $$;
 
-SELECT is(settings(), '- - - - - 24:00:00', 'in a new database everything is as the strategy says');
+SELECT is(settings(), '- - - - - 24:00:00 00:05:00',
+	'in a new database everything is as the strategy says');
 SELECT lives_ok($$SELECT hotswap.configure_rollout('qa')$$, 'nothing to change is no error');
-SELECT is(settings(), '- - - - - 24:00:00', 'and changes nothing');
+SELECT is(settings(), '- - - - - 24:00:00 00:05:00', 'and changes nothing');
 SELECT is((SELECT count(*) FROM hotswap.audit_log WHERE event = 'configure_rollout'), 0::bigint,
 	'nor is it in the audit log');
 SELECT hotswap.configure_rollout('qa', first_wave => '1', wave_step => '020%',
-	first_bake => '0', bake => '1 h', bake_last => false, pause_timeout => '2 d') \g /dev/null
-SELECT is(settings(), '1 20% 00:00:00 01:00:00 false 2 days', 'all of it');
+	first_bake => '0', bake => '1 h', bake_last => false, pause_timeout => '2 d',
+	health_timeout => '30 s') \g /dev/null
+SELECT is(settings(), '1 20% 00:00:00 01:00:00 false 2 days 00:00:30', 'all of it');
 SELECT hotswap.configure_rollout('qa', bake => '30 d') \g /dev/null
-SELECT is(settings(), '1 20% 00:00:00 30 days false 2 days', 'one alone: the others stay');
+SELECT is(settings(), '1 20% 00:00:00 30 days false 2 days 00:00:30', 'one alone: the others stay');
 SELECT results_eq($$SELECT before::jsonb ->> 'bake', after::jsonb ->> 'bake', detail
 	FROM hotswap.audit_log WHERE event = 'configure_rollout' ORDER BY seq DESC LIMIT 1$$,
 	$$VALUES ('01:00:00', '30 days', '{"environment": "qa"}'::jsonb)$$, 'with before and after');
@@ -38,7 +40,8 @@ FROM (VALUES ('bake', '31 days', 'It must be between 0 seconds and 30 days.'),
 	('bake', '-00:00:01', 'It must be between 0 seconds and 30 days.'),
 	('first_bake', '31 days', 'It must be between 0 seconds and 30 days.'),
 	('pause_timeout', '00:00:59', 'It must be between 60 seconds and 366 days.'),
-	('pause_timeout', '2 years', 'It must be between 60 seconds and 366 days.'))
+	('pause_timeout', '2 years', 'It must be between 60 seconds and 366 days.'),
+	('health_timeout', '00:00:00', 'It must be between a second and a day.'))
 	v (word, value, detail);
 SELECT results_eq($$SELECT code, message, hint
 	FROM refusal('SELECT hotswap.configure_rollout(''x'')')$$,

@@ -67,7 +67,7 @@ BEGIN
 			attempt, node_id, message) VALUES (t, deployment, 1, 1, 'swap', 'pending', 1, 1,
 			deployment, word);
 		INSERT INTO hotswap.rollout VALUES (t, deployment, 1, 'rolling', 1, '0', '0', false, '0',
-			length(word), never, NULL, NULL, false, false);
+			length(word), never, NULL, NULL, false, false, '0');
 		INSERT INTO hotswap.pause VALUES (t, deployment, 'person', now(), never, word, word);
 		INSERT INTO hotswap.held_version VALUES (t, word || 1, word, word || i, now(), word,
 			deployment, word);

@@ -70,7 +70,7 @@ INSERT INTO hotswap.freeze_override VALUES (:'t', :'done', gen_random_uuid(), 'q
 INSERT INTO hotswap.held_version VALUES (:'t', 'development', 'm', '1', now(), 'x', :'done', 'r');
 INSERT INTO hotswap.statement VALUES (:'t', :'done', gen_random_uuid(), '1', 'deploy', 1, 0);
 INSERT INTO hotswap.rollout VALUES (:'t', :'done', 1, 'rolling', 1, '0', '0', false, '1 d', 1, NULL,
-	NULL, NULL, false, false);
+	NULL, NULL, false, false, '0');
 INSERT INTO hotswap.pause VALUES (:'t', :'done', 'person', now(), now(), 'x', 'x');
 INSERT INTO hotswap.rehearsal VALUES (:'t', :'done', gen_random_uuid(), 1, 'm', '1', 'up',
 	'1 s', 1, '[]');

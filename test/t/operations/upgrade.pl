@@ -154,8 +154,9 @@ sql(q{
 my $again = q{SELECT hotswap.deploy('app', '2', 'qa', idempotency_key => 'before')};
 my $queued = sql($again, 'source');
 
-# Releases before this one knew no such notices.
-sql(q{DELETE FROM hotswap.notification WHERE event = 'ended'}, 'source');
+# Releases before this one knew no such notices, nor this strategy.
+sql(q{DELETE FROM hotswap.notification WHERE event = 'ended';
+	UPDATE hotswap.environment SET strategy = 'direct'}, 'source');
 
 # fill(DATABASE): the rows of source, as far as there are columns for them.
 sub fill

@@ -212,17 +212,17 @@ static const struct
 	{ "r", "dd|fd", "x", ROLLOUT_DONE, 2, 0 },
 
 	/* blue_green makes all nodes ready, and switches when all are healthy */
-	{ "b", "PPP", "", ROLLOUT_PREPARE, 1, 3 },
-	{ "b", "PPP", "2", ROLLOUT_PREPARE, 1, 2 },
+	{ "b", "PPP", "", ROLLOUT_PREPARE, 0, 3 },
+	{ "b", "PPP", "2", ROLLOUT_PREPARE, 0, 2 },
 	{ "b", "PPP", "p", ROLLOUT_PAUSE, 0, PAUSE_PERSON },
-	{ "b", "RPP", "1", ROLLOUT_WAIT, 1, 0 },
-	{ "b", "RRw", "", ROLLOUT_WAIT, 1, 0 },
-	{ "b", "RRw", "t", ROLLOUT_WAIT, 1, 0 },
-	{ "b", "FRw", "", ROLLOUT_WAIT, 1, 0 },
-	{ "b", "FPw", "", ROLLOUT_TAKE_BACK, 1, 0 },
-	{ "b", "www", "", ROLLOUT_AWAIT_HEALTH, 1, 0 },
+	{ "b", "RPP", "1", ROLLOUT_WAIT, 0, 0 },
+	{ "b", "RRw", "", ROLLOUT_WAIT, 0, 0 },
+	{ "b", "RRw", "t", ROLLOUT_WAIT, 0, 0 },
+	{ "b", "FRw", "", ROLLOUT_WAIT, 0, 0 },
+	{ "b", "FPw", "", ROLLOUT_TAKE_BACK, 0, 0 },
+	{ "b", "www", "", ROLLOUT_AWAIT_HEALTH, 0, 0 },
 	{ "b", "lww", "h", ROLLOUT_START, 1, 2 },
-	{ "b", "www", "t", ROLLOUT_TAKE_BACK, 1, 0 },
+	{ "b", "www", "t", ROLLOUT_TAKE_BACK, 0, 0 },
 	{ "b", "www", "A", ROLLOUT_TAKE_BACK, 0, 0 },
 	{ "b", "www", "h", ROLLOUT_START, 1, 3 },
 	{ "b", "www", "hp", ROLLOUT_PAUSE, 0, PAUSE_PERSON },
@@ -335,7 +335,7 @@ static int
 next_waiting(Run *r, int wave, bool preparation)
 {
 	for (int i = 0; i < r->count; i++)
-		if (r->members[i].wave == wave && r->members[i].state == MEMBER_WAITS &&
+		if ((preparation || r->members[i].wave == wave) && r->members[i].state == MEMBER_WAITS &&
 			(!preparation || r->members[i].preparation == MEMBER_WAITS))
 			return i;
 	return -1;
