@@ -255,14 +255,14 @@ change_lanes(Dispatch *d, const VisitResult *v)
 
 /*
  * Must the batch be on disk before anybody acts on it?  The start of a task must: one that brings the
- * server down has to count as an attempt.  On this server's: a standby that is away must not hold the
+ * server down has to count as an attempt.  And what was decided about a wave: it might be decided otherwise.  On this server's: a standby that is away must not hold the
  * rows of a batch.
  */
 static bool
 must_be_durable(const Visited *visits, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (visits[i].result.started != NIL)
+		if (visits[i].result.started != NIL || visits[i].result.is_decided)
 			return true;
 	return false;
 }

@@ -53,6 +53,7 @@ typedef struct VisitResult
 	bool is_behind;              /* or rather for another deployment, at its gate */
 	pg_uuid_t behind;            /* which is this one */
 	bool starved;                /* a task is ready and there was no capacity for it */
+	bool is_decided;             /* about a wave, and shall not be decided otherwise */
 	TimestampTz next_due;        /* DT_NOEND: nothing to do until something happens */
 	List *started;               /* of StartedTask */
 	List *cancelled;             /* of TaskKey: running tasks to be cancelled */
