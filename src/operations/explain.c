@@ -27,6 +27,7 @@
 #include "operations/blocker.h"
 #include "pipeline/gate.h"
 #include "pipeline/rollout_row.h"
+#include "route/staying.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/trouble.h"
@@ -137,7 +138,9 @@ static DbStatement rehearsal_query =
 				 " AND status = 'waiting_approval' AND message LIKE 'waits for a rehearsal of %'",
 				 UUIDOID, UUIDOID);
 static DbStatement bake_query = DB_STATEMENT(
-	"SELECT r.wave, r.waves, r.bake_until FROM hotswap.rollout r"
+	"SELECT r.wave, r.waves, r.bake_until, (SELECT a.reason FROM hotswap.analysis a WHERE a.tenant_id = $1"
+	" AND a.deployment_id = $2 AND a.stage = r.stage AND a.wave = r.wave AND a.metric = 'health'"
+	" ORDER BY a.at DESC LIMIT 1) FROM hotswap.rollout r"
 	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
 	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
 	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.bake_until IS NOT NULL",
@@ -511,8 +514,10 @@ explain_rollout(Explanation *e)
 	}
 	if (db_run(&bake_query, args, NULL) > 0)
 		explain_add(e, "a wave bakes",
-					psprintf("Wave %d of %d is swapped; its bake ends at %s.", db_int32(0, 1),
-							 db_int32(0, 2), timestamptz_to_str(db_time(0, 3, 0))),
+					psprintf("Wave %d of %d is swapped; its bake ends at %s%s%s.", db_int32(0, 1),
+							 db_int32(0, 2), timestamptz_to_str(db_time(0, 3, 0)),
+							 db_isnull(0, 4) ? "" : "; so far: ",
+							 db_isnull(0, 4) ? "" : db_text(0, 4)),
 					"the time, or hotswap.promote()");
 	explain_health(e);
 }
@@ -677,6 +682,21 @@ explain_end(Explanation *e, const char *message, const char *rollback, int behin
 				may_retry ? "hotswap.retry()" : NULL);
 }
 
+/* Why a schema of an earlier version is still there. */
+static void
+explain_staying(Explanation *e, Deployment *d)
+{
+	ListCell *cell;
+
+	foreach (cell, staying_versions(&e->tenant, &e->id, target_modules(deployment_targets(d))))
+	{
+		const Staying *s = lfirst(cell);
+
+		explain_add(e, "an earlier version is still installed",
+					psprintf("%s: %s.", s->what, s->why), s->until);
+	}
+}
+
 static void
 explain_deployment(Explanation *e)
 {
@@ -696,6 +716,7 @@ explain_deployment(Explanation *e)
 	if (deployment_is_final(e->status))
 	{
 		explain_end(e, message, rollback, db_int32(0, 7));
+		explain_staying(e, &d);
 		return;
 	}
 	if (e->status == DEPLOYMENT_SCHEDULED)

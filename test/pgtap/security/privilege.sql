@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(117);
+SELECT plan(118);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,6 +38,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.override_freeze(gen_random_uuid(), ''qa'', ''x'', ''x'')',
 	'SELECT hotswap.set_window(''qa'', ''x'', ''deny'', during => ''(,)'')',
 	'SELECT hotswap.set_window(''qa'', ''x'', ''deny'', during => ''(,)'', all_tenants => true)',
+	'SELECT hotswap.set_analysis_policy(''qa'')',
 	'SELECT hotswap.set_health_policy(''qa'')', 'SELECT hotswap.heartbeat(gen_random_uuid())',
 	'SELECT * FROM hotswap.node_levels(''qa'', ''yesterday'')',
 	'SELECT hotswap.remove_window(''qa'', ''x'')', 'SELECT hotswap.next_opening(''qa'')',
@@ -61,6 +62,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
 	'SELECT hotswap.configure_module(''m'')', 'SELECT hotswap.unroute(''m'')',
+	'SELECT hotswap.set_route(''m'', ''1'', 1)',
 	'SELECT * FROM hotswap.take_notifications()',
 	'SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'')',
 	'SELECT hotswap.store_idempotent_response(''s'', ''k'', ''1'')',
