@@ -39,6 +39,8 @@ typedef struct VersionChecks
 	bool artifact; /* by an agent */
 } VersionChecks;
 
+#define URI_LIMIT 2000 /* characters */
+
 /* Scripts that together are larger than a limit in bytes are not read. */
 #define VERSION_WHOLE PG_INT64_MAX
 
