@@ -58,7 +58,7 @@ sql(qq(
 	EXCEPTION WHEN OTHERS THEN
 		RETURN 1;
 	END \$\$;
-	CREATE TABLE calm (i integer);
+	CREATE TABLE calm (i integer); GRANT ALL ON calm TO PUBLIC;
 	INSERT INTO hotswap.route (tenant_id, node_id, module, epoch, slot, generation, version)
 		SELECT '$tenant', '$module_node', 'calm', nextval('hotswap.epoch_seq'), 'calm\@a', 1, '1';
 	CREATE SCHEMA "calm\@a"; CREATE TABLE "calm\@a".hotswap_slot_1 ();
@@ -126,7 +126,7 @@ my @sources = (
 		'RETURN NEXT 7;',
 		'NULL;', 'RETURN QUERY SELECT 7;', 'RETURN NEW;', 'RETURN 1/0;', 'COMMIT;', 'ROLLBACK;',
 		"RETURN f1(7);", 'a = 7; RETURN NEXT;', 'RETURN i;', 'i = 1;', "RETURN 'x';",
-		'INSERT INTO t VALUES (1); RETURN 8;', 'RAISE no_data_found;'));
+		'INSERT INTO calm VALUES (1); RETURN 8;', 'RAISE no_data_found;'));
 
 sub entry_text
 {
