@@ -13,13 +13,14 @@ CREATE PROCEDURE make(module text, signature text, definition text, entry text D
 	LANGUAGE plpgsql AS $$
 DECLARE
 	name text = substring(signature, '^\w+');
+	kind text = CASE WHEN name ~ 'procedure' THEN 'PROCEDURE' ELSE 'FUNCTION' END;
 	v integer;
 BEGIN
 	FOREACH v IN ARRAY ARRAY[1, -1] LOOP
-		EXECUTE format('CREATE FUNCTION %I.%s %s', slot_of(module, v), signature,
+		EXECUTE format('CREATE %s %I.%s %s', kind, slot_of(module, v), signature,
 			replace(definition, ':v', v::text));
 	END LOOP;
-	EXECUTE format('CREATE FUNCTION %s LANGUAGE hotswap %s AS %L', signature, entry,
+	EXECUTE format('CREATE %s %s LANGUAGE hotswap %s AS %L', kind, signature, entry,
 		format('tenant %s node %s module "%s" function "%s" slot "%s"',
 			'11111111-1111-4111-8111-111111111111', '11111111-1111-4111-8111-111111111111',
 			module, name, slot_of(module, 1)));
@@ -49,7 +50,54 @@ CALL make('m', 'm_nested() RETURNS integer', $$LANGUAGE plpgsql AS '
 	END'$$);
 CALL make('n', 'n_trigger() RETURNS trigger',
 	$$LANGUAGE plpgsql AS 'BEGIN NEW.w = :v; RETURN NEW; END'$$, '');
+-- Whatever arguments and results a function can have.
+CALL make('n', 'n_variadic(VARIADIC i integer[]) RETURNS integer',
+	$$LANGUAGE plpgsql AS 'BEGIN RETURN i[1] * :v; END'$$);
+CALL make('m', 'm_polymorphic(i anyelement) RETURNS anyelement',
+	$$LANGUAGE plpgsql AS 'BEGIN RETURN i * :v; END'$$);
+CALL make('n', 'n_out(i integer, OUT a integer, OUT b numeric)',
+	$$LANGUAGE plpgsql AS 'BEGIN a = i * :v; b = :v; END'$$);
+CALL make('m', 'm_inout(INOUT i integer)', $$LANGUAGE sql AS 'SELECT i * :v'$$);
+CALL make('n', 'n_table(i integer) RETURNS TABLE (a integer, b integer)',
+	$$LANGUAGE plpgsql AS 'BEGIN RETURN QUERY SELECT :v, :v FROM generate_series(1, i); END'$$);
+CALL make('m', 'm_default(i integer DEFAULT 1, j integer DEFAULT 1) RETURNS integer',
+	$$LANGUAGE sql AS 'SELECT i * j * :v'$$);
+-- A row and both transactions of a procedure.
+CALL make('m', 'm_procedure(INOUT answer integer)', $$LANGUAGE plpgsql AS '
+	BEGIN
+		answer = same(:v, m(), n());
+		INSERT INTO inserted DEFAULT VALUES RETURNING same(:v, v, w) INTO answer;
+		COMMIT;
+		answer = same(m(), n(), m_nested());
+	END'$$, '');
+CALL make('n', 'n_event() RETURNS event_trigger',
+	$$LANGUAGE plpgsql AS 'BEGIN PERFORM same(:v, m(), n()); END'$$, '');
+-- Where its package is installed: PL/Perl.
+SELECT CASE WHEN count(*) > 0 THEN 'plperl' ELSE 'plpgsql' END AS perl,
+	CASE WHEN count(*) > 0 THEN 'return :v;' ELSE 'BEGIN RETURN :v; END' END AS perl_body
+FROM pg_available_extensions WHERE name = 'plperl' \gset
+CREATE EXTENSION IF NOT EXISTS :perl;
+CALL make('n', 'n_perl() RETURNS integer', format('LANGUAGE %s AS %L', :'perl', :'perl_body'));
+-- Parallel workers call them.
+CREATE TABLE large AS SELECT i FROM generate_series(1, 400) i;
+ALTER TABLE large SET (parallel_workers = 2);
+ANALYZE large;
+CALL make('m', 'm_parallel() RETURNS integer',
+	$$LANGUAGE plpgsql PARALLEL SAFE AS 'BEGIN RETURN :v; END'$$, 'STABLE PARALLEL SAFE');
+-- One of these rows is for a version.
+CREATE TABLE guarded AS SELECT unnest(ARRAY[1, -1]) AS v;
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY guarded ON guarded USING (v = m());
+CREATE ROLE guarded;
+GRANT SELECT ON guarded TO guarded;
 -- In C there are functions that differ.
+CREATE FUNCTION "n@a".n_library(text, text) RETURNS integer LANGUAGE c STRICT
+	AS '$libdir/fuzzystrmatch', 'levenshtein';
+CREATE FUNCTION "n@b".n_library(text, text) RETURNS integer LANGUAGE c STRICT
+	AS '$libdir/fuzzystrmatch', 'difference';
+CREATE FUNCTION n_library(text, text) RETURNS integer LANGUAGE hotswap STABLE STRICT AS 'tenant
+	11111111-1111-4111-8111-111111111111 node 11111111-1111-4111-8111-111111111111
+	module "n" function "n_library" slot "n@a"';
 CREATE FUNCTION "n@a".n_c(integer) RETURNS integer LANGUAGE internal STRICT AS 'int4abs';
 CREATE FUNCTION "n@b".n_c(integer) RETURNS integer LANGUAGE internal STRICT AS 'int4um';
 CREATE FUNCTION n_c(integer) RETURNS integer LANGUAGE hotswap STABLE STRICT AS 'tenant
@@ -107,3 +155,4 @@ BEGIN
 		END IF;
 	END LOOP;
 END $$;
+CREATE EVENT TRIGGER n ON ddl_command_end EXECUTE FUNCTION n_event();

@@ -5,13 +5,14 @@ package HotswapTest;
 use strict;
 use warnings;
 
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Exporter 'import';
 our @EXPORT = qw(hotswap_cluster wait_for wait_for_idle_dispatcher wait_at_gate status_of
-  dispatcher_pid refusal check_invariants);
+  dispatcher_pid refusal check_invariants pgbouncer start_pooler);
 
 # The same superuser whoever runs the tests.
 $ENV{PGUSER} = 'postgres';
@@ -145,6 +146,38 @@ sub check_invariants
 			'0', 'the audit chain is whole');
 	};
 	return;
+}
+
+# The program, or undef where it is not installed.
+sub pgbouncer
+{
+	my ($program) = grep { -x $_ } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin';
+	return $program;
+}
+
+# start_pooler(NODE): pgbouncer in transaction mode with three connections to the node's database
+# "postgres". Returns the run, and where it listens: the folder of the socket, and the port.
+sub start_pooler
+{
+	my ($node) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	append_to_file("$dir/users", qq("postgres" ""\n));
+	append_to_file("$dir/ini", sprintf(
+		"[databases]\npostgres = host=%s port=%s dbname=postgres\n"
+		  . "[pgbouncer]\nlisten_addr =\nlisten_port = %s\nunix_socket_dir = %s\n"
+		  . "auth_type = trust\nauth_file = %s/users\npool_mode = transaction\n"
+		  . "default_pool_size = 3\nlogfile = %s/log\npidfile = %s/pid\n",
+		$node->host, $node->port, $port, $dir, $dir, $dir, $dir));
+	my $run = IPC::Run::start([ pgbouncer(), '-q', "$dir/ini" ], '<', \undef, '>', "$dir/out", '2>',
+		"$dir/err");
+	my $tries = 0;
+	until (IPC::Run::run([ 'psql', '-XAtqc', 'SELECT 1', '-h', $dir, '-p', $port, 'postgres' ],
+		'<', \undef, '>', '/dev/null', '2>', '/dev/null') || $tries++ == 100)
+	{
+		select(undef, undef, undef, 0.1);
+	}
+	return ($run, $dir, $port);
 }
 
 # A clean stop instead of Cluster.pm's immediate one: it shows that our workers do not stand in the

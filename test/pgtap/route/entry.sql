@@ -1,5 +1,5 @@
 -- Entries pass on whatever a function can be called with, and refuse what would not fit.
-SELECT plan(42);
+SELECT plan(43);
 \ir ../include/route.sql
 SELECT make_slot('m@a', 1), make_slot('m@b', 1) \g /dev/null
 
@@ -142,6 +142,8 @@ ALTER FUNCTION plain IMMUTABLE;
 SELECT is(attempt('SELECT plain(1)'), '42P13', 'it does not become one later');
 ALTER FUNCTION plain STABLE;
 SELECT is(attempt('CREATE INDEX ON t (plain(i))'), '42P17', 'so no index can have it');
+SELECT is(attempt('ALTER TABLE t ADD g text GENERATED ALWAYS AS (plain(i)) STORED'), '42P17',
+	'nor a generated column');
 SELECT is((SELECT string_agg(DISTINCT (refusal('CREATE FUNCTION x() RETURNS void LANGUAGE hotswap'
 		|| ' STABLE AS ' || quote_literal(t))).code, ' ') FROM unnest(ARRAY['', 'tenant',
 	replace(body_of('x'), 'tenant', 'tenants'), replace(body_of('x'), '"m"', 'm'),

@@ -147,11 +147,14 @@ SELECT publish(n::text, format('CREATE OR REPLACE FUNCTION g(i int) RETURNS int
 CALL swap('1', module => 'm3') \gset
 CREATE VIEW shows AS SELECT acme.g(1);
 CREATE INDEX ON acme.fee (acme.g(amount));
+ALTER TABLE acme.fee ADD computed int GENERATED ALWAYS AS (acme.g(amount)) STORED;
 SELECT hotswap.configure_module('m3', routed => true) \g /dev/null
 CALL swap('2', module => 'm3') \gset
 SELECT matches(:'said'::text, 'Its functions are used where they must be IMMUTABLE: '
-	'index acme.fee_g_idx.$', 'an index');
+	'default value for column computed of table acme.fee, index acme.fee_g_idx.$',
+	'a generated column and an index');
 DROP INDEX acme.fee_g_idx;
+ALTER TABLE acme.fee DROP computed;
 CREATE STATISTICS acme.of_g ON (acme.g(amount)) FROM acme.fee;
 CALL swap('2', module => 'm3') \gset
 SELECT matches(:'said'::text, ': statistics object acme.of_g.$', 'statistics');

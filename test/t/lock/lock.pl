@@ -287,25 +287,13 @@ $node->safe_psql('postgres', 'DROP DATABASE copy WITH (FORCE)');
 
 SKIP:
 {
-	my ($pgbouncer) = grep { -x $_ } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin';
-	skip 'pgbouncer is not installed', 1 unless $pgbouncer;
-	subtest 'pgbouncer in transaction mode' => sub { behind_pooler($pgbouncer); };
+	skip 'pgbouncer is not installed', 1 unless pgbouncer();
+	subtest 'pgbouncer in transaction mode' => sub { behind_pooler(); };
 }
 
 sub behind_pooler
 {
-	my ($pgbouncer) = @_;
-	my $dir = PostgreSQL::Test::Utils::tempdir_short();
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	append_to_file("$dir/users", qq("postgres" ""\n));
-	append_to_file("$dir/ini", sprintf(
-		"[databases]\npostgres = host=%s port=%s dbname=postgres\n"
-		  . "[pgbouncer]\nlisten_addr =\nlisten_port = %s\nunix_socket_dir = %s\n"
-		  . "auth_type = trust\nauth_file = %s/users\npool_mode = transaction\n"
-		  . "default_pool_size = 3\nlogfile = %s/log\npidfile = %s/pid\n",
-		$node->host, $node->port, $port, $dir, $dir, $dir, $dir));
-	my $pooler = IPC::Run::start([ $pgbouncer, '-q', "$dir/ini" ], '<', \undef, '>', "$dir/out",
-		'2>', "$dir/err");
+	my ($pooler, $dir, $port) = start_pooler($node);
 	my $pooled = sub {
 		my ($out, $err) = ('', '');
 		IPC::Run::run([ 'psql', '-XAtq', '-h', $dir, '-p', $port, '-U', 'postgres', 'postgres' ],
@@ -313,8 +301,6 @@ sub behind_pooler
 		chomp $out;
 		return $out . $err;
 	};
-	my $tries = 0;
-	until ($pooled->('SELECT 1') eq '1' || $tries++ == 100) { select(undef, undef, undef, 0.1); }
 
 	my $lease = $pooled->(q(SELECT hotswap.lease_lock('pooled', '1 hour')));
 	like($lease, qr/^\d+$/, 'a lease');
