@@ -238,6 +238,8 @@ CREATE TABLE hotswap.rollout (
 	promoted boolean NOT NULL,
 	hurried boolean NOT NULL,
 	health_timeout interval NOT NULL,
+	first_share integer,
+	share_step integer,
 	PRIMARY KEY (tenant_id, deployment_id, stage)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE hotswap.rollout IS 'stages that take their nodes in waves: the settings that they began with, and how far they are';
@@ -247,6 +249,8 @@ COMMENT ON COLUMN hotswap.rollout.bake_left IS 'what is left of its bake while t
 COMMENT ON COLUMN hotswap.rollout.gate IS 'what was said after its bake; NULL: nothing yet';
 COMMENT ON COLUMN hotswap.rollout.promoted IS 'somebody has ended its bake, or let it go on though its gate was inconclusive';
 COMMENT ON COLUMN hotswap.rollout.hurried IS 'and those of the waves to come';
+COMMENT ON COLUMN hotswap.rollout.first_share IS 'of 10,000 callers, those that get the version in the first wave; NULL: waves are of nodes';
+COMMENT ON COLUMN hotswap.rollout.share_step IS 'how many come with each wave after that';
 ALTER TABLE hotswap.rollout ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.rollout', '');
 

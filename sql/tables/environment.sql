@@ -4,6 +4,9 @@ CREATE TYPE hotswap.strategy AS ENUM ('direct', 'rolling', 'canary', 'blue_green
 COMMENT ON TYPE hotswap.strategy IS
 'how nodes go: direct = at once; rolling = a few at a time; canary = some by chance, then more; blue_green = all are prepared, then switched; auto = by the environment, direct where nobody measures';
 
+CREATE TYPE hotswap.canary_by AS ENUM ('nodes', 'callers');
+COMMENT ON TYPE hotswap.canary_by IS 'what a canary has first: some nodes, or on all nodes some of the callers of a routed module';
+
 CREATE TYPE hotswap.revert_policy AS ENUM ('no', 'approval', 'operator', 'anyone');
 COMMENT ON TYPE hotswap.revert_policy IS
 'who may have deploy() take back versions that others have built on: no = nobody; approval = who deploys, where votes agree; operator = the capability; anyone = who deploys';
@@ -51,6 +54,7 @@ CREATE TABLE hotswap.environment (
 	bake_last boolean,
 	pause_timeout interval NOT NULL DEFAULT '24 h',
 	health_timeout interval NOT NULL DEFAULT '5 min',
+	canary_by hotswap.canary_by NOT NULL DEFAULT 'nodes',
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -85,6 +89,7 @@ COMMENT ON COLUMN hotswap.environment.bake IS 'how long it waits after each wave
 COMMENT ON COLUMN hotswap.environment.bake_last IS 'after the last wave, too; NULL: as its strategy says';
 COMMENT ON COLUMN hotswap.environment.pause_timeout IS 'when a deployment that is still paused is cancelled';
 COMMENT ON COLUMN hotswap.environment.health_timeout IS 'by when nodes that were prepared have to be healthy';
+COMMENT ON COLUMN hotswap.environment.canary_by IS 'by callers: of routed modules';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.window_kind AS ENUM ('allow', 'deny');

@@ -138,7 +138,8 @@ static DbStatement rehearsal_query =
 				 " AND status = 'waiting_approval' AND message LIKE 'waits for a rehearsal of %'",
 				 UUIDOID, UUIDOID);
 static DbStatement bake_query = DB_STATEMENT(
-	"SELECT r.wave, r.waves, r.bake_until FROM hotswap.rollout r"
+	"SELECT r.wave, r.waves, r.bake_until, least(10000, r.first_share::bigint + (r.wave - 1)"
+	" * r.share_step::bigint)::integer, r.first_share IS NOT NULL FROM hotswap.rollout r"
 	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
 	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
 	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.bake_until IS NOT NULL",
@@ -511,10 +512,15 @@ explain_rollout(Explanation *e)
 					p->kind == PAUSE_PERSON ? "hotswap.resume()" : "hotswap.promote()");
 	}
 	if (db_run(&bake_query, args, NULL) > 0)
+	{
+		const char *share =
+			db_bool(0, 5) ? psprintf(", for %d of 10000 callers", db_int32(0, 4)) : "";
+
 		explain_add(e, "a wave bakes",
-					psprintf("Wave %d of %d is swapped; its bake ends at %s.", db_int32(0, 1),
-							 db_int32(0, 2), timestamptz_to_str(db_time(0, 3, 0))),
+					psprintf("Wave %d of %d is swapped%s; its bake ends at %s.", db_int32(0, 1),
+							 db_int32(0, 2), share, timestamptz_to_str(db_time(0, 3, 0))),
 					"the time, or hotswap.promote()");
+	}
 	explain_health(e);
 }
 
