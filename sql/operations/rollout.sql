@@ -56,3 +56,15 @@ FROM hotswap.visible_tenants() v (tenant_id)
 		WHERE t.tenant_id = v.tenant_id) p;
 COMMENT ON VIEW hotswap.pauses IS 'why deployments are paused, and until when at most';
 GRANT SELECT ON hotswap.pauses TO PUBLIC;
+
+CREATE VIEW hotswap.analyses WITH (security_barrier) AS
+SELECT v.tenant_id, a.deployment_id, a.stage, s.environment, a.wave, a.look, a.at, a.metric, a.method, a.verdict,
+	a.gate, a.nodes_with, a.nodes_without, a.level_with, a.level_without, a.difference, a.at_least, a.at_most,
+	a.threshold, a.p, a.alpha, a.detectable, a.baseline_since, a.since, a.left_out, a.reason
+FROM hotswap.visible_tenants() v (tenant_id)
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.stage, t.at, t.metric) t.* FROM hotswap.analysis t
+		WHERE t.tenant_id = v.tenant_id) a
+	JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.ordinal) t.* FROM hotswap.stage t
+		WHERE t.tenant_id = v.tenant_id) s ON s.deployment_id = a.deployment_id AND s.ordinal = a.stage;
+COMMENT ON VIEW hotswap.analyses IS 'what was measured after the waves of rollouts, and what it was taken for';
+GRANT SELECT ON hotswap.analyses TO PUBLIC;

@@ -240,6 +240,16 @@ CREATE TABLE hotswap.rollout (
 	health_timeout interval NOT NULL,
 	first_share integer,
 	share_step integer,
+	confidence float8 NOT NULL,
+	more_errors float8,
+	more_latency float8,
+	more_cpu float8,
+	more_memory float8,
+	looks integer NOT NULL,
+	adaptive boolean NOT NULL,
+	min_bake interval NOT NULL,
+	require_metrics boolean NOT NULL,
+	looked integer NOT NULL,
 	PRIMARY KEY (tenant_id, deployment_id, stage)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE hotswap.rollout IS 'stages that take their nodes in waves: the settings that they began with, and how far they are';
@@ -251,8 +261,56 @@ COMMENT ON COLUMN hotswap.rollout.promoted IS 'somebody has ended its bake, or l
 COMMENT ON COLUMN hotswap.rollout.hurried IS 'and those of the waves to come';
 COMMENT ON COLUMN hotswap.rollout.first_share IS 'of 10,000 callers, those that get the version in the first wave; NULL: waves are of nodes';
 COMMENT ON COLUMN hotswap.rollout.share_step IS 'how many come with each wave after that';
+COMMENT ON COLUMN hotswap.rollout.looked IS 'how often at the present bake before its end';
 ALTER TABLE hotswap.rollout ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.rollout', '');
+
+CREATE TYPE hotswap.metric AS ENUM ('health', 'errors', 'latency', 'cpu', 'memory');
+COMMENT ON TYPE hotswap.metric IS 'what a wave is judged by; health = limits that hold for each node by itself';
+
+CREATE TYPE hotswap.analysis_method AS ENUM ('health', 'threshold', 'test');
+COMMENT ON TYPE hotswap.analysis_method IS
+'how a wave was judged: test = Student''s t; threshold = too few nodes for a test: twice of what is too much, all the time; health = there is nothing to compare with';
+
+CREATE TABLE hotswap.analysis (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	stage smallint NOT NULL,
+	at timestamptz NOT NULL,
+	metric hotswap.metric NOT NULL,
+	wave integer NOT NULL,
+	look integer NOT NULL,
+	method hotswap.analysis_method NOT NULL,
+	verdict hotswap.gate_result NOT NULL,
+	gate hotswap.gate_result NOT NULL,
+	nodes_with integer NOT NULL,
+	nodes_without integer NOT NULL,
+	level_with float8,
+	level_without float8,
+	difference float8,
+	at_least float8,
+	at_most float8,
+	threshold float8,
+	p float8,
+	alpha float8,
+	detectable float8,
+	baseline_since timestamptz NOT NULL,
+	since timestamptz NOT NULL,
+	left_out text[] NOT NULL,
+	reason text,
+	PRIMARY KEY (tenant_id, deployment_id, stage, at, metric)
+);
+COMMENT ON TABLE hotswap.analysis IS 'what was seen of waves, at each look: only added to';
+COMMENT ON COLUMN hotswap.analysis.verdict IS 'of the metric';
+COMMENT ON COLUMN hotswap.analysis.gate IS 'of all together';
+COMMENT ON COLUMN hotswap.analysis.nodes_with IS 'that have the version, and are compared';
+COMMENT ON COLUMN hotswap.analysis.difference IS '0.5: 50 % more than on the nodes without the version, each beside what it reported before';
+COMMENT ON COLUMN hotswap.analysis.at_least IS 'where the difference lies, as at_most: each is wrong with the probability alpha';
+COMMENT ON COLUMN hotswap.analysis.alpha IS 'how large p may not be: the part of this comparison in the error of the rollout';
+COMMENT ON COLUMN hotswap.analysis.detectable IS 'the smallest difference that would have been found, with 95 percent';
+COMMENT ON COLUMN hotswap.analysis.reason IS 'of health: what was seen, in words';
+ALTER TABLE hotswap.analysis ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0, ALTER COLUMN metric SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.analysis', '');
 
 CREATE TYPE hotswap.pause_kind AS ENUM ('person', 'inconclusive', 'unmeasured');
 COMMENT ON TYPE hotswap.pause_kind IS 'why a deployment is paused: person = by somebody; the others as its gate says';

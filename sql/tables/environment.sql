@@ -55,6 +55,15 @@ CREATE TABLE hotswap.environment (
 	pause_timeout interval NOT NULL DEFAULT '24 h',
 	health_timeout interval NOT NULL DEFAULT '5 min',
 	canary_by hotswap.canary_by NOT NULL DEFAULT 'nodes',
+	confidence float8 NOT NULL DEFAULT 0.95,
+	more_errors float8 DEFAULT 50,
+	more_latency float8 DEFAULT 100,
+	more_cpu float8 DEFAULT 30,
+	more_memory float8 DEFAULT 30,
+	looks integer NOT NULL DEFAULT 5,
+	adaptive boolean NOT NULL DEFAULT false,
+	min_bake interval NOT NULL DEFAULT '5 min',
+	require_metrics boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -90,6 +99,11 @@ COMMENT ON COLUMN hotswap.environment.bake_last IS 'after the last wave, too; NU
 COMMENT ON COLUMN hotswap.environment.pause_timeout IS 'when a deployment that is still paused is cancelled';
 COMMENT ON COLUMN hotswap.environment.health_timeout IS 'by when nodes that were prepared have to be healthy';
 COMMENT ON COLUMN hotswap.environment.canary_by IS 'by callers: of routed modules';
+COMMENT ON COLUMN hotswap.environment.confidence IS 'that a rollout is not taken back by chance';
+COMMENT ON COLUMN hotswap.environment.more_errors IS 'percent more than on the nodes without the version that are too much; NULL: not compared; as more_latency, more_cpu and more_memory';
+COMMENT ON COLUMN hotswap.environment.looks IS 'how often a bake is looked at, the last time at its end';
+COMMENT ON COLUMN hotswap.environment.adaptive IS 'a bake ends when enough is known, but not before min_bake';
+COMMENT ON COLUMN hotswap.environment.require_metrics IS 'a wave of which nothing was measured pauses the deployment';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.window_kind AS ENUM ('allow', 'deny');

@@ -73,6 +73,7 @@ static struct
 	OF_DEPLOYMENT("task"),
 	OF_DEPLOYMENT("statement"),
 	OF_DEPLOYMENT("rollout"),
+	OF_DEPLOYMENT("analysis"),
 	OF_DEPLOYMENT("pause"),
 	OF_DEPLOYMENT("failed_rollback"),
 	OF_DEPLOYMENT("freeze_override"),

@@ -14,6 +14,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/errors.h"
+#include "base/kept.h"
 #include "base/label.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_type.h"
@@ -34,6 +35,8 @@ static DbStatement policy_query =
 				 " ON r.tenant_id = e.tenant_id AND r.environment = e.name"
 				 " WHERE e.tenant_id = $1 AND e.name = ANY ($2) ORDER BY e.rank",
 				 UUIDOID, TEXTARRAYOID);
+
+static Kept policies = KEPT(policy_query, "environment", "environment_rule");
 
 /* Looked up one by one: a list of names could be planned as a walk through all versions of the module. */
 static DbStatement steps_query =
@@ -80,7 +83,7 @@ void
 scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), db_text_array(path) };
-	uint64 count = db_run(&policy_query, args, NULL);
+	uint64 count = kept_run(&policies, args);
 	RuleAction actions[RULE_COUNT];
 	char *environment = NULL;
 

@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "base/db.h"
 #include "base/label.h"
 #include "catalog/pg_type.h"
@@ -18,7 +20,7 @@
 #include "route/route.h"
 
 /* hotswap.gate_result, after "it was not asked" */
-static const char *const gate_names[] = { NULL, "pass", "fail", "inconclusive", "unmeasured" };
+const char *const gate_names[] = { NULL, "pass", "fail", "inconclusive", "unmeasured" };
 
 /* hotswap.pause_kind, with what it is in a rollout */
 static const struct
@@ -32,8 +34,9 @@ static const struct
 static DbStatement load_rollout = DB_STATEMENT(
 	"SELECT strategy, waves, first_bake, bake, bake_last, pause_timeout, wave, bake_until,"
 	" (pg_catalog.date_part('epoch', bake_left) * 1000000)::bigint, gate, promoted, hurried,"
-	" health_timeout, coalesce(first_share, 0), coalesce(share_step, 0) FROM hotswap.rollout"
-	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
+	" health_timeout, confidence, more_errors, more_latency, more_cpu, more_memory, looks, adaptive,"
+	" min_bake, require_metrics, looked, coalesce(first_share, 0), coalesce(share_step, 0)"
+	" FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
 	UUIDOID, UUIDOID, INT2OID);
 
 enum
@@ -51,22 +54,32 @@ enum
 	R_PROMOTED,
 	R_HURRIED,
 	R_HEALTH_TIMEOUT,
+	R_CONFIDENCE,
+	R_MORE, /* in the order of Metric */
+	R_LOOKS = R_MORE + METRICS,
+	R_ADAPTIVE,
+	R_MIN_BAKE,
+	R_REQUIRE_METRICS,
+	R_LOOKED,
 	R_FIRST_SHARE,
 	R_SHARE_STEP
 };
 
 static DbStatement save_rollout = DB_STATEMENT(
 	"INSERT INTO hotswap.rollout AS r (tenant_id, deployment_id, stage, strategy, waves, first_bake, bake,"
-	" bake_last, pause_timeout, wave, bake_until, bake_left, gate, promoted, hurried, health_timeout,"
+	" bake_last, pause_timeout, wave, bake_until, bake_left, gate, promoted, hurried, health_timeout, confidence,"
+	" more_errors, more_latency, more_cpu, more_memory, looks, adaptive, min_bake, require_metrics, looked,"
 	" first_share, share_step)"
 	" VALUES ($1, $2, $3, $4::hotswap.strategy, $5, $6, $7, $8, $9, $10, $11,"
-	" $12 * interval '1 microsecond', $13::hotswap.gate_result, $14, $15, $16,"
-	" nullif($17, 0), nullif($18, 0))"
+	" $12 * interval '1 microsecond', $13::hotswap.gate_result, $14, $15, $16, $17, $18, $19, $20,"
+	" $21, $22, $23, $24, $25, $26, nullif($27, 0), nullif($28, 0))"
 	" ON CONFLICT (tenant_id, deployment_id, stage) DO UPDATE SET wave = excluded.wave,"
 	" bake_until = excluded.bake_until, bake_left = excluded.bake_left, gate = excluded.gate,"
-	" promoted = excluded.promoted, hurried = excluded.hurried",
+	" promoted = excluded.promoted, hurried = excluded.hurried, looked = excluded.looked",
 	UUIDOID, UUIDOID, INT2OID, TEXTOID, INT4OID, INTERVALOID, INTERVALOID, BOOLOID, INTERVALOID,
-	INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID, INT4OID, INT4OID);
+	INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID, FLOAT8OID, FLOAT8OID,
+	FLOAT8OID, FLOAT8OID, FLOAT8OID, INT4OID, BOOLOID, INTERVALOID, BOOLOID, INT4OID, INT4OID,
+	INT4OID);
 
 static DbStatement forget_rollouts = DB_STATEMENT(
 	"DELETE FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3",
@@ -97,6 +110,29 @@ read_interval(int column)
 	return *DatumGetIntervalP(db_datum(0, column, &isnull));
 }
 
+static double
+read_number(int column)
+{
+	bool isnull;
+	Datum value = db_datum(0, column, &isnull);
+
+	return isnull ? NAN : DatumGetFloat8(value);
+}
+
+/* What the analysis is told, from the row that was read; column: the first of them. */
+void
+rollout_read_analysis(RolloutRow *r, int column)
+{
+	r->analysis.confidence = read_number(column);
+	/* of percent */
+	for (int m = 0; m < METRICS; m++)
+		r->analysis.threshold[m] = read_number(column + 1 + m) / 100;
+	r->looks = db_int32(0, column + R_LOOKS - R_CONFIDENCE);
+	r->adaptive = db_bool(0, column + R_ADAPTIVE - R_CONFIDENCE);
+	r->min_bake = read_interval(column + R_MIN_BAKE - R_CONFIDENCE);
+	r->require_metrics = db_bool(0, column + R_REQUIRE_METRICS - R_CONFIDENCE);
+}
+
 /* NULL: the stage takes all of its nodes at once. */
 RolloutRow *
 rollout_load(const Deployment *d, int stage)
@@ -115,6 +151,8 @@ rollout_load(const Deployment *d, int stage)
 	r->plan.bake_last = db_bool(0, R_BAKE_LAST);
 	r->pause_timeout = read_interval(R_PAUSE_TIMEOUT);
 	r->health_timeout = read_interval(R_HEALTH_TIMEOUT);
+	rollout_read_analysis(r, R_CONFIDENCE);
+	r->looked = db_int32(0, R_LOOKED);
 	r->wave = db_int32(0, R_WAVE);
 	r->bake_until = db_time(0, R_BAKE_UNTIL, TIME_NULL);
 	r->bake_left = db_isnull(0, R_BAKE_LEFT) ? NO_BAKE_LEFT : db_int64(0, R_BAKE_LEFT);
@@ -149,6 +187,15 @@ rollout_save(const Deployment *d, RolloutRow *r)
 	db_arg_bool(&args, r->promoted);
 	db_arg_bool(&args, r->hurried);
 	db_arg_interval(&args, &r->health_timeout);
+	db_arg_datum(&args, FLOAT8OID, Float8GetDatum(r->analysis.confidence), false);
+	for (int m = 0; m < METRICS; m++)
+		db_arg_datum(&args, FLOAT8OID, Float8GetDatum(100 * r->analysis.threshold[m]),
+					 isnan(r->analysis.threshold[m]));
+	db_arg_int32(&args, r->looks);
+	db_arg_bool(&args, r->adaptive);
+	db_arg_interval(&args, &r->min_bake);
+	db_arg_bool(&args, r->require_metrics);
+	db_arg_int32(&args, r->looked);
 	db_arg_int32(&args, r->first_share);
 	db_arg_int32(&args, r->share_step);
 	(void) db_run_args(&args);
@@ -172,11 +219,26 @@ rollout_forget(const Deployment *d, int from_stage)
 		(void) db_run(&forget_rollouts, args, NULL);
 }
 
+static const Interval *
+bake_of(const RolloutRow *r)
+{
+	return r->wave == 1 ? &r->first_bake : &r->bake;
+}
+
+/* Of the present wave, in microseconds. */
+int64
+rollout_bake_length(const RolloutRow *r)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return time_after(now, bake_of(r)) - now;
+}
+
 /* The bake of a wave counts from its last swap, however late somebody looks. */
 void
 rollout_begin_bake(RolloutRow *r, TimestampTz from)
 {
-	r->bake_until = time_after(from, r->wave == 1 ? &r->first_bake : &r->bake);
+	r->bake_until = time_after(from, bake_of(r));
 	r->is_changed = true;
 }
 

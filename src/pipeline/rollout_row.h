@@ -11,6 +11,9 @@
 
 #define NO_BAKE_LEFT (-1)
 
+/* hotswap.gate_result, in the order of Gate */
+extern const char *const gate_names[];
+
 /* A stage that takes its nodes in waves. */
 typedef struct RolloutRow
 {
@@ -20,8 +23,14 @@ typedef struct RolloutRow
 	Interval first_bake;
 	Interval bake;
 	Interval pause_timeout;
-	Interval health_timeout; /* of nodes that were prepared */
-	int32 wave;              /* the last one that has begun; 0: none */
+	Interval health_timeout;   /* of nodes that were prepared */
+	AnalysisSettings analysis; /* those of them that were set */
+	int32 looks;               /* at each bake */
+	bool adaptive;             /* a bake ends when enough is known ... */
+	Interval min_bake;         /* ... but not before */
+	bool require_metrics;
+	int32 looked; /* how often at the present bake */
+	int32 wave;   /* the last one that has begun; 0: none */
 	TimestampTz bake_until;
 	int32 first_share; /* of the callers, in the first wave; 0: waves are of nodes */
 	int32 share_step;
@@ -45,10 +54,12 @@ typedef struct PauseRow
 
 /* Inside a scope, with the lock on the deployment's row. */
 extern RolloutRow *rollout_load(const Deployment *d, int stage);
+extern void rollout_read_analysis(RolloutRow *r, int column);
 extern void rollout_save(const Deployment *d, RolloutRow *r);
 extern void rollout_forget(const Deployment *d, int from_stage);
 /* Of the callers, when a wave has begun. */
 extern int rollout_share(const RolloutRow *r, int wave);
+extern int64 rollout_bake_length(const RolloutRow *r);
 extern void rollout_begin_bake(RolloutRow *r, TimestampTz from);
 extern void rollout_hold_bake(RolloutRow *r);
 extern void rollout_go_on(RolloutRow *r);

@@ -15,19 +15,22 @@
 #include "catalog/pg_type.h"
 #include "core/freeze.h"
 #include "core/node_health.h"
+#include "core/notification.h"
 #include "core/plan.h"
 #include "pipeline/behind.h"
 #include "pipeline/rollout_row.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/verdict.h"
 #include "pipeline/waves.h"
 #include "route/ring.h"
 #include "route/route.h"
 #include "utils/builtins.h"
 
-static DbStatement settings_query =
-	DB_STATEMENT("SELECT first_wave, wave_step, first_bake, bake, bake_last, pause_timeout,"
-				 " health_timeout FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
-				 UUIDOID, TEXTOID);
+static DbStatement settings_query = DB_STATEMENT(
+	"SELECT first_wave, wave_step, first_bake, bake, bake_last, pause_timeout,"
+	" health_timeout, confidence, more_errors, more_latency, more_cpu, more_memory,"
+	" looks, adaptive, min_bake, require_metrics FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
+	UUIDOID, TEXTOID);
 
 /* Has any of these nodes ever reported numbers that count? */
 static DbStatement measured_query =
@@ -108,6 +111,7 @@ read_settings(Visit *v, RolloutRow *r)
 		r->plan.bake_last = db_bool(0, 5);
 	read_interval(6, &r->pause_timeout);
 	read_interval(7, &r->health_timeout);
+	rollout_read_analysis(r, 8);
 }
 
 /* Agents are there to say how they are; of database nodes somebody has to. */
@@ -469,7 +473,9 @@ read_events(Visit *v)
 		.may_fail = behind_allowed(&v->d, v->stage, v->tasks),
 		.pauses = pauses_of(v),
 		.bake_begun = r->bake_until != TIME_NULL || r->bake_left != NO_BAKE_LEFT,
-		.bake_over = r->bake_until != TIME_NULL && r->bake_until <= GetCurrentTimestamp(),
+		.bake_over = r->gate != GATE_UNASKED ||
+					 (r->bake_until != TIME_NULL && r->bake_until <= GetCurrentTimestamp()),
+		.require_metrics = r->require_metrics,
 		.promoted = r->promoted,
 		.hurried = r->hurried,
 		.gate = r->gate
@@ -477,19 +483,23 @@ read_events(Visit *v)
 }
 
 static void
-note(Visit *v, const char *event, const char *word, const char *what)
+note(Visit *v, const char *event, const char *word, const char *what, const char *reason)
 {
-	audit_add(v->d.batch, &v->d.chain, event, NULL, NULL, NULL,
+	audit_add(v->d.batch, &v->d.chain, event, NULL, NULL, reason,
 			  audit_detail("environment", v->stage->environment, "wave",
 						   psprintf("%d", v->rollout->wave), word, what, NULL));
 }
 
-/* When the last node of the wave was swapped. */
+/* When the last node of the wave was swapped, or its callers came. */
 static TimestampTz
 last_swap(const Visit *v)
 {
+	const RolloutRow *r = v->rollout;
 	TimestampTz last = DT_NOBEGIN;
 	ListCell *cell;
+
+	if (r->first_share > 0 && r->wave > 1 && r->bake_until != TIME_NULL)
+		return r->bake_until - rollout_bake_length(r);
 
 	foreach (cell, v->tasks)
 	{
@@ -505,17 +515,116 @@ static void
 begin_bake(Visit *v)
 {
 	rollout_begin_bake(v->rollout, last_swap(v));
-	note(v, "rollout.bake", "until", timestamptz_to_str(v->rollout->bake_until));
+	note(v, "rollout.bake", "until", timestamptz_to_str(v->rollout->bake_until), NULL);
 }
 
-/* Nobody measures anything yet: that every task has succeeded, verify scripts included, is all there is. */
+/* ---- the gate ---- */
+
+/* Somebody is told of what holds the deployment up, or takes it back. */
+static void
+tell(Visit *v, const char *reason)
+{
+	notification_add(&v->d, v->stage->environment, "gate", list_make1(v->d.requested_by), reason);
+}
+
+/*
+ * The verdict about a wave.  Where nobody measures anything, that every task has succeeded, verify scripts included,
+ * is all there is.
+ */
+static void
+decide(Visit *v, Gate gate, const char *reason)
+{
+	RolloutRow *r = v->rollout;
+
+	r->gate = gate;
+	r->is_changed = true;
+	v->result->durable = true;
+	note(v, "rollout.gate", "verdict", gate == GATE_UNMEASURED ? "not measured" : gate_names[gate],
+		 reason);
+	if (gate != GATE_FAILED)
+		return;
+	r->failure = psprintf("wave %d of %d is worse: %s", r->wave, r->waves, reason);
+	tell(v, r->failure);
+}
+
+/* How often a bake is looked at: more than once a second there is nothing new. */
+static int
+count_looks(const RolloutRow *r, int64 looked_at)
+{
+	return (int) Max(Min(r->looks, looked_at / USECS_PER_SEC), 1);
+}
+
+/* The bake is over, or somebody has ended it. */
 static void
 ask_gate(Visit *v)
 {
-	v->rollout->gate = GATE_UNMEASURED;
-	v->rollout->is_changed = true;
-	note(v, "rollout.gate", "verdict", "not measured");
+	int64 bake = rollout_bake_length(v->rollout);
+	int looks = count_looks(v->rollout, bake - verdict_settle(bake));
+	char *reason = NULL;
+	Gate gate = verdict_look(v, last_swap(v), looks, looks, &reason);
+
+	decide(v, gate, reason);
 }
+
+/* In the middle of a bake; true: that ends it. */
+static bool
+look_at_bake(Visit *v)
+{
+	RolloutRow *r = v->rollout;
+	TimestampTz now = GetCurrentTimestamp();
+	int64 bake = rollout_bake_length(r);
+	int64 looked_at = bake - verdict_settle(bake);
+	int looks = count_looks(r, looked_at);
+	int due = r->looked;
+	char *reason = NULL;
+	Gate gate = GATE_INCONCLUSIVE;
+
+	/* one that was missed is not made up for */
+	while (due + 1 < looks && r->bake_until - looked_at * (looks - due - 1) / looks <= now)
+		due++;
+	if (due > r->looked)
+	{
+		gate = verdict_look(v, last_swap(v), due, looks, &reason);
+		r->looked = gate == GATE_UNMEASURED ? looks - 1 : due;
+		r->is_changed = true;
+		v->result->durable = true;
+	}
+	if (gate == GATE_FAILED ||
+		(gate == GATE_PASSED && r->adaptive && now >= time_after(last_swap(v), &r->min_bake)))
+	{
+		decide(v, gate, reason);
+		return true;
+	}
+	v->result->next_due =
+		Min(v->result->next_due, r->bake_until - looked_at * Max(looks - r->looked - 1, 0) / looks);
+	return false;
+}
+
+/* It does not go on by itself. */
+static void
+pause_by_gate(Visit *v, unsigned pauses)
+{
+	RolloutRow *r = v->rollout;
+	PauseRow *p;
+	char *reason;
+
+	if ((pauses & (PAUSE_INCONCLUSIVE | PAUSE_UNMEASURED)) == 0 || (pauses & pauses_of(v)) != 0)
+		return;
+	p = palloc0(sizeof(PauseRow));
+	p->kind = pauses;
+	p->since = GetCurrentTimestamp();
+	p->ends_at = time_after(p->since, &r->pause_timeout);
+	p->paused_by = "hotswap";
+	reason = pauses == PAUSE_UNMEASURED ? "nobody measures its nodes" :
+										  verdict_reason(&v->d, v->stage->ordinal);
+	p->reason = psprintf("after wave %d of %d: %s", r->wave, r->waves, reason);
+	pause_add(&v->d, p);
+	v->pauses = lappend(v->pauses, p);
+	v->result->next_due = Min(v->result->next_due, p->ends_at);
+	tell(v, p->reason);
+}
+
+/* ---- waves ---- */
 
 /* What a node that was skipped meanwhile was to be prepared by. */
 static void
@@ -545,6 +654,7 @@ begin_wave(Visit *v, int wave)
 	r->wave = wave;
 	r->bake_until = TIME_NULL;
 	r->gate = GATE_UNASKED;
+	r->looked = 0;
 	r->promoted = false;
 	r->is_changed = true;
 }
@@ -586,7 +696,7 @@ grow_share(Visit *v)
 		if (task->kind == TASK_SWAP && task->status == TASK_SUCCEEDED)
 			ring_set_share(&key, share, &v->d.id);
 	}
-	note(v, "rollout.share", "share", psprintf("%d", share));
+	note(v, "rollout.share", "share", psprintf("%d", share), NULL);
 }
 
 /* Starts what is due; true: something has failed there and then, and it is to be looked at again. */
@@ -629,11 +739,11 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 			ask_gate(v);
 			return true;
 		case ROLLOUT_BAKE:
-			v->result->next_due = Min(v->result->next_due, v->rollout->bake_until);
-			return false;
+			return look_at_bake(v);
 		case ROLLOUT_AWAIT_HEALTH:
 			return false;
 		case ROLLOUT_PAUSE:
+			pause_by_gate(v, step->pauses);
 			*result = WAVES_PAUSED;
 			return false;
 		case ROLLOUT_DONE:

@@ -225,6 +225,8 @@ test(const AnalysisSettings *settings, Metric metric, const Group groups[2], Com
 	double error = sqrt((groups[0].squares + groups[1].squares) / freedom *
 						(1.0 / c->treated + 1.0 / c->control));
 	double allowed = fmax(settings->threshold[metric], harmless[metric] / c->control_level);
+	double log_difference = groups[true].mean - groups[false].mean;
+	double margin;
 	double
 		log_detectable; /* logarithm of 1 and the smallest difference that would have been found */
 
@@ -232,14 +234,16 @@ test(const AnalysisSettings *settings, Metric metric, const Group groups[2], Com
 	c->detectable = INFINITY;
 	if (freedom < 1)
 		return;
-	c->t = groups[true].mean - groups[false].mean;
+	c->t = log_difference;
 	/* nodes that all did exactly the same */
 	if (c->t != 0)
 		c->t /= error;
 	c->p = student_tail(c->t, freedom);
 	c->significant = c->p < c->alpha;
-	log_detectable =
-		(student_quantile(c->alpha, freedom) + student_quantile(0.05, freedom)) * error;
+	margin = student_quantile(c->alpha, freedom) * error;
+	c->at_least = exp(log_difference - margin) - 1;
+	c->at_most = exp(log_difference + margin) - 1;
+	log_detectable = margin + student_quantile(0.05, freedom) * error;
 	c->detectable = exp(log_detectable) - 1;
 	c->enough = log_detectable <= log(1 + 2 * allowed);
 }
@@ -349,14 +353,14 @@ analyse(const AnalysisSettings *settings, AnalysisNode *nodes, int count, Analys
 		any_control = any_control || !nodes[i].treated;
 		healthy = healthy && !(nodes[i].treated && (nodes[i].unhealthy || nodes[i].silent));
 	}
-	if (!any_control)
+	if (!any_control || settings->health_only)
 		out->method = METHOD_HEALTH;
 	else
 		out->method = out->treated + out->control < TEST_NODES ? METHOD_THRESHOLD : METHOD_TEST;
 	for (int m = 0; m < METRICS; m++)
 	{
 		out->metrics[m].alpha = share_of_error(settings);
-		if (!isnan(settings->threshold[m]))
+		if (!isnan(settings->threshold[m]) && out->method != METHOD_HEALTH)
 			compare(settings, m, nodes, count, out->method, &out->metrics[m]);
 	}
 	if (!healthy)

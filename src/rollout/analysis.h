@@ -60,6 +60,7 @@ typedef struct AnalysisSettings
 	double threshold[METRICS]; /* how much worse is too much: 0.5 is 50 %; NAN: not compared */
 	double expected;           /* heartbeats of a node in the baseline */
 	double bake_share;         /* length of the window in the bake, in lengths of the baseline */
+	bool health_only;          /* nothing is compared */
 	int waves;                 /* that leave nodes without the version */
 	int looks;                 /* at each bake */
 	int look;                  /* which one this is, from 1 */
@@ -89,7 +90,8 @@ typedef struct Comparison
 	double control_level;
 	double
 		difference; /* 0.5: 50 % worse than the nodes without the version, each beside its baseline */
-	double t;       /* NAN: no test is possible */
+	double at_least, at_most; /* where it lies, each with an error of alpha */
+	double t;                 /* NAN: no test is possible */
 	double p;
 	double alpha;
 	double detectable; /* the smallest difference that would have been found; INFINITY: none */

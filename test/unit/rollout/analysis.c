@@ -94,6 +94,9 @@ check_arithmetic(void)
 	is_near(log1p(c->detectable),
 			(student_quantile(0.0025, 2) + student_quantile(0.05, 2)) * sqrt(0.05), 1e-9,
 			"what would have been found");
+	is_near(log1p(c->at_least), 1 - student_quantile(0.0025, 2) * sqrt(0.05), 1e-9,
+			"from where on the difference lies");
+	is_near(log1p(c->at_most), 1 + student_quantile(0.0025, 2) * sqrt(0.05), 1e-9, "to where");
 	settings.looks = 5;
 	settings.look = 2;
 	analyse(&settings, nodes, 4, &result);
@@ -136,6 +139,10 @@ check_tests(void)
 	given(10, 2, 10);
 	gives(10, VERDICT_PASS, METHOD_TEST, "no difference passes");
 	given(10, 2, 20);
+	settings.health_only = true;
+	gives(10, VERDICT_PASS, METHOD_HEALTH, "where nothing is to be compared they do not");
+	ok(!result.metrics[METRIC_ERRORS].compared, "nor are they looked at");
+	settings.health_only = false;
 	gives(10, VERDICT_FAIL, METHOD_TEST, "twice the errors fail");
 	ok(result.metrics[METRIC_ERRORS].failed && !result.metrics[METRIC_LATENCY].failed,
 	   "because of the errors");
