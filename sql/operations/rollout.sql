@@ -32,7 +32,9 @@ GRANT EXECUTE ON FUNCTION hotswap.skip_node TO PUBLIC;
 CREATE VIEW hotswap.rollouts WITH (security_barrier) AS
 SELECT v.tenant_id, r.deployment_id, r.stage, s.environment, r.strategy, r.wave, r.waves, n.nodes,
 	n.nodes_done, n.nodes_failed, n.nodes_skipped, 100 * n.nodes_done / greatest(n.nodes, 1) AS percent,
-	r.bake_until, r.bake_left, r.gate, r.promoted, r.hurried
+	r.bake_until, r.bake_left, r.gate, r.promoted, r.hurried,
+	CASE WHEN r.wave = 0 AND r.first_share IS NOT NULL THEN 0
+		ELSE least(10000, r.first_share::bigint + (r.wave - 1) * r.share_step::bigint)::integer END AS share
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.stage) t.* FROM hotswap.rollout t
 		WHERE t.tenant_id = v.tenant_id) r

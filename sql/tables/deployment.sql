@@ -238,6 +238,8 @@ CREATE TABLE hotswap.rollout (
 	promoted boolean NOT NULL,
 	hurried boolean NOT NULL,
 	health_timeout interval NOT NULL,
+	first_share integer,
+	share_step integer,
 	confidence float8 NOT NULL,
 	more_errors float8,
 	more_latency float8,
@@ -257,6 +259,8 @@ COMMENT ON COLUMN hotswap.rollout.bake_left IS 'what is left of its bake while t
 COMMENT ON COLUMN hotswap.rollout.gate IS 'what was said after its bake; NULL: nothing yet';
 COMMENT ON COLUMN hotswap.rollout.promoted IS 'somebody has ended its bake, or let it go on though its gate was inconclusive';
 COMMENT ON COLUMN hotswap.rollout.hurried IS 'and those of the waves to come';
+COMMENT ON COLUMN hotswap.rollout.first_share IS 'of 10,000 callers, those that get the version in the first wave; NULL: waves are of nodes';
+COMMENT ON COLUMN hotswap.rollout.share_step IS 'how many come with each wave after that';
 COMMENT ON COLUMN hotswap.rollout.looked IS 'how often at the present bake before its end';
 ALTER TABLE hotswap.rollout ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.rollout', '');

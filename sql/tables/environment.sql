@@ -4,6 +4,9 @@ CREATE TYPE hotswap.strategy AS ENUM ('direct', 'rolling', 'canary', 'blue_green
 COMMENT ON TYPE hotswap.strategy IS
 'how nodes go: direct = at once; rolling = a few at a time; canary = some by chance, then more; blue_green = all are prepared, then switched; auto = by the environment, direct where nobody measures';
 
+CREATE TYPE hotswap.canary_by AS ENUM ('nodes', 'callers');
+COMMENT ON TYPE hotswap.canary_by IS 'what a canary has first: some nodes, or on all nodes some of the callers of a routed module';
+
 CREATE TYPE hotswap.revert_policy AS ENUM ('no', 'approval', 'operator', 'anyone');
 COMMENT ON TYPE hotswap.revert_policy IS
 'who may have deploy() take back versions that others have built on: no = nobody; approval = who deploys, where votes agree; operator = the capability; anyone = who deploys';
@@ -51,6 +54,7 @@ CREATE TABLE hotswap.environment (
 	bake_last boolean,
 	pause_timeout interval NOT NULL DEFAULT '24 h',
 	health_timeout interval NOT NULL DEFAULT '5 min',
+	canary_by hotswap.canary_by NOT NULL DEFAULT 'nodes',
 	confidence float8 NOT NULL DEFAULT 0.95,
 	more_errors float8 DEFAULT 50,
 	more_latency float8 DEFAULT 100,
@@ -94,6 +98,7 @@ COMMENT ON COLUMN hotswap.environment.bake IS 'how long it waits after each wave
 COMMENT ON COLUMN hotswap.environment.bake_last IS 'after the last wave, too; NULL: as its strategy says';
 COMMENT ON COLUMN hotswap.environment.pause_timeout IS 'when a deployment that is still paused is cancelled';
 COMMENT ON COLUMN hotswap.environment.health_timeout IS 'by when nodes that were prepared have to be healthy';
+COMMENT ON COLUMN hotswap.environment.canary_by IS 'by callers: of routed modules';
 COMMENT ON COLUMN hotswap.environment.confidence IS 'that a rollout is not taken back by chance';
 COMMENT ON COLUMN hotswap.environment.more_errors IS 'percent more than on the nodes without the version that are too much; NULL: not compared; as more_latency, more_cpu and more_memory';
 COMMENT ON COLUMN hotswap.environment.looks IS 'how often a bake is looked at, the last time at its end';

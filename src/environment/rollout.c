@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(hotswap_configure_rollout);
 #define ROLLOUT_JSON                                                                          \
 	"pg_catalog.jsonb_build_object('first_wave', e.first_wave, 'wave_step', e.wave_step,"     \
 	" 'first_bake', e.first_bake, 'bake', e.bake, 'bake_last', e.bake_last, 'pause_timeout'," \
-	" e.pause_timeout, 'health_timeout', e.health_timeout)::text"
+	" e.pause_timeout, 'health_timeout', e.health_timeout, 'canary_by', e.canary_by)::text"
 
 static DbStatement lock_environment =
 	DB_STATEMENT("SELECT " ROLLOUT_JSON " FROM hotswap.environment e"
@@ -39,10 +39,14 @@ static DbStatement update_environment =
 				 " wave_step = coalesce($4, e.wave_step), first_bake = coalesce($5, e.first_bake),"
 				 " bake = coalesce($6, e.bake), bake_last = coalesce($7, e.bake_last),"
 				 " pause_timeout = coalesce($8, e.pause_timeout),"
-				 " health_timeout = coalesce($9, e.health_timeout)"
+				 " health_timeout = coalesce($9, e.health_timeout),"
+				 " canary_by = coalesce($10::hotswap.canary_by, e.canary_by)"
 				 " WHERE e.tenant_id = $1 AND e.name = $2 RETURNING " ROLLOUT_JSON,
 				 UUIDOID, TEXTOID, TEXTOID, TEXTOID, INTERVALOID, INTERVALOID, BOOLOID, INTERVALOID,
-				 INTERVALOID);
+				 INTERVALOID, TEXTOID);
+
+/* hotswap.canary_by */
+static const char *const canary_names[] = { "nodes", "callers" };
 
 /* A number of nodes, or percent of them; NULL where it is NULL. */
 static char *
@@ -62,7 +66,8 @@ read_share(FunctionCallInfo fcinfo, int n, const char *word)
 
 /*
  * configure_rollout(environment text, first_wave text, wave_step text, first_bake interval,
- *		bake interval, bake_last boolean, pause_timeout interval, health_timeout interval, tenant uuid)
+ *		bake interval, bake_last boolean, pause_timeout interval, health_timeout interval,
+ *		canary_by text, tenant uuid)
  *
  * In: NULL leaves what is there.  Errors: 22023, P0002 no such environment or tenant, 42501, YH003.
  * Locks the tenant row and the environment; writes the environment and, when something has changed,
@@ -72,7 +77,7 @@ Datum
 hotswap_configure_rollout(PG_FUNCTION_ARGS)
 {
 	char *environment = arg_text(fcinfo, 0, "environment", NAME_LIMIT);
-	pg_uuid_t tenant = tenant_argument(fcinfo, 8);
+	pg_uuid_t tenant = tenant_argument(fcinfo, 9);
 	Datum key[] = { UUIDPGetDatum(&tenant), CStringGetTextDatum(environment) };
 	DbArgs args = db_args(&update_environment);
 	char *before;
@@ -89,6 +94,9 @@ hotswap_configure_rollout(PG_FUNCTION_ARGS)
 												TIMEOUT_MAX, "60 seconds and 366 days"));
 	db_arg_interval(&args, arg_interval_between(fcinfo, 7, "health_timeout", USECS_PER_SEC,
 												USECS_PER_DAY, "a second and a day"));
+	if (!PG_ARGISNULL(8))
+		(void) arg_label(fcinfo, 8, "canary_by", canary_names, lengthof(canary_names));
+	db_arg_text(&args, arg_text_or_null(fcinfo, 8, "canary_by", NAME_LIMIT));
 	call_begin_change(&c, &tenant, CAPABILITY_ADMIN, "configure an environment");
 	if (db_run(&lock_environment, key, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),

@@ -140,7 +140,8 @@ static DbStatement rehearsal_query =
 static DbStatement bake_query = DB_STATEMENT(
 	"SELECT r.wave, r.waves, r.bake_until, (SELECT a.reason FROM hotswap.analysis a WHERE a.tenant_id = $1"
 	" AND a.deployment_id = $2 AND a.stage = r.stage AND a.wave = r.wave AND a.metric = 'health'"
-	" ORDER BY a.at DESC LIMIT 1) FROM hotswap.rollout r"
+	" ORDER BY a.at DESC LIMIT 1), least(10000, r.first_share::bigint + (r.wave - 1)"
+	" * r.share_step::bigint)::integer, r.first_share IS NOT NULL FROM hotswap.rollout r"
 	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
 	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
 	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.bake_until IS NOT NULL",
@@ -513,12 +514,17 @@ explain_rollout(Explanation *e)
 					p->kind == PAUSE_PERSON ? "hotswap.resume()" : "hotswap.promote()");
 	}
 	if (db_run(&bake_query, args, NULL) > 0)
+	{
+		const char *share =
+			db_bool(0, 6) ? psprintf(", for %d of 10000 callers", db_int32(0, 5)) : "";
+
 		explain_add(e, "a wave bakes",
-					psprintf("Wave %d of %d is swapped; its bake ends at %s%s%s.", db_int32(0, 1),
-							 db_int32(0, 2), timestamptz_to_str(db_time(0, 3, 0)),
+					psprintf("Wave %d of %d is swapped%s; its bake ends at %s%s%s.", db_int32(0, 1),
+							 db_int32(0, 2), share, timestamptz_to_str(db_time(0, 3, 0)),
 							 db_isnull(0, 4) ? "" : "; so far: ",
 							 db_isnull(0, 4) ? "" : db_text(0, 4)),
 					"the time, or hotswap.promote()");
+	}
 	explain_health(e);
 }
 

@@ -17,6 +17,7 @@
 #include "base/label.h"
 #include "catalog/pg_type.h"
 #include "pipeline/rollout_row.h"
+#include "route/route.h"
 
 /* hotswap.gate_result, after "it was not asked" */
 const char *const gate_names[] = { NULL, "pass", "fail", "inconclusive", "unmeasured" };
@@ -34,7 +35,8 @@ static DbStatement load_rollout = DB_STATEMENT(
 	"SELECT strategy, waves, first_bake, bake, bake_last, pause_timeout, wave, bake_until,"
 	" (pg_catalog.date_part('epoch', bake_left) * 1000000)::bigint, gate, promoted, hurried,"
 	" health_timeout, confidence, more_errors, more_latency, more_cpu, more_memory, looks, adaptive,"
-	" min_bake, require_metrics, looked FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
+	" min_bake, require_metrics, looked, coalesce(first_share, 0), coalesce(share_step, 0)"
+	" FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
 	UUIDOID, UUIDOID, INT2OID);
 
 enum
@@ -58,22 +60,26 @@ enum
 	R_ADAPTIVE,
 	R_MIN_BAKE,
 	R_REQUIRE_METRICS,
-	R_LOOKED
+	R_LOOKED,
+	R_FIRST_SHARE,
+	R_SHARE_STEP
 };
 
 static DbStatement save_rollout = DB_STATEMENT(
 	"INSERT INTO hotswap.rollout AS r (tenant_id, deployment_id, stage, strategy, waves, first_bake, bake,"
 	" bake_last, pause_timeout, wave, bake_until, bake_left, gate, promoted, hurried, health_timeout, confidence,"
-	" more_errors, more_latency, more_cpu, more_memory, looks, adaptive, min_bake, require_metrics, looked)"
+	" more_errors, more_latency, more_cpu, more_memory, looks, adaptive, min_bake, require_metrics, looked,"
+	" first_share, share_step)"
 	" VALUES ($1, $2, $3, $4::hotswap.strategy, $5, $6, $7, $8, $9, $10, $11,"
 	" $12 * interval '1 microsecond', $13::hotswap.gate_result, $14, $15, $16, $17, $18, $19, $20,"
-	" $21, $22, $23, $24, $25, $26)"
+	" $21, $22, $23, $24, $25, $26, nullif($27, 0), nullif($28, 0))"
 	" ON CONFLICT (tenant_id, deployment_id, stage) DO UPDATE SET wave = excluded.wave,"
 	" bake_until = excluded.bake_until, bake_left = excluded.bake_left, gate = excluded.gate,"
 	" promoted = excluded.promoted, hurried = excluded.hurried, looked = excluded.looked",
 	UUIDOID, UUIDOID, INT2OID, TEXTOID, INT4OID, INTERVALOID, INTERVALOID, BOOLOID, INTERVALOID,
 	INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID, FLOAT8OID, FLOAT8OID,
-	FLOAT8OID, FLOAT8OID, FLOAT8OID, INT4OID, BOOLOID, INTERVALOID, BOOLOID, INT4OID);
+	FLOAT8OID, FLOAT8OID, FLOAT8OID, INT4OID, BOOLOID, INTERVALOID, BOOLOID, INT4OID, INT4OID,
+	INT4OID);
 
 static DbStatement forget_rollouts = DB_STATEMENT(
 	"DELETE FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3",
@@ -155,6 +161,8 @@ rollout_load(const Deployment *d, int stage)
 		r->gate = 1 + label_parse(db_text(0, R_GATE), gate_names + 1, lengthof(gate_names) - 1);
 	r->promoted = db_bool(0, R_PROMOTED);
 	r->hurried = db_bool(0, R_HURRIED);
+	r->first_share = db_int32(0, R_FIRST_SHARE);
+	r->share_step = db_int32(0, R_SHARE_STEP);
 	return r;
 }
 
@@ -188,8 +196,17 @@ rollout_save(const Deployment *d, RolloutRow *r)
 	db_arg_interval(&args, &r->min_bake);
 	db_arg_bool(&args, r->require_metrics);
 	db_arg_int32(&args, r->looked);
+	db_arg_int32(&args, r->first_share);
+	db_arg_int32(&args, r->share_step);
 	(void) db_run_args(&args);
 	r->is_changed = false;
+}
+
+/* In small steps and many waves the product is more than all of them. */
+int
+rollout_share(const RolloutRow *r, int wave)
+{
+	return (int) Min(ROUTE_ALL, r->first_share + (int64) (wave - 1) * r->share_step);
 }
 
 /* A retry begins these stages anew. */

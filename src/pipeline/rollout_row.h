@@ -32,6 +32,8 @@ typedef struct RolloutRow
 	int32 looked; /* how often at the present bake */
 	int32 wave;   /* the last one that has begun; 0: none */
 	TimestampTz bake_until;
+	int32 first_share; /* of the callers, in the first wave; 0: waves are of nodes */
+	int32 share_step;
 	int64 bake_left; /* microseconds, while it is paused; NO_BAKE_LEFT: it is not */
 	Gate gate;       /* after that wave */
 	bool promoted;
@@ -55,6 +57,8 @@ extern RolloutRow *rollout_load(const Deployment *d, int stage);
 extern void rollout_read_analysis(RolloutRow *r, int column);
 extern void rollout_save(const Deployment *d, RolloutRow *r);
 extern void rollout_forget(const Deployment *d, int from_stage);
+/* Of the callers, when a wave has begun. */
+extern int rollout_share(const RolloutRow *r, int wave);
 extern int64 rollout_bake_length(const RolloutRow *r);
 extern void rollout_begin_bake(RolloutRow *r, TimestampTz from);
 extern void rollout_hold_bake(RolloutRow *r);

@@ -22,6 +22,8 @@
 #include "pipeline/stage_tasks.h"
 #include "pipeline/verdict.h"
 #include "pipeline/waves.h"
+#include "route/ring.h"
+#include "route/route.h"
 #include "utils/builtins.h"
 
 static DbStatement settings_query = DB_STATEMENT(
@@ -35,6 +37,13 @@ static DbStatement measured_query =
 	DB_STATEMENT("SELECT FROM unnest($2) n (id) WHERE EXISTS (SELECT FROM hotswap.node_metric m"
 				 " WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.counts) LIMIT 1",
 				 UUIDOID, UUIDARRAYOID);
+
+/* Does a canary take callers first? */
+static DbStatement by_callers_query =
+	DB_STATEMENT("SELECT FROM hotswap.environment e JOIN hotswap.module m ON m.tenant_id = $1"
+				 " AND m.name = $3 AND m.routed WHERE e.tenant_id = $1 AND e.name = $2"
+				 " AND e.canary_by = 'callers'",
+				 UUIDOID, TEXTOID, TEXTOID);
 
 /* Who waits for nodes to be healthy looks that often: what nodes report wakes nobody. */
 #define HEALTH_LOOK USECS_PER_SEC
@@ -148,9 +157,26 @@ can_be_prepared(List *plans)
 	return true;
 }
 
+/* A canary may take callers first: of one module, which is routed, and not of agents. */
+static bool
+may_go_by_callers(Visit *v, List *plans)
+{
+	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment),
+					 (Datum) 0 };
+	ListCell *cell;
+
+	if (v->d.release)
+		return false;
+	foreach (cell, plans)
+		if (((NodePlan *) lfirst(cell))->is_agent)
+			return false;
+	args[2] = CStringGetTextDatum(v->d.module);
+	return db_run(&by_callers_query, args, NULL) > 0;
+}
+
 /* The strategy that is carried out: what takes something back, or brings up a single node, waits for nothing. */
 static Strategy
-choose_strategy(Visit *v, List *plans)
+choose_strategy(Visit *v, List *plans, bool by_callers)
 {
 	const NodePlan *first = linitial(plans);
 	Strategy strategy = label_parse(first->strategy, strategy_names, STRATEGIES);
@@ -159,6 +185,9 @@ choose_strategy(Visit *v, List *plans)
 
 	foreach (cell, plans)
 		count += ((NodePlan *) lfirst(cell))->outcome == NODE_RUNS;
+	/* a single node has more than one caller */
+	if (by_callers && count == 1 && strategy == STRATEGY_CANARY)
+		count++;
 	if (v->d.kind != KIND_DEPLOY)
 		return STRATEGY_DIRECT;
 	strategy = strategy_resolve(strategy, v->stage->environment,
@@ -190,6 +219,15 @@ order_nodes(Visit *v, List *plans, NodeOrder order, int *count)
 	return nodes;
 }
 
+/* All nodes are of the first wave; the shares of the others grow. */
+static void
+begin_by_callers(RolloutRow *r)
+{
+	r->first_share = share_of(r->plan.first_wave, ROUTE_ALL);
+	r->share_step = share_of(r->plan.wave_step, ROUTE_ALL);
+	r->waves = 1 + (ROUTE_ALL - r->first_share + r->share_step - 1) / r->share_step;
+}
+
 /*
  * The wave of each plan.  Where the nodes are not taken all at once, the row of the rollout is made,
  * with the settings that hold until its end.
@@ -198,7 +236,8 @@ int *
 waves_begin(Visit *v, List *plans)
 {
 	int *waves = palloc(list_length(plans) * sizeof(int));
-	Strategy strategy = choose_strategy(v, plans);
+	bool by_callers = may_go_by_callers(v, plans);
+	Strategy strategy = choose_strategy(v, plans, by_callers);
 	RolloutRow *r = palloc0(sizeof(RolloutRow));
 	OrderedNode *nodes;
 	int count;
@@ -215,8 +254,11 @@ waves_begin(Visit *v, List *plans)
 	r->bake_until = TIME_NULL;
 	r->bake_left = NO_BAKE_LEFT;
 	r->is_changed = true;
-	for (int i = 0; i < count; i++)
-		waves[nodes[i].index] = strategy_wave(&r->plan, i, count);
+	if (by_callers && strategy == STRATEGY_CANARY)
+		begin_by_callers(r);
+	else
+		for (int i = 0; i < count; i++)
+			waves[nodes[i].index] = strategy_wave(&r->plan, i, count);
 	v->rollout = r;
 	v->d.has_rollout = true;
 	return waves;
@@ -321,11 +363,13 @@ member_state(Visit *v, const Task *task)
 
 /*
  * The nodes that belong to the rollout: those that had something to run.  What prepares them is in the same order.
+ * Of waves of callers each after the first has one that stands for it.
  */
 static Member *
 read_members(Visit *v, int *count)
 {
-	Member *members = palloc0(Max(list_length(v->tasks), 1) * sizeof(Member));
+	const RolloutRow *r = v->rollout;
+	Member *members = palloc0((list_length(v->tasks) + r->waves) * sizeof(Member));
 	int prepared = 0;
 	ListCell *cell;
 
@@ -340,6 +384,12 @@ read_members(Visit *v, int *count)
 			continue;
 		members[*count].wave = task->wave;
 		members[*count].state = member_state(v, task);
+		(*count)++;
+	}
+	for (int wave = 2; r->first_share > 0 && wave <= r->waves; wave++)
+	{
+		members[*count].wave = wave;
+		members[*count].state = wave <= r->wave ? MEMBER_DONE : MEMBER_WAITS;
 		(*count)++;
 	}
 	return members;
@@ -440,12 +490,16 @@ note(Visit *v, const char *event, const char *word, const char *what, const char
 						   psprintf("%d", v->rollout->wave), word, what, NULL));
 }
 
-/* When the last node of the wave was swapped. */
+/* When the last node of the wave was swapped, or its callers came. */
 static TimestampTz
 last_swap(const Visit *v)
 {
+	const RolloutRow *r = v->rollout;
 	TimestampTz last = DT_NOBEGIN;
 	ListCell *cell;
+
+	if (r->first_share > 0 && r->wave > 1 && r->bake_until != TIME_NULL)
+		return r->bake_until - rollout_bake_length(r);
 
 	foreach (cell, v->tasks)
 	{
@@ -626,6 +680,25 @@ wait_for_window(Visit *v, int wave)
 	return false;
 }
 
+/* More callers get the version, on the nodes that have it. */
+static void
+grow_share(Visit *v)
+{
+	RolloutRow *r = v->rollout;
+	int share = rollout_share(r, r->wave);
+	ListCell *cell;
+
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+		RingKey key = { &v->d.tenant, &task->node, v->d.module };
+
+		if (task->kind == TASK_SWAP && task->status == TASK_SUCCEEDED)
+			ring_set_share(&key, share, &v->d.id);
+	}
+	note(v, "rollout.share", "share", psprintf("%d", share), NULL);
+}
+
 /* Starts what is due; true: something has failed there and then, and it is to be looked at again. */
 static bool
 start_due(Visit *v, int wave)
@@ -635,6 +708,11 @@ start_due(Visit *v, int wave)
 	if (wait_for_window(v, wave))
 		return false;
 	begin_wave(v, wave);
+	if (v->rollout->first_share > 0 && wave > 1)
+	{
+		grow_share(v);
+		return true;
+	}
 	stage_tasks_start_due(v, false, wave);
 	return stage_tasks_tally(v, false).failed > failed;
 }

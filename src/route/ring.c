@@ -134,6 +134,7 @@ read_slot(uint64 row)
 	slot->version = db_text(row, 3);
 	(void) db_digest(row, 4, slot->digest);
 	slot->entry_schema = db_text(row, 5);
+	slot->is_called = db_bool(row, 6);
 	slot->inventory = db_text_list(db_datum(row, 7, &isnull));
 	slot->schema = get_namespace_oid(slot->name, true);
 	return slot;
@@ -198,10 +199,21 @@ RingSlot *
 ring_current(const RingKey *key)
 {
 	MemoryContext context = CurrentMemoryContext;
-	uint64 n = run_for_key(&slots_query, key);
+	List *slots = read_slots(run_for_key(&slots_query, key), context);
+	const char *name = NULL;
+	RouteRow row;
+	ListCell *cell;
 
-	MemoryContextSwitchTo(context);
-	return n > 0 && db_bool(0, 6) ? read_slot(0) : NULL;
+	if (route_newest(key->tenant, key->node, key->module, &row))
+		name = row.other.schema ? row.other.schema : row.slot.schema;
+	foreach (cell, slots)
+	{
+		RingSlot *slot = lfirst(cell);
+
+		if (name && strcmp(slot->name, name) == 0 && slot->is_called)
+			return slot;
+	}
+	return NULL;
 }
 
 /* ---- a slot for the next version ---- */
@@ -532,6 +544,22 @@ ring_share(const RingKey *key, const RingSlot *slot, const RingSlot *other, int 
 		slot_note_called(slot->schema, true);
 	route_append(&row);
 	retire_all_but(key, slot, other);
+}
+
+void
+ring_set_share(const RingKey *key, int share, const pg_uuid_t *deployment)
+{
+	RouteRow row;
+	RingSlot *slot;
+	RingSlot *other;
+
+	if (!route_newest(key->tenant, key->node, key->module, &row) || row.other.schema == NULL)
+		return;
+	slot = ring_find_version(key, row.slot.version);
+	other = ring_find_version(key, row.other.version);
+	if (slot == NULL || other == NULL)
+		return;
+	ring_share(key, slot, share < ROUTE_ALL ? other : NULL, share, NIL, deployment);
 }
 
 void

@@ -26,6 +26,7 @@ typedef struct RingSlot
 	uint8 digest[DIGEST_LENGTH];
 	char *entry_schema; /* where the entries to it are */
 	List *inventory;    /* of char *: what the version has made in it */
+	bool is_called;     /* callers get it */
 	List *left;         /* of Content *: what the version before has left in it */
 } RingSlot;
 
@@ -50,7 +51,7 @@ extern bool ring_is_empty(const RingKey *key);
 /* The slot that a version with that digest is in; NULL: it is not installed. */
 extern RingSlot *ring_find(const RingKey *key, const uint8 *digest);
 
-/* The slot that callers get; NULL: there is none. */
+/* The slot that callers get, all but those of a share; NULL: there is none. */
 extern RingSlot *ring_current(const RingKey *key);
 
 /* A slot that a version can be installed into: the schema is there, and nobody uses it. */
@@ -71,6 +72,12 @@ extern void ring_activate(const RingKey *key, const RingSlot *slot, const pg_uui
 /* So many of ROUTE_ALL get the slot, with these roles (OIDs) in any case, and all others the other one. */
 extern void ring_share(const RingKey *key, const RingSlot *slot, const RingSlot *other, int share,
 					   List *roles, const pg_uuid_t *deployment);
+
+/*
+ * The share of the slot that a part of the callers get; of all of them it is the only one.  Nothing where all get
+ * one slot.
+ */
+extern void ring_set_share(const RingKey *key, int share, const pg_uuid_t *deployment);
 
 /* Do callers get two slots? */
 extern bool ring_is_shared(const RingKey *key);

@@ -27,6 +27,7 @@
 #include "core/deployment.h"
 #include "core/machine.h"
 #include "core/release.h"
+#include "route/route.h"
 #include "run/record.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -44,7 +45,10 @@ static DbStatement load_task = DB_STATEMENT(
 	" d.heads, d.requested_at, d.release, d.kind = 'rehearsal',"
 	" (SELECT (1000 * extract(epoch FROM e.rehearse_max_lock))::integer FROM hotswap.node n"
 	" JOIN hotswap.environment e ON e.tenant_id = $1 AND e.name = n.environment"
-	" WHERE n.tenant_id = $1 AND n.id = t.node_id), t.action"
+	" WHERE n.tenant_id = $1 AND n.id = t.node_id), t.action,"
+	" d.release IS NULL AND (SELECT m.routed FROM hotswap.module m WHERE m.tenant_id = $1"
+	" AND m.name = d.module) AND EXISTS (SELECT FROM hotswap.route_slot s WHERE s.tenant_id = $1"
+	" AND s.node_id = t.node_id AND s.module = d.module)"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -72,7 +76,8 @@ enum
 	LOADED_RELEASE,
 	LOADED_IS_REHEARSAL,
 	LOADED_MAX_LOCK,
-	LOADED_ACTION
+	LOADED_ACTION,
+	LOADED_IS_BESIDE /* what is installed there is called by nobody yet */
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -132,6 +137,12 @@ static DbStatement latest_swap = DB_STATEMENT(
 	"SELECT deployment_id FROM hotswap.node_module"
 	" WHERE tenant_id = $1 AND node_id = $2 AND module = $3 ORDER BY swap DESC LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
+
+static DbStatement share_query = DB_STATEMENT(
+	"SELECT least(10000, first_share::bigint + (greatest(wave, 1) - 1) * share_step::bigint)::integer"
+	" FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3"
+	" AND first_share IS NOT NULL",
+	UUIDOID, UUIDOID, INT2OID);
 
 /* The rows get their swaps in the order of the steps. */
 static DbStatement insert_node_module = DB_STATEMENT(
@@ -267,8 +278,8 @@ read_task(TaskRun *run, MemoryContext context)
 	if (run->is_rollback)
 		run->rolls_back = db_uuid(0, LOADED_ROLLS_BACK);
 	run->is_rehearsal = run->kind == TASK_SWAP && db_bool(0, LOADED_IS_REHEARSAL);
-	/* on a database node it is a swap that is taken back */
-	if (run->kind == TASK_PREPARE && run->action == AGENT_NONE)
+	/* on a database node it is a swap that is taken back, unless versions can be beside each other */
+	if (run->kind == TASK_PREPARE && run->action == AGENT_NONE && !db_bool(0, LOADED_IS_BESIDE))
 	{
 		run->kind = TASK_SWAP;
 		run->is_rehearsal = true;
@@ -625,6 +636,20 @@ record_swap(const TaskRun *run, TimestampTz now)
 		record_steps(run, run->path, run->piece, now);
 }
 
+/* The part of the callers that get what a wave of its rollout brings; ROUTE_ALL: all of them. */
+static int
+share_of_wave(const TaskRun *run)
+{
+	DbArgs args = db_args(&share_query);
+
+	if (run->kind != TASK_SWAP || run->release)
+		return ROUTE_ALL;
+	db_arg_uuid(&args, &run->key.tenant);
+	db_arg_uuid(&args, &run->key.deployment);
+	db_arg_int16(&args, run->key.stage);
+	return db_run_args(&args) > 0 ? db_int32(0, 1) : ROUTE_ALL;
+}
+
 /* The last thing of all: who changes the route after it waits for the commit. */
 static void
 record_routes(TaskRun *run)
@@ -635,8 +660,13 @@ record_routes(TaskRun *run)
 	{
 		const RouteChange *change = lfirst(cell);
 		RingKey key = { &run->key.tenant, &run->node, change->module };
+		int share = share_of_wave(run);
+		const RingSlot *other = share < ROUTE_ALL ? ring_current(&key) : NULL;
 
-		ring_activate(&key, change->slot, &run->key.deployment);
+		if (other && other->generation != change->slot->generation)
+			ring_share(&key, change->slot, other, share, NIL, &run->key.deployment);
+		else
+			ring_activate(&key, change->slot, &run->key.deployment);
 	}
 	run->routes = NIL;
 }
@@ -739,7 +769,8 @@ record_success(TaskRun *run)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
-	record_routes(run);
+	if (run->kind != TASK_PREPARE)
+		record_routes(run);
 	db_leave(&scope);
 }
 

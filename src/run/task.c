@@ -225,7 +225,7 @@ run_scripts(TaskRun *run)
 
 	switch (run->kind)
 	{
-		case TASK_PREPARE: /* comes as a swap that is rehearsed */
+		case TASK_PREPARE: /* of a module that is not routed, it comes as a swap that is rehearsed */
 		case TASK_SWAP:
 			if (run->rehearsal)
 				rehearsal_step(run, run->module, run->target, STEP_UP);
