@@ -146,7 +146,7 @@ hotswap_await_task(PG_FUNCTION_ARGS)
 	if (!found && !wait_deadline_passed(end))
 	{
 		wait_require("Add it and restart the server, or call hotswap.claim_tasks() now and then.");
-		found = wait_until(&a.node, has_task, &a, end);
+		found = wait_in_call(&a.node, has_task, &a, end);
 	}
 	row = wait_leave_call(fcinfo);
 	ready = BoolGetDatum(found);

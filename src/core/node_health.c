@@ -29,8 +29,8 @@ static const char *const health_state_names[] = { "unknown", "healthy", "unhealt
 
 /*
  * $1 tenant, $2 environment, or $3 node; $4 now, $5 the slots of this day and the one before, $6 since when reports
- * are kept.  A digest is another one than those that came last of each module: since when, without one that is
- * right after it; what was said before that swap does not matter.
+ * are kept.  A digest is another one than those that came last of each module, be it of the version or of its
+ * artifact: since when, without one that is right after it; what was said before that swap does not matter.
  */
 static DbStatement health_query = DB_STATEMENT(
 	"SELECT e.silent_after IS NOT NULL AND e.measure IS NULL, r.last, CASE WHEN r.last IS NULL THEN EXISTS (SELECT 1"
@@ -47,9 +47,13 @@ static DbStatement health_query = DB_STATEMENT(
 	" FROM hotswap.node_metric m WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.slot = ANY ($5)"
 	" AND m.at > s.since) r"
 	" LEFT JOIN LATERAL (SELECT pg_catalog.max(l.swapped_at) AS at,"
-	" pg_catalog.array_agg(l.digest) FILTER (WHERE l.digest IS NOT NULL) AS digests"
-	" FROM (SELECT DISTINCT ON (nm.module) nm.digest, nm.swapped_at FROM hotswap.node_module nm"
-	" WHERE nm.tenant_id = $1 AND nm.node_id = n.id ORDER BY nm.module, nm.swap DESC) l) w ON true"
+	" pg_catalog.array_agg(l.digest) FILTER (WHERE l.digest IS NOT NULL) ||"
+	" pg_catalog.array_agg(v.artifact_digest) FILTER (WHERE v.artifact_digest IS NOT NULL) AS digests"
+	" FROM (SELECT DISTINCT ON (nm.module) nm.module, nm.version, nm.digest, nm.swapped_at"
+	" FROM hotswap.node_module nm"
+	" WHERE nm.tenant_id = $1 AND nm.node_id = n.id ORDER BY nm.module, nm.swap DESC) l"
+	" LEFT JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = l.module"
+	" AND v.version = l.version) w ON true"
 	" LEFT JOIN LATERAL (SELECT pg_catalog.encode(m.digest, 'hex') AS digest FROM hotswap.node_metric m"
 	" WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.slot = ANY ($5)"
 	" AND m.at > greatest(w.at, s.since - ($4 - s.since)) AND m.digest <> ALL (w.digests)"

@@ -68,9 +68,11 @@ refuse_own(const pg_uuid_t *id)
 		 errhint("It cannot move before the transaction has committed.")));
 }
 
-/* Waits until the deployment has ended, or the time is over. */
+typedef bool (*Wait)(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
+
+/* Waits in this way until the deployment has ended, or the time is over. */
 static void
-await(Awaited *a, TimestampTz end)
+await(Awaited *a, TimestampTz end, Wait wait)
 {
 	bool ended = has_ended(a);
 
@@ -79,7 +81,7 @@ await(Awaited *a, TimestampTz end)
 		if (a->own)
 			refuse_own(&a->id);
 		wait_require("Add it and restart the server, or call hotswap.work().");
-		ended = wait_politely(&a->id, has_ended, a, end);
+		ended = wait(&a->id, has_ended, a, end);
 	}
 	if (ended && !RecoveryInProgress())
 		wait_flush();
@@ -100,7 +102,7 @@ hotswap_wait(PG_FUNCTION_ARGS)
 	TimestampTz end = wait_deadline(fcinfo, 1);
 
 	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
-	await(&a, end);
+	await(&a, end, wait_politely);
 	return deployment_status_datum(fcinfo, a.status);
 }
 
@@ -122,7 +124,7 @@ hotswap_await(PG_FUNCTION_ARGS)
 
 	access_require(&a.tenant, GetUserId(), CAPABILITY_VIEWER, "look at a deployment");
 	wait_enter_call(fcinfo, "Use hotswap.wait() there.");
-	await(&a, end);
+	await(&a, end, wait_in_call);
 	row = wait_leave_call(fcinfo);
 	status = status_value(TupleDescAttr(row, 0)->atttypid, &deployment_machine, a.status);
 	return HeapTupleGetDatum(heap_form_tuple(row, &status, &isnull));

@@ -19,6 +19,7 @@
 #include "core/metric_slot.h"
 #include "core/release.h"
 #include "operations/retention.h"
+#include "run/surplus.h"
 #include "shm/trouble.h"
 #include "storage/itemptr.h"
 #include "utils/builtins.h"
@@ -133,6 +134,25 @@ static DbStatement delete_windows = DB_STATEMENT(
 	" FROM hotswap.environment_window w WHERE least(w.removed_at, upper(w.during)) < $1 LIMIT $2))",
 	TIMESTAMPTZOID, INT8OID);
 
+/*
+ * Rows of the route behind which there is a newer one that is older than $1: whoever has a state of the route
+ * from before that began earlier, so as long as there is a transaction that has, all stay.  A snapshot sees
+ * what is removed.  On a standby nobody asks who is there: a transaction of READ COMMITTED that comes to
+ * the module late is told to repeat.  What is installed keeps the rows that say since when.
+ */
+static DbStatement delete_routes = DB_STATEMENT(
+	"DELETE FROM hotswap.route WHERE ctid = ANY(ARRAY(SELECT r.ctid FROM hotswap.route r"
+	" WHERE r.created_at < $1 AND EXISTS (SELECT FROM hotswap.route n"
+	" WHERE n.tenant_id = r.tenant_id AND n.node_id = r.node_id AND n.module = r.module"
+	" AND n.epoch > r.epoch AND n.created_at < $1)"
+	" AND NOT EXISTS (SELECT FROM hotswap.route_slot s"
+	" WHERE s.tenant_id = r.tenant_id AND s.node_id = r.node_id AND s.module = r.module"
+	" AND s.generation IN (r.generation, r.other_generation))"
+	" AND NOT EXISTS (SELECT FROM pg_stat_get_activity(NULL) a"
+	" WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	" AND a.xact_start < $1) LIMIT $2))",
+	TIMESTAMPTZOID, INT8OID);
+
 static TimestampTz
 minutes_ago(int minutes)
 {
@@ -208,6 +228,15 @@ purge_windows(int limit)
 	return db_run(&delete_windows, args, NULL) > 0;
 }
 
+static bool
+purge_routes(int limit)
+{
+	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_deployment_retention)),
+					 Int64GetDatum(limit) };
+
+	return db_run(&delete_routes, args, NULL) > 0;
+}
+
 /* Empties the partition that the next day comes to, of what was there nine days before. */
 static bool
 empty_slot(int limit pg_attribute_unused())
@@ -272,6 +301,8 @@ static Step steps[] = {
 	{ "remove deployments", purge_deployments, 200, 20 },
 	{ "remove reports of nodes", empty_slot, 1, 1 },
 	{ "remove windows", purge_windows, 1000, 100 },
+	{ "drop slots of routed modules", surplus_drop, 50, 5 },
+	{ "remove rows of the route", purge_routes, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },
 	{ "drop partitions of the audit log", drop_old_partition, 1, 1 },
 };
@@ -328,6 +359,7 @@ retention_begin(void)
 {
 	current = 0;
 	next_page = 0;
+	surplus_begin();
 	failed = false;
 }
 

@@ -461,6 +461,8 @@ static void
 begin_bake(Visit *v)
 {
 	rollout_begin_bake(v->rollout, last_swap(v));
+	/* with the swaps that it counts from */
+	v->result->durable = true;
 	note(v, "rollout.bake", "until", timestamptz_to_str(v->rollout->bake_until), NULL);
 }
 
@@ -484,7 +486,7 @@ decide(Visit *v, Gate gate, const char *reason)
 
 	r->gate = gate;
 	r->is_changed = true;
-	v->result->is_decided = true;
+	v->result->durable = true;
 	note(v, "rollout.gate", "verdict", gate == GATE_UNMEASURED ? "not measured" : gate_names[gate],
 		 reason);
 	if (gate != GATE_FAILED)
@@ -533,7 +535,7 @@ look_at_bake(Visit *v)
 		gate = verdict_look(v, last_swap(v), due, looks, &reason);
 		r->looked = gate == GATE_UNMEASURED ? looks - 1 : due;
 		r->is_changed = true;
-		v->result->is_decided = true;
+		v->result->durable = true;
 	}
 	if (gate == GATE_FAILED ||
 		(gate == GATE_PASSED && r->adaptive && now >= time_after(last_swap(v), &r->min_bake)))

@@ -11,8 +11,9 @@
  * The roles of a row are those of the session (SET ROLE counts, SECURITY DEFINER does not), so a
  * caller is who it is, whatever function it comes through.
  *
- * Without any row the entry's own text says where to go: pg_restore may need entries, in a
- * CHECK constraint, before it has loaded the route.
+ * Without any row it is the slot that the comments of their schemas say is called: pg_restore may
+ * need entries, in a CHECK constraint, before it has loaded the route.  Where none says so, it is the
+ * one of the entry's own text.
  */
 #include "postgres.h"
 
@@ -155,8 +156,27 @@ hold(RoutedModule *m, const RouteSlot *slot)
 	return false;
 }
 
+/* The slot that callers get by its comment, of those beside one; else that one. */
+static Oid
+find_called(const char *slot)
+{
+	char *name = pstrdup(slot);
+	size_t length = strlen(name);
+
+	for (char letter = SLOT_FIRST; length > 0 && letter <= SLOT_LAST; letter++)
+	{
+		Oid schema;
+
+		name[length - 1] = letter;
+		schema = get_namespace_oid(name, true);
+		if (OidIsValid(schema) && slot_is_called(schema))
+			return schema;
+	}
+	return get_namespace_oid(slot, true);
+}
+
 /*
- * The slot that the entry names.  Where there are rows, but later ones, those of the transaction have
+ * Where to go without a route.  Where there are rows, but later ones, those of the transaction have
  * been removed, or it began before the module was routed: what it would get here others of its
  * calls may not have got.
  */
@@ -167,7 +187,7 @@ use_fallback(RoutedModule *m, const char *fallback)
 
 	if (route_newest(&m->key.tenant, &m->key.node, m->key.module, &newer))
 		refuse_gone(m);
-	m->schema = get_namespace_oid(fallback, true);
+	m->schema = find_called(fallback);
 	m->generation = GENERATION_NONE;
 	m->version = "";
 	if (!OidIsValid(m->schema))

@@ -7,7 +7,7 @@
  * reached, and these must agree: a default is taken from the entry before anybody knows which version
  * it is for, a function whose result is known to be constant is called once for many transactions.
  * Therefore an entry is not IMMUTABLE whatever the function is, and is not used where only that will
- * do: in indexes, partition keys, generated columns.
+ * do: in indexes, partition keys, generated columns, statistics.
  *
  * An entry stays as long as a slot has a function for it.  It is never made anew: that would tell every
  * session to plan its statements again, and mixed versions would be planned with it.
@@ -79,7 +79,8 @@ static DbStatement immutable_uses = DB_STATEMENT(
 	" LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid"
 	" LEFT JOIN pg_attribute g ON g.attrelid = a.adrelid AND g.attnum = a.adnum"
 	" WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = ANY ($1)"
-	" AND (c.relkind IN ('i', 'I', 'p') OR g.attgenerated <> '') ORDER BY 1",
+	" AND (c.relkind IN ('i', 'I', 'p') OR g.attgenerated <> ''"
+	" OR d.classid = 'pg_statistic_ext'::regclass) ORDER BY 1",
 	OIDARRAYOID);
 
 /* The entries of a module on a node ($2: how the text of all of them begins). */

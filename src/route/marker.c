@@ -12,6 +12,9 @@
  * It belongs to the top transaction: what has been called has been called, also if the savepoint
  * behind which it was is rolled back.
  *
+ * The schema that new callers get has a comment.  pg_dump keeps it with the schema, so that it is
+ * there before the route: choice.c goes by it until that has been loaded.
+ *
  * Locks: AccessShareLock on the marker until the end of the transaction.
  */
 #include "postgres.h"
@@ -19,6 +22,7 @@
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
+#include "commands/comment.h"
 #include "miscadmin.h"
 #include "route/marker.h"
 #include "storage/lmgr.h"
@@ -26,6 +30,8 @@
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
+
+#define COMMENT_OF_CALLED "what callers of a routed module get"
 
 /* The name of the marker of a generation. */
 void
@@ -113,4 +119,21 @@ slot_lock_for_removal(Oid marker)
 	if (lock_held_by_me(&tag, AccessShareLock))
 		return false;
 	return ConditionalLockRelationOid(marker, AccessExclusiveLock);
+}
+
+/* Do new callers get the schema?  As of the activation that the database, or its dump, knows. */
+bool
+slot_is_called(Oid schema)
+{
+	char *comment = GetComment(schema, NamespaceRelationId, 0);
+
+	return comment && strcmp(comment, COMMENT_OF_CALLED) == 0;
+}
+
+/* A comment of somebody else's stays on a schema that is called no more. */
+void
+slot_note_called(Oid schema, bool called)
+{
+	if (slot_is_called(schema) != called)
+		CreateComments(schema, NamespaceRelationId, 0, called ? COMMENT_OF_CALLED : NULL);
 }

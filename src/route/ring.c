@@ -7,7 +7,7 @@
  * that nobody can reach any more: it is older than the versions that are retained, its version was
  * taken from the route longer ago than any snapshot and than the module wants it retained for, and no
  * transaction holds its marker.  Where there is none a new one is made, so neither an installation nor
- * a caller ever waits; it stays in use from then on.
+ * a caller ever waits.  Those that are more than are used in turn go by the same rules (run/surplus.c).
  *
  * A generation is a number that no slot had before, so what is told of one never means another.
  *
@@ -28,8 +28,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
-#define SLOT_LETTERS 26
-
 static DbStatement has_slots =
 	DB_STATEMENT("SELECT FROM hotswap.route_slot WHERE tenant_id = $1 AND module = $2 LIMIT 1",
 				 UUIDOID, TEXTOID);
@@ -44,20 +42,22 @@ static DbStatement slots_query =
 				 UUIDOID, UUIDOID, TEXTOID);
 
 /*
- * Those behind the versions that stay, the oldest first.  A snapshot that may still see one in the route
+ * Those behind the versions that stay, the oldest first; $4: and behind the one that the next version comes
+ * into, which there is even if no version stays.  A snapshot that may still see one in the route
  * has an xmin that is not younger, and was taken before; any transaction of the cluster can keep an
  * xmin old, so its age alone would say little.  A number of a transaction that this cluster has not come
  * to, or has left far behind, is another cluster's, or is older than any snapshot.
  *
- * This is a courtesy: who comes too late finds another generation, and is told to repeat.
+ * This is a courtesy: who comes too late finds another generation, or none, and is told to repeat.
  */
 static DbStatement unused_query = DB_STATEMENT(
-	"SELECT slot, generation, inventory FROM (SELECT s.*, row_number() OVER"
+	"SELECT " SLOT_COLUMNS ", false, s.inventory FROM (SELECT s.*, row_number() OVER"
 	" (ORDER BY s.retired_at DESC, s.generation DESC) AS place, m.retain_versions, m.retain_for"
 	" FROM hotswap.route_slot s"
 	" JOIN hotswap.module m ON m.tenant_id = $1 AND m.name = $3"
 	" WHERE s.tenant_id = $1 AND s.node_id = $2 AND s.module = $3 AND s.retired_at IS NOT NULL) s"
-	" WHERE place >= retain_versions AND retired_at + retain_for <= pg_catalog.clock_timestamp()"
+	" WHERE CASE WHEN $4 THEN place > greatest(retain_versions, 1) ELSE place >= retain_versions END"
+	" AND retired_at + retain_for <= pg_catalog.clock_timestamp()"
 	" AND (pg_snapshot_xmax(pg_current_snapshot())::text::numeric - retired_xid::text::numeric"
 	" NOT BETWEEN 0 AND 1000000000 OR NOT EXISTS (SELECT FROM pg_stat_get_activity(NULL) a"
 	" WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -65,7 +65,7 @@ static DbStatement unused_query = DB_STATEMENT(
 	" AND coalesce(a.xact_start <= retired_at, true)"
 	" AND age(a.backend_xmin) >= age(retired_xid::xid)))"
 	" ORDER BY place DESC",
-	UUIDOID, UUIDOID, TEXTOID);
+	UUIDOID, UUIDOID, TEXTOID, BOOLOID);
 
 /* Whom the schema of the entries is open to. */
 static DbStatement users_query = DB_STATEMENT(
@@ -91,7 +91,7 @@ static DbStatement upsert_slot = DB_STATEMENT(
 static DbStatement retire_slots = DB_STATEMENT(
 	"UPDATE hotswap.route_slot SET retired_at = pg_catalog.clock_timestamp(),"
 	" retired_xid = pg_current_xact_id() WHERE tenant_id = $1 AND node_id = $2 AND module = $3"
-	" AND slot IS DISTINCT FROM $4 AND retired_at IS NULL",
+	" AND slot IS DISTINCT FROM $4 AND retired_at IS NULL RETURNING slot",
 	UUIDOID, UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement use_slot =
@@ -100,6 +100,9 @@ static DbStatement use_slot =
 				 UUIDOID, UUIDOID, TEXTOID, TEXTOID);
 
 static DbStatement delete_slots = DB_STATEMENT("DELETE" OF_KEY, UUIDOID, UUIDOID, TEXTOID);
+
+static DbStatement delete_slot =
+	DB_STATEMENT("DELETE" OF_KEY " AND s.slot = $4", UUIDOID, UUIDOID, TEXTOID, TEXTOID);
 
 static void
 arg_key(DbArgs *args, const RingKey *key)
@@ -132,14 +135,28 @@ static RingSlot *
 read_slot(uint64 row)
 {
 	RingSlot *slot = palloc0(sizeof(RingSlot));
+	bool isnull;
 
 	slot->name = db_text(row, 1);
 	slot->generation = db_int64(row, 2);
 	slot->version = db_text(row, 3);
 	(void) db_digest(row, 4, slot->digest);
 	slot->entry_schema = db_text(row, 5);
+	slot->inventory = db_text_list(db_datum(row, 7, &isnull));
 	slot->schema = get_namespace_oid(slot->name, true);
 	return slot;
+}
+
+/* All slots of a result, in the caller's memory context. */
+static List *
+read_slots(uint64 n, MemoryContext context)
+{
+	List *slots = NIL;
+
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+		slots = lappend(slots, read_slot(i));
+	return slots;
 }
 
 bool
@@ -206,16 +223,17 @@ free_name(const RingKey *key, const char *entry_schema)
 {
 	char *base = base_name(key, entry_schema);
 
-	for (int i = 0; i < SLOT_LETTERS; i++)
+	for (int letter = SLOT_FIRST; letter <= SLOT_LAST; letter++)
 	{
-		char *name = psprintf("%s@%c", base, 'a' + i);
+		char *name = psprintf("%s@%c", base, letter);
 
 		if (!OidIsValid(get_namespace_oid(name, true)))
 			return name;
 	}
 	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					errmsg("module \"%s\" has no slot left", key->module),
-					errdetail("All %d are in use, or held by old transactions.", SLOT_LETTERS),
+					errdetail("All %d are in use, or held by old transactions.",
+							  SLOT_LAST - SLOT_FIRST + 1),
 					errhint("End the transactions that hold them.")));
 }
 
@@ -257,13 +275,13 @@ move_marker(RingSlot *slot, bool is_new)
 
 /* Raises 55000 where something came into a slot after its version: it may be somebody's data. */
 static void
-require_inventory(const RingSlot *slot, List *inventory)
+require_inventory(const RingSlot *slot)
 {
 	List *strange = NIL;
 	ListCell *cell;
 
 	foreach (cell, content_descriptions(slot->left))
-		if (!names_have(inventory, lfirst(cell)))
+		if (!names_have(slot->inventory, lfirst(cell)))
 			strange = lappend(strange, lfirst(cell));
 	if (strange != NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -274,13 +292,23 @@ require_inventory(const RingSlot *slot, List *inventory)
 
 /* Makes room in a slot whose marker is locked. */
 static void
-clear(RingSlot *slot, List *inventory, Oid marker)
+clear(RingSlot *slot, Oid marker)
 {
 	slot->left = content_read(slot->schema, marker);
-	require_inventory(slot, inventory);
+	require_inventory(slot);
 	content_drop_helpers(slot->schema, slot->left);
 	CommandCounterIncrement();
 	slot->left = content_read(slot->schema, marker);
+}
+
+static uint64
+run_unused(const RingKey *key, bool surplus)
+{
+	DbArgs args = db_args(&unused_query);
+
+	arg_key(&args, key);
+	db_arg_bool(&args, surplus);
+	return db_run_args(&args);
 }
 
 /* The first one that nobody holds; NULL: there is none. */
@@ -288,23 +316,17 @@ static RingSlot *
 take_unused(const RingKey *key, const char *entry_schema)
 {
 	MemoryContext context = CurrentMemoryContext;
-	uint64 n = run_for_key(&unused_query, key);
+	ListCell *cell;
 
-	MemoryContextSwitchTo(context);
-	for (uint64 i = 0; i < n; i++)
+	foreach (cell, read_slots(run_unused(key, false), context))
 	{
-		RingSlot *slot = palloc0(sizeof(RingSlot));
-		Oid marker;
-		bool isnull;
+		RingSlot *slot = lfirst(cell);
+		Oid marker = slot_find_marker(slot->name, slot->generation);
 
-		slot->name = db_text(i, 1);
-		slot->generation = db_int64(i, 2);
-		slot->entry_schema = pstrdup(entry_schema);
-		slot->schema = get_namespace_oid(slot->name, true);
-		marker = slot_find_marker(slot->name, slot->generation);
 		if (!OidIsValid(marker) || !slot_lock_for_removal(marker))
 			continue;
-		clear(slot, db_text_list(db_datum(i, 3, &isnull)), marker);
+		slot->entry_schema = pstrdup(entry_schema);
+		clear(slot, marker);
 		return slot;
 	}
 	return NULL;
@@ -361,7 +383,7 @@ lock_for_removal(const RingKey *key, const RingSlot *slot, Oid marker)
 
 /* Nobody comes to a slot whose marker is locked. */
 static void
-close_slot(const RingKey *key, RingSlot *slot, List *inventory)
+close_slot(const RingKey *key, RingSlot *slot)
 {
 	Oid marker = slot_find_marker(slot->name, slot->generation);
 
@@ -369,28 +391,18 @@ close_slot(const RingKey *key, RingSlot *slot, List *inventory)
 		return;
 	lock_for_removal(key, slot, marker);
 	slot->left = content_read(slot->schema, marker);
-	require_inventory(slot, inventory);
+	require_inventory(slot);
 }
 
 List *
 ring_close(const RingKey *key)
 {
 	MemoryContext context = CurrentMemoryContext;
-	uint64 n = run_for_key(&slots_query, key);
-	List *slots = NIL;
-	List *inventories = NIL;
-	ListCell *slot;
-	ListCell *inventory;
+	List *slots = read_slots(run_for_key(&slots_query, key), context);
+	ListCell *cell;
 
-	MemoryContextSwitchTo(context);
-	for (uint64 i = 0; i < n; i++)
-	{
-		bool isnull;
-
-		slots = lappend(slots, read_slot(i));
-		inventories = lappend(inventories, db_text_list(db_datum(i, 7, &isnull)));
-	}
-	forboth(slot, slots, inventory, inventories) close_slot(key, lfirst(slot), lfirst(inventory));
+	foreach (cell, slots)
+		close_slot(key, lfirst(cell));
 	return slots;
 }
 
@@ -409,7 +421,48 @@ ring_drop(const RingKey *key, List *slots)
 	(void) run_for_key(&delete_slots, key);
 }
 
+List *
+ring_surplus(const RingKey *key)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	return read_slots(run_unused(key, true), context);
+}
+
+bool
+ring_drop_surplus(const RingKey *key, RingSlot *slot)
+{
+	Oid marker = slot_find_marker(slot->name, slot->generation);
+	DbArgs args = db_args(&delete_slot);
+
+	if (OidIsValid(marker))
+	{
+		if (!slot_lock_for_removal(marker))
+			return false;
+		slot->left = content_read(slot->schema, marker);
+		require_inventory(slot);
+		content_drop_schema(slot->schema);
+	}
+	arg_key(&args, key);
+	db_arg_text(&args, slot->name);
+	(void) db_run_args(&args);
+	CommandCounterIncrement();
+	return true;
+}
+
 /* ---- who gets it ---- */
+
+static void
+note_retired(uint64 n)
+{
+	for (uint64 i = 0; i < n; i++)
+	{
+		Oid schema = get_namespace_oid(db_text(i, 1), true);
+
+		if (OidIsValid(schema))
+			slot_note_called(schema, false);
+	}
+}
 
 void
 ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment)
@@ -432,8 +485,9 @@ ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deploym
 		db_arg_text(&use, slot->name);
 		if (db_run_args(&use) != 1)
 			elog(ERROR, "slot \"%s\" has disappeared", slot->name);
+		slot_note_called(slot->schema, true);
 	}
 	arg_key(&retire, key);
 	db_arg_text(&retire, slot ? slot->name : NULL);
-	(void) db_run_args(&retire);
+	note_retired(db_run_args(&retire));
 }

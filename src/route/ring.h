@@ -25,6 +25,7 @@ typedef struct RingSlot
 	char *version;
 	uint8 digest[DIGEST_LENGTH];
 	char *entry_schema; /* where the entries to it are */
+	List *inventory;    /* of char *: what the version has made in it */
 	List *left;         /* of Content *: what the version before has left in it */
 } RingSlot;
 
@@ -55,5 +56,11 @@ extern List *ring_close(const RingKey *key);
 
 /* Drops them, with what is in them, if nothing else depends on that. */
 extern void ring_drop(const RingKey *key, List *slots);
+
+/* The slots, of RingSlot *, that no version will need: there are more than are used in turn. */
+extern List *ring_surplus(const RingKey *key);
+
+/* Drops such a one, and raises what unroute() would; false: it is held. */
+extern bool ring_drop_surplus(const RingKey *key, RingSlot *slot);
 
 #endif /* HOTSWAP_ROUTE_RING_H */

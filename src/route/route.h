@@ -16,6 +16,10 @@
 
 #define ROUTE_ALL 10000 /* the whole of the callers */
 
+/* The slots of a module differ in the last letter of their names. */
+#define SLOT_FIRST 'a'
+#define SLOT_LAST 'z'
+
 typedef struct RouteSlot
 {
 	char *schema; /* NULL: there is none */
@@ -50,5 +54,7 @@ extern void slot_marker(int64 generation, char name[NAMEDATALEN]);
 extern Oid slot_find_marker(const char *schema, int64 generation);
 extern Oid slot_owner(Oid schema);
 extern bool slot_lock_for_removal(Oid marker);
+extern bool slot_is_called(Oid schema);
+extern void slot_note_called(Oid schema, bool called);
 
 #endif /* HOTSWAP_ROUTE_H */

@@ -167,6 +167,43 @@ wait_politely(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 	return wait_for(key, check, arg, Min(deadline, clock_steady() + POLITE_WAIT), NULL);
 }
 
+/* Ends the transaction with its snapshots; the next one takes none by itself. */
+static void
+start_anew(void)
+{
+	SPI_commit();
+	XactIsoLevel = XACT_READ_COMMITTED;
+}
+
+typedef struct Look
+{
+	WaitCheck check;
+	void *arg;
+} Look;
+
+static bool
+look_and_commit(void *arg)
+{
+	Look *look = arg;
+	bool done = look->check(look->arg);
+
+	start_anew();
+	return done;
+}
+
+/*
+ * The same as wait_until(), between wait_enter_call() and wait_leave_call().  Each check is a
+ * transaction of its own: an index build that meets its snapshot waits for the end of the
+ * transaction, not of the snapshot (WaitForOlderSnapshots()).
+ */
+bool
+wait_in_call(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
+{
+	Look look = { check, arg };
+
+	return wait_for(key, look_and_commit, &look, steady_deadline(end), NULL);
+}
+
 /*
  * Puts on disk what has been committed so far, since the dispatcher commits asynchronously: what is
  * reported shall survive a crash.  The position may be behind the header of a page that has no
@@ -202,8 +239,7 @@ wait_enter_call(FunctionCallInfo fcinfo, const char *hint)
 						errhint("%s", hint)));
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	SPI_commit();
-	XactIsoLevel = XACT_READ_COMMITTED;
+	start_anew();
 }
 
 /* The row that it returns. */

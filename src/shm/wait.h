@@ -18,6 +18,7 @@ extern bool wait_deadline_passed(TimestampTz end);
 extern void wait_require(const char *instead);
 extern bool wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern bool wait_politely(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
+extern bool wait_in_call(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 extern void wait_flush(void);
 
 /* Of a procedure that waits and returns a row of one column: before it waits, and after. */

@@ -1,5 +1,5 @@
 -- Is a node healthy, and is an environment (src/core/node_health.c)?
-SELECT plan(31);
+SELECT plan(33);
 
 CREATE ROLE core_node_health LOGIN;
 SELECT format('CREATE SCHEMA %I AUTHORIZATION core_node_health', s)
@@ -102,6 +102,23 @@ SELECT report('n3', '130 s', digest => decode(:'two', 'hex')),
 	report('n3', '1 s') \g /dev/null
 UPDATE hotswap.node_module SET digest = NULL WHERE node_id = id_of('n3');
 SELECT is(health('n3'), 'healthy', 'where nothing was brought nothing is wrong');
+
+-- An agent knows the artifact, not the version.
+SELECT hotswap.register_node('qa', 'n5', 'agent', 'core_node_health', shared_role => true)
+	\g /dev/null
+SELECT hotswap.publish_artifact('site', '1', 'one') \g /dev/null
+INSERT INTO hotswap.node_module (tenant_id, node_id, deployment_id, swapped_at, module, version,
+	digest)
+SELECT v.tenant_id, id_of('n5'), :'d', now() - interval '1 h', v.module, v.version, v.digest
+FROM hotswap.module_version v WHERE v.module = 'site';
+SELECT report('n5', '130 s', digest => sha256('one')), report('n5', '1 s', digest => sha256('one'))
+	\g /dev/null
+SELECT is(health('n5'), 'healthy', 'it runs the artifact that was brought to it');
+DELETE FROM hotswap.node_metric;
+SELECT report('n5', '130 s', digest => sha256('two')), report('n5', '1 s', digest => sha256('two'))
+	\g /dev/null
+SELECT is(health('n5'), 'unhealthy: it runs something else than was brought to it: '
+	|| encode(sha256('two'), 'hex'), 'it runs another one');
 
 -- Refused.
 SELECT throws_ok('SELECT hotswap.node_problems(NULL, NULL)', '22023', '"tenant" must not be null',

@@ -1,6 +1,6 @@
 -- wait() beside an index that is being built: it keeps a snapshot, which CONCURRENTLY waits for,
 -- maybe on the way to the very end that is waited for (src/shm/wait.c, src/run/toplevel.c).
-SELECT plan(8);
+SELECT plan(9);
 
 SELECT named('node') AS node \gset
 CREATE ROLE :"node" LOGIN;
@@ -16,6 +16,10 @@ CREATE FUNCTION waits(what text) RETURNS boolean LANGUAGE sql AS $$
 $$;
 SELECT dblink_connect(name, connection_of('postgres'))
 FROM unnest('{waiter,awaiter,gate,writer}'::text[]) name \g /dev/null
+CREATE FUNCTION transaction_of(what text) RETURNS text LANGUAGE sql AS $$
+	SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity USING (pid)
+	WHERE locktype = 'virtualxid' AND query LIKE what AND state = 'active'
+$$;
 
 -- Given two who wait for a deployment, before its index begins.
 SELECT dblink_exec('gate', 'BEGIN') \g /dev/null
@@ -26,6 +30,8 @@ SELECT dblink_send_query('waiter', format('SELECT hotswap.wait(%L, ''1 h'')', :'
 SELECT dblink_send_query('awaiter', format('CALL hotswap.await(%L, ''1 h'')', :'d')) \g /dev/null
 CALL until('waits(''SELECT hotswap.wait%'') AND waits(''CALL hotswap.await%'')');
 
+SELECT transaction_of('CALL hotswap.await%') AS before \gset
+
 -- When it begins, and somebody else is in its way.
 SELECT dblink_exec('writer', 'BEGIN') \g /dev/null
 SELECT dblink_exec('writer', 'INSERT INTO t.t VALUES (1)') \g /dev/null
@@ -35,6 +41,9 @@ FROM dblink_get_result('waiter') w (status text);
 CALL until('EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)');
 SELECT is(hotswap.wait(:'d', '1 h'), 'running', 'and is short meanwhile');
 SELECT is(dblink_is_busy('awaiter'), 1, 'await() waits');
+-- it has been woken; whoever saw a snapshot then waits for that transaction
+CALL until(format('transaction_of(''CALL hotswap.await%%'') <> %L', :'before'));
+SELECT pass('but not in the transaction that it has looked in');
 SELECT matches((SELECT string_agg(detail, ' ') FROM hotswap.explain(:'d')),
 	'is blocked by process ' || pid || ' \(postgres, .*, for .*: SELECT pg_backend_pid',
 	'explain() says who is in the way')

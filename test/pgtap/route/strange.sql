@@ -1,6 +1,6 @@
 -- Whatever an entry and what is behind it are made of, a call is passed on, or it is refused: the
 -- server lives. Each of the signatures below as an entry, before each of them.
-SELECT plan(12);
+SELECT plan(13);
 \ir ../include/route.sql
 SELECT make_slot('m@a', 1), route('m@a', 1) \g /dev/null
 
@@ -130,6 +130,10 @@ SELECT is('18'::thing::text, '18', 'of the other version');
 INSERT INTO place SELECT point(i, 0) FROM generate_series(101, 120) i;
 SELECT is((SELECT count(*) FROM place WHERE p <<< point(51, 0)), 50::bigint,
 	'a place that calls for ever');
+SELECT route(slot, 1), (SELECT count(*) FROM place WHERE p <<< point(51, 0))
+	FROM generate_series(1, 20) i, unnest('{m@a,m@b}'::text[]) slot \g /dev/null
+SELECT cmp_ok((SELECT count(*) FROM pg_backend_memory_contexts
+	WHERE name = 'hotswap call site'), '<', 10::bigint, 'keeps nothing of the versions before');
 
 -- The handler by itself.
 SELECT is(attempt('SELECT hotswap.call_entry()'), '42601', 'the handler is no function to call');

@@ -1,5 +1,5 @@
-# Real agents: processes of examples/agent/hotswap-agent, of which some are killed, and a server
-# that restarts in the middle of a lease.
+# Real agents: processes of examples/agent, half of them in sh and half in Python, of which some are
+# killed or told to end, and a server that restarts in the middle of a lease.
 use strict;
 use warnings;
 
@@ -14,7 +14,7 @@ use Test::More;
 my $agents = 20;
 my $node = hotswap_cluster('agent', max_connections => 200, 'hotswap.retry_base' => '10ms');
 my $folder = PostgreSQL::Test::Utils::tempdir();
-my $program = "$ENV{TESTDIR}/examples/agent/hotswap-agent";
+my @programs = map { "$ENV{TESTDIR}/examples/agent/$_" } 'hotswap-agent', 'hotswap-agent.py';
 my (%running, %id);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -31,7 +31,7 @@ sub start_agent
 	setpgrp 0, 0;
 	open STDOUT, '>>', "$folder/log";
 	open STDERR, '>&', \*STDOUT;
-	exec 'sh', $program, "$folder/web$n.conf" or POSIX::_exit(1);
+	exec $programs[ $n % 2 ], "$folder/web$n.conf" or POSIX::_exit(1);
 }
 
 sub kill_agent
@@ -43,6 +43,24 @@ sub kill_agent
 	return;
 }
 
+# None outlives the test, however that ends.
+END
+{
+	my $status = $?;
+	kill_agent($_) for keys %running;
+	$? = $status;
+}
+
+# Tells it to end, which it does.
+sub end_agent
+{
+	my ($n) = @_;
+
+	kill TERM => $running{$n};
+	waitpid delete $running{$n}, 0;
+	return $?;
+}
+
 # A node, its role and its configuration: the service is well if its artifact says so.
 sub make_agent
 {
@@ -52,14 +70,28 @@ sub make_agent
 	sql("CREATE ROLE web$n LOGIN");
 	$id{$n} = sql("SELECT hotswap.register_node('development', 'web$n', 'agent', 'web$n')");
 	make_path("$folder/web$n");
+	set_reload($n, 'true');
 	append_to_file("$folder/web$n.conf", <<"CONF");
 export PGHOST='$host' PGPORT='$port' PGUSER=web$n PGDATABASE=postgres
 HOTSWAP_NODE=$id{$n}
 HOTSWAP_ROOT='$folder/web$n'
-HOTSWAP_RELOAD='echo reloaded >> $folder/web$n/reloads'
+HOTSWAP_RELOAD='. $folder/web$n/reload'
 HOTSWAP_HEALTH='! grep -q broken $folder/web$n/current/artifact'
 HOTSWAP_HEALTH_TRIES=1
+HOTSWAP_METRICS='echo "{\\"cpu\\": $n, \\"requests\\": 5, \\"errors\\": 0}"'
+HOTSWAP_EVERY=2
+HOTSWAP_TIMEOUT=30
 CONF
+	return;
+}
+
+# What its service does when it is to run another artifact.
+sub set_reload
+{
+	my ($n, $command) = @_;
+
+	unlink "$folder/web$n/reload";
+	append_to_file("$folder/web$n/reload", "$command\n");
 	return;
 }
 
@@ -86,7 +118,7 @@ sub deploy
 sub wait_end { return sql("SELECT hotswap.wait('$_[0]', '150 s')") }
 
 make_agent($_) for 1 .. $agents;
-sql("SELECT hotswap.configure_agents('development', lease => '2 s')");
+sql("SELECT hotswap.configure_agents('development', lease => '5 s')");
 # one of a few pieces, two small ones, and one that the service cannot run
 sql(q(SELECT hotswap.publish_artifact('shop', v, convert_to(v || repeat('x', n), 'UTF8'))
 	FROM (VALUES ('version 1', 3000000), ('version 2', 10), ('version 3', 10)) v (v, n)));
@@ -113,28 +145,72 @@ wait_for($node, 'postgres', "SELECT count(*) = $agents FROM pg_stat_activity
 is(sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL
 	AND query LIKE 'CALL hotswap.await_task%')), '0', 'those who wait have no snapshot');
 
+# ---- heartbeats ----
+
+wait_for($node, 'postgres', "SELECT count(DISTINCT node) = $agents FROM hotswap.node_metrics
+	WHERE substr(node, 4) = cpu::text AND requests = 5 AND errors = 0");
+wait_for($node, 'postgres', "SELECT count(DISTINCT m.node) = $agents FROM hotswap.node_metrics m
+	JOIN hotswap.versions v ON v.artifact_digest = m.digest WHERE v.version = 'version 2'");
+
+# ---- told to end ----
+
+# one in sh and one in Python; each has nothing to do
+is(end_agent($_), 0, "agent $_ ends when it is told to") for 1, 2;
+
+# the service of each takes a while, longer than the lease, which is kept
+set_reload($_, 'sleep 8') for 1, 2;
+start_agent($_) for 1, 2;
+my $slow = deploy('version 3');
+my $switching = "SELECT count(*) = 2 FROM hotswap.nodes WHERE name IN ('web1', 'web2')
+	AND progress = 'switching'";
+wait_for($node, 'postgres', $switching);
+is(end_agent($_), 0, "agent $_ ends in the middle of a task") for 1, 2;
+is(sql("SELECT string_agg(status || ' ' || attempt, ', ') FROM hotswap.tasks
+	WHERE deployment_id = '$slow' AND kind = 'swap' AND node IN ('web1', 'web2')"),
+	'succeeded 1, succeeded 1', 'it has done that before');
+
 # ---- kill -9 ----
 
-# the service of one hangs while it is switched: the agent is killed there
-append_to_file("$folder/web1.conf", "HOTSWAP_RELOAD='sleep 1000'\n");
-kill_agent(1);
-start_agent(1);
-my $killed = deploy('version 3');
-wait_for($node, 'postgres',
-	"SELECT progress = 'switching' FROM hotswap.nodes WHERE name = 'web1'");
-kill_agent(1);
-append_to_file("$folder/web1.conf", "HOTSWAP_RELOAD=true\n");
-start_agent(1);
-is(wait_end($killed), 'succeeded', 'an agent that was killed in the middle is started again');
-is(artifacts(), "$agents version 3", 'and all run the version');
-is(sql("SELECT attempt FROM hotswap.tasks WHERE deployment_id = '$killed' AND kind = 'swap'
-	AND node = 'web1'"), '2', 'its first attempt was lost');
+# the service of two hangs while it is switched: the agents are killed there
+set_reload($_, 'true') for 1, 2;
+start_agent($_) for 1, 2;
+is(wait_end($slow), 'succeeded', 'others carry on');
+set_reload($_, 'sleep 60') for 1, 2;
+my $killed = deploy('version 1');
+wait_for($node, 'postgres', $switching);
+kill_agent($_) for 1, 2;
+set_reload($_, 'true') for 1, 2;
+start_agent($_) for 1, 2;
+is(wait_end($killed), 'succeeded', 'agents that were killed in the middle are started again');
+is(artifacts(), "$agents version 1", 'and all run the version');
+is(sql("SELECT string_agg(attempt::text, ', ') FROM hotswap.tasks
+	WHERE deployment_id = '$killed' AND kind = 'swap' AND node IN ('web1', 'web2')"), '2, 2',
+	'their first attempts were lost');
+
+# ---- cancelled ----
+
+set_reload($_, 'sleep 60') for 1, 2;
+my $cancelled = deploy('version 3');
+wait_for($node, 'postgres', $switching);
+set_reload($_, 'true') for 1, 2;
+sql("SELECT hotswap.cancel('$cancelled', 'not now')");
+is(wait_end($cancelled), 'cancelled', 'agents break off what is cancelled');
+is(sql("SELECT DISTINCT status || ': ' || message FROM hotswap.tasks
+	WHERE deployment_id = '$cancelled' AND kind = 'swap' AND node IN ('web1', 'web2')"),
+	'reverted: the service could not be reloaded', 'and say so');
+is(artifacts(), "$agents version 1", 'all run what ran before');
+
+# ---- the server restarts ----
+
+$node->restart('fast');
+is(wait_end(deploy('version 2')), 'succeeded', 'agents find the server again');
+is(artifacts(), "$agents version 2", 'and do what they are told');
 
 # ---- a restart of the server in the middle of a lease ----
 
 kill_agent($_) for 1 .. $agents;
 sql("SELECT hotswap.configure_agents('development', lease => '20 s')");
-my $restarted = deploy('version 2');
+my $restarted = deploy('version 3');
 my $ready = "SELECT count(*) = $agents FROM hotswap.tasks
 	WHERE deployment_id = '$restarted' AND status = 'running'";
 wait_for($node, 'postgres', $ready);
@@ -146,7 +222,7 @@ sql("SELECT hotswap.configure_agents('development', lease => '1 s')");
 sql("SELECT hotswap.extend_task('$lost', '$stale')");
 $node->stop('immediate');
 $node->start;
-my $digest = sha256_hex('version 2' . 'x' x 10);
+my $digest = sha256_hex('version 3' . 'x' x 10);
 is(sql("SELECT hotswap.complete_task('$task', '$token', true, '$digest')"), 'succeeded',
 	'a lease outlives a crash of the server');
 wait_for($node, 'postgres', "SELECT attempt = 2 AND status = 'running' FROM hotswap.tasks
@@ -155,7 +231,7 @@ like(refusal($node, "SELECT hotswap.complete_task('$lost', '$stale', true, '$dig
 	'one that has run out meanwhile does not');
 # the first agent did install it
 unlink "$folder/web1/current/artifact";
-append_to_file("$folder/web1/current/artifact", 'version 2' . 'x' x 10);
+append_to_file("$folder/web1/current/artifact", 'version 3' . 'x' x 10);
 sql("SELECT hotswap.configure_agents('development', lease => '30 s')");
 start_agent($_) for 1 .. $agents;
 is(wait_end($restarted), 'succeeded', 'the others go on');
