@@ -113,7 +113,9 @@ static DbStatement unused_query =
 	DB_STATEMENT("SELECT e.oid FROM " ENTRIES " WHERE NOT " HAS_FUNCTION " AND NOT " HAS_DEPENDENTS,
 				 TEXTOID, TEXTOID, TEXTARRAYOID);
 
-static DbStatement entries_query = DB_STATEMENT("SELECT e.oid FROM " ENTRIES, TEXTOID, TEXTOID);
+static DbStatement entries_query =
+	DB_STATEMENT("SELECT e.oid FROM " ENTRIES " ORDER BY e.oid::regprocedure::text COLLATE \"C\"",
+				 TEXTOID, TEXTOID);
 
 static DbStatement slot_names =
 	DB_STATEMENT("SELECT slot FROM hotswap.route_slot"
@@ -288,6 +290,22 @@ interface_require_independent(const RingKey *key, const RingSlot *slot)
 		refuse(key, slot, psprintf("Defaults of arguments are the version's own: %s.", uses),
 			   "Callers of all versions have the same defaults: name the function with its schema "
 			   "in front, which is its entry, or take what is not routed.");
+}
+
+List *
+interface_entries(const RingKey *key, const char *entry_schema)
+{
+	MemoryContext context = CurrentMemoryContext;
+	DbArgs args = db_args(&entries_query);
+	List *entries = NIL;
+	uint64 n;
+
+	arg_entries(&args, key, entry_schema);
+	n = db_run_args(&args);
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+		entries = lappend_oid(entries, db_oid(i, 1));
+	return entries;
 }
 
 /* ---- dropping ---- */
