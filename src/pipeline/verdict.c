@@ -246,6 +246,16 @@ gather(Evidence *e, TimestampTz swapped)
 	read_metrics(e);
 }
 
+/* Has everything been switched off? */
+static bool
+compares_nothing(const RolloutRow *r)
+{
+	for (int m = 0; m < METRICS; m++)
+		if (!isnan(r->analysis.threshold[m]))
+			return false;
+	return true;
+}
+
 static void
 analyse_evidence(Evidence *e, int look, int looks)
 {
@@ -253,7 +263,7 @@ analyse_evidence(Evidence *e, int look, int looks)
 	double before = (double) (e->before - e->baseline);
 
 	e->settings = r->analysis;
-	e->settings.health_only = r->plan.strategy == STRATEGY_ROLLING;
+	e->settings.health_only = r->plan.strategy == STRATEGY_ROLLING || compares_nothing(r);
 	e->settings.expected = expected_reports(e);
 	e->settings.bake_share = before > 0 ? (double) (e->until - e->since) / before : 0;
 	e->settings.waves = Max(r->waves - 1, 1);

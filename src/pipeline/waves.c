@@ -515,6 +515,8 @@ static void
 begin_bake(Visit *v)
 {
 	rollout_begin_bake(v->rollout, last_swap(v));
+	/* with the swaps that it counts from */
+	v->result->durable = true;
 	note(v, "rollout.bake", "until", timestamptz_to_str(v->rollout->bake_until), NULL);
 }
 

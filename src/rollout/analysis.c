@@ -27,7 +27,8 @@
 /* From here on a version that doubles the errors must not pass, so a pass needs enough data. */
 #define PROMISED_NODES 5
 
-/* Fewer requests than this say nothing when some are missing. */
+/* Fewer heartbeats and requests than these say nothing when some are missing. */
+#define TELLING_HEARTBEATS 2
 #define TELLING_REQUESTS 100
 
 /* A share of errors has a logarithm by the way it is estimated. */
@@ -133,7 +134,7 @@ is_silent(const AnalysisSettings *settings, const AnalysisNode *node, double hea
 
 	if (isnan(heartbeats))
 		expected = node->baseline.heartbeats * settings->bake_share;
-	if (bake.heartbeats < expected / 2)
+	if (expected >= TELLING_HEARTBEATS && bake.heartbeats < expected / 2)
 		return true;
 	return expected_requests >= TELLING_REQUESTS && bake.requests < expected_requests / 2;
 }

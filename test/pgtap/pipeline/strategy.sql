@@ -17,7 +17,9 @@ SELECT hotswap.publish_version('m', v::text,
 SELECT hotswap.set_approval_policy(e, 0), hotswap.configure_environment(e,
 	may_skip_environments => true), hotswap.configure_rollout(e, bake => '0')
 	FROM unnest('{staging,production}'::text[]) e \g /dev/null
-SELECT hotswap.configure_rollout('qa', bake => '0') \g /dev/null
+SELECT hotswap.configure_rollout('qa', bake => '0'),
+	hotswap.set_analysis_policy('production', more_errors => NULL, more_latency => NULL,
+		more_cpu => NULL, more_memory => NULL) \g /dev/null
 CREATE FUNCTION strategies(d uuid) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(environment || ' ' || strategy, ', ' ORDER BY stage)
 	FROM hotswap.rollouts WHERE deployment_id = d

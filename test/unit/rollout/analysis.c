@@ -226,6 +226,10 @@ check_silence(void)
 	memset(nodes[1].bake, 0, sizeof(nodes[1].bake));
 	gives(10, VERDICT_FAIL, METHOD_TEST, "one that has fallen silent fails");
 	ok(nodes[1].silent && !nodes[0].silent, "and it is known which");
+	settings.bake_share = 1.0 / 120;
+	nodes[1].baseline.requests = 0;
+	analyse(&settings, nodes, 10, &result);
+	ok(!nodes[1].silent, "not where a single heartbeat was to be expected");
 	given(10, 2, 10);
 	for (int i = 0; i < THIRDS; i++)
 		nodes[1].bake[i] = steady(4, heartbeat(10, 50));
