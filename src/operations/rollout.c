@@ -23,7 +23,6 @@
 #include "fmgr.h"
 #include "pipeline/behind.h"
 #include "pipeline/rollout_row.h"
-#include "pipeline/stage_tasks.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_pause);
@@ -271,12 +270,21 @@ find_task(const Turn *t, List *tasks, const pg_uuid_t *node)
 static void
 require_room(const Turn *t, List *tasks)
 {
-	int allowed = behind_allowed(&t->d, t->stage, tasks);
-	int behind = 1 + stage_tasks_skipped(tasks);
+	int swaps = 0;
+	int behind = 1;
+	int allowed;
 	ListCell *cell;
 
 	foreach (cell, tasks)
-		behind += ((Task *) lfirst(cell))->status == TASK_FAILED;
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->kind != TASK_SWAP || task->steps == 0)
+			continue;
+		swaps++;
+		behind += task->status == TASK_FAILED || task->status == TASK_SKIPPED;
+	}
+	allowed = behind_allowed(&t->d, t->stage, swaps);
 	if (behind > allowed)
 		refuse(t,
 			   psprintf("%d of its nodes would stay behind, and environment \"%s\" allows %d.",
@@ -310,6 +318,7 @@ hotswap_skip_node(PG_FUNCTION_ARGS)
 	task->message = psprintf("skipped by %s: %s", t.person.name, t.reason);
 	task_apply(task, TASK_SKIP);
 	steps_save_tasks(&t.d, tasks);
+	steps_forget_counts(&t.d, t.stage->ordinal);
 	turn_end(&t, "rollout.skip_node", audit_detail("node", uuid_text(&node), NULL));
 	PG_RETURN_VOID();
 }

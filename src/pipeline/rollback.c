@@ -13,8 +13,10 @@
 #include "catalog/pg_type.h"
 #include "core/failed_rollback.h"
 #include "core/release.h"
+#include "pipeline/finish.h"
 #include "pipeline/rollback.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/task_set.h"
 #include "utils/builtins.h"
 
 static DbStatement environment_query = DB_STATEMENT(
@@ -114,15 +116,18 @@ rollback_stage(Visit *v)
 
 /* Adds a revert for every swap of the stage that succeeded, or did a part; false if there is none. */
 static bool
-rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
+rollback_add_reverts(Visit *v, const Stage *stage)
 {
-	int planned = list_length(*tasks);
 	List *begun = begun_swaps(v, stage);
 	bool any = false;
+	int planned;
+
+	task_set_complete(v);
+	planned = list_length(v->tasks);
 
 	for (int i = 0; i < planned; i++)
 	{
-		Task *swap = list_nth(*tasks, i);
+		Task *swap = list_nth(v->tasks, i);
 		Task *revert;
 
 		if (swap->kind != TASK_SWAP ||
@@ -133,7 +138,7 @@ rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
 			!list_member_int(begun, swap->ordinal))
 			continue;
 		task_apply(swap, TASK_BEGIN_REVERT);
-		revert = steps_add_task(tasks, stage, TASK_REVERT);
+		revert = steps_add_task(&v->tasks, stage, TASK_REVERT);
 		revert->reverts = swap->ordinal;
 		revert->has_node = true;
 		revert->node = swap->node;
@@ -159,17 +164,16 @@ void
 rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 {
 	Stage *stage = rollback_stage(v);
-	List *tasks;
 
 	if (stage && nodes_go_back(v, stage))
 	{
-		tasks = stage == v->stage ? v->tasks : stage_tasks_load(v, stage);
-		if (rollback_add_reverts(v, &tasks, stage))
+		if (v->tasks_of != stage)
 		{
-			visit_finish(v, DEPLOYMENT_ROLL_BACK, reason);
-			v->tasks = tasks;
-			return;
+			task_set_save(v);
+			task_set_load_all(v, stage);
 		}
+		if (rollback_add_reverts(v, stage))
+			event = DEPLOYMENT_ROLL_BACK;
 	}
 	visit_finish(v, event, reason);
 }
@@ -209,6 +213,7 @@ settle_failed_reverts(Visit *v)
 	bool any = false;
 	ListCell *cell;
 
+	task_set_complete(v);
 	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
@@ -233,7 +238,7 @@ resume_rollback(Visit *v, Stage *stage)
 	Tally t = stage_tasks_tally(v, true);
 
 	if (t.unfinished + t.running == 0)
-		(void) rollback_add_reverts(v, &v->tasks, stage);
+		(void) rollback_add_reverts(v, stage);
 }
 
 static void
@@ -263,8 +268,8 @@ rollback_advance(Visit *v)
 
 	if (stage == NULL)
 		elog(ERROR, "there is no stage to roll back");
-	if (v->tasks == NIL)
-		v->tasks = stage_tasks_load(v, stage);
+	if (v->tasks_of != stage)
+		stage_tasks_load(v, stage);
 	resume_rollback(v, stage);
 	stage_tasks_settle_lost(v);
 	t = stage_tasks_tally(v, true);

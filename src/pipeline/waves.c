@@ -19,6 +19,7 @@
 #include "pipeline/behind.h"
 #include "pipeline/rollout_row.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/task_set.h"
 #include "pipeline/waves.h"
 #include "utils/builtins.h"
 
@@ -294,9 +295,9 @@ waves_enter(Visit *v)
 /* ---- the next step ---- */
 
 static MemberState
-member_state(Visit *v, const Task *task)
+member_state(TaskStatus status)
 {
-	switch (stage_tasks_status(v, task))
+	switch (status)
 	{
 		case TASK_PENDING:
 			return MEMBER_WAITS;
@@ -316,26 +317,42 @@ member_state(Visit *v, const Task *task)
 }
 
 /*
- * The nodes that belong to the rollout: those that had something to run.  What prepares them is in the same order.
+ * The nodes that belong to the rollout: those that had something to run.  Of those that the visit does not look at
+ * one stands for all that are alike: in the last wave that has begun, or in one that comes later.  Where nodes are
+ * prepared it looks at all, and what prepares them is in the same order.
  */
 static Member *
 read_members(Visit *v, int *count)
 {
-	Member *members = palloc0(Max(list_length(v->tasks), 1) * sizeof(Member));
+	Member *members;
 	int prepared = 0;
 	ListCell *cell;
 
+	task_set_next_wave(v);
+	members = palloc0((list_length(v->tasks) + TASK_STATUS_COUNT) * sizeof(Member));
 	*count = 0;
+	for (int status = 0; status < TASK_STATUS_COUNT; status++)
+	{
+		int others =
+			v->others.by[TASK_SWAP][status] - (status == TASK_SKIPPED ? v->others.idle : 0);
+
+		if (others == 0)
+			continue;
+		members[*count].wave = status == TASK_PENDING ? PG_INT32_MAX : v->rollout->wave;
+		members[*count].state = member_state(status);
+		members[*count].more = others - 1;
+		(*count)++;
+	}
 	foreach (cell, v->tasks)
 	{
 		const Task *task = lfirst(cell);
 
 		if (task->kind == TASK_PREPARE)
-			members[prepared++].preparation = member_state(v, task);
+			members[prepared++].preparation = member_state(task_set_status(v, task));
 		if (task->kind != TASK_SWAP || task->steps == 0)
 			continue;
 		members[*count].wave = task->wave;
-		members[*count].state = member_state(v, task);
+		members[*count].state = member_state(task_set_status(v, task));
 		(*count)++;
 	}
 	return members;
@@ -416,7 +433,7 @@ read_events(Visit *v)
 	const RolloutRow *r = v->rollout;
 
 	return (RolloutEvents){
-		.may_fail = behind_allowed(&v->d, v->stage, v->tasks),
+		.may_fail = behind_allowed(&v->d, v->stage, task_set_swaps(v)),
 		.pauses = pauses_of(v),
 		.bake_begun = r->bake_until != TIME_NULL || r->bake_left != NO_BAKE_LEFT,
 		.bake_over = r->bake_until != TIME_NULL && r->bake_until <= GetCurrentTimestamp(),
