@@ -44,6 +44,12 @@ static DbStatement parts_query = DB_STATEMENT(
 	" AND t.kind = 'swap' AND (" BEGUN_OUTSIDE " OR EXISTS (SELECT " STEPS_DONE "))",
 	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
 
+static DbStatement left_query = DB_STATEMENT(
+	"SELECT t.ordinal FROM hotswap.task t JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
+	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $4 AND t.kind = 'swap'"
+	" AND n.removed_at IS NOT NULL AND $3 IS NOT NULL",
+	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
+
 /* Runs one of them; of the tasks it reads nothing that a visit changes. */
 static uint64
 ask_about_stage(Visit *v, const Stage *stage, DbStatement *statement)
@@ -62,11 +68,11 @@ is_begun_outside(Visit *v, const Stage *stage)
 	return ask_about_stage(v, stage, &outside_query) > 0;
 }
 
-/* The ordinals of swaps that have done something. */
+/* The ordinals of swaps that a query finds. */
 static List *
-begun_swaps(Visit *v, const Stage *stage)
+find_swaps(Visit *v, const Stage *stage, DbStatement *statement)
 {
-	uint64 n = ask_about_stage(v, stage, &parts_query);
+	uint64 n = ask_about_stage(v, stage, statement);
 	List *ordinals = NIL;
 
 	for (uint64 i = 0; i < n; i++)
@@ -118,7 +124,8 @@ rollback_stage(Visit *v)
 static bool
 rollback_add_reverts(Visit *v, const Stage *stage)
 {
-	List *begun = begun_swaps(v, stage);
+	List *begun = find_swaps(v, stage, &parts_query);
+	List *left = find_swaps(v, stage, &left_query);
 	bool any = false;
 	int planned;
 
@@ -130,7 +137,8 @@ rollback_add_reverts(Visit *v, const Stage *stage)
 		Task *swap = list_nth(v->tasks, i);
 		Task *revert;
 
-		if (swap->kind != TASK_SWAP ||
+		/* a node that was removed has left, with what it runs */
+		if (swap->kind != TASK_SWAP || list_member_int(left, swap->ordinal) ||
 			!machine_allows(&task_machine, swap->status, TASK_BEGIN_REVERT))
 			continue;
 		/* of what an agent has claimed nobody knows what it did, unless it has said so */
