@@ -15,14 +15,15 @@ COMMENT ON FUNCTION hotswap.revoke_signing_key(text, text, uuid) IS
 'Revokes a signing key for good, with a reason: its signatures count no more, those given before neither.';
 GRANT EXECUTE ON FUNCTION hotswap.revoke_signing_key TO PUBLIC;
 
-CREATE FUNCTION hotswap.module_signing_payload(module text, version text, deploy_sql text,
+CREATE FUNCTION hotswap.module_signing_payload(module text, version text, deploy_sql text DEFAULT NULL,
 		verify_sql text DEFAULT NULL, revert_sql text DEFAULT NULL, parents text[] DEFAULT NULL,
 		install_sql text DEFAULT NULL, transactional boolean DEFAULT true,
-		requires text[] DEFAULT NULL, tenant uuid DEFAULT NULL) RETURNS text
+		requires text[] DEFAULT NULL, digest text DEFAULT NULL, uri text DEFAULT NULL,
+		tenant uuid DEFAULT NULL) RETURNS text
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_module_signing_payload';
-COMMENT ON FUNCTION hotswap.module_signing_payload(text, text, text, text, text, text[], text, boolean, text[], uuid) IS
-'Returns the text that has to be signed for publish_version() with the same arguments. Looks up the parents alone.';
+COMMENT ON FUNCTION hotswap.module_signing_payload(text, text, text, text, text, text[], text, boolean, text[], text, text, uuid) IS
+'Returns the text that has to be signed for publish_version() or publish_artifact() with the same arguments. Looks up the parents alone.';
 GRANT EXECUTE ON FUNCTION hotswap.module_signing_payload TO PUBLIC;
 
 CREATE VIEW hotswap.signing_keys WITH (security_barrier) AS

@@ -12,7 +12,8 @@ SELECT v.tenant_id, n.environment, s.node_id, n.name AS node, s.module, s.versio
 		JOIN pg_catalog.pg_locks l ON l.relation = m.oid AND l.locktype = 'relation' AND l.granted
 			AND l.mode = 'AccessShareLock'
 			AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-		WHERE c.nspname = s.slot)::integer AS transactions
+		WHERE c.nspname = s.slot)::integer AS transactions,
+	CASE WHEN s.retired_at IS NULL AND r.slot = s.slot THEN r.roles END AS roles
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.node_id, t.module, t.slot) t.* FROM hotswap.route_slot t
 		WHERE t.tenant_id = v.tenant_id OFFSET 0) s

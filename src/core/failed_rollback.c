@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "base/db.h"
+#include "base/kept.h"
 #include "catalog/pg_type.h"
 #include "core/failed_rollback.h"
 #include "core/machine.h"
@@ -52,6 +53,11 @@ static DbStatement put_right =
 				 " AND s.status IN ('succeeded', 'skipped') AND s.finished_at > f.failed_at"
 				 " AND (s.environment <> $4 OR $5)",
 				 UUIDOID, UUIDOID, TEXTARRAYOID, TEXTOID, BOOLOID);
+
+static DbStatement any_failed =
+	DB_STATEMENT("SELECT FROM hotswap.failed_rollback WHERE tenant_id = $1 LIMIT 1", UUIDOID);
+
+static Kept any = KEPT(any_failed, "failed_rollback");
 
 void
 failed_rollback_add(const Deployment *d, const char *environment)
@@ -102,5 +108,6 @@ failed_rollback_put_right(const Deployment *d)
 		BoolGetDatum(d->status == DEPLOYMENT_SUCCEEDED && d->all_nodes && d->nodes_behind == 0)
 	};
 
-	(void) db_run(&put_right, args, NULL);
+	if (kept_run(&any, args) > 0)
+		(void) db_run(&put_right, args, NULL);
 }

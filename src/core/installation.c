@@ -15,6 +15,7 @@
 
 #include "access/xlog.h"
 #include "base/db.h"
+#include "base/kept.h"
 #include "catalog/pg_type.h"
 #include "core/audit_partition.h"
 #include "core/completeness.h"
@@ -30,6 +31,8 @@ static DbStatement insert_installation = DB_STATEMENT(
 
 static DbStatement read_installation =
 	DB_STATEMENT0("SELECT system_identifier, database_oid, stop_reason FROM hotswap.installation");
+
+static Kept installation = KEPT(read_installation, "installation");
 
 static DbStatement lock_installation =
 	DB_STATEMENT0("SELECT system_identifier, database_oid, stop_reason FROM hotswap.installation"
@@ -86,7 +89,7 @@ installation_ensure(void)
 {
 	Datum here[] = { Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId) };
 
-	if (db_run(&read_installation, NULL, NULL) > 0)
+	if (kept_run(&installation, NULL) > 0)
 		return;
 	completeness_require();
 	if (db_run(&insert_installation, here, NULL) == 0)
@@ -121,7 +124,7 @@ installation_audit(const AuditActor *actor, const char *event, const char *befor
 DispatchState
 installation_dispatch_state(void)
 {
-	if (db_run(&read_installation, NULL, NULL) == 0)
+	if (kept_run(&installation, NULL) == 0)
 		return DISPATCH_NOTHING;
 	if (db_int64(0, 1) != (int64) GetSystemIdentifier() || (Oid) db_int32(0, 2) != MyDatabaseId)
 		return DISPATCH_FOREIGN;

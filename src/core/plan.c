@@ -1008,6 +1008,8 @@ plan_environment(const PlanRequest *request)
 	if (request->release)
 		join_release(request, plans);
 	plan_check_requirements(request->tenant, plans, dependents, request->release != NULL);
+	if (request->release)
+		plans = list_concat(plans, plan_blocked_agents(request));
 	return plans;
 }
 

@@ -77,8 +77,14 @@ typedef struct PlanRequest
 
 /* All inside a scope, in the caller's memory context. */
 
-/* Of NodePlan, in the order of the nodes' names. */
+/* Of NodePlan, in the order of the nodes' names; those of plan_blocked_agents() come last. */
 extern List *plan_environment(const PlanRequest *request);
+
+/* Of NodePlan: agents that a release would pass by, though it has something for them. */
+extern List *plan_blocked_agents(const PlanRequest *request);
+
+/* Raises 0A000 where there is nothing to rehearse, since the version is for agents. */
+extern void plan_refuse_rehearsal_by_agents(const Deployment *d, List *plans);
 
 /* What a deployment would do in an environment on its path. */
 extern List *plan_of_deployment(const Deployment *d, const char *environment);

@@ -235,8 +235,11 @@ check_rehearsal(Request *r)
 					 .reapply = r->reapply,
 					 .nodes = r->nodes,
 					 .all_nodes = !r->has_nodes };
+	List *plans;
 
-	rehearsal_require_possible(plan_of_deployment(&d, d.environment));
+	plans = plan_of_deployment(&d, d.environment);
+	plan_refuse_rehearsal_by_agents(&d, plans);
+	rehearsal_require_possible(plans);
 	if (rehearsal_is_free(&d.tenant, d.environment))
 		r->is_protected = false;
 }

@@ -20,6 +20,7 @@
 #include "funcapi.h"
 #include "module/tag.h"
 #include "module/version.h"
+#include "route/forecast.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_preview);
@@ -37,6 +38,7 @@ enum
 	P_DIGEST,
 	P_PROBLEM,
 	P_TRANSACTIONAL,
+	P_ROUTING,
 	P_COLUMNS
 };
 
@@ -46,13 +48,31 @@ static const char *const outcome_words[] = {
 	[NODE_BLOCKED] = "blocked",
 };
 
+/* What the step does to the route of the node; NULL: nothing, its module is called directly. */
+static char *
+routing_of(const Deployment *d, const NodePlan *p, const Step *step)
+{
+	RingKey key = { &d->tenant, &p->node, step->module };
+	Version *v;
+
+	if (p->is_agent || step->direction != STEP_UP)
+		return NULL;
+	v = version_read_existing(&d->tenant, step->module, step->version, 0);
+	if (!v->is_routed)
+		return NULL;
+	version_read_scripts(&d->tenant, v);
+	version_require_intact(v);
+	return forecast_words(&key, v);
+}
+
 /* A row about a node: a step of it, or why it has none. */
 static void
-put_row(ReturnSetInfo *result, const char *environment, const NodePlan *p, const Step *step,
-		int number)
+put_row(ReturnSetInfo *result, const Deployment *d, const char *environment, const NodePlan *p,
+		const Step *step, int number)
 {
 	Datum values[P_COLUMNS] = { 0 };
 	bool nulls[P_COLUMNS];
+	char *routing;
 
 	memset(nulls, true, sizeof(nulls));
 	values[P_ENVIRONMENT] = CStringGetTextDatum(environment);
@@ -69,6 +89,10 @@ put_row(ReturnSetInfo *result, const char *environment, const NodePlan *p, const
 		for (int i = P_STEP; i <= P_DIGEST; i++)
 			nulls[i] = false;
 		nulls[P_TRANSACTIONAL] = false;
+		routing = routing_of(d, p, step);
+		nulls[P_ROUTING] = routing == NULL;
+		if (routing)
+			values[P_ROUTING] = CStringGetTextDatum(routing);
 	}
 	else
 	{
@@ -80,16 +104,16 @@ put_row(ReturnSetInfo *result, const char *environment, const NodePlan *p, const
 }
 
 static void
-put_node(ReturnSetInfo *result, const char *environment, const NodePlan *p)
+put_node(ReturnSetInfo *result, const Deployment *d, const char *environment, const NodePlan *p)
 {
 	int number = 0;
 	ListCell *cell;
 
 	if (p->outcome != NODE_RUNS)
-		put_row(result, environment, p, NULL, 0);
+		put_row(result, d, environment, p, NULL, 0);
 	else
 		foreach (cell, p->steps)
-			put_row(result, environment, p, lfirst(cell), ++number);
+			put_row(result, d, environment, p, lfirst(cell), ++number);
 }
 
 /* What a deployment would do on its path; the nodes, if any are named, are those of its target. */
@@ -109,7 +133,7 @@ put_path(ReturnSetInfo *result, Deployment *d)
 		ListCell *node;
 
 		foreach (node, plans)
-			put_node(result, lfirst(cell), lfirst(node));
+			put_node(result, d, lfirst(cell), lfirst(node));
 	}
 }
 
@@ -137,7 +161,7 @@ begin(Call *c, const Deployment *d)
  * preview(module text, version text, environment text, nodes text[], allow_revert boolean,
  *		only_target boolean, reapply boolean, tenant uuid)
  *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem,
- *			transactional)
+ *			transactional, routing)
  *
  * In: the arguments of deploy(); tenant and nodes may be NULL.  Out: for each node of the environments on the
  * path, in their order, a row a step, in the order in which they would run, or a row with the reason why there

@@ -54,6 +54,7 @@ dispatch_begin(const DispatchMode *mode)
 	d->mode = mode;
 	d->context = context;
 	d->batch_context = AllocSetContextCreate(context, "hotswap batch", ALLOCSET_DEFAULT_SIZES);
+	d->began = mode->background ? GetCurrentTimestamp() : DT_NOEND;
 	d->limit = hotswap_batch_size;
 	d->no_worker_until = DT_NOBEGIN;
 	d->next_reap = d->next_look = DT_NOEND;
@@ -254,15 +255,14 @@ change_lanes(Dispatch *d, const VisitResult *v)
 }
 
 /*
- * Must the batch be on disk before anybody acts on it?  The start of a task must: one that brings the
- * server down has to count as an attempt.  On this server's: a standby that is away must not hold the
- * rows of a batch.
+ * Must the batch be on disk before anybody acts on it?  On this server's: a standby that is away must not
+ * hold the rows of a batch.
  */
 static bool
 must_be_durable(const Visited *visits, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (visits[i].result.started != NIL)
+		if (visits[i].result.durable)
 			return true;
 	return false;
 }
@@ -311,6 +311,9 @@ visit_batch(Dispatch *d, Visited *visits, VisitRequest *request)
 		/* two of one lane must not be admitted in one batch */
 		if (v->result.running && !item->started)
 			dueset_start(item);
+		/* the next one of its lanes may start in the transaction in which it ends */
+		if (v->result.ended)
+			dueset_leave(item);
 	}
 	if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH && must_be_durable(visits, count))
 		(void) set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION,
@@ -343,6 +346,7 @@ run_batch(Dispatch *d)
 	int count;
 	bool troubled = false;
 
+	request.began = d->began;
 	if (!d->mode->background)
 		request.only_role = GetSessionUserId();
 	d->batch++;
@@ -350,6 +354,7 @@ run_batch(Dispatch *d)
 	d->starting = NIL;
 	MemoryContextReset(d->batch_context);
 	d->limit = Min(d->limit, hotswap_batch_size);
+	reading_unread(d);
 	/* the line may have been stopped since everything was loaded */
 	d->may_start = reading_state() == DISPATCH_ALLOWED;
 	request.may_start = d->may_start && !d->giving_back;
@@ -402,7 +407,7 @@ dispatch_failed(Dispatch *d, ErrorData *error)
 		RingEntry *entry = lfirst(cell);
 		DueItem *item = dueset_find(&entry->deployment);
 
-		dispatch_remember(d, &d->reread, entry, sizeof(*entry));
+		dispatch_remember(d, &d->unread, entry, sizeof(*entry));
 		if (item == NULL)
 			continue;
 		item->read = 0;
@@ -440,7 +445,7 @@ dispatch_step(Dispatch *d)
 	}
 	tenant_limit_return(d);
 	starvation_wake(d);
-	if (!can_visit(d))
+	if (d->unread == NIL && !can_visit(d))
 		return worked;
 	/* what was read anew meanwhile may have to be visited, too */
 	worked = run_batch(d) || can_visit(d) || worked;

@@ -29,13 +29,15 @@ typedef struct Dispatch
 	const DispatchMode *mode;
 	MemoryContext context;
 	MemoryContext batch_context; /* of the present transaction */
-	uint64 batch;                /* number of the present one */
+	TimestampTz
+		began;    /* what was requested before may have been tried before a crash; DT_NOEND: all */
+	uint64 batch; /* number of the present one */
 	bool may_start;
 	bool loaded;            /* everything has been read once: before that nothing is visited */
 	TimestampTz next_chunk; /* of what is to be read */
 	int limit;    /* of a batch: halved when one fails, until it is known because of which visit */
 	List *taken;  /* of pg_uuid_t: visited by the present batch */
-	List *reread; /* of RingEntry: what a batch that failed had taken */
+	List *unread; /* of RingEntry: to be read by the next batch, before it takes anything */
 	bool giving_back;   /* shutting down: attempts broken off do not count */
 	List *left_roles;   /* of Oid: whose tasks work() did not run */
 	char *last_problem; /* logged once, not once a retry */

@@ -417,6 +417,15 @@ dueset_start(DueItem *item)
 	touch_behind(&item->id);
 }
 
+/* The deployment is over, but what follows from that is not done yet: others may go where it was. */
+void
+dueset_leave(DueItem *item)
+{
+	for (int i = 0; i < item->nlinks; i++)
+		unlink_lane(item, &item->links[i]);
+	set_started(item, false);
+}
+
 /* The deployment is through with an environment: others may go there. */
 void
 dueset_leave_lane(DueItem *item, const char *environment)

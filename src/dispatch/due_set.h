@@ -84,6 +84,7 @@ extern DueItem *dueset_touched(void);
 extern DueItem *dueset_next(void);
 extern void dueset_take(DueItem *item, bool next);
 extern void dueset_start(DueItem *item);
+extern void dueset_leave(DueItem *item);
 extern void dueset_leave_lane(DueItem *item, const char *environment);
 
 #endif /* HOTSWAP_DUE_SET_H */

@@ -14,6 +14,7 @@
 
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/kept.h"
 #include "base/names.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
@@ -107,6 +108,8 @@ static DbStatement tenants_query = DB_STATEMENT(
 	" WHERE tenant_id = e.id AND resource = 'concurrent_deployments' OFFSET 0) l",
 	UUIDARRAYOID);
 
+static Kept tenants_kept = KEPT(tenants_query, "tenant", "tier", "tier_quota", "quota");
+
 enum
 {
 	TENANT_ID = 1,
@@ -126,7 +129,7 @@ load_tenants(Datum *ids, int count)
 	uint64 n;
 
 	db_enter(&scope);
-	n = db_run(&tenants_query, args, NULL);
+	n = kept_run(&tenants_kept, args);
 	for (uint64 i = 0; i < n; i++)
 	{
 		pg_uuid_t id = db_uuid(i, TENANT_ID);

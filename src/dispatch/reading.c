@@ -69,19 +69,27 @@ reading_one(Dispatch *d, const pg_uuid_t *tenant, const pg_uuid_t *id)
 	load_apart(d, tenants, ids, 1);
 }
 
-/* Reads what a batch that failed had taken; in a transaction. */
-static void
-load_again(Dispatch *d)
+/* Reads what was announced and is not known, and what a batch that failed had taken; in a transaction. */
+void
+reading_unread(Dispatch *d)
 {
-	List *list = d->reread;
+	List *list = d->unread;
+	Datum tenants[LOAD_CHUNK];
+	Datum ids[LOAD_CHUNK];
+	int count = 0;
 	ListCell *cell;
 
-	d->reread = NIL;
+	d->unread = NIL;
 	foreach (cell, list)
 	{
 		RingEntry *entry = lfirst(cell);
 
-		reading_one(d, &entry->tenant, &entry->deployment);
+		tenants[count] = UUIDPGetDatum(&entry->tenant);
+		ids[count++] = UUIDPGetDatum(&entry->deployment);
+		if (count < LOAD_CHUNK && lnext(list, cell))
+			continue;
+		load_apart(d, tenants, ids, count);
+		count = 0;
 	}
 	list_free_deep(list);
 }
@@ -130,7 +138,7 @@ dispatch_load(Dispatch *d, bool changed)
 TimestampTz
 reading_next(const Dispatch *d)
 {
-	if (d->reread != NIL)
+	if (d->unread != NIL)
 		return DT_NOBEGIN;
 	return d->loaded ? Max(load_next(), d->next_chunk) : load_next();
 }
@@ -144,11 +152,11 @@ reading_more(Dispatch *d)
 	TimestampTz start = GetCurrentTimestamp();
 	int count;
 
-	if (reading_next(d) > start)
+	if ((d->loaded ? Max(load_next(), d->next_chunk) : reading_next(d)) > start)
 		return false;
 	dispatch_begin_transaction(d);
 	MemoryContextReset(d->batch_context);
-	load_again(d);
+	reading_unread(d);
 	count = load_take(tenants, ids);
 	if (count > 0)
 		load_apart(d, tenants, ids, count);
@@ -159,36 +167,24 @@ reading_more(Dispatch *d)
 	return true;
 }
 
-/* Deployments that a committed transaction changed, RING_BATCH at most. */
+/* Deployments that a committed transaction changed, RING_BATCH at most: the next batch reads what is not known. */
 void
 dispatch_announced(Dispatch *d, const RingEntry *entries, int count)
 {
-	Datum tenants[RING_BATCH];
-	Datum ids[RING_BATCH];
-	int unknown = 0;
-
-	Assert(count <= RING_BATCH);
 	for (int i = 0; i < count; i++)
 	{
 		DueItem *item = dueset_find(&entries[i].deployment);
 
 		/* one that stood in no lane may have come to need some */
 		if (item && item->nlinks > 0)
-			dueset_touch(item);
-		else
 		{
-			if (item)
-				setback_forget(item);
-			tenants[unknown] = UUIDPGetDatum(&entries[i].tenant);
-			ids[unknown++] = UUIDPGetDatum(&entries[i].deployment);
+			dueset_touch(item);
+			continue;
 		}
+		if (item)
+			setback_forget(item);
+		dispatch_remember(d, &d->unread, &entries[i], sizeof(entries[i]));
 	}
-	if (unknown == 0)
-		return;
-	dispatch_begin_transaction(d);
-	MemoryContextReset(d->batch_context);
-	load_apart(d, tenants, ids, unknown);
-	d->mode->commit();
 }
 
 static void

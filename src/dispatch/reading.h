@@ -13,6 +13,7 @@ extern DispatchState reading_state(void);
 extern DispatchState dispatch_load(Dispatch *d, bool changed);
 extern void dispatch_announced(Dispatch *d, const RingEntry *entries, int count);
 extern TimestampTz reading_next(const Dispatch *d);
+extern void reading_unread(Dispatch *d);
 extern bool reading_more(Dispatch *d);
 extern void reading_one(Dispatch *d, const pg_uuid_t *tenant, const pg_uuid_t *id);
 extern bool reading_refresh(Dispatch *d, DueItem *item);

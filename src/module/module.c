@@ -35,7 +35,6 @@
 PG_FUNCTION_INFO_V1(hotswap_publish_version);
 PG_FUNCTION_INFO_V1(hotswap_publish_artifact);
 
-#define URI_LIMIT 2000
 #define ARTIFACT_LIMIT (64 * 1024 * 1024) /* bytes of one that is stored */
 
 static DbStatement find_version =

@@ -141,7 +141,7 @@ rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, cons
 		version_refuse_missing(module, version);
 	version_require_intact(v);
 	scan_policy_load(tenant, path, policy);
-	return scan_findings(examine_scripts(v, false), policy);
+	return scan_findings(examine_scripts(v, false), policy, v->is_routed);
 }
 
 /*

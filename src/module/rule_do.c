@@ -94,8 +94,8 @@ is_about_text(int sqlerrcode)
  * their errors need no subtransaction; nobody is told of them, so nobody adds a context, which may be
  * as long as the script.
  */
-static List *
-read_quietly(List *(*read)(const char *), const char *sql)
+List *
+rule_read_quietly(List *(*read)(const char *), const char *sql)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorContextCallback *outer = error_context_stack;
@@ -127,7 +127,7 @@ end_piece(DoScan *s)
 	RuleWalk *walk = s->walk;
 	int end = list_nth_int(s->tokens, s->at);
 	char *sql = pnstrdup(walk->sql + s->piece, end - s->piece);
-	List *statements = read_quietly(parse_statements, sql);
+	List *statements = rule_read_quietly(parse_statements, sql);
 	RuleWalk part = finding_part(walk, sql, s->piece);
 
 	if (statements != NIL)
@@ -235,7 +235,7 @@ executes_text(const DoScan *s)
 void
 rule_do_walk(RuleWalk *walk)
 {
-	DoScan s = { .walk = walk, .tokens = read_quietly(parse_tokens, walk->sql), .piece = -1 };
+	DoScan s = { .walk = walk, .tokens = rule_read_quietly(parse_tokens, walk->sql), .piece = -1 };
 
 	for (; s.at < list_length(s.tokens); s.at++)
 	{

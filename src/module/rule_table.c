@@ -17,7 +17,8 @@ const char *const rule_names[RULE_COUNT] = { "security_definer_search_path",
 											 "drop_table",
 											 "truncate",
 											 "dynamic_do",
-											 "secret_in_script" };
+											 "secret_in_script",
+											 "inlined_function" };
 
 const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_SECURITY_DEFINER_SEARCH_PATH] = { RULE_WARN,
@@ -45,6 +46,9 @@ const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_SECRET_IN_SCRIPT] = { RULE_DENY,
 								"passwords of roles, and in the options and connections of servers, user mappings, foreign tables and subscriptions",
 								"Who may see the version can read it: set it outside of hotswap, and choose another one." },
+	[RULE_INLINED_FUNCTION] = { RULE_WARN,
+								"SQL functions of routed modules that the planner would make a part of the query",
+								"Make it in a module that is not routed, where its calls are many or conditions of the query narrow it." },
 };
 
 const char *const rule_actions[RULE_ACTION_COUNT] = { "off", "warn", "deny" };

@@ -15,6 +15,7 @@
 #include "module/finding.h"
 #include "module/parse.h"
 #include "module/rule_do.h"
+#include "module/rule_inline.h"
 #include "module/rule_walk.h"
 #include "module/script.h"
 #include "nodes/parsenodes.h"
@@ -160,6 +161,7 @@ walk_create_function(RuleWalk *walk, const CreateFunctionStmt *stmt)
 	if (language)
 		check_language(walk, strVal(language->arg),
 					   psprintf("function %s", NameListToString(stmt->funcname)));
+	rule_inline_function(walk, stmt);
 	walk_nodes(walk, stmt->sql_body);
 }
 

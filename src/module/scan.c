@@ -14,6 +14,7 @@
 #include "base/compat.h"
 #include "base/db.h"
 #include "base/errors.h"
+#include "base/kept.h"
 #include "base/label.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_type.h"
@@ -35,9 +36,12 @@ static DbStatement policy_query =
 				 " WHERE e.tenant_id = $1 AND e.name = ANY ($2) ORDER BY e.rank",
 				 UUIDOID, TEXTARRAYOID);
 
+static Kept policies = KEPT(policy_query, "environment", "environment_rule");
+
 /* Looked up one by one: a list of names could be planned as a walk through all versions of the module. */
 static DbStatement steps_query =
-	DB_STATEMENT("SELECT n.version, v.digest, v.findings::text, v.findings_digest"
+	DB_STATEMENT("SELECT n.version, v.digest, v.findings::text, v.findings_digest, (SELECT m.routed"
+				 " FROM hotswap.module m WHERE m.tenant_id = $1 AND m.name = $2)"
 				 " FROM (SELECT DISTINCT unnest($3)) n (version) CROSS JOIN LATERAL"
 				 " (SELECT * FROM hotswap.module_version v WHERE v.tenant_id = $1 AND v.module = $2"
 				 " AND v.version = n.version OFFSET 0) v ORDER BY v.ordinal",
@@ -48,7 +52,8 @@ enum
 	STEP_VERSION = 1,
 	STEP_DIGEST,
 	STEP_FINDINGS,
-	STEP_FINDINGS_DIGEST
+	STEP_FINDINGS_DIGEST,
+	STEP_IS_ROUTED
 };
 
 /* ---- what is asked for ---- */
@@ -78,7 +83,7 @@ void
 scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy)
 {
 	Datum args[] = { UUIDPGetDatum(tenant), db_text_array(path) };
-	uint64 count = db_run(&policy_query, args, NULL);
+	uint64 count = kept_run(&policies, args);
 	RuleAction actions[RULE_COUNT];
 	char *environment = NULL;
 
@@ -122,9 +127,18 @@ is_trusted(const char *language)
 	return trusted;
 }
 
-/* Those findings that the policy does not let pass unseen. */
+/* Does it matter here and now, whatever is done about it then? */
+static bool
+counts(const Finding *f, bool is_routed)
+{
+	if (f->rule == RULE_INLINED_FUNCTION)
+		return is_routed;
+	return !(f->language && is_trusted(f->language));
+}
+
+/* Those findings that the policy does not let pass unseen; of a module that is routed, or not. */
 List *
-scan_findings(List *findings, const ScanPolicy *policy)
+scan_findings(List *findings, const ScanPolicy *policy, bool is_routed)
 {
 	List *kept = NIL;
 	ListCell *cell;
@@ -133,7 +147,7 @@ scan_findings(List *findings, const ScanPolicy *policy)
 	{
 		const Finding *f = lfirst(cell);
 
-		if (policy->actions[f->rule] != RULE_OFF && !(f->language && is_trusted(f->language)))
+		if (policy->actions[f->rule] != RULE_OFF && counts(f, is_routed))
 			kept = lappend(kept, lfirst(cell));
 	}
 	return kept;
@@ -144,10 +158,10 @@ static List *
 find(const pg_uuid_t *tenant, Version *v, const ScanPolicy *policy)
 {
 	if (v->findings)
-		return scan_findings(examination_read(v->findings), policy);
+		return scan_findings(examination_read(v->findings), policy, v->is_routed);
 	version_read_scripts(tenant, v);
 	version_require_intact(v);
-	return scan_findings(examine_scripts(v, false), policy);
+	return scan_findings(examine_scripts(v, false), policy, v->is_routed);
 }
 
 /* Words for the findings with an action, NULL if there is none. */
@@ -238,6 +252,7 @@ typedef struct ScannedStep
 {
 	char *version;
 	char *findings;
+	bool is_routed; /* the module is */
 } ScannedStep;
 
 static List *
@@ -257,6 +272,7 @@ read_steps(const pg_uuid_t *tenant, const char *module, List *versions)
 
 		step->version = db_text(i, STEP_VERSION);
 		step->findings = db_text(i, STEP_FINDINGS);
+		step->is_routed = db_bool(i, STEP_IS_ROUTED);
 		(void) db_digest(i, STEP_DIGEST, digest);
 		if (!db_digest(i, STEP_FINDINGS_DIGEST, findings_digest) ||
 			!version_findings_fit(digest, step->findings, findings_digest))
@@ -271,7 +287,7 @@ find_in_step(const pg_uuid_t *tenant, const char *module, const ScannedStep *ste
 			 const ScanPolicy *policy)
 {
 	if (step->findings)
-		return scan_findings(examination_read(step->findings), policy);
+		return scan_findings(examination_read(step->findings), policy, step->is_routed);
 	return find(tenant, version_read_existing(tenant, module, step->version, VERSION_WHOLE),
 				policy);
 }

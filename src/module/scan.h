@@ -19,7 +19,7 @@ typedef struct ScanPolicy
 
 /* All inside a scope. */
 extern void scan_policy_load(const pg_uuid_t *tenant, List *path, ScanPolicy *policy);
-extern List *scan_findings(List *findings, const ScanPolicy *policy);
+extern List *scan_findings(List *findings, const ScanPolicy *policy, bool is_routed);
 extern char *scan_version(const pg_uuid_t *tenant, Version *v, List *path);
 extern void scan_steps(const pg_uuid_t *tenant, const char *module, List *versions,
 					   char *environment);

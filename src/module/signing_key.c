@@ -256,10 +256,10 @@ hotswap_revoke_signing_key(PG_FUNCTION_ARGS)
 /*
  * module_signing_payload(module text, version text, deploy_sql text, verify_sql text,
  *		revert_sql text, parents text[], install_sql text, transactional boolean, requires text[],
- *		tenant uuid) returns text
+ *		digest text, uri text, tenant uuid) returns text
  *
- * Out: what signature_payload() makes of them.  Errors: 22023, P0002 no such parent.  Reads the digests of
- * the parents, for who may publish.
+ * In: digest and uri: of an artifact; with it there need be no deploy script.  Out: what signature_payload() makes
+ * of them.  Errors: 22023, P0002 no such parent.  Reads the digests of the parents, for who may publish.
  */
 Datum
 hotswap_module_signing_payload(PG_FUNCTION_ARGS)
@@ -268,15 +268,19 @@ hotswap_module_signing_payload(PG_FUNCTION_ARGS)
 	List *parents;
 	pg_uuid_t tenant;
 
-	args_require_count(fcinfo, 10);
+	args_require_count(fcinfo, 12);
 	v.module = arg_module(fcinfo, 0);
 	v.name = arg_version(fcinfo, 1, "version");
 	v.is_graph = !PG_ARGISNULL(5);
 	parents = arg_names(fcinfo, 5, "parents", VERSION_LIMIT);
 	v.transactional = arg_bool(fcinfo, 7, "transactional");
-	tenant = tenant_argument(fcinfo, 9);
+	tenant = tenant_argument(fcinfo, 11);
 	v.requirements = requirement_arguments(fcinfo, 8, v.module);
-	v.scripts[SCRIPT_DEPLOY] = script_argument(fcinfo, 2, "deploy_sql", true);
+	v.artifact_uri = arg_text_or_null(fcinfo, 10, "uri", URI_LIMIT);
+	if (v.artifact_uri)
+		arg_require(fcinfo, 9, "digest");
+	v.has_artifact = arg_digest(fcinfo, 9, "digest", v.artifact_digest);
+	v.scripts[SCRIPT_DEPLOY] = script_argument(fcinfo, 2, "deploy_sql", !v.has_artifact);
 	v.scripts[SCRIPT_VERIFY] = script_argument(fcinfo, 3, "verify_sql", false);
 	v.scripts[SCRIPT_REVERT] = script_argument(fcinfo, 4, "revert_sql", false);
 	v.scripts[SCRIPT_INSTALL] = script_argument(fcinfo, 6, "install_sql", false);

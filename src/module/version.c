@@ -58,6 +58,11 @@ enum
 	VERSION_IS_ROUTED
 };
 
+static DbStatement checks_query = DB_STATEMENT(
+	"SELECT verify_sql IS NOT NULL, artifact_digest IS NOT NULL"
+	" FROM hotswap.module_version WHERE tenant_id = $1 AND module = $2 AND version = $3",
+	UUIDOID, TEXTOID, TEXTOID);
+
 /* Over the version's digest, what it was examined with, and what was found. */
 void
 version_digest_findings(const uint8 *digest_of_scripts, const char *text, uint8 *result)
@@ -157,6 +162,12 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	return v;
 }
 
+static void
+refuse_disappeared(const char *module, const char *version)
+{
+	elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", version, module);
+}
+
 /* The same of a version that something refers to. */
 Version *
 version_read_existing(const pg_uuid_t *tenant, const char *module, const char *version, int64 limit)
@@ -164,8 +175,20 @@ version_read_existing(const pg_uuid_t *tenant, const char *module, const char *v
 	Version *v = version_read(tenant, module, version, limit);
 
 	if (v == NULL)
-		elog(ERROR, "version \"%s\" of module \"%s\" has disappeared", version, module);
+		refuse_disappeared(module, version);
 	return v;
+}
+
+/* Of a version that something refers to: has it a verify script, and an artifact?  That costs less than reading it. */
+VersionChecks
+version_checks(const pg_uuid_t *tenant, const char *module, const char *version)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), CStringGetTextDatum(module),
+					 CStringGetTextDatum(version) };
+
+	if (db_run(&checks_query, args, NULL) == 0)
+		refuse_disappeared(module, version);
+	return (VersionChecks){ .verify = db_bool(0, 1), .artifact = db_bool(0, 2) };
 }
 
 /* Reads the scripts, if they were too large to be read with the rest. */

@@ -32,6 +32,15 @@ typedef struct Version
 	char *findings; /* what was found in them, as it is kept; NULL: nothing that counts */
 } Version;
 
+/* How it is looked at on a node. */
+typedef struct VersionChecks
+{
+	bool verify;   /* by a script */
+	bool artifact; /* by an agent */
+} VersionChecks;
+
+#define URI_LIMIT 2000 /* characters */
+
 /* Scripts that together are larger than a limit in bytes are not read. */
 #define VERSION_WHOLE PG_INT64_MAX
 
@@ -40,6 +49,8 @@ extern Version *version_read(const pg_uuid_t *tenant, const char *module, const 
 							 int64 limit);
 extern Version *version_read_existing(const pg_uuid_t *tenant, const char *module,
 									  const char *version, int64 limit);
+extern VersionChecks version_checks(const pg_uuid_t *tenant, const char *module,
+									const char *version);
 extern void version_read_scripts(const pg_uuid_t *tenant, Version *v);
 
 extern List *version_parent_digests(const pg_uuid_t *tenant, const char *module, List *parents);

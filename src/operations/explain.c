@@ -27,6 +27,7 @@
 #include "operations/blocker.h"
 #include "pipeline/gate.h"
 #include "pipeline/rollout_row.h"
+#include "route/staying.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
 #include "shm/trouble.h"
@@ -677,6 +678,21 @@ explain_end(Explanation *e, const char *message, const char *rollback, int behin
 				may_retry ? "hotswap.retry()" : NULL);
 }
 
+/* Why a schema of an earlier version is still there. */
+static void
+explain_staying(Explanation *e, Deployment *d)
+{
+	ListCell *cell;
+
+	foreach (cell, staying_versions(&e->tenant, &e->id, target_modules(deployment_targets(d))))
+	{
+		const Staying *s = lfirst(cell);
+
+		explain_add(e, "an earlier version is still installed",
+					psprintf("%s: %s.", s->what, s->why), s->until);
+	}
+}
+
 static void
 explain_deployment(Explanation *e)
 {
@@ -696,6 +712,7 @@ explain_deployment(Explanation *e)
 	if (deployment_is_final(e->status))
 	{
 		explain_end(e, message, rollback, db_int32(0, 7));
+		explain_staying(e, &d);
 		return;
 	}
 	if (e->status == DEPLOYMENT_SCHEDULED)

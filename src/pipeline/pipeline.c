@@ -426,7 +426,7 @@ pipeline_enter(Visit *v, VisitRequest *request, VisitResult *result)
 	result->next_due = DT_NOEND;
 	result->locked = result->ended = result->running = result->queued = false;
 	result->parked = result->is_behind = false;
-	result->starved = result->end_executors = false;
+	result->starved = result->end_executors = result->durable = false;
 	result->started = result->cancelled = result->finished_environments = NIL;
 	result->waited_for_it = NIL;
 	switch (deployment_lock(&v->d, &result->tenant, &result->deployment, request->actor, true))

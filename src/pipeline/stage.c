@@ -10,6 +10,7 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/db.h"
+#include "base/kept.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
 #include "core/plan.h"
@@ -29,6 +30,8 @@ static DbStatement hooks_query =
 				 " AND (module = '' OR module = ANY ($3)) GROUP BY function"
 				 " ORDER BY pg_catalog.min(module), function",
 				 UUIDOID, TEXTOID, TEXTARRAYOID);
+
+static Kept hooks = KEPT(hooks_query, "hook");
 
 /*
  * Scripts that together have more bytes than this are not read by the dispatcher, which works for everybody.
@@ -191,7 +194,7 @@ add_hooks(Visit *v)
 	Datum args[] = { UUIDPGetDatum(&v->d.tenant),
 					 CStringGetTextDatum(stage_kind_names[v->stage->kind]),
 					 db_text_array(target_modules(deployment_targets(&v->d))) };
-	uint64 n = db_run(&hooks_query, args, NULL);
+	uint64 n = kept_run(&hooks, args);
 
 	for (uint64 i = 0; i < n; i++)
 		steps_add_task(&v->tasks, v->stage, TASK_HOOK)->hook = db_text(i, 1);
@@ -338,22 +341,22 @@ scan_signatures(Visit *v)
 		scan_signature(&v->d.tenant, lfirst(cell), v->stage->environment);
 }
 
-static bool
-has_verify(Visit *v)
+/* Of its versions: has any a verify script, or is it for agents, too?  A release is not. */
+static VersionChecks
+checks_of(Visit *v)
 {
+	VersionChecks all = { 0 };
 	ListCell *cell;
 
-	foreach (cell, versions_of(v))
-		if (((Version *) lfirst(cell))->has_verify)
-			return true;
-	return false;
-}
+	foreach (cell, deployment_targets(&v->d))
+	{
+		const PlanTarget *target = lfirst(cell);
+		VersionChecks one = version_checks(&v->d.tenant, target->module, target->version);
 
-/* Is it for agents, too?  A release is not. */
-static bool
-has_artifact(Visit *v)
-{
-	return v->d.release == NULL && ((Version *) linitial(versions_of(v)))->has_artifact;
+		all.verify = all.verify || one.verify;
+		all.artifact = v->d.release == NULL && one.artifact;
+	}
+	return all;
 }
 
 /* Refuses what would wait for its rehearsal for ever, since nothing here waits for an approval. */
@@ -406,7 +409,7 @@ start_deploy(Visit *v)
 	if (first == NULL && strcmp(v->stage->environment, v->d.environment) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("environment \"%s\" has no nodes%s", v->stage->environment,
-							   has_artifact(v) ? " that the version is for" : ""),
+							   checks_of(v).artifact ? " that the version is for" : ""),
 						errhint("Add one with hotswap.register_node().")));
 	if (first == NULL)
 	{
@@ -447,8 +450,9 @@ start_deploy(Visit *v)
 static void
 start_validate(Visit *v)
 {
+	VersionChecks checks = checks_of(v);
 	List *plans =
-		has_verify(v) || has_artifact(v) ? plan_of_deployment(&v->d, v->d.environment) : NIL;
+		checks.verify || checks.artifact ? plan_of_deployment(&v->d, v->d.environment) : NIL;
 	ListCell *cell;
 	int count = 0;
 
@@ -457,7 +461,7 @@ start_validate(Visit *v)
 		const NodePlan *p = lfirst(cell);
 		Task *task;
 
-		if (!p->runs_target || (!p->is_agent && !has_verify(v)))
+		if (!p->runs_target || (!p->is_agent && !checks.verify))
 			continue;
 		task = steps_add_task(&v->tasks, v->stage, TASK_VERIFY);
 		task->has_node = true;

@@ -95,6 +95,16 @@ give_out(Visit *v, Task *task)
 	wake_lease(task->lease_until);
 }
 
+/*
+ * Has the start of a task to be on disk before its scripts run?  An attempt that brings the server down has to
+ * count.  One that is lost with the server counts from the next time on: its deployment is from before then.
+ */
+static bool
+must_count(const Visit *v, const Task *task)
+{
+	return task->attempt > 1 || v->d.requested_at < v->request->began;
+}
+
 /* Starts a task, if there is capacity for it and its role can log in. */
 static void
 start_task(Visit *v, Task *task)
@@ -124,6 +134,7 @@ start_task(Visit *v, Task *task)
 	}
 	v->request->capacity--;
 	task_apply(task, TASK_START);
+	v->result->durable = v->result->durable || must_count(v, task);
 	started.key = task_key(&v->d, task);
 	started.role = role;
 	visit_report(v, &v->result->started, &started, sizeof(started));

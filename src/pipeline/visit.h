@@ -25,12 +25,13 @@ typedef struct StartedTask
 typedef struct VisitRequest
 {
 	AuditActor *actor;
-	bool may_start; /* dispatching is not stopped, here and now */
-	bool may_admit; /* and the deployment's lanes are free */
-	bool suspended; /* its tenant is */
-	bool leaving;   /* its tenant is being deprovisioned, or deleted */
-	int capacity;   /* tasks that may still be started in this batch */
-	Oid only_role;  /* start only this role's tasks; InvalidOid: all */
+	bool may_start;    /* dispatching is not stopped, here and now */
+	bool may_admit;    /* and the deployment's lanes are free */
+	bool suspended;    /* its tenant is */
+	bool leaving;      /* its tenant is being deprovisioned, or deleted */
+	int capacity;      /* tasks that may still be started in this batch */
+	Oid only_role;     /* start only this role's tasks; InvalidOid: all */
+	TimestampTz began; /* tasks of what was requested before that have their start on disk first */
 	bool (*in_flight)(void *tasks, const TaskKey *key);
 	bool (*given_back)(void *tasks, const TaskKey *key); /* it was lost without having begun */
 	bool (*overran)(void *tasks, const TaskKey *key);    /* because it did not end in time */
@@ -52,6 +53,7 @@ typedef struct VisitResult
 	bool parked;                 /* it waits for an approval, and holds no lanes */
 	bool is_behind;              /* or rather for another deployment, at its gate */
 	pg_uuid_t behind;            /* which is this one */
+	bool durable;                /* the commit has to be on disk before it is acted on */
 	bool starved;                /* a task is ready and there was no capacity for it */
 	TimestampTz next_due;        /* DT_NOEND: nothing to do until something happens */
 	List *started;               /* of StartedTask */

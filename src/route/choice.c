@@ -153,6 +153,8 @@ hold(RoutedModule *m, const RouteSlot *slot)
 	}
 	if (!pin_renew())
 		refuse_gone(m);
+	/* it may be the same epoch, and the row may have been removed */
+	m->read_for = -1;
 	return false;
 }
 

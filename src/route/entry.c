@@ -94,6 +94,17 @@ pass_on(FunctionCallInfo fcinfo, CallSite *site)
 	return result;
 }
 
+/* What an operator class has functions for is not looked at when it is made. */
+pg_noreturn static pg_noinline void
+refuse_few(FunctionCallInfo fcinfo, const CallSite *site)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("an entry with %d arguments was called with %d", site->nargs, fcinfo->nargs),
+			 errdetail("The caller is C that takes function %u for another one.",
+					   fcinfo->flinfo->fn_oid)));
+}
+
 /* Handler: hotswap.call_entry() */
 Datum
 hotswap_call_entry(PG_FUNCTION_ARGS)
@@ -102,10 +113,10 @@ hotswap_call_entry(PG_FUNCTION_ARGS)
 	Datum result;
 
 	if (unlikely(site == NULL || !lookup_is_current(site)))
-		site = lookup(fcinfo->flinfo);
+		site = lookup(fcinfo);
 	/* more than there are is usual: an input function may take one of three */
 	if (unlikely(fcinfo->nargs < site->nargs))
-		elog(ERROR, "an entry with %d arguments was called with %d", site->nargs, fcinfo->nargs);
+		refuse_few(fcinfo, site);
 	if (unlikely(site->check_nulls) && has_null(fcinfo))
 		return return_nothing(fcinfo);
 	result = pass_on(fcinfo, site);

@@ -7,7 +7,7 @@
  * reached, and these must agree: a default is taken from the entry before anybody knows which version
  * it is for, a function whose result is known to be constant is called once for many transactions.
  * Therefore an entry is not IMMUTABLE whatever the function is, and is not used where only that will
- * do: in indexes, partition keys, generated columns.
+ * do: in indexes, partition keys, generated columns, statistics.
  *
  * An entry stays as long as a slot has a function for it.  It is never made anew: that would tell every
  * session to plan its statements again, and mixed versions would be planned with it.
@@ -79,7 +79,8 @@ static DbStatement immutable_uses = DB_STATEMENT(
 	" LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid"
 	" LEFT JOIN pg_attribute g ON g.attrelid = a.adrelid AND g.attnum = a.adnum"
 	" WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = ANY ($1)"
-	" AND (c.relkind IN ('i', 'I', 'p') OR g.attgenerated <> '') ORDER BY 1",
+	" AND (c.relkind IN ('i', 'I', 'p') OR g.attgenerated <> ''"
+	" OR d.classid = 'pg_statistic_ext'::regclass) ORDER BY 1",
 	OIDARRAYOID);
 
 /* The entries of a module on a node ($2: how the text of all of them begins). */
@@ -112,7 +113,9 @@ static DbStatement unused_query =
 	DB_STATEMENT("SELECT e.oid FROM " ENTRIES " WHERE NOT " HAS_FUNCTION " AND NOT " HAS_DEPENDENTS,
 				 TEXTOID, TEXTOID, TEXTARRAYOID);
 
-static DbStatement entries_query = DB_STATEMENT("SELECT e.oid FROM " ENTRIES, TEXTOID, TEXTOID);
+static DbStatement entries_query =
+	DB_STATEMENT("SELECT e.oid FROM " ENTRIES " ORDER BY e.oid::regprocedure::text COLLATE \"C\"",
+				 TEXTOID, TEXTOID);
 
 static DbStatement slot_names =
 	DB_STATEMENT("SELECT slot FROM hotswap.route_slot"
@@ -287,6 +290,22 @@ interface_require_independent(const RingKey *key, const RingSlot *slot)
 		refuse(key, slot, psprintf("Defaults of arguments are the version's own: %s.", uses),
 			   "Callers of all versions have the same defaults: name the function with its schema "
 			   "in front, which is its entry, or take what is not routed.");
+}
+
+List *
+interface_entries(const RingKey *key, const char *entry_schema)
+{
+	MemoryContext context = CurrentMemoryContext;
+	DbArgs args = db_args(&entries_query);
+	List *entries = NIL;
+	uint64 n;
+
+	arg_entries(&args, key, entry_schema);
+	n = db_run_args(&args);
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < n; i++)
+		entries = lappend_oid(entries, db_oid(i, 1));
+	return entries;
 }
 
 /* ---- dropping ---- */

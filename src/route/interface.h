@@ -21,6 +21,9 @@ extern void interface_require_independent(const RingKey *key, const RingSlot *sl
 /* Inside a scope: drops the entries of which no slot has the function, if nothing depends on them. */
 extern void interface_drop_unused(const RingKey *key, const char *entry_schema);
 
+/* Inside a scope: the entries, OIDs. */
+extern List *interface_entries(const RingKey *key, const char *entry_schema);
+
 /* Inside a scope: drops all entries; raises 2BP01 where something depends on one. */
 extern void interface_drop(const RingKey *key, const char *entry_schema);
 

@@ -111,8 +111,10 @@ function_tuple(Oid oid)
 {
 	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
 
+	/* the statement that calls it may be older than the end of it */
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", oid);
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						errmsg("function with OID %u does not exist", oid)));
 	return tuple;
 }
 
@@ -283,18 +285,26 @@ find_site(FmgrInfo *caller)
 	return caller->fn_extra;
 }
 
+/* Does nothing outlive a call that points to what the target has kept for the next one? */
+static bool
+keeps_nothing(FunctionCallInfo fcinfo, const CallSite *site)
+{
+	return site->depth == 0 && !fcinfo->flinfo->fn_retset && !AggCheckCallContext(fcinfo, NULL);
+}
+
 /*
  * A new FmgrInfo for each target: what belongs to the one before may still point to it.  A place that
  * lives long, as an operator class does, would gather them, so from the second on they have a
  * context, which goes with its target where nobody can be in there.
  */
 static void
-set_target(CallSite *site, const FmgrInfo *caller, const Entry *entry)
+set_target(CallSite *site, FunctionCallInfo fcinfo, const Entry *entry)
 {
+	const FmgrInfo *caller = fcinfo->flinfo;
 	MemoryContext context = caller->fn_mcxt;
 	FmgrInfo *target;
 
-	if (site->context && site->depth == 0 && !caller->fn_retset)
+	if (site->context && keeps_nothing(fcinfo, site))
 		MemoryContextDelete(site->context);
 	site->context = NULL;
 	if (site->target)
@@ -315,11 +325,11 @@ has_target(const CallSite *site, const Entry *entry)
 }
 
 static void
-fill_site(CallSite *site, const FmgrInfo *caller, const Entry *entry)
+fill_site(CallSite *site, FunctionCallInfo fcinfo, const Entry *entry)
 {
 	if (!has_target(site, entry))
 	{
-		set_target(site, caller, entry);
+		set_target(site, fcinfo, entry);
 		InvokeFunctionExecuteHook(entry->target);
 	}
 	site->pin = pin.serial;
@@ -329,25 +339,27 @@ fill_site(CallSite *site, const FmgrInfo *caller, const Entry *entry)
 	site->atomic = entry->atomic;
 	site->nargs = site->target->fn_nargs;
 	/* the entry may have become STRICT since this place looked at it */
-	site->check_nulls = site->target->fn_strict && !caller->fn_strict;
+	site->check_nulls = site->target->fn_strict && !fcinfo->flinfo->fn_strict;
 }
 
 /* What a place that calls an entry calls now. */
 CallSite *
-lookup(FmgrInfo *caller)
+lookup(FunctionCallInfo fcinfo)
 {
-	CallSite *site = find_site(caller);
+	CallSite *site = find_site(fcinfo->flinfo);
 	Entry *entry;
 
+	/* languages with the same handler may lead to each other for ever */
+	check_stack_depth();
 	if (site->open_set == my_transaction_number() && site->target)
 		return site;
 	do
 	{
-		entry = find_entry(caller->fn_oid);
+		entry = find_entry(fcinfo->flinfo->fn_oid);
 		choice_ensure(entry->module, entry->fallback);
 	} while (entry->catalog != lookup_catalog);
 	find_target(entry);
 	require_rights(entry);
-	fill_site(site, caller, entry);
+	fill_site(site, fcinfo, entry);
 	return site;
 }

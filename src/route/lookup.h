@@ -36,7 +36,7 @@ lookup_is_current(const CallSite *site)
 		   site->user == GetUserId();
 }
 
-extern CallSite *lookup(FmgrInfo *caller);
+extern CallSite *lookup(FunctionCallInfo fcinfo);
 extern void lookup_read_entry(HeapTuple tuple, EntryBody *body);
 
 #endif /* HOTSWAP_ROUTE_LOOKUP_H */

@@ -43,12 +43,8 @@ static DbStatement slots_query =
 
 /*
  * Those behind the versions that stay, the oldest first; $4: and behind the one that the next version comes
- * into, which there is even if no version stays.  A snapshot that may still see one in the route
- * has an xmin that is not younger, and was taken before; any transaction of the cluster can keep an
- * xmin old, so its age alone would say little.  A number of a transaction that this cluster has not come
- * to, or has left far behind, is another cluster's, or is older than any snapshot.
- *
- * This is a courtesy: who comes too late finds another generation, or none, and is told to repeat.
+ * into, which there is even if no version stays.  Old snapshots are a courtesy: who comes too late finds
+ * another generation, or none, and is told to repeat.
  */
 static DbStatement unused_query = DB_STATEMENT(
 	"SELECT " SLOT_COLUMNS ", false, s.inventory FROM (SELECT s.*, row_number() OVER"
@@ -58,12 +54,7 @@ static DbStatement unused_query = DB_STATEMENT(
 	" WHERE s.tenant_id = $1 AND s.node_id = $2 AND s.module = $3 AND s.retired_at IS NOT NULL) s"
 	" WHERE CASE WHEN $4 THEN place > greatest(retain_versions, 1) ELSE place >= retain_versions END"
 	" AND retired_at + retain_for <= pg_catalog.clock_timestamp()"
-	" AND (pg_snapshot_xmax(pg_current_snapshot())::text::numeric - retired_xid::text::numeric"
-	" NOT BETWEEN 0 AND 1000000000 OR NOT EXISTS (SELECT FROM pg_stat_get_activity(NULL) a"
-	" WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-	" AND a.pid <> pg_backend_pid() AND a.backend_type <> 'walsender'"
-	" AND coalesce(a.xact_start <= retired_at, true)"
-	" AND age(a.backend_xmin) >= age(retired_xid::xid)))"
+	" AND NOT EXISTS (SELECT FROM " OLD_SNAPSHOTS ")"
 	" ORDER BY place DESC",
 	UUIDOID, UUIDOID, TEXTOID, BOOLOID);
 
@@ -87,12 +78,13 @@ static DbStatement upsert_slot = DB_STATEMENT(
 	" retired_at = excluded.retired_at, retired_xid = excluded.retired_xid",
 	UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, BYTEAOID, TEXTOID, TEXTARRAYOID);
 
-/* $4: the slot that callers get, or NULL */
+/* $4, $5: the slots that callers get, or NULL */
 static DbStatement retire_slots = DB_STATEMENT(
 	"UPDATE hotswap.route_slot SET retired_at = pg_catalog.clock_timestamp(),"
 	" retired_xid = pg_current_xact_id() WHERE tenant_id = $1 AND node_id = $2 AND module = $3"
-	" AND slot IS DISTINCT FROM $4 AND retired_at IS NULL RETURNING slot",
-	UUIDOID, UUIDOID, TEXTOID, TEXTOID);
+	" AND slot IS DISTINCT FROM $4 AND slot IS DISTINCT FROM $5 AND retired_at IS NULL"
+	" RETURNING slot",
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 static DbStatement use_slot =
 	DB_STATEMENT("UPDATE hotswap.route_slot SET retired_at = NULL, retired_xid = NULL"
@@ -172,21 +164,34 @@ is_there(const RingSlot *slot)
 	return OidIsValid(slot_find_marker(slot->name, slot->generation));
 }
 
-RingSlot *
-ring_find(const RingKey *key, const uint8 *digest)
+/* With that digest, or of that version; the other one is NULL. */
+static RingSlot *
+find(const RingKey *key, const uint8 *digest, const char *version)
 {
 	MemoryContext context = CurrentMemoryContext;
-	uint64 n = run_for_key(&slots_query, key);
+	ListCell *cell;
 
-	MemoryContextSwitchTo(context);
-	for (uint64 i = 0; i < n; i++)
+	foreach (cell, read_slots(run_for_key(&slots_query, key), context))
 	{
-		RingSlot *slot = read_slot(i);
+		RingSlot *slot = lfirst(cell);
 
-		if (memcmp(slot->digest, digest, DIGEST_LENGTH) == 0 && is_there(slot))
+		if ((digest == NULL || memcmp(slot->digest, digest, DIGEST_LENGTH) == 0) &&
+			(version == NULL || strcmp(slot->version, version) == 0) && is_there(slot))
 			return slot;
 	}
 	return NULL;
+}
+
+RingSlot *
+ring_find(const RingKey *key, const uint8 *digest)
+{
+	return find(key, digest, NULL);
+}
+
+RingSlot *
+ring_find_version(const RingKey *key, const char *version)
+{
+	return find(key, NULL, version);
 }
 
 RingSlot *
@@ -223,7 +228,7 @@ free_name(const RingKey *key, const char *entry_schema)
 {
 	char *base = base_name(key, entry_schema);
 
-	for (char letter = SLOT_FIRST; letter <= SLOT_LAST; letter++)
+	for (int letter = SLOT_FIRST; letter <= SLOT_LAST; letter++)
 	{
 		char *name = psprintf("%s@%c", base, letter);
 
@@ -352,6 +357,20 @@ ring_prepare(const RingKey *key, const char *entry_schema, Oid role)
 	return slot;
 }
 
+RingSlot *
+ring_expect(const RingKey *key, const char *entry_schema)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List *unused = read_slots(run_unused(key, false), context);
+	RingSlot *slot;
+
+	if (unused != NIL)
+		return linitial(unused);
+	slot = palloc0(sizeof(RingSlot));
+	slot->name = free_name(key, entry_schema);
+	return slot;
+}
+
 void
 ring_fill(const RingKey *key, const RingSlot *slot, List *contents)
 {
@@ -464,30 +483,62 @@ note_retired(uint64 n)
 	}
 }
 
-void
-ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment)
+bool
+ring_is_shared(const RingKey *key)
 {
-	DbArgs retire = db_args(&retire_slots);
-	DbArgs use = db_args(&use_slot);
+	return run_for_key(&slots_query, key) > 1 && db_bool(1, 6);
+}
+
+static void
+use(const RingKey *key, const RingSlot *slot, RouteSlot *route)
+{
+	DbArgs args = db_args(&use_slot);
+
+	route->schema = slot->name;
+	route->generation = slot->generation;
+	route->version = slot->version;
+	arg_key(&args, key);
+	db_arg_text(&args, slot->name);
+	if (db_run_args(&args) != 1)
+		elog(ERROR, "slot \"%s\" has disappeared", slot->name);
+}
+
+static void
+retire_all_but(const RingKey *key, const RingSlot *slot, const RingSlot *other)
+{
+	DbArgs args = db_args(&retire_slots);
+
+	arg_key(&args, key);
+	db_arg_text(&args, slot ? slot->name : NULL);
+	db_arg_text(&args, other ? other->name : NULL);
+	note_retired(db_run_args(&args));
+}
+
+void
+ring_share(const RingKey *key, const RingSlot *slot, const RingSlot *other, int share, List *roles,
+		   const pg_uuid_t *deployment)
+{
 	RouteRow row = { .tenant = *key->tenant,
 					 .node = *key->node,
 					 .module = pstrdup(key->module),
-					 .share = ROUTE_ALL,
+					 .share = share,
+					 .roles = roles,
 					 .deployment = deployment };
 
-	if (slot)
-	{
-		row.slot.schema = slot->name;
-		row.slot.generation = slot->generation;
-		row.slot.version = slot->version;
-		route_append(&row);
-		arg_key(&use, key);
-		db_arg_text(&use, slot->name);
-		if (db_run_args(&use) != 1)
-			elog(ERROR, "slot \"%s\" has disappeared", slot->name);
+	use(key, slot, &row.slot);
+	if (other)
+		use(key, other, &row.other);
+	else
 		slot_note_called(slot->schema, true);
-	}
-	arg_key(&retire, key);
-	db_arg_text(&retire, slot ? slot->name : NULL);
-	note_retired(db_run_args(&retire));
+	route_append(&row);
+	retire_all_but(key, slot, other);
+}
+
+void
+ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment)
+{
+	if (slot)
+		ring_share(key, slot, NULL, ROUTE_ALL, NIL, deployment);
+	else
+		retire_all_but(key, NULL, NULL);
 }

@@ -29,6 +29,20 @@ typedef struct RingSlot
 	List *left;         /* of Content *: what the version before has left in it */
 } RingSlot;
 
+/*
+ * Processes that may have a snapshot that sees the row of route_slot as the one that callers get.  Such a
+ * snapshot has an xmin that is not younger than the end of that, and was taken before; any transaction of the
+ * cluster can keep an xmin old, so its age alone would say little.  A number of a transaction that this
+ * cluster has not come to, or has left far behind, is another cluster's, or is older than any snapshot.
+ */
+#define OLD_SNAPSHOTS                                                                 \
+	"pg_stat_get_activity(NULL) a WHERE pg_snapshot_xmax(pg_current_snapshot())"      \
+	"::text::numeric - retired_xid::text::numeric BETWEEN 0 AND 1000000000"           \
+	" AND a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())" \
+	" AND a.pid <> pg_backend_pid() AND a.backend_type <> 'walsender'"                \
+	" AND coalesce(a.xact_start <= retired_at, true) AND age(a.backend_xmin)"         \
+	" >= age(retired_xid::xid)"
+
 /* All inside a scope; results are in the caller's memory context. */
 extern bool ring_module_has_slots(const pg_uuid_t *tenant, const char *module);
 extern bool ring_is_empty(const RingKey *key);
@@ -42,11 +56,27 @@ extern RingSlot *ring_current(const RingKey *key);
 /* A slot that a version can be installed into: the schema is there, and nobody uses it. */
 extern RingSlot *ring_prepare(const RingKey *key, const char *entry_schema, Oid role);
 
+/*
+ * The one that would be prepared now; version: what is in it, NULL: nothing.  Nothing is locked, and who
+ * has called that keeps it.
+ */
+extern RingSlot *ring_expect(const RingKey *key, const char *entry_schema);
+
 /* The version of the slot is in it. */
 extern void ring_fill(const RingKey *key, const RingSlot *slot, List *contents);
 
 /* Callers get the slot from the commit on; NULL: they get none any more. */
 extern void ring_activate(const RingKey *key, const RingSlot *slot, const pg_uuid_t *deployment);
+
+/* So many of ROUTE_ALL get the slot, with these roles (OIDs) in any case, and all others the other one. */
+extern void ring_share(const RingKey *key, const RingSlot *slot, const RingSlot *other, int share,
+					   List *roles, const pg_uuid_t *deployment);
+
+/* Do callers get two slots? */
+extern bool ring_is_shared(const RingKey *key);
+
+/* The slot that a version is in; NULL: it is not installed. */
+extern RingSlot *ring_find_version(const RingKey *key, const char *version);
 
 /*
  * The slots, of RingSlot *, that callers get first; nobody comes to them until the end of the

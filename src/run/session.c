@@ -48,6 +48,7 @@
 #include "common/hashfn.h"
 #include "jit/jit.h"
 #include "pgstat.h"
+#include "replication/syncrep.h"
 #include "run/session.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -228,6 +229,22 @@ session_begin_transaction(void)
 #ifdef HAVE_TRANSACTION_TIMEOUT
 	disable_timeout(TRANSACTION_TIMEOUT, false);
 #endif
+}
+
+/*
+ * The transaction of a task is about to commit: nobody waits for the disk, as far as that is this server's own.
+ * Whoever builds on what was swapped commits later, and with that it is on disk; who is told of the end by wait()
+ * is told after that.  What other servers are to have first, they have.
+ */
+void
+session_commit_soon(void)
+{
+	bool waits_for_standbys =
+		SyncRepRequested() && SyncRepStandbyNames && SyncRepStandbyNames[0] != '\0';
+
+	if (!waits_for_standbys)
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
 }
 
 /* After an error in an executor. */

@@ -10,6 +10,7 @@ extern void session_begin(uint64 rows);
 extern bool session_is_stale(void);
 extern void session_pin_errors(void);
 extern void session_begin_transaction(void);
+extern void session_commit_soon(void);
 extern void session_clear(void);
 extern void session_recover(void);
 extern void session_recover_subtransaction(void);

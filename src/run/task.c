@@ -467,6 +467,7 @@ run_transactions(TaskRun *run, MemoryContext context)
 
 	while ((progress = run_task(run)) != TASK_DONE)
 	{
+		session_commit_soon();
 		CommitTransactionCommand();
 		if (progress == TASK_HAS_OUTSIDE)
 		{
@@ -511,6 +512,7 @@ task_run_in_executor(const TaskKey *key, const TaskControl *control)
 		if (wanted)
 			run_transactions(run, context);
 		error_context_stack = callback.previous;
+		session_commit_soon();
 		CommitTransactionCommand();
 	}
 	PG_CATCH();

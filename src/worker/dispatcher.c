@@ -5,8 +5,8 @@
  * It sleeps until a commit announces something (wakeup.c), an executor has ended, or a time has
  * come.  A sleep is measured by another clock than the times are, so it looks once a second whether
  * somebody has set the clock; if so, everything is loaded anew.  When it is idle it runs no query.
- * It commits asynchronously what can be done again after a crash; the start of a task it does not
- * (batch.c), and wait() returns no end that is not on disk.
+ * It commits asynchronously what can be done again after a crash, all but some starts of tasks (stage_tasks.c),
+ * and wait() returns no end that is not on disk.
  */
 #include "postgres.h"
 

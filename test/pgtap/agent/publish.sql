@@ -1,5 +1,5 @@
 -- publish_artifact(): versions for agents (src/module/module.c), and which nodes they are for.
-SELECT plan(42);
+SELECT plan(52);
 \ir ../include/agent.sql
 
 -- Arguments.
@@ -144,6 +144,52 @@ SELECT results_eq($$SELECT node, step, direction::text, version FROM hotswap.nod
 	$$VALUES ('one', '1', 'up', '1'), ('one', '2', 'up', '2'), ('one', '3', 'up', '3'),
 		('one', '3', 'down', '2'), ('one', '2', 'down', '1'), ('two', '1', 'up', '1')$$,
 	'the history has the steps of what was done');
+
+-- A release comes to a node in one transaction, which an agent has not got.
+SELECT hotswap.publish_version('data', '1', 'SELECT 1'),
+	hotswap.publish_artifact('both', '1', 'b1', deploy_sql => 'SELECT 1'),
+	hotswap.publish_artifact('both', '2', 'b2', deploy_sql => 'SELECT 2') \g /dev/null
+SELECT hotswap.publish_release('plain', '{data=1}'),
+	hotswap.publish_release('spring', '{both=1,data=1}') \g /dev/null
+SELECT results_eq($$SELECT node, problem FROM hotswap.preview_release('plain', 'development')$$,
+	$$VALUES ('db', NULL)$$, 'one without artifacts is not for them');
+SELECT results_eq($$SELECT node, problem FROM hotswap.preview_release('spring', 'development')
+		WHERE problem IS NOT NULL$$,
+	$$VALUES ('one', 'blocked: node "one" has an agent, which takes no release, and does not run '
+		'version "1" of module "both"'),
+	('two', 'blocked: node "two" has an agent, which takes no release, and does not run '
+		'version "1" of module "both"')$$, 'one with an artifact passes no agent by');
+SELECT hotswap.deploy_release('spring', 'development') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'so it does not go there');
+SELECT is((SELECT message FROM hotswap.deployments WHERE id = :'d'),
+	'release "spring" cannot go to environment "development": node "one" has an agent, which takes '
+	'no release, and does not run version "1" of module "both"; node "two" has an agent, which '
+	'takes no release, and does not run version "1" of module "both". Deploy version "1" of '
+	'module "both" there by itself first', 'and it says why');
+SELECT hotswap.deploy('both', '1', 'development') AS d \gset
+CALL work_for(:'first');
+CALL work_for(:'second');
+SELECT claim(:'first'), claim(:'second') \g /dev/null
+SELECT obey(:'first'), obey(:'second') \g /dev/null
+CALL work_for(:'first');
+CALL work_for(:'second');
+SELECT claim(:'first'), claim(:'second') \g /dev/null
+SELECT obey(:'first'), obey(:'second') \g /dev/null
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'the module by itself');
+SELECT hotswap.deploy_release('spring', 'development') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'then the release is whole');
+
+-- Nor is there a rehearsal of what an agent does.
+SELECT is((refusal($$SELECT hotswap.deploy('web', '1.0', 'development',
+		rehearse => true)$$)).message,
+	'version "1.0" of module "web" cannot be rehearsed in environment "development"',
+	'it is for agents alone');
+SELECT hotswap.deploy('both', '2', 'development', rehearse => true) AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'the scripts of both can be rehearsed');
+SELECT results_eq(format('SELECT node FROM hotswap.tasks WHERE deployment_id = %L', :'d'),
+	$$VALUES ('db')$$, 'where they run');
+SELECT is((SELECT version FROM hotswap.nodes WHERE name = 'one' AND module = 'both'), '1',
+	'no agent has anything to do with it');
 
 -- What an agent runs already can be declared: it is asked.
 SELECT hotswap.publish_artifact('old', '1', 'o1') \g /dev/null

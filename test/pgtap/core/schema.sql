@@ -31,8 +31,8 @@ SELECT is_empty($$SELECT objid::regprocedure FROM member
 SELECT set_eq($$SELECT p.proname FROM member
 	JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
 	WHERE NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0)$$,
-	'{audit_guard,access_changed,visible_tenants_support,close_rights,route_changed,call_entry,
-	check_entry}'::name[],
+	'{audit_guard,access_changed,kept_changed,visible_tenants_support,close_rights,route_changed,
+	call_entry,check_entry}'::name[],
 	'everybody may call what looks for a capability itself: all but what is not to be called');
 
 -- Tables and views.

@@ -1,6 +1,6 @@
 -- Rows that nobody could have foreseen: they cost their own deployment, and no other and no worker
 -- (src/dispatch/batch.c, src/pipeline/pipeline.c).
-SELECT plan(16);
+SELECT plan(17);
 
 CREATE ROLE hotswap_test_dispatch LOGIN;
 CREATE SCHEMA d AUTHORIZATION hotswap_test_dispatch;
@@ -74,4 +74,24 @@ SELECT is((SELECT count(*) FROM hotswap.node_module WHERE module = 'running'), 1
 	'the swap that its executor has finished is kept, with its record');
 SELECT results_eq('SELECT * FROM worker ORDER BY kind', 'SELECT * FROM worker_before ORDER BY kind',
 	'launcher and dispatcher have lived through all of it');
+
+-- Two in one lane.
+CREATE TABLE seen (version text, status text, xact xid8);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.seen VALUES (NEW.version, NEW.status, pg_current_xact_id());
+	RETURN NULL;
+END $$;
+SELECT hotswap.stop_dispatching('until both are there') \g /dev/null
+SELECT hotswap.publish_version('two', v, 'SELECT ' || v) FROM unnest('{1,2}'::text[]) v \g /dev/null
+SELECT hotswap.deploy('two', '1', 'development'),
+	hotswap.deploy('two', '2', 'development') AS two \gset
+CREATE TRIGGER see AFTER UPDATE OF status ON hotswap.deployment
+	FOR EACH ROW WHEN (NEW.module = 'two') EXECUTE FUNCTION see();
+SELECT hotswap.start_dispatching() \g /dev/null
+SELECT hotswap.wait(:'two', '60 s') \g /dev/null
+DROP TRIGGER see ON hotswap.deployment;
+SELECT is((SELECT xact FROM seen WHERE version = '2' AND status = 'running'),
+	(SELECT xact FROM seen WHERE version = '1' AND status = 'succeeded'),
+	'the next one of a lane starts in the transaction in which the one before ends');
 SELECT * FROM finish();

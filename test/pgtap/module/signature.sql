@@ -1,5 +1,5 @@
 -- Signatures of versions (src/module/signature.c). They are made with the openssl command.
-SELECT plan(34);
+SELECT plan(39);
 \ir ../include/openssl.sql
 
 SELECT is(octet_length(sign('ed', 'x')) || ' ' || octet_length(sign('rsa', 'x')), '64 256',
@@ -78,6 +78,23 @@ SELECT matches((refusal(format('SELECT publish(%L, ''w'', ''1'')', k))).code || 
 FROM (VALUES ('ed_3', '^55000 signing key "ed_3" is valid in \["?2999-01-01.* only$'),
 	('ed_4', '^55000 signing key "ed_4" is valid in \(,"?2020-01-01.* only$')) a (k, message);
 SELECT is_empty($$SELECT FROM hotswap.module WHERE name = 'w'$$, 'nothing of it is published');
+
+-- An artifact: its digest and its place are signed, not only the scripts.
+CREATE FUNCTION publish_artifact(v text, uri text, signed_digest bytea, signed_uri text)
+	RETURNS text LANGUAGE sql AS $$
+	SELECT hotswap.publish_artifact('site', v, CASE WHEN uri IS NULL THEN '\x01'::bytea END, uri,
+		encode(sha256('\x01'), 'hex'), signing_key => 'ed', signature => sign('ed',
+		hotswap.module_signing_payload('site', v, digest => encode(sha256(signed_digest), 'hex'),
+			uri => signed_uri)))
+$$;
+SELECT isnt(publish_artifact('1', NULL, '\x01', NULL), NULL, 'stored');
+SELECT isnt(publish_artifact('2', 'https://a', '\x01', 'https://a'), NULL, 'elsewhere');
+SELECT throws_ok($$SELECT publish_artifact('3', NULL, '\x02', NULL)$$, 'YH010', NULL,
+	'signed was another artifact');
+SELECT throws_ok($$SELECT publish_artifact('3', 'https://b', '\x01', 'https://a')$$, 'YH010', NULL,
+	'or another place');
+SELECT throws_ok($$SELECT hotswap.module_signing_payload('site', '3', uri => 'https://a')$$,
+	'22023', '"digest" must not be null', 'a place says nothing of what is there');
 
 -- RSA with the old padding is something else.
 SELECT throws_ok(format('SELECT hotswap.publish_version(''w'', ''1'', ''SELECT 1'', signature => %L,

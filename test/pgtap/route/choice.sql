@@ -1,5 +1,5 @@
 -- Which slot a transaction gets: shares, roles, and what is gone.
-SELECT plan(18);
+SELECT plan(19);
 \ir ../include/route.sql
 SELECT make_slot('m@a', 1), make_slot('m@b', 1) \g /dev/null
 SELECT routed('f() RETURNS text', $$LANGUAGE plpgsql AS 'BEGIN RETURN ''%s''; END'$$) \g /dev/null
@@ -75,6 +75,15 @@ SELECT is(attempt('SELECT g()'), '55000', 'a snapshot does not change that');
 COMMIT;
 SELECT route('m@a', 1) \g /dev/null
 SELECT is(g(), 'm@a', 'another row helps');
+
+-- Its row is removed, and there is a later one of another module, as of which it was read.
+SELECT route('n@a', 1, module => 'n') \g /dev/null
+SELECT g() \g /dev/null
+DELETE FROM hotswap.route WHERE module = 'm';
+SELECT refill_slot('m@a', 1, 2) \g /dev/null
+SET statement_timeout = '10 s';
+SELECT is(g(), 'm@a', 'what was read is not looked for again and again');
+RESET statement_timeout;
 TRUNCATE hotswap.route;
 DROP SCHEMA "m@a" CASCADE;
 SELECT is((SELECT (code, message, detail)::text FROM refusal('SELECT g()')),

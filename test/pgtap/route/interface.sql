@@ -1,6 +1,6 @@
 -- What a routed version may consist of, and the entries to it (src/route/interface.c,
 -- src/route/content.c, src/route/watch.c).
-SELECT plan(38);
+SELECT plan(43);
 \ir ../include/routed.sql
 SELECT routed_node('acme') AS node \gset
 SELECT hotswap.configure_module('billing', routed => true, retain_versions => 0) \g /dev/null
@@ -152,12 +152,34 @@ CALL swap('2', module => 'm3') \gset
 SELECT matches(:'said'::text, 'Its functions are used where they must be IMMUTABLE: '
 	'index acme.fee_g_idx.$', 'an index');
 DROP INDEX acme.fee_g_idx;
+CREATE STATISTICS acme.of_g ON (acme.g(amount)) FROM acme.fee;
+CALL swap('2', module => 'm3') \gset
+SELECT matches(:'said'::text, ': statistics object acme.of_g.$', 'statistics');
+DROP STATISTICS acme.of_g;
+ALTER TABLE acme.fee ADD twice int GENERATED ALWAYS AS (acme.g(amount)) STORED;
+CALL swap('2', module => 'm3') \gset
+SELECT matches(:'said'::text, ': default value for column twice of table acme.fee.$',
+	'a generated column');
+ALTER TABLE acme.fee DROP twice;
+CREATE TABLE acme.parts (i int) PARTITION BY RANGE (acme.g(i));
+CALL swap('2', module => 'm3') \gset
+SELECT matches(:'said'::text, ': table acme.parts.$', 'a partition key');
+DROP TABLE acme.parts;
+CREATE TABLE acme.once (i int, EXCLUDE USING btree ((acme.g(i)) WITH =));
+CALL swap('2', module => 'm3') \gset
+SELECT matches(:'said'::text, ': index acme.once_g_excl.$', 'an exclusion constraint');
+DROP TABLE acme.once;
 CALL swap('2', module => 'm3') \gset
 SELECT is(:'said'::text, 'succeeded', 'a view');
 SELECT results_eq('SELECT g FROM shows', 'VALUES (2)', 'shows the version that is called');
+PREPARE g AS SELECT acme.g(1);
+SET plan_cache_mode = force_generic_plan;
+EXECUTE g \g /dev/null
 SELECT hotswap.rollback(:'d', 'x') AS r \gset
 SELECT is(hotswap.wait(:'r', '60 s'), 'succeeded', 'the version from before comes into a slot');
 SELECT results_eq('SELECT g FROM shows', 'VALUES (1)', 'and is called');
+SELECT is(attempt('EXECUTE g'), '1', 'where it was thought to be constant, too');
+RESET plan_cache_mode;
 
 -- What brought the module to the node is taken back: its entries go.
 DROP VIEW shows;

@@ -1,6 +1,6 @@
 -- What a transaction has called, it calls until its end: in places that call functions in their own
 -- way, through savepoints, cursors and errors.
-SELECT plan(27);
+SELECT plan(31);
 \ir ../include/route.sql
 SELECT make_slot('m@a', 1), make_slot('m@b', 1) \g /dev/null
 SELECT routed('v() RETURNS text', $$LANGUAGE plpgsql AS 'BEGIN RETURN ''%s''; END'$$),
@@ -53,6 +53,14 @@ SELECT is(:'v'::text, 'm@b', 'a cursor that outlives the transaction');
 CLOSE h;
 SELECT is(v(), 'm@a', 'the next transaction');
 
+-- A statement whose first call comes after a swap: what is newest then; in REPEATABLE READ what the
+-- snapshot has.
+SELECT is((SELECT v() FROM (SELECT swap('m@b') OFFSET 0) s), 'm@b', 'newer than the statement');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT is((SELECT v() FROM (SELECT swap('m@a') OFFSET 0) s), 'm@b', 'or as old as the snapshot');
+COMMIT;
+SELECT is(v(), 'm@a', 'and the next has the new one');
+
 -- A savepoint that is rolled back had the first call of all.
 BEGIN;
 SAVEPOINT s;
@@ -94,6 +102,11 @@ SELECT is(attempt('INSERT INTO t (i) VALUES (1)'), '23514', 'a CHECK constraint'
 SELECT is(attempt('INSERT INTO t (d) VALUES (1)'), '23514', 'of a domain');
 INSERT INTO t (i) VALUES (6);
 SELECT is((SELECT string_agg(who, ' ' ORDER BY i) FROM t), 'm@a m@b', 'a default');
+COPY t (i) FROM stdin;
+7
+\.
+SELECT is((SELECT who FROM t WHERE i = 7), 'm@b', 'for rows that are copied as well');
+DELETE FROM t WHERE i = 7;
 SELECT named('reader') AS reader \gset
 CREATE ROLE :reader;
 GRANT SELECT ON t TO :reader;

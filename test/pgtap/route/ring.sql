@@ -1,6 +1,6 @@
 -- Versions of a routed module on a node: installing, calling, going back, and using slots anew
 -- (src/route/ring.c, src/route/content.c, src/run/routed.c).
-SELECT plan(22);
+SELECT plan(26);
 \ir ../include/routed.sql
 
 -- Two versions, and callers.
@@ -68,5 +68,23 @@ SELECT results_eq($$SELECT node_id::text, module, entry, cardinality(versions)
 	'entries says what is called');
 SELECT dblink_exec('caller', 'COMMIT') \g /dev/null
 SELECT is((SELECT t FROM dblink('caller', 'SELECT acme.tax(5)') d (t int)), 45, 'then the last');
+SELECT is(as_role(current_user, 'SELECT acme.tax(5)', '-c search_path=pg_catalog'), '45',
+	'whatever the caller''s search_path is');
+
+-- Somebody's column is of a type of a version: that is not dropped, nor is the column.
+SELECT hotswap.configure_module('kinds', routed => true, retain_versions => 0),
+	publish(n::text, format($$CREATE TYPE kind AS ENUM ('k%1$s');
+		CREATE OR REPLACE FUNCTION k() RETURNS text LANGUAGE plpgsql
+			AS 'BEGIN RETURN ''k%1$s''; END'$$, n), 'kinds')
+	FROM generate_series(1, 3) n \g /dev/null
+CALL swap('1', module => 'kinds') \gset
+CREATE TABLE mine AS SELECT 'k1'::"acme:kinds@a".kind AS k;
+CALL swap('2', module => 'kinds') \gset
+CALL swap('3', module => 'kinds') \gset
+SELECT matches(:'said'::text, 'cannot drop .* because other objects depend on', 'a column');
+SELECT is(acme.k() || ' ' || (SELECT k FROM mine), 'k2 k1', 'is kept');
+DROP TABLE mine;
+CALL swap('3', module => 'kinds') \gset
+SELECT is(:'said'::text || ' ' || acme.k(), 'succeeded k3', 'without it the slot is used');
 
 SELECT * FROM finish();

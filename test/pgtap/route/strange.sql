@@ -1,6 +1,6 @@
 -- Whatever an entry and what is behind it are made of, a call is passed on, or it is refused: the
 -- server lives. Each of the signatures below as an entry, before each of them.
-SELECT plan(12);
+SELECT plan(19);
 \ir ../include/route.sql
 SELECT make_slot('m@a', 1), route('m@a', 1) \g /dev/null
 
@@ -130,6 +130,56 @@ SELECT is('18'::thing::text, '18', 'of the other version');
 INSERT INTO place SELECT point(i, 0) FROM generate_series(101, 120) i;
 SELECT is((SELECT count(*) FROM place WHERE p <<< point(51, 0)), 50::bigint,
 	'a place that calls for ever');
+SELECT route(slot, 1), (SELECT count(*) FROM place WHERE p <<< point(51, 0))
+	FROM generate_series(1, 20) i, unnest('{m@a,m@b}'::text[]) slot \g /dev/null
+SELECT cmp_ok((SELECT count(*) FROM pg_backend_memory_contexts
+	WHERE name = 'hotswap call site'), '<', 10::bigint, 'keeps nothing of the versions before');
+
+-- C that was given an entry for something else.
+SELECT routed('wide(integer, integer, integer, integer, integer, integer, integer, integer)'
+	' RETURNS integer', $$LANGUAGE sql AS 'SELECT 1'$$) \g /dev/null
+CREATE OPERATOR CLASS wide FOR TYPE integer USING gin AS OPERATOR 1 =,
+	FUNCTION 2 wide(integer, integer, integer, integer, integer, integer, integer, integer),
+	FUNCTION 3 wide(integer, integer, integer, integer, integer, integer, integer, integer),
+	FUNCTION 4 wide(integer, integer, integer, integer, integer, integer, integer, integer);
+CREATE TABLE narrow AS SELECT 1 AS i;
+SELECT is((SELECT (code, message)::text FROM refusal('CREATE INDEX ON narrow USING gin (i wide)')),
+	'(42P17,"an entry with 8 arguments was called with 3")', 'too few arguments');
+
+-- What a statement calls goes while it does.
+CREATE FUNCTION midway(i integer, command text) RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+	IF i % 10 = 5 THEN
+		EXECUTE command;
+	END IF;
+	RETURN i;
+END $$;
+SELECT routed('goes(i integer) RETURNS integer', $$LANGUAGE plpgsql AS 'BEGIN RETURN i; END'$$)
+	\g /dev/null
+SELECT is(attempt(format('SELECT goes(i) + midway(i, %L) FROM generate_series(1, 9) i', command)),
+	code, command) FROM (VALUES ('DROP FUNCTION goes', '42883'),
+	('DROP FUNCTION "m@b".goes', '42883'), ('DROP SCHEMA "m@b" CASCADE', '3F000'))
+	v (command, code);
+
+-- A state that points to what its function has kept.
+SELECT routed('step(internal, "any") RETURNS internal',
+	$$LANGUAGE internal AS 'ordered_set_transition'$$) \g /dev/null
+CREATE AGGREGATE middle(double precision ORDER BY anyelement) (SFUNC = step, STYPE = internal,
+	FINALFUNC = percentile_disc_final, FINALFUNC_EXTRA);
+SELECT is((SELECT string_agg(m::text, ' ' ORDER BY m)
+	FROM (SELECT middle(0.5) WITHIN GROUP (ORDER BY
+		midway(i, 'ALTER FUNCTION "m@b".less(point, point) COST ' || i)) AS m
+	FROM generate_series(0, 39) i GROUP BY i / 10) g), '4 14 24 34',
+	'an aggregate whose function changes in the middle of a group');
+
+-- Entries of several languages that lead to each other.
+CREATE LANGUAGE other HANDLER hotswap.call_entry;
+CREATE SCHEMA "o@a";
+SELECT format('CREATE FUNCTION "m@b".circle() RETURNS integer STABLE LANGUAGE other AS %L',
+	body_of('circle', 'o', 'o@a')),
+	format('CREATE FUNCTION "o@a".circle() RETURNS integer STABLE LANGUAGE hotswap AS %L',
+	body_of('circle')) \gexec
+SELECT is(attempt('SELECT "o@a".circle()'), '54001', 'a circle ends where the stack does');
 
 -- The handler by itself.
 SELECT is(attempt('SELECT hotswap.call_entry()'), '42601', 'the handler is no function to call');

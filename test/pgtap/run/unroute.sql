@@ -1,5 +1,5 @@
 -- A routed module is called directly again: unroute() (src/run/unroute.c, src/route/plain.c).
-SELECT plan(18);
+SELECT plan(19);
 \ir ../include/routed.sql
 
 SELECT routed_node('acme') AS node \gset
@@ -42,6 +42,14 @@ CREATE TABLE "acme:billing@a".mine ();
 SELECT throws_ok($$SELECT hotswap.unroute('billing')$$, '55000',
 	'schema "acme:billing@a" cannot be used for another version', 'what no version has made');
 DROP TABLE "acme:billing@a".mine;
+SELECT publish('busy', 'SELECT pg_advisory_xact_lock_shared(4713); SELECT 1 / 0') \g /dev/null
+SELECT pg_advisory_lock(4713) \g /dev/null
+SELECT hotswap.deploy('billing', 'busy', 'development') AS d \gset
+CALL until('at_gate(4713)');
+SELECT throws_ok($$SELECT hotswap.unroute('billing')$$, '55006',
+	format('module "billing" is being changed on node %s', :'node'), 'while it is deployed');
+SELECT pg_advisory_unlock(4713) \g /dev/null
+SELECT hotswap.wait(:'d', '60 s') \g /dev/null
 SELECT is(hotswap.unroute('billing', gen_random_uuid()), 0, 'a node that has nothing of it');
 
 -- Then it is as if it had never been routed.

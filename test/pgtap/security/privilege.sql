@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(117);
+SELECT plan(118);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -61,6 +61,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
 	'SELECT hotswap.configure_module(''m'')', 'SELECT hotswap.unroute(''m'')',
+	'SELECT hotswap.set_route(''m'', ''1'', 1)',
 	'SELECT * FROM hotswap.take_notifications()',
 	'SELECT hotswap.claim_idempotency_key(''s'', ''k'', ''1'')',
 	'SELECT hotswap.store_idempotent_response(''s'', ''k'', ''1'')',

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = hotswap_cluster('primary', streaming => 1, jit => 'off', max_parallel_workers => 8,
-	hot_standby_feedback => 'off');
+	hot_standby_feedback => 'off', wal_level => 'logical');
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -118,6 +118,34 @@ $swapper->finish;
 $node->start;
 is(sql('SELECT same(m(), n(), (SELECT v FROM data))') ** 2, 1, 'after a crash all is of one swap');
 sql("INSERT INTO inserted DEFAULT VALUES");
+
+# ---- an apply worker ----
+
+# It has no search_path, and each transaction that it applies is one: a default, a trigger and a
+# constraint in it call one version.
+$node->safe_psql('postgres', 'CREATE DATABASE publisher TEMPLATE template0');
+$node->safe_psql('publisher', q(CREATE TABLE inserted (k integer);
+	CREATE PUBLICATION p FOR TABLE inserted;
+	SELECT pg_create_logical_replication_slot('s', 'pgoutput')));
+swap(1);
+sql(q(TRUNCATE inserted; ALTER TABLE inserted ADD k integer CHECK (k * m() = 7 * n()),
+	ENABLE ALWAYS TRIGGER n) . ';' . sprintf(q(CREATE SUBSCRIPTION s CONNECTION '%s'
+	PUBLICATION p WITH (create_slot = false, slot_name = 's', copy_data = false)),
+	$node->connstr('publisher') =~ s/'/''/gr));
+for my $v (1, -1, 1)
+{
+	swap($v);
+	$node->safe_psql('publisher', 'INSERT INTO inserted VALUES (7), (7)');
+	wait_for($node, 'postgres', qq(SELECT count(*) > 0 FROM inserted WHERE v = $v));
+	is(sql('SELECT DISTINCT v, w FROM inserted'), "$v|$v", "an apply worker calls version $v");
+	sql('TRUNCATE inserted');
+}
+sql(q(ALTER SUBSCRIPTION s DISABLE));
+sql(q(ALTER SUBSCRIPTION s SET (slot_name = NONE)));
+sql(q(DROP SUBSCRIPTION s; ALTER TABLE inserted DROP k, ENABLE TRIGGER n));
+$node->poll_query_until('postgres',
+	q(SELECT NOT active FROM pg_replication_slots WHERE slot_name = 's'));
+$node->safe_psql('publisher', q(SELECT pg_drop_replication_slot('s')));
 
 # ---- a dump ----
 
