@@ -14,12 +14,12 @@ COMMENT ON FUNCTION hotswap.resume(uuid, text) IS
 'Takes back a pause(), with a reason, and returns the status; the deployment goes on when nothing else pauses it.';
 GRANT EXECUTE ON FUNCTION hotswap.resume TO PUBLIC;
 
-CREATE FUNCTION hotswap.promote(deployment uuid, reason text, "full" boolean DEFAULT false)
-		RETURNS hotswap.deployment_status
+CREATE FUNCTION hotswap.promote(deployment uuid, reason text, "full" boolean DEFAULT false,
+		wave integer DEFAULT NULL) RETURNS hotswap.deployment_status
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_promote';
-COMMENT ON FUNCTION hotswap.promote(uuid, text, boolean) IS
-'Ends the bake of a wave now, or all that are to come (full), with a reason; returns the status.';
+COMMENT ON FUNCTION hotswap.promote(uuid, text, boolean, integer) IS
+'Ends the bake of a wave now, the given one or that of the call, or all that are to come (full), with a reason; returns the status.';
 GRANT EXECUTE ON FUNCTION hotswap.promote TO PUBLIC;
 
 CREATE FUNCTION hotswap.skip_node(deployment uuid, node uuid, reason text) RETURNS void

@@ -113,9 +113,15 @@ CREATE TABLE hotswap.stage (
 	started_at timestamptz,
 	finished_at timestamptz,
 	message text,
+	counts integer[],
+	open_tasks integer[],
+	next_task integer,
 	PRIMARY KEY (tenant_id, deployment_id, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.stage IS 'steps of a deployment; made when it starts';
+COMMENT ON COLUMN hotswap.stage.counts IS 'of a stage with many tasks: how many there are of each kind and status; NULL: they are counted at each visit';
+COMMENT ON COLUMN hotswap.stage.open_tasks IS 'of those: the ones that have begun and have not ended, without those that an agent has';
+COMMENT ON COLUMN hotswap.stage.next_task IS 'of those: from which one on they have not begun';
 ALTER TABLE hotswap.stage ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.stage', '');
 
@@ -161,6 +167,7 @@ CREATE TABLE hotswap.task (
 	progress text,
 	installed_digest bytea CHECK (pg_catalog.length(installed_digest) = 32),
 	result jsonb,
+	reported boolean,
 	PRIMARY KEY (tenant_id, deployment_id, stage, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
@@ -185,8 +192,10 @@ COMMENT ON COLUMN hotswap.task.claimed_by IS 'the role that was logged in';
 COMMENT ON COLUMN hotswap.task.claimed_at IS 'when it was claimed last: from then on its node may be changed';
 COMMENT ON COLUMN hotswap.task.installed_digest IS 'SHA-256 of what runs now, as its agent says; NULL: it has not succeeded, or nothing does';
 COMMENT ON COLUMN hotswap.task.result IS 'details that its agent has given at the end';
+COMMENT ON COLUMN hotswap.task.reported IS 'its agent has ended it, and the dispatcher has not seen that; else NULL';
 CREATE INDEX task_agent ON hotswap.task (tenant_id, node_id) WHERE lease_until IS NOT NULL;
 CREATE INDEX task_lease ON hotswap.task (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX task_reported ON hotswap.task (tenant_id, deployment_id, stage, ordinal) WHERE reported;
 ALTER TABLE hotswap.task ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN ordinal SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.task', '');
 

@@ -319,6 +319,32 @@ db_oid_array(List *oids)
 	return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 }
 
+/* The same of an integer[]. */
+List *
+db_int_list(Datum array)
+{
+	ArrayType *numbers = DatumGetArrayTypeP(array);
+	List *list = NIL;
+	int count = ArrayGetNItems(ARR_NDIM(numbers), ARR_DIMS(numbers));
+
+	for (int i = 0; i < count; i++)
+		list = lappend_int(list, ((int32 *) ARR_DATA_PTR(numbers))[i]);
+	return list;
+}
+
+Datum
+db_int_array(List *numbers)
+{
+	Datum *values = palloc(Max(list_length(numbers), 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, numbers)
+		values[count++] = Int32GetDatum(lfirst_int(cell));
+	return PointerGetDatum(
+		construct_array(values, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+}
+
 List *
 db_uuid_rows(uint64 count)
 {

@@ -77,6 +77,8 @@ extern List *db_uuid_rows(uint64 count);
 extern List *db_text_list(Datum array);
 extern Datum db_oid_array(List *oids);
 extern List *db_oid_list(Datum array);
+extern Datum db_int_array(List *numbers);
+extern List *db_int_list(Datum array);
 
 extern DbArgs db_args(DbStatement *statement);
 extern void db_arg_datum(DbArgs *args, Oid type, Datum value, bool isnull);

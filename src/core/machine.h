@@ -82,6 +82,8 @@ typedef enum TaskStatus
 	TASK_REVERTED
 } TaskStatus;
 
+#define TASK_STATUS_COUNT (TASK_REVERTED + 1)
+
 typedef enum TaskEvent
 {
 	TASK_ADMIT, /* its wave has come */

@@ -26,8 +26,8 @@ const char *const agent_action_names[] = {
 };
 
 static DbStatement load_stages = DB_STATEMENT(
-	"SELECT ordinal::integer, kind, status, environment, started_at, finished_at, message"
-	" FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2 ORDER BY ordinal",
+	"SELECT ordinal::integer, kind, status, environment, started_at, finished_at, message, counts,"
+	" open_tasks, next_task FROM hotswap.stage WHERE tenant_id = $1 AND deployment_id = $2 ORDER BY ordinal",
 	UUIDOID, UUIDOID);
 
 enum
@@ -38,7 +38,10 @@ enum
 	STAGE_COLUMN_ENVIRONMENT,
 	STAGE_COLUMN_STARTED_AT,
 	STAGE_COLUMN_FINISHED_AT,
-	STAGE_COLUMN_MESSAGE
+	STAGE_COLUMN_MESSAGE,
+	STAGE_COLUMN_COUNTS,
+	STAGE_COLUMN_OPEN,
+	STAGE_COLUMN_NEXT
 };
 
 static DbStatement gate_query =
@@ -46,12 +49,59 @@ static DbStatement gate_query =
 				 " AND status = 'waiting_approval'",
 				 UUIDOID, UUIDOID);
 
-static DbStatement load_tasks = DB_STATEMENT(
-	"SELECT ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, audited_status,"
-	" action, version_after, lease_until, token IS NOT NULL, claimed_at IS NOT NULL,"
-	" installed_digest IS NOT NULL, claimed_by FROM hotswap.task"
-	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY ordinal",
+#define TASK_COLUMNS                                                                                  \
+	"ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"               \
+	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from,"               \
+	" audited_status, action, version_after, lease_until, token IS NOT NULL, claimed_at IS NOT NULL," \
+	" installed_digest IS NOT NULL, claimed_by"
+#define OF_STAGE " FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3"
+
+static DbStatement load_tasks =
+	DB_STATEMENT("SELECT " TASK_COLUMNS OF_STAGE " ORDER BY ordinal", UUIDOID, UUIDOID, INT2OID);
+
+/* One look into the index for each: it may not be planned as a walk through the stage. */
+static DbStatement load_some =
+	DB_STATEMENT("SELECT t.* FROM unnest($4) o (wanted) CROSS JOIN LATERAL"
+				 " (SELECT " TASK_COLUMNS OF_STAGE " AND ordinal = o.wanted OFFSET 0) t",
+				 UUIDOID, UUIDOID, INT2OID, INT4ARRAYOID);
+
+static DbStatement load_ready =
+	DB_STATEMENT("SELECT " TASK_COLUMNS OF_STAGE
+				 " AND ordinal >= $4 AND status = 'ready' ORDER BY ordinal LIMIT $5",
+				 UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID);
+
+/* The tasks stand in the order of their waves, so that the next wave ends where another one begins. */
+static DbStatement load_wave =
+	DB_STATEMENT("SELECT " TASK_COLUMNS OF_STAGE
+				 " AND ordinal >= $4 AND status = 'pending' AND ordinal < coalesce("
+				 "(SELECT ordinal" OF_STAGE " AND ordinal >= $4 AND wave > (SELECT wave" OF_STAGE
+				 " AND ordinal >= $4 AND status = 'pending' ORDER BY ordinal LIMIT 1)"
+				 " ORDER BY ordinal LIMIT 1), 2147483647) ORDER BY ordinal",
+				 UUIDOID, UUIDOID, INT2OID, INT4OID);
+
+static DbStatement reported_query =
+	DB_STATEMENT("SELECT ordinal" OF_STAGE " AND reported", UUIDOID, UUIDOID, INT2OID);
+
+/* There are few in all, by their index. */
+static DbStatement overdue_query = DB_STATEMENT(
+	"WITH overdue AS MATERIALIZED (SELECT tenant_id, deployment_id, stage, ordinal FROM hotswap.task"
+	" WHERE lease_until <= $4) SELECT ordinal FROM overdue"
+	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
+	UUIDOID, UUIDOID, INT2OID, TIMESTAMPTZOID);
+
+static DbStatement unclaimed_query =
+	DB_STATEMENT("SELECT ordinal" OF_STAGE
+				 " AND lease_until IS NOT NULL AND token IS NULL AND status = 'running'",
+				 UUIDOID, UUIDOID, INT2OID);
+
+static DbStatement save_counts =
+	DB_STATEMENT("UPDATE hotswap.stage SET counts = $4, open_tasks = $5, next_task = $6"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND ordinal = $3",
+				 UUIDOID, UUIDOID, INT2OID, INT4ARRAYOID, INT4ARRAYOID, INT4OID);
+
+static DbStatement forget_counts = DB_STATEMENT(
+	"UPDATE hotswap.stage SET counts = NULL, open_tasks = NULL, next_task = NULL"
+	" WHERE tenant_id = $1 AND deployment_id = $2 AND ordinal >= $3 AND counts IS NOT NULL",
 	UUIDOID, UUIDOID, INT2OID);
 
 enum
@@ -111,7 +161,7 @@ enum
 	" ON CONFLICT (tenant_id, deployment_id, stage, ordinal) DO UPDATE SET status = excluded.status," \
 	" attempt = excluded.attempt, due_at = excluded.due_at, started_at = excluded.started_at,"        \
 	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message,"  \
-	" audited_status = NULL, lease_until = excluded.lease_until,"                                     \
+	" audited_status = NULL, reported = NULL, lease_until = excluded.lease_until,"                    \
 	" token = CASE WHEN excluded.lease_until IS NULL THEN t.token END,"                               \
 	" percent = CASE WHEN excluded.lease_until IS NULL THEN t.percent END,"                           \
 	" progress = CASE WHEN excluded.lease_until IS NULL THEN t.progress END"
@@ -149,6 +199,52 @@ static DbStatement find_node =
 	DB_STATEMENT("SELECT environment, name FROM hotswap.node WHERE tenant_id = $1 AND id = $2",
 				 UUIDOID, UUIDOID);
 
+/* What a stage remembers of its tasks: a number for each kind and status, and the last one. */
+static void
+load_counts(uint64 row, Stage *stage)
+{
+	int32 *count = (int32 *) &stage->counts;
+	bool isnull;
+	Datum counts = db_datum(row, STAGE_COLUMN_COUNTS, &isnull);
+	ListCell *cell;
+
+	if (isnull)
+		return;
+	foreach (cell, db_int_list(counts))
+		*count++ = lfirst_int(cell);
+	stage->is_counted = true;
+	stage->open = db_int_list(db_datum(row, STAGE_COLUMN_OPEN, &isnull));
+	stage->next_task = db_int32(row, STAGE_COLUMN_NEXT);
+}
+
+/* Writes it. */
+void
+steps_save_counts(const Deployment *d, const Stage *stage)
+{
+	const int32 *count = (const int32 *) &stage->counts;
+	List *counts = NIL;
+	DbArgs args = db_args(&save_counts);
+
+	for (size_t i = 0; i < sizeof(TaskCounts) / sizeof(int32); i++)
+		counts = lappend_int(counts, count[i]);
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_int16(&args, stage->ordinal);
+	db_arg_datum(&args, INT4ARRAYOID, db_int_array(counts), false);
+	db_arg_datum(&args, INT4ARRAYOID, db_int_array(stage->open), false);
+	db_arg_int32(&args, stage->next_task);
+	(void) db_run_args(&args);
+}
+
+/* For whoever else changes tasks: the next visit reads them all, and counts anew. */
+void
+steps_forget_counts(const Deployment *d, int from_stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(from_stage) };
+
+	(void) db_run(&forget_counts, args, NULL);
+}
+
 List *
 steps_load_stages(const Deployment *d)
 {
@@ -169,6 +265,7 @@ steps_load_stages(const Deployment *d)
 		stage->started_at = db_time(i, STAGE_COLUMN_STARTED_AT, TIME_NULL);
 		stage->finished_at = db_time(i, STAGE_COLUMN_FINISHED_AT, TIME_NULL);
 		stage->message = db_text(i, STAGE_COLUMN_MESSAGE);
+		load_counts(i, stage);
 		stages = lappend(stages, stage);
 	}
 	return stages;
@@ -192,11 +289,10 @@ load_agent_part(uint64 row, Task *task)
 	task->claimed_by = db_text(row, TASK_COLUMN_CLAIMED_BY);
 }
 
-List *
-steps_load_tasks(const Deployment *d, int stage)
+/* So many rows of tasks of a stage. */
+static List *
+read_tasks(int stage, uint64 n)
 {
-	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
-	uint64 n = db_run(&load_tasks, args, NULL);
 	List *tasks = NIL;
 
 	for (uint64 i = 0; i < n; i++)
@@ -234,6 +330,90 @@ steps_load_tasks(const Deployment *d, int stage)
 		tasks = lappend(tasks, task);
 	}
 	return tasks;
+}
+
+List *
+steps_load_tasks(const Deployment *d, int stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
+
+	return read_tasks(stage, db_run(&load_tasks, args, NULL));
+}
+
+static int
+compare_ordinals(const ListCell *a, const ListCell *b)
+{
+	return ((Task *) lfirst(a))->ordinal - ((Task *) lfirst(b))->ordinal;
+}
+
+/* Those with these ordinals. */
+List *
+steps_load_some(const Deployment *d, int stage, List *ordinals)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage),
+					 db_int_array(ordinals) };
+	List *tasks = ordinals == NIL ? NIL : read_tasks(stage, db_run(&load_some, args, NULL));
+
+	list_sort(tasks, compare_ordinals);
+	return tasks;
+}
+
+/* The first ones that are ready, from an ordinal on. */
+List *
+steps_load_ready(const Deployment *d, int stage, int from, int limit)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage),
+					 Int32GetDatum(from), Int32GetDatum(limit) };
+
+	return read_tasks(stage, db_run(&load_ready, args, NULL));
+}
+
+/* Those that are pending in the first wave that has any. */
+List *
+steps_load_wave(const Deployment *d, int stage, int from)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage),
+					 Int32GetDatum(from) };
+
+	return read_tasks(stage, db_run(&load_wave, args, NULL));
+}
+
+static List *
+read_ordinals(uint64 n)
+{
+	List *ordinals = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+		ordinals = lappend_int(ordinals, db_int32(i, 1));
+	return ordinals;
+}
+
+/* The ordinals of those that agents have ended since the last visit. */
+List *
+steps_reported_tasks(const Deployment *d, int stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
+
+	return read_ordinals(db_run(&reported_query, args, NULL));
+}
+
+/* Of those that no agent has any more, though one should. */
+List *
+steps_overdue_tasks(const Deployment *d, int stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage),
+					 TimestampTzGetDatum(GetCurrentTimestamp()) };
+
+	return read_ordinals(db_run(&overdue_query, args, NULL));
+}
+
+/* Of those that are given out, and nobody has claimed. */
+List *
+steps_unclaimed_tasks(const Deployment *d, int stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
+
+	return read_ordinals(db_run(&unclaimed_query, args, NULL));
 }
 
 Stage *
@@ -286,7 +466,11 @@ stage_apply(Stage *stage, StageEvent event, const char *message)
 	stage->event = stage_machine.events[event];
 	stage->message = message ? pstrdup(message) : NULL;
 	if (event == STAGE_RESET)
+	{
 		stage->started_at = stage->finished_at = TIME_NULL;
+		stage->is_counted = false;
+		stage->next_task = 0;
+	}
 	else if (event == STAGE_START)
 		stage->started_at = now;
 	else if (event != STAGE_AWAIT_APPROVAL)
@@ -591,4 +775,5 @@ steps_forget_tasks(const Deployment *d, int from_stage)
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(from_stage) };
 
 	(void) db_run(&forget_tasks, args, NULL);
+	steps_forget_counts(d, from_stage);
 }

@@ -42,6 +42,15 @@ typedef enum AgentAction
 	AGENT_INSTALL /* beside what runs */
 } AgentAction;
 
+#define TASK_KIND_COUNT (TASK_PREPARE + 1)
+
+/* How many tasks there are, as the audit log has them. */
+typedef struct TaskCounts
+{
+	int32 by[TASK_KIND_COUNT][TASK_STATUS_COUNT];
+	int32 idle; /* swaps of nodes that had nothing to run: they were skipped from the beginning */
+} TaskCounts;
+
 typedef struct Stage
 {
 	int32 ordinal;
@@ -55,6 +64,12 @@ typedef struct Stage
 	const char *event; /* last event, NULL: unchanged */
 	bool is_new;
 	bool is_noted; /* its message has changed, and nothing else */
+	/* of one that has many tasks, so that a visit need not read them all */
+	bool is_counted;
+	TaskCounts counts;
+	List *
+		open; /* ordinals of those that have begun and are an executor's, or wait for another attempt */
+	int32 next_task; /* those that have not begun are not before this one */
 } Stage;
 
 typedef struct Task
@@ -93,8 +108,6 @@ typedef struct Task
 	bool is_lost;     /* it is running, and nobody has it in hand */
 } Task;
 
-#define TASK_KIND_COUNT (TASK_PREPARE + 1)
-
 extern const char *const stage_kind_names[];
 extern const char *const task_kind_names[TASK_KIND_COUNT];
 extern const char *const agent_action_names[AGENT_INSTALL + 1];
@@ -103,6 +116,14 @@ extern List *steps_load_stages(const Deployment *d);
 extern char *steps_gate(const Deployment *d);
 extern void steps_await_approval(Deployment *d, const char *environment);
 extern List *steps_load_tasks(const Deployment *d, int stage);
+extern List *steps_load_some(const Deployment *d, int stage, List *ordinals);
+extern List *steps_load_ready(const Deployment *d, int stage, int from, int limit);
+extern List *steps_load_wave(const Deployment *d, int stage, int from);
+extern List *steps_reported_tasks(const Deployment *d, int stage);
+extern List *steps_overdue_tasks(const Deployment *d, int stage);
+extern List *steps_unclaimed_tasks(const Deployment *d, int stage);
+extern void steps_save_counts(const Deployment *d, const Stage *stage);
+extern void steps_forget_counts(const Deployment *d, int from_stage);
 extern void steps_audit_recorded(Deployment *d, List *tasks);
 extern Stage *steps_add_stage(List **stages, StageKind kind, const char *environment);
 extern Task *steps_add_task(List **tasks, const Stage *stage, TaskKind kind);

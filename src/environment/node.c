@@ -6,7 +6,8 @@
  * database, whoever the tenant is: two nodes there would overwrite each other.  Two nodes have agents of one
  * role only where that was asked for: each could take the other's tasks.
  *
- * Locks: tenant row, then the node's row (removing), then the pair of role and schema.
+ * Locks: tenant row, then the node's row (removing), then the pair of role and schema, then rows of deployments
+ * (removing).
  */
 #include "postgres.h"
 
@@ -18,8 +19,10 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "core/call.h"
+#include "core/deployment_save.h"
 #include "core/missing.h"
 #include "core/quota.h"
+#include "core/steps.h"
 #include "core/tenant.h"
 #include "environment/task_role.h"
 #include "fmgr.h"
@@ -61,6 +64,16 @@ static DbStatement find_work = DB_STATEMENT(
 	" WHERE t.tenant_id = w.tenant_id AND t.deployment_id = w.deployment_id AND t.node_id = $2"
 	" AND t.status IN ('pending', 'ready', 'running', 'retry_wait', 'reverting') LIMIT 1) t"
 	" WHERE w.tenant_id = $1 LIMIT 1",
+	UUIDOID, UUIDOID);
+
+/* In a rollout its wave has not begun. */
+static DbStatement find_waiting = DB_STATEMENT(
+	"SELECT w.deployment_id, t.stage::integer FROM hotswap.work_item w CROSS JOIN LATERAL"
+	" (SELECT t.stage FROM hotswap.task t WHERE t.tenant_id = w.tenant_id"
+	" AND t.deployment_id = w.deployment_id AND t.node_id = $2 AND t.kind = 'swap'"
+	" AND t.status = 'pending' LIMIT 1) t JOIN hotswap.rollout r ON r.tenant_id = w.tenant_id"
+	" AND r.deployment_id = w.deployment_id AND r.stage = t.stage"
+	" WHERE w.tenant_id = $1 ORDER BY w.deployment_id",
 	UUIDOID, UUIDOID);
 
 static DbStatement set_removed = DB_STATEMENT(
@@ -343,6 +356,47 @@ hotswap_register_node(PG_FUNCTION_ARGS)
 
 /* ---- removing ---- */
 
+/* A node that is removed before its wave leaves the rollout, which goes on without it. */
+static void
+leave_rollout(const pg_uuid_t *id, int stage, const pg_uuid_t *node, const AuditActor *actor)
+{
+	Deployment d;
+	List *tasks;
+	ListCell *cell;
+
+	deployment_lock_existing(&d, id, actor);
+	tasks = steps_load_tasks(&d, stage);
+	steps_audit_recorded(&d, tasks);
+	foreach (cell, tasks)
+	{
+		Task *task = lfirst(cell);
+
+		/* its wave may have begun meanwhile */
+		if (task->kind != TASK_SWAP || task->status != TASK_PENDING ||
+			!uuid_equal(&task->node, node))
+			continue;
+		task->message = pstrdup("the node was removed");
+		task_apply(task, TASK_CANCEL);
+	}
+	steps_save_tasks(&d, tasks);
+	steps_forget_counts(&d, stage);
+	deployment_save(&d);
+	deployment_due(&d, GetCurrentTimestamp());
+}
+
+static void
+leave_rollouts(Datum *args, const pg_uuid_t *node, const AuditActor *actor)
+{
+	uint64 n = db_run(&find_waiting, args, NULL);
+	List *ids = db_uuid_rows(n);
+	List *stages = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+		stages = lappend_int(stages, db_int32(i, 2));
+	for (int i = 0; i < list_length(ids); i++)
+		leave_rollout(list_nth(ids, i), list_nth_int(stages, i), node, actor);
+}
+
 /* Raises 55000 where a deployment that has not ended still has to do something on the node. */
 static void
 require_no_work(Datum *args, const char *name)
@@ -362,8 +416,8 @@ require_no_work(Datum *args, const char *name)
  * remove_node(node uuid)
  *
  * In: a node of the current tenant.  Errors: 22023 NULL, P0002 no such node, 55000 unfinished work,
- * YH003.  Locks the tenant row, the node and its pair of role and schema; writes the first two and the audit
- * log.
+ * YH003.  Locks the tenant row, the node, its pair of role and schema, and the deployments in whose rollouts it
+ * waits for its wave, in the order of their ids; writes all but the pair, and the audit log.
  */
 Datum
 hotswap_remove_node(PG_FUNCTION_ARGS)
@@ -382,6 +436,7 @@ hotswap_remove_node(PG_FUNCTION_ARGS)
 	environment = db_text(0, 1);
 	name = db_text(0, 2);
 	lock_target(db_oid(0, 3), db_text(0, 4));
+	leave_rollouts(args, &node, &c.actor);
 	require_no_work(args, name);
 	(void) db_run(&set_removed, args, NULL);
 	audit_tenant(&c.actor, &tenant, "remove_node", NULL, NULL, NULL,

@@ -23,7 +23,6 @@
 #include "fmgr.h"
 #include "pipeline/behind.h"
 #include "pipeline/rollout_row.h"
-#include "pipeline/stage_tasks.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_pause);
@@ -35,6 +34,11 @@ static DbStatement timeout_query = DB_STATEMENT(
 	"SELECT pg_catalog.clock_timestamp() + pause_timeout FROM hotswap.environment WHERE tenant_id = $1"
 	" AND name = $2",
 	UUIDOID, TEXTOID);
+
+static DbStatement wave_query =
+	DB_STATEMENT("SELECT stage::integer, wave FROM hotswap.rollout WHERE tenant_id = $1"
+				 " AND deployment_id = $2 ORDER BY stage DESC LIMIT 1",
+				 UUIDOID, UUIDOID);
 
 static DbStatement node_query =
 	DB_STATEMENT("SELECT name FROM hotswap.node WHERE tenant_id = $1 AND id = $2", UUIDOID,
@@ -51,6 +55,8 @@ typedef struct Turn
 	Deployment d;
 	Stage *stage;        /* where it is */
 	RolloutRow *rollout; /* of that stage, or NULL */
+	int seen_stage;      /* where it was when it was not locked yet, and its wave; 0: at none */
+	int seen_wave;
 } Turn;
 
 pg_noreturn static void
@@ -96,6 +102,18 @@ find_stage(const Deployment *d)
 	return NULL;
 }
 
+/* Who waits for the lock has decided about what there was before. */
+static void
+see_wave(Turn *t, const pg_uuid_t *tenant)
+{
+	Datum args[] = { UUIDPGetDatum(tenant), UUIDPGetDatum(&t->id) };
+
+	if (db_run(&wave_query, args, NULL) == 0)
+		return;
+	t->seen_stage = db_int32(0, 1);
+	t->seen_wave = db_int32(0, 2);
+}
+
 /* Checks the right, locks the deployment, and refuses one that nobody can turn. */
 static void
 turn_begin(Turn *t, FunctionCallInfo fcinfo, int reason, const char *verb, Capability capability)
@@ -108,6 +126,7 @@ turn_begin(Turn *t, FunctionCallInfo fcinfo, int reason, const char *verb, Capab
 	t->reason = arg_text(fcinfo, reason, "reason", REASON_LIMIT);
 	person_current(&t->person, NULL);
 	call_begin(&t->call, &tenant, capability, psprintf("%s a deployment", verb));
+	see_wave(t, &tenant);
 	deployment_lock_existing(&t->d, &t->id, &t->call.actor);
 	if (t->d.cancel_requested_at != TIME_NULL && !deployment_is_final(t->d.status))
 		refuse(t, "It is being cancelled.", NULL);
@@ -210,12 +229,26 @@ hotswap_resume(PG_FUNCTION_ARGS)
 	return deployment_status_datum(fcinfo, t.d.status);
 }
 
+/* It is about one wave: the bake of another one that has begun meanwhile is not ended by chance. */
+static void
+require_wave(const Turn *t, int wave)
+{
+	const RolloutRow *r = t->rollout;
+	bool is_same =
+		wave > 0 ? wave == r->wave : t->seen_stage == r->stage && t->seen_wave == r->wave;
+
+	if (!is_same)
+		refuse(t, psprintf("Meanwhile it is at wave %d of %d.", r->wave, r->waves),
+			   psprintf("Use \"wave\" => %d if the bake of that one is to end.", r->wave));
+}
+
 /*
- * promote(deployment uuid, reason text, full boolean) returns the status
+ * promote(deployment uuid, reason text, full boolean, wave integer) returns the status
  *
  * Ends the bake now, or lets go on what an inconclusive gate has paused; the gate is asked all the
- * same, and a failure is one.  In: reason of 1 to 10,000 characters. Errors: 22023, P0002 no such
- * deployment, 55000 there is nothing to end, 42501, also for who has requested it in a protected
+ * same, and a failure is one.  In: reason of 1 to 10,000 characters; wave: whose bake is meant, NULL
+ * for the one at the time of the call. Errors: 22023, P0002 no such deployment, 55000 there is nothing
+ * to end, or another wave has begun since, 42501, also for who has requested it in a protected
  * environment. Locks the deployment.
  */
 Datum
@@ -232,6 +265,8 @@ hotswap_promote(PG_FUNCTION_ARGS)
 	if (!all && r->bake_until == TIME_NULL && r->bake_left == NO_BAKE_LEFT)
 		refuse(&t, psprintf("No wave bakes: %d of %d have begun.", r->wave, r->waves),
 			   "With \"full\" the bakes that are to come are not waited for.");
+	if (!all)
+		require_wave(&t, PG_ARGISNULL(3) ? 0 : arg_int32(fcinfo, 3, "wave", 1, PG_INT32_MAX));
 	r->promoted = r->promoted || r->bake_until != TIME_NULL || r->bake_left != NO_BAKE_LEFT;
 	r->hurried = r->hurried || all;
 	r->is_changed = true;
@@ -271,12 +306,21 @@ find_task(const Turn *t, List *tasks, const pg_uuid_t *node)
 static void
 require_room(const Turn *t, List *tasks)
 {
-	int allowed = behind_allowed(&t->d, t->stage, tasks);
-	int behind = 1 + stage_tasks_skipped(tasks);
+	int swaps = 0;
+	int behind = 1;
+	int allowed;
 	ListCell *cell;
 
 	foreach (cell, tasks)
-		behind += ((Task *) lfirst(cell))->status == TASK_FAILED;
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->kind != TASK_SWAP || task->steps == 0)
+			continue;
+		swaps++;
+		behind += task->status == TASK_FAILED || task->status == TASK_SKIPPED;
+	}
+	allowed = behind_allowed(&t->d, t->stage, swaps);
 	if (behind > allowed)
 		refuse(t,
 			   psprintf("%d of its nodes would stay behind, and environment \"%s\" allows %d.",
@@ -310,6 +354,7 @@ hotswap_skip_node(PG_FUNCTION_ARGS)
 	task->message = psprintf("skipped by %s: %s", t.person.name, t.reason);
 	task_apply(task, TASK_SKIP);
 	steps_save_tasks(&t.d, tasks);
+	steps_forget_counts(&t.d, t.stage->ordinal);
 	turn_end(&t, "rollout.skip_node", audit_detail("node", uuid_text(&node), NULL));
 	PG_RETURN_VOID();
 }

@@ -30,25 +30,9 @@ is_target(const Deployment *d, const Stage *stage)
 	return stage->kind == STAGE_DEPLOY && strcmp(stage->environment, d->environment) == 0;
 }
 
-/* The nodes that have something to run; one that a person has skipped is one of them. */
-static int
-count_swaps(List *tasks)
-{
-	int swaps = 0;
-	ListCell *cell;
-
-	foreach (cell, tasks)
-	{
-		const Task *task = lfirst(cell);
-
-		swaps += task->kind == TASK_SWAP && task->steps > 0;
-	}
-	return swaps;
-}
-
-/* How many nodes of a stage may fail while it goes on. */
+/* How many nodes of a stage may fail while it goes on, where so many have something to run. */
 int
-behind_allowed(const Deployment *d, const Stage *stage, List *tasks)
+behind_allowed(const Deployment *d, const Stage *stage, int swaps)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), CStringGetTextDatum(d->environment) };
 	char *policy;
@@ -59,7 +43,7 @@ behind_allowed(const Deployment *d, const Stage *stage, List *tasks)
 	policy = db_text(0, 1);
 	allowed = policy ? atoi(policy) : 0;
 	if (policy && strchr(policy, '%'))
-		allowed = count_swaps(tasks) * allowed / 100;
+		allowed = swaps * allowed / 100;
 	return Max(allowed, d->nodes_behind);
 }
 

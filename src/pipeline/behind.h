@@ -7,7 +7,7 @@
 
 #include "pipeline/visit.h"
 
-extern int behind_allowed(const Deployment *d, const Stage *stage, List *tasks);
+extern int behind_allowed(const Deployment *d, const Stage *stage, int swaps);
 extern char *behind_words(int nodes);
 extern int behind_count(Visit *v);
 

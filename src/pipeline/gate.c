@@ -29,6 +29,7 @@
 #include "core/release.h"
 #include "core/requirement.h"
 #include "core/rollback_right.h"
+#include "pipeline/finish.h"
 #include "pipeline/gate.h"
 #include "utils/builtins.h"
 

@@ -19,6 +19,7 @@
 #include "core/deployment_save.h"
 #include "core/path.h"
 #include "pipeline/behind.h"
+#include "pipeline/finish.h"
 #include "pipeline/gate.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rehearsed.h"
@@ -26,6 +27,7 @@
 #include "pipeline/rollout_row.h"
 #include "pipeline/stage.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/task_set.h"
 #include "pipeline/waves.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -95,7 +97,7 @@ static bool
 has_failed(Visit *v, const Tally *t)
 {
 	return t->failed > 0 && ((t->current_wave == 0 && t->succeeded == 0) ||
-							 t->failed > behind_allowed(&v->d, v->stage, v->tasks));
+							 t->failed > behind_allowed(&v->d, v->stage, task_set_swaps(v)));
 }
 
 /* The same of a stage that takes its nodes in waves. */
@@ -104,7 +106,7 @@ advance_waves(Visit *v)
 {
 	WavesResult result = waves_advance(v);
 	Tally t = stage_tasks_tally(v, false);
-	int behind = t.failed + stage_tasks_skipped(v->tasks);
+	int behind = t.failed + stage_tasks_left_out(v);
 
 	waves_save(v);
 	switch (result)
@@ -118,6 +120,7 @@ advance_waves(Visit *v)
 			stage_apply(v->stage, STAGE_SUCCEED, behind_words(behind));
 			return true;
 		case WAVES_FAILED:
+			t = stage_tasks_tally_all(v);
 			if (v->rollout->failure)
 				fail_stage(v, unpack_sql_state(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						   v->rollout->failure);
@@ -144,8 +147,10 @@ advance_stage(Visit *v)
 	{
 		/* no task starts any more; what runs ends */
 		stage_tasks_cancel_unfinished(v);
-		if (t.running == 0)
-			fail_stage(v, t.first_failed->sqlstate, t.first_failed->message);
+		if (t.running > 0)
+			return false;
+		t = stage_tasks_tally_all(v);
+		fail_stage(v, t.first_failed->sqlstate, t.first_failed->message);
 		return false;
 	}
 	if (t.current_wave == 0)
@@ -222,8 +227,8 @@ advance_running(Visit *v)
 		}
 		if (v->stage->status != STAGE_PENDING && v->stage->status != STAGE_WAITING_APPROVAL)
 		{
-			if (v->tasks == NIL)
-				v->tasks = stage_tasks_load(v, v->stage);
+			if (v->tasks_of != v->stage)
+				stage_tasks_load(v, v->stage);
 			v->rollout = rollout_load(&v->d, v->stage->ordinal);
 			stage_tasks_settle_lost(v);
 		}
@@ -244,15 +249,15 @@ advance_running(Visit *v)
 			error = stage_start(v);
 			if (error)
 			{
-				v->tasks = NIL;
+				task_set_begin(v, NULL);
 				fail_stage(v, unpack_sql_state(error->sqlerrcode), error->message);
 				break;
 			}
 		}
 		if (v->stage->status == STAGE_RUNNING && !advance_stage(v))
 			break;
-		steps_save_tasks(&v->d, v->tasks);
-		v->tasks = NIL;
+		task_set_save(v);
+		task_set_begin(v, NULL);
 	}
 }
 
@@ -302,11 +307,11 @@ reset_stages(Visit *v)
 		elog(ERROR, "there is no stage to be done again");
 	if (reverted && reverted->ordinal < first->ordinal)
 	{
-		List *tasks = stage_tasks_load(v, reverted);
-
-		foreach (cell, tasks)
+		task_set_load_all(v, reverted);
+		foreach (cell, v->tasks)
 			if (((Task *) lfirst(cell))->status == TASK_REVERTED)
 				first = reverted;
+		task_set_begin(v, NULL);
 	}
 	steps_forget_tasks(&v->d, first->ordinal);
 	rollout_forget(&v->d, first->ordinal);
@@ -392,7 +397,7 @@ pipeline_save(Visit *v)
 	Deployment *d = &v->d;
 
 	steps_save_stages(d, v->stages);
-	steps_save_tasks(d, v->tasks);
+	task_set_save(v);
 	v->result->next_due = Min(v->result->next_due, gate_next_expiry(v));
 	if (d->status == DEPLOYMENT_PENDING_APPROVAL && d->start_by != TIME_NULL)
 		v->result->next_due = Min(v->result->next_due, d->start_by);
@@ -478,7 +483,7 @@ fail_running(Visit *v, ErrorData *error)
 		deployment_apply(&v->d, DEPLOYMENT_FAIL, error->message);
 		return;
 	}
-	v->tasks = stage_tasks_load(v, v->stage);
+	task_set_load_all(v, v->stage);
 	if (v->stage->status == STAGE_PENDING)
 		stage_apply(v->stage, STAGE_START, NULL);
 	stage_tasks_break_off(v);

@@ -13,8 +13,10 @@
 #include "catalog/pg_type.h"
 #include "core/failed_rollback.h"
 #include "core/release.h"
+#include "pipeline/finish.h"
 #include "pipeline/rollback.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/task_set.h"
 #include "utils/builtins.h"
 
 static DbStatement environment_query = DB_STATEMENT(
@@ -42,6 +44,12 @@ static DbStatement parts_query = DB_STATEMENT(
 	" AND t.kind = 'swap' AND (" BEGUN_OUTSIDE " OR EXISTS (SELECT " STEPS_DONE "))",
 	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
 
+static DbStatement left_query = DB_STATEMENT(
+	"SELECT t.ordinal FROM hotswap.task t JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
+	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $4 AND t.kind = 'swap'"
+	" AND n.removed_at IS NOT NULL AND $3 IS NOT NULL",
+	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
+
 /* Runs one of them; of the tasks it reads nothing that a visit changes. */
 static uint64
 ask_about_stage(Visit *v, const Stage *stage, DbStatement *statement)
@@ -60,11 +68,11 @@ is_begun_outside(Visit *v, const Stage *stage)
 	return ask_about_stage(v, stage, &outside_query) > 0;
 }
 
-/* The ordinals of swaps that have done something. */
+/* The ordinals of swaps that a query finds. */
 static List *
-begun_swaps(Visit *v, const Stage *stage)
+find_swaps(Visit *v, const Stage *stage, DbStatement *statement)
 {
-	uint64 n = ask_about_stage(v, stage, &parts_query);
+	uint64 n = ask_about_stage(v, stage, statement);
 	List *ordinals = NIL;
 
 	for (uint64 i = 0; i < n; i++)
@@ -114,18 +122,23 @@ rollback_stage(Visit *v)
 
 /* Adds a revert for every swap of the stage that succeeded, or did a part; false if there is none. */
 static bool
-rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
+rollback_add_reverts(Visit *v, const Stage *stage)
 {
-	int planned = list_length(*tasks);
-	List *begun = begun_swaps(v, stage);
+	List *begun = find_swaps(v, stage, &parts_query);
+	List *left = find_swaps(v, stage, &left_query);
 	bool any = false;
+	int planned;
+
+	task_set_complete(v);
+	planned = list_length(v->tasks);
 
 	for (int i = 0; i < planned; i++)
 	{
-		Task *swap = list_nth(*tasks, i);
+		Task *swap = list_nth(v->tasks, i);
 		Task *revert;
 
-		if (swap->kind != TASK_SWAP ||
+		/* a node that was removed has left, with what it runs */
+		if (swap->kind != TASK_SWAP || list_member_int(left, swap->ordinal) ||
 			!machine_allows(&task_machine, swap->status, TASK_BEGIN_REVERT))
 			continue;
 		/* of what an agent has claimed nobody knows what it did, unless it has said so */
@@ -133,7 +146,7 @@ rollback_add_reverts(Visit *v, List **tasks, const Stage *stage)
 			!list_member_int(begun, swap->ordinal))
 			continue;
 		task_apply(swap, TASK_BEGIN_REVERT);
-		revert = steps_add_task(tasks, stage, TASK_REVERT);
+		revert = steps_add_task(&v->tasks, stage, TASK_REVERT);
 		revert->reverts = swap->ordinal;
 		revert->has_node = true;
 		revert->node = swap->node;
@@ -159,17 +172,16 @@ void
 rollback_or_end(Visit *v, DeploymentEvent event, const char *reason)
 {
 	Stage *stage = rollback_stage(v);
-	List *tasks;
 
 	if (stage && nodes_go_back(v, stage))
 	{
-		tasks = stage == v->stage ? v->tasks : stage_tasks_load(v, stage);
-		if (rollback_add_reverts(v, &tasks, stage))
+		if (v->tasks_of != stage)
 		{
-			visit_finish(v, DEPLOYMENT_ROLL_BACK, reason);
-			v->tasks = tasks;
-			return;
+			task_set_save(v);
+			task_set_load_all(v, stage);
 		}
+		if (rollback_add_reverts(v, stage))
+			event = DEPLOYMENT_ROLL_BACK;
 	}
 	visit_finish(v, event, reason);
 }
@@ -209,6 +221,7 @@ settle_failed_reverts(Visit *v)
 	bool any = false;
 	ListCell *cell;
 
+	task_set_complete(v);
 	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
@@ -233,7 +246,7 @@ resume_rollback(Visit *v, Stage *stage)
 	Tally t = stage_tasks_tally(v, true);
 
 	if (t.unfinished + t.running == 0)
-		(void) rollback_add_reverts(v, &v->tasks, stage);
+		(void) rollback_add_reverts(v, stage);
 }
 
 static void
@@ -263,8 +276,8 @@ rollback_advance(Visit *v)
 
 	if (stage == NULL)
 		elog(ERROR, "there is no stage to roll back");
-	if (v->tasks == NIL)
-		v->tasks = stage_tasks_load(v, stage);
+	if (v->tasks_of != stage)
+		stage_tasks_load(v, stage);
 	resume_rollback(v, stage);
 	stage_tasks_settle_lost(v);
 	t = stage_tasks_tally(v, true);

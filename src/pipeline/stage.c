@@ -21,6 +21,7 @@
 #include "pipeline/held.h"
 #include "pipeline/rollout_row.h"
 #include "pipeline/stage.h"
+#include "pipeline/task_set.h"
 #include "pipeline/waves.h"
 #include "utils/builtins.h"
 
@@ -378,12 +379,30 @@ require_rehearsed(Visit *v, List *plans)
 						v->d.version, node)));
 }
 
+/* The tasks stand in the order in which they begin: who looks for the next ones need not look at all. */
+static List *
+in_order_of_waves(List *plans, const int *waves)
+{
+	List *order = NIL;
+	int last = 0;
+
+	for (int i = 0; i < list_length(plans); i++)
+		last = Max(last, waves[i]);
+	for (int wave = 1; wave <= last; wave++)
+		for (int i = 0; i < list_length(plans); i++)
+			if (waves[i] == wave)
+				order = lappend_int(order, i);
+	return order;
+}
+
 /* deploy: a swap for each node that has steps to run */
 static void
 start_deploy(Visit *v)
 {
 	List *plans = v->without_nodes ? NIL : visit_plan(v);
 	const NodePlan *first = plans != NIL ? linitial(plans) : NULL;
+	List *order;
+	ListCell *cell;
 	int *waves;
 	int to_do = 0;
 
@@ -400,14 +419,15 @@ start_deploy(Visit *v)
 	require_unblocked(v, plans);
 	require_rehearsed(v, plans);
 	waves = waves_begin(v, plans);
+	order = in_order_of_waves(plans, waves);
 	if (v->rollout && v->rollout->plan.prepares)
-		for (int i = 0; i < list_length(plans); i++)
-			add_preparation(v, list_nth(plans, i));
-	for (int i = 0; i < list_length(plans); i++)
+		foreach (cell, order)
+			add_preparation(v, list_nth(plans, lfirst_int(cell)));
+	foreach (cell, order)
 	{
-		const NodePlan *p = list_nth(plans, i);
+		const NodePlan *p = list_nth(plans, lfirst_int(cell));
 
-		add_swap(v, p, waves[i]);
+		add_swap(v, p, waves[lfirst_int(cell)]);
 		to_do += p->outcome == NODE_RUNS;
 	}
 	if (to_do == 0)
@@ -488,7 +508,7 @@ stage_start(Visit *v)
 {
 	ErrorData *error;
 
-	v->tasks = NIL;
+	task_set_begin(v, v->stage);
 	v->rollout = NULL;
 	stage_apply(v->stage, STAGE_START, NULL);
 	error = subxact_run(begin_stage, v);

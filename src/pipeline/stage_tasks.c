@@ -13,7 +13,9 @@
 #include "base/guc.h"
 #include "catalog/pg_type.h"
 #include "environment/task_role.h"
+#include "pipeline/rollout_row.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/task_set.h"
 #include "shm/wakeup.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -233,47 +235,34 @@ in_hand(Visit *v, const Task *task)
 	return v->request->in_flight(v->request->tasks, &key);
 }
 
-/* Marks the running tasks that nobody has in hand; false: there is none. */
-static bool
-mark_lost(Visit *v, List *tasks)
+/*
+ * Reads the tasks of a stage that are to be looked at, and which of them are lost: they are running, and nobody has
+ * them in hand.  An executor may record the end of a task after it was read, and let go of it, so what seems lost is
+ * read once more.
+ */
+void
+stage_tasks_load(Visit *v, Stage *stage)
 {
-	bool any = false;
+	List *lost = NIL;
 	ListCell *cell;
 
-	foreach (cell, tasks)
+	task_set_load(v, stage);
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->status == TASK_RUNNING && !in_hand(v, task))
+			lost = lappend_int(lost, task->ordinal);
+	}
+	if (lost == NIL)
+		return;
+	task_set_read_again(v, lost);
+	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
 
-		task->is_lost = task->status == TASK_RUNNING && !in_hand(v, task);
-		any = any || task->is_lost;
+		task->is_lost = task->status == TASK_RUNNING && list_member_int(lost, task->ordinal);
 	}
-	return any;
-}
-
-/*
- * Reads the tasks of a stage, and which of them are lost; what executors have recorded goes to the
- * audit log.  An executor may record the end of a task after it was read, and let go of it, so what
- * seems lost is read once more.
- */
-List *
-stage_tasks_load(Visit *v, const Stage *stage)
-{
-	List *tasks = steps_load_tasks(&v->d, stage->ordinal);
-
-	if (mark_lost(v, tasks))
-	{
-		List *again = steps_load_tasks(&v->d, stage->ordinal);
-
-		for (int i = 0; i < list_length(tasks); i++)
-		{
-			Task *task = list_nth(again, i);
-
-			task->is_lost = ((Task *) list_nth(tasks, i))->is_lost && task->status == TASK_RUNNING;
-		}
-		tasks = again;
-	}
-	steps_audit_recorded(&v->d, tasks);
-	return tasks;
 }
 
 void
@@ -291,27 +280,32 @@ stage_tasks_settle_lost(Visit *v)
 	}
 }
 
-/*
- * The status that counts.  A task whose executor is not quite done with it is still running: its
- * commit is visible a moment before other sessions have been told which of their cached definitions
- * are stale, and what starts next must not meet the old ones.
- */
-TaskStatus
-stage_tasks_status(Visit *v, const Task *task)
+/* What the visit does not look at has begun with the last wave, or waits for its own. */
+static Tally
+tally_others(const Visit *v, bool reverts)
 {
-	TaskKey key = task_key(&v->d, task);
-	bool ended = task->status == TASK_SUCCEEDED || task->status == TASK_FAILED;
+	int waiting =
+		task_set_others(v, reverts, TASK_READY) + task_set_others(v, reverts, TASK_RETRY_WAIT);
+	Tally t = { .unfinished = waiting + task_set_others(v, reverts, TASK_PENDING),
+				.running = task_set_others(v, reverts, TASK_RUNNING),
+				.failed = task_set_others(v, reverts, TASK_FAILED),
+				.succeeded = task_set_others(v, reverts, TASK_SUCCEEDED) };
 
-	return ended && v->request->in_flight(v->request->tasks, &key) ? TASK_RUNNING : task->status;
+	t.begun = waiting + t.running > 0;
+	if (t.begun)
+		t.current_wave = v->rollout ? v->rollout->wave : 1;
+	return t;
 }
 
 /* Counts the tasks of a kind of work: reverts, or everything else. */
 Tally
 stage_tasks_tally(Visit *v, bool reverts)
 {
-	Tally t = { 0 };
+	Tally t;
 	ListCell *cell;
 
+	task_set_next_wave(v);
+	t = tally_others(v, reverts);
 	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
@@ -320,7 +314,7 @@ stage_tasks_tally(Visit *v, bool reverts)
 
 		if ((task->kind == TASK_REVERT) != reverts)
 			continue;
-		switch (stage_tasks_status(v, task))
+		switch (task_set_status(v, task))
 		{
 			case TASK_PENDING:
 			case TASK_READY:
@@ -354,14 +348,22 @@ stage_tasks_tally(Visit *v, bool reverts)
 	return t;
 }
 
+/* The same of swaps, after all tasks were read: the stage has failed, and goes back. */
+Tally
+stage_tasks_tally_all(Visit *v)
+{
+	task_set_complete(v);
+	return stage_tasks_tally(v, false);
+}
+
 /* The nodes that a person has skipped: they had something to run. */
 int
-stage_tasks_skipped(List *tasks)
+stage_tasks_left_out(const Visit *v)
 {
-	int skipped = 0;
+	int skipped = v->others.by[TASK_SWAP][TASK_SKIPPED] - v->others.idle;
 	ListCell *cell;
 
-	foreach (cell, tasks)
+	foreach (cell, v->tasks)
 	{
 		const Task *task = lfirst(cell);
 
@@ -398,6 +400,7 @@ stage_tasks_cancel_unfinished(Visit *v)
 {
 	ListCell *cell;
 
+	task_set_unclaimed(v);
 	foreach (cell, v->tasks)
 	{
 		Task *task = lfirst(cell);
@@ -421,14 +424,14 @@ retry_waits(const Task *task, TimestampTz now)
 		   task->due_at <= TimestampTzPlusMilliseconds(now, hotswap_retry_max_delay);
 }
 
-/* Starts what is due in the current wave, and notes when the next retry is. */
-void
-stage_tasks_start_due(Visit *v, bool reverts, int wave)
+/* Starts those that are due, and notes when the next retry is. */
+static void
+start_those(Visit *v, List *tasks, bool reverts, int wave)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell *cell;
 
-	foreach (cell, v->tasks)
+	foreach (cell, tasks)
 	{
 		Task *task = lfirst(cell);
 
@@ -442,4 +445,20 @@ stage_tasks_start_due(Visit *v, bool reverts, int wave)
 				 v->request->may_start)
 			start_task(v, task);
 	}
+}
+
+/* Starts what is due in the current wave. */
+void
+stage_tasks_start_due(Visit *v, bool reverts, int wave)
+{
+	List *tasks = v->tasks;
+
+	do
+	{
+		start_those(v, tasks, reverts, wave);
+		/* without capacity one more shows whether it is missed */
+		tasks = v->request->may_start && !v->result->starved ?
+					task_set_more_ready(v, Max(v->request->capacity, 1)) :
+					NIL;
+	} while (tasks != NIL);
 }

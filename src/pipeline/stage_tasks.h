@@ -14,17 +14,17 @@ typedef struct Tally
 	int running;
 	int failed;
 	int succeeded;
-	int current_wave; /* lowest with something unfinished or running; 0: none */
-	bool begun;       /* that wave has */
-	Task *first_failed;
+	int current_wave;   /* lowest with something unfinished or running; 0: none */
+	bool begun;         /* that wave has */
+	Task *first_failed; /* of those that were read */
 } Tally;
 
-extern List *stage_tasks_load(Visit *v, const Stage *stage);
+extern void stage_tasks_load(Visit *v, Stage *stage);
 extern void stage_tasks_settle_lost(Visit *v);
 extern void stage_tasks_break_off(Visit *v);
-extern TaskStatus stage_tasks_status(Visit *v, const Task *task);
 extern Tally stage_tasks_tally(Visit *v, bool reverts);
-extern int stage_tasks_skipped(List *tasks);
+extern Tally stage_tasks_tally_all(Visit *v);
+extern int stage_tasks_left_out(const Visit *v);
 extern void stage_tasks_cancel_unfinished(Visit *v);
 extern void stage_tasks_start_due(Visit *v, bool reverts, int wave);
 

@@ -1,6 +1,6 @@
 /*
  * visit.c
- *		What the files of the pipeline do with a visit: report something, end the deployment.
+ *		What the files of the pipeline do with a visit: report something, ask for plans.
  *
  * The caller holds the lock on the deployment's row; nothing else is locked.
  */
@@ -19,24 +19,6 @@ visit_report(Visit *v, List **list, const void *data, size_t size)
 	memcpy(copy, data, size);
 	*list = lappend(*list, copy);
 	MemoryContextSwitchTo(old);
-}
-
-/* The deployment's own transition comes after those of its parts, in the audit log too. */
-void
-visit_finish(Visit *v, DeploymentEvent event, const char *reason)
-{
-	steps_save_tasks(&v->d, v->tasks);
-	steps_save_stages(&v->d, v->stages);
-	deployment_apply(&v->d, event, reason);
-}
-
-/* Ends a deployment of which nothing runs now. */
-void
-visit_end(Visit *v, DeploymentEvent event, const char *message)
-{
-	steps_cancel_unfinished(v->stages, message);
-	v->d.message = pstrdup(message);
-	visit_finish(v, event, message);
 }
 
 /* The environments that the deployment passes through; the path it had when it started. */

@@ -72,7 +72,11 @@ typedef struct Visit
 	VisitResult *result;
 	List *stages;
 	Stage *stage; /* the current one */
-	List *tasks;  /* of the current stage, or of the one that is reverted */
+	List
+		*tasks; /* of the current stage, or of the one that is reverted: those that are looked at */
+	Stage *tasks_of;   /* which stage that is; NULL: none were read */
+	TaskCounts others; /* how many that stage has besides */
+	int32 frontier;    /* what has not begun is before this ordinal, or not among them */
 	List *approvals;
 	List *versions;       /* of Version: those that it is about; NIL: not read during this visit */
 	bool was_rehearsed;   /* the gate has found so, or does not ask */
@@ -86,8 +90,6 @@ typedef struct Visit
 } Visit;
 
 extern void visit_report(Visit *v, List **list, const void *data, size_t size);
-extern void visit_finish(Visit *v, DeploymentEvent event, const char *reason);
-extern void visit_end(Visit *v, DeploymentEvent event, const char *message);
 extern List *visit_path(const Visit *v);
 extern List *visit_plan(Visit *v);
 extern List *visit_plan_of(Visit *v, char *environment);

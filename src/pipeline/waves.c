@@ -20,6 +20,7 @@
 #include "pipeline/behind.h"
 #include "pipeline/rollout_row.h"
 #include "pipeline/stage_tasks.h"
+#include "pipeline/task_set.h"
 #include "pipeline/verdict.h"
 #include "pipeline/waves.h"
 #include "route/ring.h"
@@ -340,9 +341,9 @@ waves_enter(Visit *v)
 /* ---- the next step ---- */
 
 static MemberState
-member_state(Visit *v, const Task *task)
+member_state(TaskStatus status)
 {
-	switch (stage_tasks_status(v, task))
+	switch (status)
 	{
 		case TASK_PENDING:
 			return MEMBER_WAITS;
@@ -362,28 +363,44 @@ member_state(Visit *v, const Task *task)
 }
 
 /*
- * The nodes that belong to the rollout: those that had something to run.  What prepares them is in the same order.
- * Of waves of callers each after the first has one that stands for it.
+ * The nodes that belong to the rollout: those that had something to run.  Of those that the visit does not look at
+ * one stands for all that are alike: in the last wave that has begun, or in one that comes later.  Where nodes are
+ * prepared it looks at all, and what prepares them is in the same order.  Of
+ * waves of callers each after the first has one that stands for it.
  */
 static Member *
 read_members(Visit *v, int *count)
 {
 	const RolloutRow *r = v->rollout;
-	Member *members = palloc0((list_length(v->tasks) + r->waves) * sizeof(Member));
+	Member *members;
 	int prepared = 0;
 	ListCell *cell;
 
+	task_set_next_wave(v);
+	members = palloc0((list_length(v->tasks) + TASK_STATUS_COUNT + r->waves) * sizeof(Member));
 	*count = 0;
+	for (int status = 0; status < TASK_STATUS_COUNT; status++)
+	{
+		int others =
+			v->others.by[TASK_SWAP][status] - (status == TASK_SKIPPED ? v->others.idle : 0);
+
+		if (others == 0)
+			continue;
+		members[*count].wave = status == TASK_PENDING ? PG_INT32_MAX : v->rollout->wave;
+		members[*count].state = member_state(status);
+		members[*count].more = others - 1;
+		(*count)++;
+	}
 	foreach (cell, v->tasks)
 	{
 		const Task *task = lfirst(cell);
 
 		if (task->kind == TASK_PREPARE)
-			members[prepared++].preparation = member_state(v, task);
+			members[prepared++].preparation = member_state(task_set_status(v, task));
 		if (task->kind != TASK_SWAP || task->steps == 0)
 			continue;
 		members[*count].wave = task->wave;
-		members[*count].state = member_state(v, task);
+		members[*count].state = member_state(task_set_status(v, task));
 		(*count)++;
 	}
 	for (int wave = 2; r->first_share > 0 && wave <= r->waves; wave++)
@@ -470,7 +487,7 @@ read_events(Visit *v)
 	const RolloutRow *r = v->rollout;
 
 	return (RolloutEvents){
-		.may_fail = behind_allowed(&v->d, v->stage, v->tasks),
+		.may_fail = behind_allowed(&v->d, v->stage, task_set_swaps(v)),
 		.pauses = pauses_of(v),
 		.bake_begun = r->bake_until != TIME_NULL || r->bake_left != NO_BAKE_LEFT,
 		.bake_over = r->gate != GATE_UNASKED ||
@@ -586,6 +603,7 @@ look_at_bake(Visit *v)
 		due++;
 	if (due > r->looked)
 	{
+		task_set_complete(v);
 		gate = verdict_look(v, last_swap(v), due, looks, &reason);
 		r->looked = gate == GATE_UNMEASURED ? looks - 1 : due;
 		r->is_changed = true;
@@ -690,6 +708,7 @@ grow_share(Visit *v)
 	int share = rollout_share(r, r->wave);
 	ListCell *cell;
 
+	task_set_complete(v);
 	foreach (cell, v->tasks)
 	{
 		const Task *task = lfirst(cell);

@@ -13,6 +13,8 @@
 /* How far it is. */
 typedef struct Count
 {
+	int members;
+	int waiting;
 	int running;
 	int done;
 	int failed;
@@ -37,6 +39,26 @@ belongs(MemberState state)
 	return state != MEMBER_SKIPPED && state != MEMBER_LEFT;
 }
 
+static int *
+count_of(Count *c, MemberState state)
+{
+	switch (state)
+	{
+		case MEMBER_RUNS:
+			return &c->running;
+		case MEMBER_DONE:
+			return &c->done;
+		case MEMBER_FAILED:
+			return &c->failed;
+		case MEMBER_SKIPPED:
+			return &c->skipped;
+		case MEMBER_LEFT:
+			return &c->left;
+		default:
+			return &c->waiting;
+	}
+}
+
 static Count
 count_members(const Member *members, int count)
 {
@@ -44,11 +66,8 @@ count_members(const Member *members, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		c.running += members[i].state == MEMBER_RUNS;
-		c.done += members[i].state == MEMBER_DONE;
-		c.failed += members[i].state == MEMBER_FAILED;
-		c.skipped += members[i].state == MEMBER_SKIPPED;
-		c.left += members[i].state == MEMBER_LEFT;
+		*count_of(&c, members[i].state) += 1 + members[i].more;
+		c.members += 1 + members[i].more;
 		if (is_open(members[i].state) && (c.current == 0 || members[i].wave < c.current))
 			c.current = members[i].wave;
 		/* one that was skipped before its wave has not begun it */
@@ -58,7 +77,8 @@ count_members(const Member *members, int count)
 	}
 	c.begun = c.current > 0 && c.current <= c.last;
 	for (int i = 0; i < count; i++)
-		c.upcoming += members[i].wave == c.current && members[i].state == MEMBER_WAITS;
+		if (members[i].wave == c.current && members[i].state == MEMBER_WAITS)
+			c.upcoming += 1 + members[i].more;
 	return c;
 }
 
@@ -99,8 +119,8 @@ prepare(const Member *members, int count, const RolloutEvents *events, RolloutSt
 	{
 		if (!belongs(members[i].state))
 			continue;
-		waiting += members[i].preparation == MEMBER_WAITS;
-		running += members[i].preparation == MEMBER_RUNS;
+		waiting += members[i].preparation == MEMBER_WAITS ? 1 + members[i].more : 0;
+		running += members[i].preparation == MEMBER_RUNS ? 1 + members[i].more : 0;
 	}
 	for (int i = 0; i < count; i++)
 		if (members[i].preparation == MEMBER_FAILED && belongs(members[i].state))
@@ -130,16 +150,16 @@ prepare(const Member *members, int count, const RolloutEvents *events, RolloutSt
  * ask before it goes beyond.
  */
 static bool
-stops_to_ask(const Count *c, int count)
+stops_to_ask(const Count *c)
 {
-	int members = count - c->skipped - c->left;
+	int members = c->members - c->skipped - c->left;
 
 	return 2 * c->done <= members && 2 * (c->done + c->upcoming) > members && c->upcoming > 0;
 }
 
 /* What lies after a wave; true: it is not over. */
 static bool
-between(const Count *c, int count, const RolloutEvents *events, RolloutStep *result)
+between(const Count *c, const RolloutEvents *events, RolloutStep *result)
 {
 	bool promoted = events->promoted || events->hurried;
 
@@ -156,7 +176,7 @@ between(const Count *c, int count, const RolloutEvents *events, RolloutStep *res
 		result->kind = ROLLOUT_ASK_GATE;
 	else if (events->gate == GATE_UNMEASURED && events->require_metrics && !promoted)
 		*result = pause_for(PAUSE_UNMEASURED, c->last);
-	else if (events->gate == GATE_INCONCLUSIVE && !promoted && stops_to_ask(c, count))
+	else if (events->gate == GATE_INCONCLUSIVE && !promoted && stops_to_ask(c))
 		*result = pause_for(PAUSE_INCONCLUSIVE, c->last);
 	else
 		return false;
@@ -168,10 +188,10 @@ between(const Count *c, int count, const RolloutEvents *events, RolloutStep *res
  * reached no node has not succeeded.
  */
 static bool
-has_failed(const Count *c, int count, const RolloutEvents *events)
+has_failed(const Count *c, const RolloutEvents *events)
 {
 	return events->aborted || c->failed + c->skipped > events->may_fail ||
-		   (count > 0 && c->current == 0 && c->done == 0);
+		   (c->members > 0 && c->current == 0 && c->done == 0);
 }
 
 RolloutStep
@@ -180,7 +200,7 @@ rollout_next(const RolloutPlan *plan, const Member *members, int count, const Ro
 	Count c = count_members(members, count);
 	RolloutStep result;
 
-	if (has_failed(&c, count, events))
+	if (has_failed(&c, events))
 	{
 		result = step(c.running > 0 ? ROLLOUT_WAIT : ROLLOUT_TAKE_BACK, c.last);
 		result.is_failing = true;
@@ -194,7 +214,7 @@ rollout_next(const RolloutPlan *plan, const Member *members, int count, const Ro
 		prepare(members, count, events, &result))
 		return result;
 	if (c.last > 0 && plan->bakes && (c.current > 0 || plan->bake_last) &&
-		between(&c, count, events, &result))
+		between(&c, events, &result))
 		return result;
 	if (c.current == 0)
 		return step(ROLLOUT_DONE, c.last);

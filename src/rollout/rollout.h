@@ -18,12 +18,13 @@ typedef enum MemberState
 	MEMBER_LEFT     /* it was removed */
 } MemberState;
 
-/* A node of a rollout. */
+/* A node of a rollout, or several that are alike. */
 typedef struct Member
 {
 	int wave;
 	MemberState state;
 	MemberState preparation; /* where the strategy prepares nodes */
+	int more;                /* so many besides this one */
 } Member;
 
 /* Why it is paused: several at a time, and it goes on when the last has gone. */

@@ -106,7 +106,8 @@ static DbStatement read_deployment =
 static DbStatement update_succeeded = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = 'succeeded', audited_status = status, finished_at = $6, sqlstate = NULL, message = NULL,"
 	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL, step = NULL, line = NULL,"
-	" \"column\" = NULL, excerpt = NULL, lease_until = NULL, installed_digest = $7, result = $8"
+	" \"column\" = NULL, excerpt = NULL, lease_until = NULL, installed_digest = $7, result = $8,"
+	" reported = CASE WHEN action IS NOT NULL THEN true END"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID, BYTEAOID, JSONBOID);
@@ -157,7 +158,8 @@ static DbStatement update_failed = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = $6::hotswap.task_status, audited_status = status,"
 	" finished_at = $7, due_at = $8,"
 	" sqlstate = $9, message = $10, detail = $11, hint = $12, context = $13, script = $14, position = $15, step = $16,"
-	" line = $17, \"column\" = $18, excerpt = $19, lease_until = NULL, result = $20"
+	" line = $17, \"column\" = $18, excerpt = $19, lease_until = NULL, result = $20,"
+	" reported = CASE WHEN action IS NOT NULL THEN true END"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
 	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,

@@ -1,7 +1,7 @@
 -- What people do to a rollout: pause(), resume(), promote(), skip_node()
 -- (src/operations/rollout.c). How it goes by itself is in test/pgtap/pipeline/waves.sql; two people
 -- at once in test/specs/operations/rollout.spec.
-SELECT plan(66);
+SELECT plan(67);
 
 SELECT format('CREATE SCHEMA n%s', i) FROM generate_series(1, 4) i \gexec
 SELECT hotswap.register_node('development', 'n' || i, schema => 'n' || i)
@@ -72,9 +72,12 @@ CALL until(format('(SELECT bake_until IS NOT NULL FROM hotswap.rollouts WHERE de
 	:'d'));
 SELECT is((SELECT promoted FROM hotswap.rollouts WHERE deployment_id = :'d'), false,
 	'it is about one wave: the second one bakes');
+SELECT is(refused(format('promote(%L, ''x'', wave => 1)', :'d')),
+	'55000|cannot promote deployment D|Meanwhile it is at wave 2 of 4.|'
+	'Use "wave" => 2 if the bake of that one is to end.', 'nor is it about one that is over');
 SELECT is(hotswap.pause(:'d', 'x'), 'running', 'paused again');
 CALL await(:'d', 'paused');
-SELECT is(hotswap.promote(:'d', 'later'), 'paused', 'promote() while it is paused');
+SELECT is(hotswap.promote(:'d', 'later', wave => 2), 'paused', 'promote() while it is paused');
 SELECT is(wave(:'d'), 2, 'does not overrule who has paused');
 SELECT is(hotswap.resume(:'d', 'x'), 'paused', 'resumed');
 CALL until(format('wave(%L) = 3', :'d'));

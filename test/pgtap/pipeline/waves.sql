@@ -1,6 +1,6 @@
 -- Rollouts: nodes in waves, with bakes between them (src/pipeline/waves.c). What people do to them
 -- is in test/pgtap/operations/rollout.sql; the order of steps in test/unit/rollout/rollout.c.
-SELECT plan(48);
+SELECT plan(53);
 
 SELECT format('CREATE SCHEMA n%s', i) FROM generate_series(1, 9) i \gexec
 SELECT hotswap.register_node('development', 'n' || i, schema => 'n' || i)
@@ -195,3 +195,25 @@ CALL until(format('(SELECT gate IS NOT NULL FROM hotswap.rollouts WHERE deployme
 SELECT hotswap.remove_window('development', 'rush') \g /dev/null
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'or when the window is gone');
 SELECT format('DROP OWNED BY %I; DROP ROLE %1$I', named('dave')) \gexec
+
+-- A node that is removed leaves: before its wave it is not waited for, later it does not go back.
+SELECT hotswap.configure_rollout('development', first_bake => '1 h') \g /dev/null
+SELECT hotswap.deploy('m', '5', 'development', nodes => '{n1,n2,n3,n4}') AS d \gset
+CALL until(format('EXISTS (SELECT FROM hotswap.rollouts WHERE deployment_id = %L
+	AND bake_until IS NOT NULL)', :'d'));
+SELECT hotswap.remove_node(id) FROM hotswap.nodes WHERE name = 'n4' \g /dev/null
+SELECT results_eq(format($$SELECT status::text, message FROM hotswap.tasks
+	WHERE deployment_id = %L AND node = 'n4'$$, :'d'),
+	$$VALUES ('cancelled', 'the node was removed')$$, 'a node is removed before its wave');
+SELECT hotswap.promote(:'d', 'x') \g /dev/null
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'the others go on');
+SELECT is(progress(:'d'), '2 of 2 waves, 3 of 4 nodes, 75 %', 'without it');
+TRUNCATE log;
+SELECT hotswap.deploy('m', '6', 'development', nodes => '{n1,n2,n3}') AS d \gset
+CALL until(format('EXISTS (SELECT FROM hotswap.rollouts WHERE deployment_id = %L
+	AND bake_until IS NOT NULL)', :'d'));
+SELECT hotswap.remove_node(id) FROM hotswap.nodes WHERE name = 'n1' \g /dev/null
+SELECT hotswap.cancel(:'d', 'no') \g /dev/null
+SELECT is(hotswap.wait(:'d', '60 s'), 'cancelled', 'a node is removed after its wave');
+SELECT is((SELECT string_agg(node || ' ' || version, ', ' ORDER BY at) FROM log
+	WHERE node = 'n1' OR version = '-6'), 'n1 6, n2 -6', 'it stays as it is when others go back');

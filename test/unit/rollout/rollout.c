@@ -428,6 +428,32 @@ interfere(Run *r, Incident incident)
 			}
 }
 
+/* Nodes that are alike as one: the next step is the same. */
+static bool
+same_in_groups(const Run *r, RolloutStep step)
+{
+	Member groups[50];
+	int count = 0;
+	RolloutStep got;
+
+	for (int i = 0; i < r->count; i++)
+	{
+		const Member *m = &r->members[i];
+		int g = 0;
+
+		while (g < count && (groups[g].wave != m->wave || groups[g].state != m->state ||
+							 groups[g].preparation != m->preparation))
+			g++;
+		if (g < count)
+			groups[g].more++;
+		else
+			groups[count++] = *m;
+	}
+	got = rollout_next(&r->plan, groups, count, &r->events);
+	return got.kind == step.kind && got.wave == step.wave && got.room == step.room &&
+		   got.pauses == step.pauses && got.is_failing == step.is_failing;
+}
+
 /* A rollout in which something happens before its n-th step; false: it has fewer. */
 static bool
 roll_out(Strategy strategy, int count, int max_parallel, Incident incident, int moment, Run *r)
@@ -448,6 +474,7 @@ roll_out(Strategy strategy, int count, int max_parallel, Incident incident, int 
 		if (n == moment)
 			interfere(r, incident);
 		step = rollout_next(&r->plan, r->members, count, &r->events);
+		fault(r, same_in_groups(r, step));
 		carry_out(r, step, n >= moment ? incident : NOTHING);
 		for (int i = 0; i < count; i++)
 			running += r->members[i].state == MEMBER_RUNS;
