@@ -4,7 +4,8 @@ CREATE FUNCTION hotswap.preview(module text, version text, environment text,
 		nodes text[] DEFAULT NULL, allow_revert boolean DEFAULT false, only_target boolean DEFAULT false,
 		reapply boolean DEFAULT false, tenant uuid DEFAULT NULL,
 		OUT goes_to text, OUT node text, OUT step integer, OUT step_module text, OUT step_version text,
-		OUT direction text, OUT digest text, OUT problem text, OUT transactional boolean)
+		OUT direction text, OUT digest text, OUT problem text, OUT transactional boolean,
+		OUT findings text, OUT missing_revert boolean)
 	RETURNS SETOF record
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_preview';
@@ -16,7 +17,8 @@ CREATE FUNCTION hotswap.preview_release(release text, environment text,
 		nodes text[] DEFAULT NULL, allow_revert boolean DEFAULT false, only_target boolean DEFAULT false,
 		reapply boolean DEFAULT false, tenant uuid DEFAULT NULL,
 		OUT goes_to text, OUT node text, OUT step integer, OUT step_module text, OUT step_version text,
-		OUT direction text, OUT digest text, OUT problem text, OUT transactional boolean)
+		OUT direction text, OUT digest text, OUT problem text, OUT transactional boolean,
+		OUT findings text, OUT missing_revert boolean)
 	RETURNS SETOF record
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_preview_release';

@@ -17,7 +17,8 @@ const char *const rule_names[RULE_COUNT] = { "security_definer_search_path",
 											 "drop_table",
 											 "truncate",
 											 "dynamic_do",
-											 "secret_in_script" };
+											 "secret_in_script",
+											 "broken_body" };
 
 const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_SECURITY_DEFINER_SEARCH_PATH] = { RULE_WARN,
@@ -45,6 +46,9 @@ const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_SECRET_IN_SCRIPT] = { RULE_DENY,
 								"passwords of roles, and in the options and connections of servers, user mappings, foreign tables and subscriptions",
 								"Who may see the version can read it: set it outside of hotswap, and choose another one." },
+	[RULE_BROKEN_BODY] = { RULE_WARN,
+						   "bodies of functions, procedures and DO blocks in PL/pgSQL and SQL that cannot be compiled",
+						   "Mend the body; deploy(rehearse => true) shows errors that depend on tables." },
 };
 
 const char *const rule_actions[RULE_ACTION_COUNT] = { "off", "warn", "deny" };
