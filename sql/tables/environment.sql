@@ -188,6 +188,7 @@ CREATE TABLE hotswap.node_module (
 	step text,
 	direction hotswap.step_direction,
 	heads text[],
+	brought_up boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (tenant_id, node_id, module, swap)
 );
 COMMENT ON TABLE hotswap.node_module IS 'what was swapped in where: insert-only, the row with the highest swap is what runs';
@@ -195,6 +196,7 @@ COMMENT ON COLUMN hotswap.node_module.deployment_id IS 'NULL: no deployment, it 
 COMMENT ON COLUMN hotswap.node_module.version IS 'what runs after it, the newest of the heads; NULL: nothing';
 COMMENT ON COLUMN hotswap.node_module.step IS 'the version whose script ran';
 COMMENT ON COLUMN hotswap.node_module.heads IS 'the versions that run after it and that no version that runs builds on; NULL: the module''s versions are complete';
+COMMENT ON COLUMN hotswap.node_module.brought_up IS 'by bring_up(), or what took that back: it says nothing of what the environment runs';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node_module', '');
 
 CREATE TABLE hotswap.hook (

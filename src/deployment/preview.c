@@ -18,6 +18,7 @@
 #include "deployment/target_nodes.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "module/scan.h"
 #include "module/tag.h"
 #include "module/version.h"
 #include "route/forecast.h"
@@ -39,8 +40,29 @@ enum
 	P_PROBLEM,
 	P_TRANSACTIONAL,
 	P_ROUTING,
+	P_FINDINGS,
+	P_MISSING_REVERT,
 	P_COLUMNS
 };
+
+/* What is shown of an environment. */
+typedef struct Preview
+{
+	ReturnSetInfo *result;
+	const Deployment *deployment;
+	const pg_uuid_t *tenant;
+	char *environment;
+	ScanPolicy policy;
+	List *notes; /* of Note */
+} Preview;
+
+/* What there is to say of a step, on whichever node. */
+typedef struct Note
+{
+	const Step *step;
+	char *findings;
+	bool lacks_revert;
+} Note;
 
 static const char *const outcome_words[] = {
 	[NODE_RUNS] = NULL,
@@ -65,55 +87,116 @@ routing_of(const Deployment *d, const NodePlan *p, const Step *step)
 	return forecast_words(&key, v);
 }
 
-/* A row about a node: a step of it, or why it has none. */
-static void
-put_row(ReturnSetInfo *result, const Deployment *d, const char *environment, const NodePlan *p,
-		const Step *step, int number)
-{
-	Datum values[P_COLUMNS] = { 0 };
-	bool nulls[P_COLUMNS];
-	char *routing;
+/* ---- a step ---- */
 
-	memset(nulls, true, sizeof(nulls));
-	values[P_ENVIRONMENT] = CStringGetTextDatum(environment);
-	values[P_NODE] = CStringGetTextDatum(p->name);
-	nulls[P_ENVIRONMENT] = nulls[P_NODE] = false;
-	if (step)
+static const int script_of[] = {
+	[STEP_UP] = SCRIPT_DEPLOY,
+	[STEP_DOWN] = SCRIPT_REVERT,
+	[STEP_INSTALL] = SCRIPT_INSTALL,
+};
+
+static Note *
+make_note(const Preview *p, const Step *step)
+{
+	Version *v = version_read_existing(p->tenant, step->module, step->version, 0);
+	Note *note = palloc(sizeof(Note));
+
+	note->step = step;
+	note->findings = scan_script(p->tenant, v, script_of[step->direction], &p->policy);
+	/* what agents and entries are told to go back to needs no script */
+	note->lacks_revert = !v->has_revert && !v->is_routed && !v->has_artifact;
+	return note;
+}
+
+static const Note *
+note_of(Preview *p, const Step *step)
+{
+	Note *note;
+	ListCell *cell;
+
+	foreach (cell, p->notes)
 	{
-		values[P_STEP] = Int32GetDatum(number);
-		values[P_MODULE] = CStringGetTextDatum(step->module);
-		values[P_VERSION] = CStringGetTextDatum(step->version);
-		values[P_DIRECTION] = CStringGetTextDatum(step_direction_names[step->direction]);
-		values[P_DIGEST] = CStringGetTextDatum(digest_hex(step->digest));
-		values[P_TRANSACTIONAL] = BoolGetDatum(step->transactional);
-		for (int i = P_STEP; i <= P_DIGEST; i++)
-			nulls[i] = false;
-		nulls[P_TRANSACTIONAL] = false;
-		routing = routing_of(d, p, step);
-		nulls[P_ROUTING] = routing == NULL;
-		if (routing)
-			values[P_ROUTING] = CStringGetTextDatum(routing);
+		note = lfirst(cell);
+		if (note->step->direction == step->direction &&
+			strcmp(note->step->version, step->version) == 0 &&
+			strcmp(note->step->module, step->module) == 0)
+			return note;
 	}
-	else
-	{
-		values[P_PROBLEM] =
-			CStringGetTextDatum(psprintf("%s: %s", outcome_words[p->outcome], p->reason));
-		nulls[P_PROBLEM] = false;
-	}
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	note = make_note(p, step);
+	p->notes = lappend(p->notes, note);
+	return note;
+}
+
+/* ---- rows ---- */
+
+/* Sets a column; NULL stays NULL. */
+static void
+set_text(Datum *values, bool *nulls, int column, const char *value)
+{
+	nulls[column] = value == NULL;
+	if (value)
+		values[column] = CStringGetTextDatum(value);
 }
 
 static void
-put_node(ReturnSetInfo *result, const Deployment *d, const char *environment, const NodePlan *p)
+put_step(Preview *p, const NodePlan *plan, const Step *step, int number, Datum *values, bool *nulls)
+{
+	const Note *note = note_of(p, step);
+
+	values[P_STEP] = Int32GetDatum(number);
+	values[P_TRANSACTIONAL] = BoolGetDatum(step->transactional);
+	values[P_MISSING_REVERT] = BoolGetDatum(note->lacks_revert);
+	nulls[P_STEP] = nulls[P_TRANSACTIONAL] = nulls[P_MISSING_REVERT] = false;
+	set_text(values, nulls, P_MODULE, step->module);
+	set_text(values, nulls, P_VERSION, step->version);
+	set_text(values, nulls, P_DIRECTION, step_direction_names[step->direction]);
+	set_text(values, nulls, P_DIGEST, digest_hex(step->digest));
+	set_text(values, nulls, P_FINDINGS, note->findings);
+	set_text(values, nulls, P_ROUTING, routing_of(p->deployment, plan, step));
+}
+
+/* A row about a node: a step of it, or why it has none. */
+static void
+put_row(Preview *p, const NodePlan *plan, const Step *step, int number)
+{
+	Datum values[P_COLUMNS] = { 0 };
+	bool nulls[P_COLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	set_text(values, nulls, P_ENVIRONMENT, p->environment);
+	set_text(values, nulls, P_NODE, plan->name);
+	if (step)
+		put_step(p, plan, step, number, values, nulls);
+	else
+		set_text(values, nulls, P_PROBLEM,
+				 psprintf("%s: %s", outcome_words[plan->outcome], plan->reason));
+	tuplestore_putvalues(p->result->setResult, p->result->setDesc, values, nulls);
+}
+
+static void
+put_node(Preview *p, const NodePlan *plan)
 {
 	int number = 0;
 	ListCell *cell;
 
-	if (p->outcome != NODE_RUNS)
-		put_row(result, d, environment, p, NULL, 0);
+	if (plan->outcome != NODE_RUNS)
+		put_row(p, plan, NULL, 0);
 	else
-		foreach (cell, p->steps)
-			put_row(result, d, environment, p, lfirst(cell), ++number);
+		foreach (cell, plan->steps)
+			put_row(p, plan, lfirst(cell), ++number);
+}
+
+static void
+put_environment(ReturnSetInfo *result, const Deployment *d, char *environment)
+{
+	Preview p = {
+		.result = result, .deployment = d, .tenant = &d->tenant, .environment = environment
+	};
+	ListCell *cell;
+
+	scan_policy_load(&d->tenant, list_make1(environment), &p.policy);
+	foreach (cell, plan_of_deployment(d, environment))
+		put_node(&p, lfirst(cell));
 }
 
 /* What a deployment would do on its path; the nodes, if any are named, are those of its target. */
@@ -128,13 +211,7 @@ put_path(ReturnSetInfo *result, Deployment *d)
 		d->only_target = true;
 	}
 	foreach (cell, path_of_deployment(d))
-	{
-		List *plans = plan_of_deployment(d, lfirst(cell));
-		ListCell *node;
-
-		foreach (node, plans)
-			put_node(result, d, lfirst(cell), lfirst(node));
-	}
+		put_environment(result, d, lfirst(cell));
 }
 
 /* The arguments after those that say what would be deployed; the environment is argument n. */
@@ -161,7 +238,7 @@ begin(Call *c, const Deployment *d)
  * preview(module text, version text, environment text, nodes text[], allow_revert boolean,
  *		only_target boolean, reapply boolean, tenant uuid)
  *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem,
- *			transactional, routing)
+ *			transactional, routing, findings, missing_revert)
  *
  * In: the arguments of deploy(); tenant and nodes may be NULL.  Out: for each node of the environments on the
  * path, in their order, a row a step, in the order in which they would run, or a row with the reason why there

@@ -20,6 +20,7 @@
 #include "base/label.h"
 #include "base/subxact.h"
 #include "catalog/pg_type.h"
+#include "module/body_check.h"
 #include "module/examination.h"
 #include "module/finding.h"
 #include "module/rule_walk.h"
@@ -60,12 +61,14 @@ static DbStatement update_version =
 
 /*
  * The findings in a version's scripts, whatever is done about them; in the current context.  Raises what
- * script_parse() raises and, if asked to refuse, what script_check() and toplevel_check() do.
+ * script_parse() raises and, if asked to refuse, what script_check() and toplevel_check() do.  Bodies are compiled only where
+ * the findings are kept: that makes functions and rolls them back.
  */
 List *
-examine_scripts(const Version *v, bool refuse)
+examine_scripts(const Version *v, Examination how)
 {
 	char *const *scripts = v->scripts;
+	bool refuse = how != EXAMINE_ONLY;
 	MemoryContext results = CurrentMemoryContext;
 	List *findings = NIL;
 
@@ -84,7 +87,8 @@ examine_scripts(const Version *v, bool refuse)
 			script_check(script);
 		else if (refuse)
 			toplevel_check(script);
-		rule_walk_script(i, script->text, script->statements, results, &findings);
+		rule_walk_script(i, script->text, script->statements,
+						 how == EXAMINE_BODIES ? body_check : NULL, results, &findings);
 		MemoryContextSwitchTo(results);
 		MemoryContextDelete(context);
 	}
@@ -211,7 +215,7 @@ renew(void *arg)
 	char *text;
 
 	version_require_intact(r->version);
-	text = examination_text(examine_scripts(r->version, true));
+	text = examination_text(examine_scripts(r->version, EXAMINE_BODIES));
 	version_digest_findings(r->version->digest, text, digest);
 	db_arg_uuid(&args, r->tenant);
 	db_arg_text(&args, r->version->module);

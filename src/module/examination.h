@@ -8,7 +8,15 @@
 #include "module/version.h"
 #include "nodes/pg_list.h"
 
-extern List *examine_scripts(const Version *v, bool refuse);
+/* Only what is found; what may not be in a script is refused; errors in bodies are looked for, too. */
+typedef enum Examination
+{
+	EXAMINE_ONLY,
+	EXAMINE_REFUSE,
+	EXAMINE_BODIES
+} Examination;
+
+extern List *examine_scripts(const Version *v, Examination how);
 
 /* As it is kept. */
 extern char *examination_text(List *findings);

@@ -7,6 +7,7 @@
 #define HOTSWAP_FINDING_H
 
 #include "module/rule_table.h"
+#include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 
 /* Something in a script that a rule is about. */
@@ -19,6 +20,11 @@ typedef struct Finding
 	const char *what;
 } Finding;
 
+struct RuleWalk;
+
+/* Looks at the body of a function, procedure or DO block, which the walk is at. */
+typedef void BodyCheck(struct RuleWalk *walk, Node *stmt);
+
 /* A walk over a script, or over a piece of one. */
 typedef struct RuleWalk
 {
@@ -29,6 +35,8 @@ typedef struct RuleWalk
 	int counted;      /* offset up to which lines are counted */
 	int counted_line; /* line there */
 	void (*statements)(struct RuleWalk *walk, List *statements); /* looks at RawStmts */
+	BodyCheck *body;                                             /* or NULL */
+	int *bodies_left;                                            /* that it looks at */
 	MemoryContext results;
 	List **findings; /* of Finding */
 } RuleWalk;

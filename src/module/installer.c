@@ -85,7 +85,7 @@ examine_installer(const Installer *i, const Version *v)
 	Version content = { .transactional = v->transactional };
 
 	content.scripts[SCRIPT_INSTALL] = i->scripts[SCRIPT_INSTALL];
-	return examine_scripts(&content, true);
+	return examine_scripts(&content, EXAMINE_BODIES);
 }
 
 /* What the rules are about in all the scripts of the version, as it is kept. */
@@ -99,7 +99,7 @@ examine(const Installer *i, Version *v)
 	else
 	{
 		version_read_scripts(&i->tenant, v);
-		findings = examine_scripts(v, false);
+		findings = examine_scripts(v, EXAMINE_ONLY);
 	}
 	return examination_text(list_concat(findings, i->findings));
 }

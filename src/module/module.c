@@ -204,7 +204,7 @@ read_content(FunctionCallInfo fcinfo, int n, NewVersion *v)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"install_sql\" must not be given without \"parents\""),
 						errdetail("A version that is complete in itself is its own installer.")));
-	v->findings = examination_text(examine_scripts(&v->content, true));
+	v->findings = examination_text(examine_scripts(&v->content, EXAMINE_BODIES));
 }
 
 static void

@@ -11,6 +11,9 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
+#include "base/error_text.h"
 #include "base/guc.h"
 #include "common/keywords.h"
 #include "miscadmin.h"
@@ -114,6 +117,77 @@ List *
 parse_tokens(const char *sql)
 {
 	return parse_in_one_way(read_tokens, sql);
+}
+
+/* Is it about the text, as opposed to memory, the stack or the server? */
+static bool
+is_about_text(int sqlerrcode)
+{
+	int category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR) ||
+		   category == ERRCODE_DATA_EXCEPTION || category == ERRCODE_FEATURE_NOT_SUPPORTED;
+}
+
+/*
+ * Reads a text that may make no sense; NIL then, and its error if
+ * that is asked for.  Scanner and grammar take nothing but memory, so
+ * their errors need no subtransaction; nobody is told of them, so nobody adds a context, which may be
+ * as long as the script.
+ */
+List *
+parse_quietly(List *(*read)(const char *), const char *sql, ErrorData **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback *outer = error_context_stack;
+	List *volatile result = NIL;
+
+	PG_TRY();
+	{
+		error_context_stack = NULL;
+		result = read(sql);
+		error_context_stack = outer;
+	}
+	PG_CATCH();
+	{
+		if (!is_about_text(geterrcode()))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		if (error)
+			*error = error_copy();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* ---- tokens ---- */
+
+/* Does a text begin with one of these words? */
+bool
+parse_is_word(const char *p, const char *const *words)
+{
+	for (; *words; words++)
+	{
+		size_t length = strlen(*words);
+		unsigned char next;
+
+		if (pg_strncasecmp(p, *words, length) != 0)
+			continue;
+		next = p[length];
+		if (!isalnum(next) && next != '_' && next != '$' && !IS_HIGHBIT_SET(next))
+			return true;
+	}
+	return false;
+}
+
+/* Is the token this word, or this punctuation? */
+bool
+parse_is_token(const char *token, const char *expected)
+{
+	if (isalpha((unsigned char) *expected))
+		return parse_is_word(token, PARSE_WORDS(expected));
+	return strncmp(token, expected, strlen(expected)) == 0;
 }
 
 /* ---- the session that runs a script ---- */

@@ -125,6 +125,19 @@ return_finding(ReturnSetInfo *result, AttInMetadata *columns, const Finding *f,
 	tuplestore_puttuple(result->setResult, BuildTupleFromCStrings(columns, values));
 }
 
+/* Every finding, not only those that are kept; errors in bodies as they were found at publication. */
+static List *
+find_all(const Version *v)
+{
+	List *findings = examine_scripts(v, EXAMINE_ONLY);
+	ListCell *cell;
+
+	foreach (cell, v->findings ? examination_read(v->findings) : NIL)
+		if (((Finding *) lfirst(cell))->rule == RULE_BROKEN_BODY)
+			findings = lappend(findings, lfirst(cell));
+	return findings;
+}
+
 /* What the rules have to say of a version on its way to an environment. */
 static List *
 rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, const char *environment,
@@ -141,7 +154,7 @@ rule_lint(const pg_uuid_t *tenant, const char *module, const char *version, cons
 		version_refuse_missing(module, version);
 	version_require_intact(v);
 	scan_policy_load(tenant, path, policy);
-	return scan_findings(examine_scripts(v, false), policy, v->is_routed);
+	return scan_findings(find_all(v), policy, v->is_routed);
 }
 
 /*

@@ -14,13 +14,9 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "miscadmin.h"
 #include "module/parse.h"
 #include "module/rule_do.h"
-
-#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static const char *const of_interest[] = { "alter", "copy",  "create", "do",       "drop",
 										   "grant", "reset", "set",    "truncate", NULL };
@@ -41,24 +37,6 @@ typedef struct DoScan
 
 /* ---- tokens ---- */
 
-/* Does a text begin with one of these words? */
-static bool
-is_word(const char *p, const char *const *words)
-{
-	for (; *words; words++)
-	{
-		size_t length = strlen(*words);
-		unsigned char next;
-
-		if (pg_strncasecmp(p, *words, length) != 0)
-			continue;
-		next = p[length];
-		if (!isalnum(next) && next != '_' && next != '$' && !IS_HIGHBIT_SET(next))
-			return true;
-	}
-	return false;
-}
-
 /* The token that is so many behind the current one; empty where there is none. */
 static const char *
 token_at(const DoScan *s, int ahead)
@@ -66,56 +44,6 @@ token_at(const DoScan *s, int ahead)
 	int n = s->at + ahead;
 
 	return n >= 0 && n < list_length(s->tokens) ? s->walk->sql + list_nth_int(s->tokens, n) : "";
-}
-
-/* Is the token this word, or this punctuation? */
-static bool
-is_token(const char *token, const char *expected)
-{
-	if (isalpha((unsigned char) *expected))
-		return is_word(token, WORDS(expected));
-	return strncmp(token, expected, strlen(expected)) == 0;
-}
-
-/* ---- reading ---- */
-
-/* Is it about the text, as opposed to memory, the stack or the server? */
-static bool
-is_about_text(int sqlerrcode)
-{
-	int category = ERRCODE_TO_CATEGORY(sqlerrcode);
-
-	return category == ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR) ||
-		   category == ERRCODE_DATA_EXCEPTION || category == ERRCODE_FEATURE_NOT_SUPPORTED;
-}
-
-/*
- * Reads a text that may make no sense; NIL then.  Scanner and grammar take nothing but memory, so
- * their errors need no subtransaction; nobody is told of them, so nobody adds a context, which may be
- * as long as the script.
- */
-List *
-rule_read_quietly(List *(*read)(const char *), const char *sql)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ErrorContextCallback *outer = error_context_stack;
-	List *volatile result = NIL;
-
-	PG_TRY();
-	{
-		error_context_stack = NULL;
-		result = read(sql);
-		error_context_stack = outer;
-	}
-	PG_CATCH();
-	{
-		if (!is_about_text(geterrcode()))
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	return result;
 }
 
 /* ---- statements ---- */
@@ -127,7 +55,7 @@ end_piece(DoScan *s)
 	RuleWalk *walk = s->walk;
 	int end = list_nth_int(s->tokens, s->at);
 	char *sql = pnstrdup(walk->sql + s->piece, end - s->piece);
-	List *statements = rule_read_quietly(parse_statements, sql);
+	List *statements = parse_quietly(parse_statements, sql, NULL);
 	RuleWalk part = finding_part(walk, sql, s->piece);
 
 	if (statements != NIL)
@@ -141,10 +69,10 @@ end_piece(DoScan *s)
 static bool
 begins_routine(const DoScan *s)
 {
-	int object = is_token(token_at(s, 1), "or") ? 3 : 1;
+	int object = parse_is_token(token_at(s, 1), "or") ? 3 : 1;
 
-	return is_token(token_at(s, 0), "create") &&
-		   is_word(token_at(s, object), WORDS("function", "procedure"));
+	return parse_is_token(token_at(s, 0), "create") &&
+		   parse_is_word(token_at(s, object), PARSE_WORDS("function", "procedure"));
 }
 
 /* Is a variable assigned to that is named like the current word? */
@@ -153,18 +81,18 @@ begins_assignment(const DoScan *s)
 {
 	const char *next = token_at(s, 1);
 
-	return is_token(next, ":=") || *next == '=' || *next == '[' || *next == '.';
+	return parse_is_token(next, ":=") || *next == '=' || *next == '[' || *next == '.';
 }
 
 /* What ends the part of a statement that begins with a token, and holds no statement itself. */
 static const char *
 end_of(const char *token)
 {
-	if (is_token(token, "<<"))
+	if (parse_is_token(token, "<<"))
 		return ">>";
-	if (is_word(token, WORDS("if", "elsif", "elseif", "case", "when", "exception")))
+	if (parse_is_word(token, PARSE_WORDS("if", "elsif", "elseif", "case", "when", "exception")))
 		return "then";
-	if (is_word(token, WORDS("for", "foreach", "while")))
+	if (parse_is_word(token, PARSE_WORDS("for", "foreach", "while")))
 		return "loop";
 	return ";";
 }
@@ -177,16 +105,16 @@ begin_statement(DoScan *s)
 
 	if (*token == '#') /* an option of the compiler: # name value */
 		s->at += 2;
-	else if (is_token(token, "declare"))
+	else if (parse_is_token(token, "declare"))
 		s->declaring = true;
-	else if (is_token(token, "begin"))
+	else if (parse_is_token(token, "begin"))
 		s->declaring = false;
-	else if (*token != ';' && !is_word(token, WORDS("else", "loop")))
+	else if (*token != ';' && !parse_is_word(token, PARSE_WORDS("else", "loop")))
 	{
 		s->ends = s->declaring ? ";" : end_of(token);
 		s->parens = s->blocks = 0;
 		s->is_routine = begins_routine(s);
-		if (!s->declaring && is_word(token, of_interest) && !begins_assignment(s))
+		if (!s->declaring && parse_is_word(token, of_interest) && !begins_assignment(s))
 			s->piece = list_nth_int(s->tokens, s->at);
 	}
 }
@@ -201,9 +129,9 @@ count_brackets(DoScan *s, const char *token)
 		s->parens++;
 	else if (is_close && s->parens > 0)
 		s->parens--;
-	else if (s->is_routine && s->parens == 0 && is_word(token, WORDS("begin", "case")))
+	else if (s->is_routine && s->parens == 0 && parse_is_word(token, PARSE_WORDS("begin", "case")))
 		s->blocks++;
-	else if (s->is_routine && s->parens == 0 && s->blocks > 0 && is_token(token, "end"))
+	else if (s->is_routine && s->parens == 0 && s->blocks > 0 && parse_is_token(token, "end"))
 		s->blocks--;
 }
 
@@ -215,7 +143,7 @@ pass_over(DoScan *s)
 	bool is_open = s->parens > 0 || s->blocks > 0;
 
 	count_brackets(s, token);
-	if (*token == ';' ? s->piece < 0 || !is_open : !is_open && is_token(token, s->ends))
+	if (*token == ';' ? s->piece < 0 || !is_open : !is_open && parse_is_token(token, s->ends))
 	{
 		if (s->piece >= 0)
 			end_piece(s);
@@ -227,15 +155,17 @@ pass_over(DoScan *s)
 static bool
 executes_text(const DoScan *s)
 {
-	return is_token(token_at(s, 0), "execute") &&
-		   (s->ends == NULL || is_word(token_at(s, -1), WORDS("query", "in", "for")));
+	return parse_is_token(token_at(s, 0), "execute") &&
+		   (s->ends == NULL || parse_is_word(token_at(s, -1), PARSE_WORDS("query", "in", "for")));
 }
 
 /* Notes what the body, which is the walk's text, does when the block runs. */
 void
 rule_do_walk(RuleWalk *walk)
 {
-	DoScan s = { .walk = walk, .tokens = rule_read_quietly(parse_tokens, walk->sql), .piece = -1 };
+	DoScan s = { .walk = walk,
+				 .tokens = parse_quietly(parse_tokens, walk->sql, NULL),
+				 .piece = -1 };
 
 	for (; s.at < list_length(s.tokens); s.at++)
 	{

@@ -7,9 +7,6 @@
 
 #include "module/finding.h"
 
-/* What a text is read as; NIL: it cannot be read. */
-extern List *rule_read_quietly(List *(*read)(const char *), const char *sql);
-
 extern void rule_do_walk(RuleWalk *walk);
 
 #endif /* HOTSWAP_RULE_DO_H */

@@ -69,7 +69,7 @@ only_statement(const CreateFunctionStmt *stmt, const Attributes *a)
 	else if (stmt->sql_body)
 		return stmt->sql_body;
 	else if (a->body && list_length((List *) a->body) == 1)
-		statements = rule_read_quietly(parse_statements, strVal(linitial((List *) a->body)));
+		statements = parse_quietly(parse_statements, strVal(linitial((List *) a->body)), NULL);
 	else
 		return NULL;
 	if (list_length(statements) != 1)

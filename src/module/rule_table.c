@@ -18,7 +18,8 @@ const char *const rule_names[RULE_COUNT] = { "security_definer_search_path",
 											 "truncate",
 											 "dynamic_do",
 											 "secret_in_script",
-											 "inlined_function" };
+											 "inlined_function",
+											 "broken_body" };
 
 const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_SECURITY_DEFINER_SEARCH_PATH] = { RULE_WARN,
@@ -49,6 +50,9 @@ const RuleInfo rule_info[RULE_COUNT] = {
 	[RULE_INLINED_FUNCTION] = { RULE_WARN,
 								"SQL functions of routed modules that the planner would make a part of the query",
 								"Make it in a module that is not routed, where its calls are many or conditions of the query narrow it." },
+	[RULE_BROKEN_BODY] = { RULE_WARN,
+						   "bodies of functions, procedures and DO blocks in PL/pgSQL and SQL that cannot be compiled",
+						   "Mend the body; deploy(rehearse => true) shows errors that depend on tables." },
 };
 
 const char *const rule_actions[RULE_ACTION_COUNT] = { "off", "warn", "deny" };

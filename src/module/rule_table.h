@@ -17,13 +17,14 @@ typedef enum Rule
 	RULE_TRUNCATE,
 	RULE_DYNAMIC_DO,
 	RULE_SECRET_IN_SCRIPT,
-	RULE_INLINED_FUNCTION /* counts in routed modules */
+	RULE_INLINED_FUNCTION, /* counts in routed modules */
+	RULE_BROKEN_BODY
 } Rule;
 
 /* Raised with each change of what the rules find, or of what a script may not contain. */
 #define RULE_SET "rules 3, PostgreSQL " PG_MAJORVERSION
 
-#define RULE_COUNT (RULE_INLINED_FUNCTION + 1)
+#define RULE_COUNT (RULE_BROKEN_BODY + 1)
 
 /* From the mildest to the strictest. */
 typedef enum RuleAction

@@ -5,7 +5,8 @@
  * No SPI, no catalog, no lock.  Only the kinds of statement matter that the rules name, and the
  * statements that can hold one of them; expressions are not looked at, since no expression can hold
  * one.  What a string holds is not seen, except for the body of a DO block (rule_do.c): what a
- * function does when it is called is not what the script does.
+ * function does when it is called is not what the script does.  Whether it could do it at all is for the caller
+ * to look at (body_check.c).
  */
 #include "postgres.h"
 
@@ -26,6 +27,9 @@
  * it.
  */
 #define DO_DEPTH_LIMIT 4
+
+/* Bodies that are looked at in a script: PL/pgSQL keeps what it has compiled until the session ends. */
+#define BODIES_LIMIT 1000
 
 static void walk_statement(RuleWalk *walk, Node *stmt);
 
@@ -147,8 +151,16 @@ walk_nodes(RuleWalk *walk, Node *nodes)
 	}
 }
 
+/* The bodies of a script are looked at as far as that takes a bounded time. */
 static void
-walk_create_function(RuleWalk *walk, const CreateFunctionStmt *stmt)
+check_body(RuleWalk *walk, Node *stmt)
+{
+	if (walk->body && (*walk->bodies_left)-- > 0)
+		walk->body(walk, stmt);
+}
+
+static void
+walk_create_function(RuleWalk *walk, CreateFunctionStmt *stmt)
 {
 	const DefElem *language = find_option(stmt->options, "language");
 	const DefElem *security;
@@ -163,6 +175,7 @@ walk_create_function(RuleWalk *walk, const CreateFunctionStmt *stmt)
 					   psprintf("function %s", NameListToString(stmt->funcname)));
 	rule_inline_function(walk, stmt);
 	walk_nodes(walk, stmt->sql_body);
+	check_body(walk, (Node *) stmt);
 }
 
 static void
@@ -179,7 +192,7 @@ walk_alter_function(RuleWalk *walk, const AlterFunctionStmt *stmt)
 }
 
 static void
-walk_do(RuleWalk *walk, const DoStmt *stmt)
+walk_do(RuleWalk *walk, DoStmt *stmt)
 {
 	const DefElem *body = find_option(stmt->args, "as");
 	const DefElem *option = find_option(stmt->args, "language");
@@ -196,6 +209,7 @@ walk_do(RuleWalk *walk, const DoStmt *stmt)
 		part = finding_part(walk, strVal(body->arg), body->location);
 		part.depth++;
 		rule_do_walk(&part);
+		check_body(walk, (Node *) stmt);
 	}
 }
 
@@ -531,15 +545,18 @@ walk_statements(RuleWalk *walk, List *statements)
 	}
 }
 
-/* Adds the Findings in a script, in its order. */
+/* Adds the Findings in a script, in its order; what is in bodies that are strings, if somebody looks at them. */
 void
-rule_walk_script(int script, const char *sql, List *statements, MemoryContext results,
-				 List **findings)
+rule_walk_script(int script, const char *sql, List *statements, BodyCheck *body,
+				 MemoryContext results, List **findings)
 {
+	int bodies_left = BODIES_LIMIT;
 	RuleWalk walk = { .script = script,
 					  .sql = sql,
 					  .counted_line = 1,
 					  .statements = walk_statements,
+					  .body = body,
+					  .bodies_left = &bodies_left,
 					  .results = results,
 					  .findings = findings };
 

@@ -7,7 +7,7 @@
 
 #include "module/finding.h"
 
-extern void rule_walk_script(int script, const char *sql, List *statements, MemoryContext results,
-							 List **findings);
+extern void rule_walk_script(int script, const char *sql, List *statements, BodyCheck *body,
+							 MemoryContext results, List **findings);
 
 #endif /* HOTSWAP_RULE_WALK_H */

@@ -161,7 +161,7 @@ find(const pg_uuid_t *tenant, Version *v, const ScanPolicy *policy)
 		return scan_findings(examination_read(v->findings), policy, v->is_routed);
 	version_read_scripts(tenant, v);
 	version_require_intact(v);
-	return scan_findings(examine_scripts(v, false), policy, v->is_routed);
+	return scan_findings(examine_scripts(v, EXAMINE_ONLY), policy, v->is_routed);
 }
 
 /* Words for the findings with an action, NULL if there is none. */
@@ -352,4 +352,33 @@ scan_verify(const pg_uuid_t *tenant, Version *v, char *environment)
 		if (((Finding *) lfirst(cell))->script == SCRIPT_VERIFY)
 			findings = lappend(findings, lfirst(cell));
 	(void) apply_rules(findings, &policy, v->name);
+}
+
+/*
+ * What there is to say about one script of a version and, unless it takes back, its verify script, in words; NULL:
+ * nothing.
+ */
+char *
+scan_script(const pg_uuid_t *tenant, Version *v, int script, const ScanPolicy *policy)
+{
+	List *findings = NIL;
+	const Finding *first;
+	char *denied;
+	char *warned;
+	ListCell *cell;
+
+	foreach (cell, find(tenant, v, policy))
+	{
+		const Finding *f = lfirst(cell);
+
+		if (f->script == script || (f->script == SCRIPT_VERIFY && script != SCRIPT_REVERT))
+			findings = lappend(findings, lfirst(cell));
+	}
+	denied = scan_describe(findings, policy, RULE_DENY, &first);
+	warned = scan_describe(findings, policy, RULE_WARN, &first);
+	if (denied && warned)
+		return psprintf("denied: %s; warning: %s", denied, warned);
+	if (denied)
+		return psprintf("denied: %s", denied);
+	return warned ? psprintf("warning: %s", warned) : NULL;
 }

@@ -23,6 +23,7 @@ extern List *scan_findings(List *findings, const ScanPolicy *policy, bool is_rou
 extern char *scan_version(const pg_uuid_t *tenant, Version *v, List *path);
 extern void scan_steps(const pg_uuid_t *tenant, const char *module, List *versions,
 					   char *environment);
+extern char *scan_script(const pg_uuid_t *tenant, Version *v, int script, const ScanPolicy *policy);
 extern void scan_verify(const pg_uuid_t *tenant, Version *v, char *environment);
 extern void scan_installer(const pg_uuid_t *tenant, const char *module, const char *version,
 						   const char *environment);

@@ -21,7 +21,7 @@ static DbStatement version_query = DB_STATEMENT(
 	" CASE WHEN s.fits THEN v.revert_sql END, CASE WHEN s.fits THEN v.install_sql END, v.digest, s.fits,"
 	" v.verify_sql IS NOT NULL, v.findings::text, v.findings_digest, v.parents IS NOT NULL, v.transactional,"
 	" v.requires, v.install_digest, v.install_published_at IS NOT NULL,"
-	" v.artifact_digest, v.artifact_uri,"
+	" v.artifact_digest, v.artifact_uri, v.revert_sql IS NOT NULL,"
 	" (SELECT array_agg(q.digest ORDER BY q.digest) FROM (SELECT (SELECT p.digest"
 	" FROM hotswap.module_version p WHERE p.tenant_id = $1 AND p.module = $2 AND p.version = n.version)"
 	" FROM unnest(v.parents) n (version)) q (digest) WHERE q.digest IS NOT NULL),"
@@ -54,6 +54,7 @@ enum
 	VERSION_INSTALLER_IS_LATER,
 	VERSION_ARTIFACT_DIGEST,
 	VERSION_ARTIFACT_URI,
+	VERSION_HAS_REVERT,
 	VERSION_PARENT_DIGESTS,
 	VERSION_IS_ROUTED
 };
@@ -145,6 +146,7 @@ version_read(const pg_uuid_t *tenant, const char *module, const char *version, i
 	(void) db_digest(0, VERSION_DIGEST, v->digest);
 	v->is_whole = db_bool(0, VERSION_FITS);
 	v->has_verify = db_bool(0, VERSION_HAS_VERIFY);
+	v->has_revert = db_bool(0, VERSION_HAS_REVERT);
 	v->is_routed = db_bool(0, VERSION_IS_ROUTED);
 	v->findings = read_findings(v);
 	v->has_installer = db_digest(0, VERSION_INSTALL_DIGEST, v->install_digest);

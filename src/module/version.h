@@ -18,12 +18,13 @@ typedef struct Version
 	uint8 digest[DIGEST_LENGTH]; /* of what was published */
 	bool is_whole;               /* the scripts were read */
 	bool has_verify;             /* even if they were not */
-	bool is_graph;               /* it has parents, or is the first of a chain */
-	List *parent_digests;        /* of uint8 *, ascending */
-	bool is_routed;              /* the module is called through entries */
-	bool transactional;          /* else each statement is a transaction of its own */
-	List *requirements;          /* of char *: what it asks of a node's other modules, sorted */
-	bool has_artifact;           /* for agents; it is never read here */
+	bool has_revert;
+	bool is_graph;        /* it has parents, or is the first of a chain */
+	List *parent_digests; /* of uint8 *, ascending */
+	bool is_routed;       /* the module is called through entries */
+	bool transactional;   /* else each statement is a transaction of its own */
+	List *requirements;   /* of char *: what it asks of a node's other modules, sorted */
+	bool has_artifact;    /* for agents; it is never read here */
 	uint8 artifact_digest[DIGEST_LENGTH];
 	char *artifact_uri;      /* where it is; NULL: here */
 	bool has_installer;      /* even if it was not read */

@@ -102,6 +102,17 @@ enum
 	OPEN_PERCENT
 };
 
+/* What failed for good, as the server has said it. */
+static DbStatement failed_tasks = DB_STATEMENT(
+	"SELECT pg_catalog.concat('The ', t.kind, ' on ', coalesce(n.name, t.hook), ' failed', ' in line ' || t.line"
+	" || ' of the ' || t.script || ' script', ' (SQLSTATE ' || t.sqlstate || ')', ': ' || t.message,"
+	" '; detail: ' || t.detail, '; hint: ' || t.hint)"
+	" FROM hotswap.task t"
+	" LEFT JOIN hotswap.node n ON n.tenant_id = t.tenant_id AND n.id = t.node_id"
+	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.status = 'failed'"
+	" ORDER BY t.stage, t.ordinal LIMIT 100",
+	UUIDOID, UUIDOID);
+
 static DbStatement outside_query = DB_STATEMENT(
 	"SELECT v.version FROM hotswap.deployment d JOIN hotswap.module_version v ON v.tenant_id = $1"
 	" AND v.module = d.module AND v.version = d.version WHERE d.tenant_id = $1 AND d.id = $2"
@@ -703,6 +714,17 @@ explain_staying(Explanation *e, Deployment *d)
 	}
 }
 
+/* What each task that failed has met. */
+static void
+explain_failures(Explanation *e)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
+	uint64 n = db_run(&failed_tasks, args, NULL);
+
+	for (uint64 i = 0; i < n; i++)
+		explain_add(e, "a task has failed", db_text(i, 1), NULL);
+}
+
 static void
 explain_deployment(Explanation *e)
 {
@@ -722,6 +744,7 @@ explain_deployment(Explanation *e)
 	if (deployment_is_final(e->status))
 	{
 		explain_end(e, message, rollback, db_int32(0, 7));
+		explain_failures(e);
 		explain_staying(e, &d);
 		return;
 	}
@@ -749,6 +772,7 @@ explain_deployment(Explanation *e)
 		explain_rollout(e);
 		explain_next_wave(e, &d);
 		explain_tasks(e);
+		explain_failures(e);
 	}
 	explain_outside(e);
 }

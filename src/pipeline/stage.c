@@ -73,7 +73,7 @@ start_build(Visit *v)
 		if (version->findings)
 			continue;
 		version_read_scripts(&v->d.tenant, version);
-		(void) examine_scripts(version, true);
+		(void) examine_scripts(version, EXAMINE_REFUSE);
 	}
 	stage_apply(v->stage, STAGE_SUCCEED, NULL);
 }

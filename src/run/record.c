@@ -148,8 +148,10 @@ static DbStatement share_query = DB_STATEMENT(
 /* The rows get their swaps in the order of the steps. */
 static DbStatement insert_node_module = DB_STATEMENT(
 	"INSERT INTO hotswap.node_module (tenant_id, node_id, deployment_id, swapped_at, module, version,"
-	" digest, step, direction, heads) SELECT $1, $2, $3, $4, e.module, e.version, e.digest, e.step,"
-	" e.direction::hotswap.step_direction, e.heads::text[]"
+	" digest, step, direction, heads, brought_up) SELECT $1, $2, $3, $4, e.module, e.version, e.digest, e.step,"
+	" e.direction::hotswap.step_direction, e.heads::text[], EXISTS (SELECT FROM hotswap.deployment d"
+	" LEFT JOIN hotswap.deployment b ON b.tenant_id = $1 AND b.id = d.rolls_back"
+	" WHERE d.tenant_id = $1 AND d.id = $3 AND 'bring_up' IN (d.kind, b.kind))"
 	" FROM unnest($5, $6, $7, $8, $9, $10) e (module, version, digest, step, direction, heads)",
 	UUIDOID, UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BYTEAARRAYOID,
 	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);

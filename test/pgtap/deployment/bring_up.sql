@@ -1,6 +1,6 @@
 -- A new node gets what the others run: bring_up() (src/deployment/bring_up.c,
 -- src/core/bring_up_right.c).
-SELECT plan(31);
+SELECT plan(32);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('production', 'p1') \g /dev/null
@@ -121,6 +121,13 @@ SELECT hotswap.rollback(:'n0', 'another customer') AS r \gset
 CALL ended(:'r') \gset
 SELECT is(:'said'::text || (SELECT count(*) FROM hotswap.held_versions WHERE deployment_id = :'r'),
 	'succeeded0', 'a rollback of it holds no version in the environment');
+
+-- When retention has removed both, the node that went back does not count as the latest either.
+CREATE TEMP TABLE removed AS SELECT * FROM hotswap.deployment WHERE id IN (:'n0', :'r');
+DELETE FROM hotswap.deployment WHERE id IN (:'n0', :'r');
+SELECT is(news(hotswap.bring_up((SELECT id FROM hotswap.node WHERE name = 'n0'))),
+	(SELECT module || ' ' || version FROM removed WHERE kind = 'bring_up'),
+	'what was brought up and taken back says nothing of the environment');
 
 -- Approvals: what nobody approved needs one, what was approved goes without.
 CREATE FUNCTION brought(node text) RETURNS uuid LANGUAGE sql AS

@@ -1,5 +1,5 @@
 -- What would be deployed: preview() (src/deployment/preview.c).
-SELECT plan(14);
+SELECT plan(18);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -46,6 +46,43 @@ SELECT results_eq($$SELECT step_version, direction FROM hotswap.preview('complet
 	$$VALUES ('1', 'up')$$, 'a version that is complete in itself');
 SELECT is_empty($$SELECT * FROM hotswap.preview('m', '3', 'qa') WHERE goes_to = 'qa'$$,
 	'an environment without nodes');
+
+-- What there is to say of the scripts that would run.
+SELECT hotswap.set_rule('production', 'drop_table', 'deny') \g /dev/null
+SELECT hotswap.publish_version('bad', '1', E'DROP TABLE t;\nTRUNCATE t',
+	'TRUNCATE v', 'DROP TABLE t CASCADE; TRUNCATE w', parents => '{}'),
+	hotswap.publish_version('bad', '2', 'SELECT 1', NULL, NULL, parents => '{1}',
+		install_sql => 'DROP TABLE i') \g /dev/null
+SELECT results_eq($$SELECT DISTINCT goes_to, step_version, direction, findings, missing_revert
+	FROM hotswap.preview('bad', '1', 'production') ORDER BY 1$$,
+	$$VALUES ('development', '1', 'up', 'warning: DROP TABLE in line 1 of the deploy script '
+		'(rule drop_table of development); TRUNCATE in line 2 of the deploy script '
+		'(rule truncate of development); TRUNCATE in line 1 of the verify script '
+		'(rule truncate of development)', false),
+	('production', '1', 'up', 'denied: DROP TABLE in line 1 of the deploy script '
+		'(rule drop_table of production); warning: TRUNCATE in line 2 of the deploy script '
+		'(rule truncate of production); TRUNCATE in line 1 of the verify script '
+		'(rule truncate of production)', false)$$, 'what the rules find, by environment');
+SELECT results_eq($$SELECT goes_to, direction, findings, missing_revert
+	FROM hotswap.preview('bad', '2', 'production') ORDER BY 1$$,
+	$$VALUES ('development', 'install', 'warning: DROP TABLE in line 1 of the install script '
+		'(rule drop_table of development)', true),
+	('production', 'install', 'denied: DROP TABLE in line 1 of the install script '
+		'(rule drop_table of production)', true)$$, 'of an installer, and what cannot go back');
+SELECT is_empty($$SELECT * FROM hotswap.preview('complete', '1', 'development')
+	WHERE findings IS NOT NULL OR NOT missing_revert$$, 'nothing to say');
+
+-- The same of a revert script.
+SELECT hotswap.publish_version('down', '1', 'SELECT 1', parents => '{}'),
+	hotswap.publish_version('down', '2', 'SELECT 1', NULL,
+		'SELECT 1; TRUNCATE w', parents => '{1}') \g /dev/null
+SELECT hotswap.set_node_version((SELECT id FROM hotswap.node WHERE name = 'd'), 'down', '{2}',
+	'it does') AS d \gset
+SELECT hotswap.wait(:'d') \g /dev/null
+SELECT results_eq($$SELECT step_version, direction, findings, missing_revert
+	FROM hotswap.preview('down', '1', 'development', allow_revert => true)$$,
+	$$VALUES ('2', 'down', 'warning: TRUNCATE in line 1 of the revert script '
+		'(rule truncate of development)', false)$$, 'of a revert script');
 
 -- What is not there, and who may look.
 SELECT throws_ok($$SELECT hotswap.preview('m', 'no', 'qa')$$, 'P0002',

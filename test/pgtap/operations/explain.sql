@@ -1,5 +1,5 @@
 -- explain(): why a deployment is where it is, and what would help (src/operations/explain.c).
-SELECT plan(10);
+SELECT plan(12);
 
 CREATE FUNCTION pg_temp.why(d uuid) RETURNS text
 	LANGUAGE sql AS $$SELECT string_agg(reason, '; ') FROM hotswap.explain(d)$$;
@@ -38,4 +38,21 @@ SELECT results_eq(format('SELECT reason, detail, unblocked_by FROM hotswap.expla
 SELECT results_eq(format('SELECT detail, unblocked_by FROM hotswap.explain(%L)', :'second'),
 	$$VALUES ('It is failed: environment "qa" has no nodes.', 'hotswap.retry()')$$,
 	'and of what can be retried');
+
+-- What its tasks have met: where, with detail and hint, one row each.
+SELECT hotswap.publish_version('m', '2', E'SELECT 1;\nDO $$BEGIN RAISE unique_violation USING
+	MESSAGE = \'no\', DETAIL = \'because\', HINT = \'do not\'; END$$'),
+	hotswap.publish_version('m', '3', 'SELECT 1', 'SELECT false') \g /dev/null
+SELECT hotswap.deploy('m', '2', 'development') AS third \gset
+CALL await(:'third', 'failed');
+SELECT results_eq(format('SELECT reason, detail, unblocked_by FROM hotswap.explain(%L)', :'third'),
+	$$VALUES ('it has ended', 'It is failed: no.', 'hotswap.retry()'),
+	('a task has failed', 'The swap on w failed in line 2 of the deploy script (SQLSTATE 23505): '
+		'no; detail: because; hint: do not', NULL)$$, 'what a task has met');
+SELECT hotswap.deploy('m', '3', 'development') AS fourth \gset
+CALL await(:'fourth', 'failed');
+SELECT results_eq(format('SELECT detail FROM hotswap.explain(%L) OFFSET 1', :'fourth'),
+	$$SELECT format('The swap on w failed%s (SQLSTATE %s): %s; detail: %s', ' in line ' || line ||
+	' of the ' || script || ' script', sqlstate, message, detail) FROM hotswap.task
+	WHERE status = 'failed' AND sqlstate = 'P0004'$$, 'without a hint');
 SELECT * FROM finish();
