@@ -59,6 +59,7 @@ sub books
 		registry AS (SELECT n.name AS node, m.module, m.version, m.swap, m.deployment_id,
 				row_number() OVER w AS i, lag(m.version, 2) OVER w AS before_last
 			FROM hotswap.node_module m JOIN hotswap.node n ON n.id = m.node_id
+			WHERE n.kind = 'database'
 			WINDOW w AS (PARTITION BY n.id, m.module ORDER BY m.swap)));
 }
 
