@@ -421,6 +421,8 @@ dueset_start(DueItem *item)
 void
 dueset_leave(DueItem *item)
 {
+	/* it may have been its turn when it was touched */
+	turn_leave(&item->turn);
 	for (int i = 0; i < item->nlinks; i++)
 		unlink_lane(item, &item->links[i]);
 	set_started(item, false);

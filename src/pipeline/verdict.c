@@ -203,6 +203,7 @@ expected_reports(const Evidence *e)
 {
 	int *counts = palloc(Max(e->count, 1) * sizeof(int));
 	int reporting = 0;
+	int middle;
 
 	for (int i = 0; i < e->count; i++)
 		if (e->nodes[i].baseline.heartbeats > 0)
@@ -210,7 +211,8 @@ expected_reports(const Evidence *e)
 	if (reporting == 0)
 		return 0;
 	qsort(counts, reporting, sizeof(int), compare_counts);
-	return counts[reporting / 2];
+	middle = reporting / 2;
+	return counts[middle];
 }
 
 static void

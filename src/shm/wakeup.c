@@ -2,10 +2,10 @@
  * wakeup.c
  *		Wake-ups at commit: README.md has the protocol.
  *
- * A transaction notes what it changed; one transaction callback, registered once a process, tells
- * the dispatcher and the waiters when it has committed and forgets it when it has not.  It runs
- * after the transaction has become visible, and it cannot fail: no allocation, no catalog, no
- * error.
+ * A transaction notes what it changed; callbacks, registered once a process, tell the dispatcher and
+ * the waiters when it has committed and forget it when it has not.  They are told after the
+ * transaction has become visible and its locks are released, and that cannot fail: no allocation, no
+ * catalog, no error.
  *
  * Locks: the database's slot, then waiter_lock, then shared->lock, one after the other.
  */
@@ -21,6 +21,7 @@
 #include "shm/waiter.h"
 #include "shm/wakeup.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 /* More changed deployments in one transaction than this: the dispatcher loads everything anew. */
 #define NOTED_LIMIT 2048
@@ -41,6 +42,7 @@ static TimestampTz noted_lease = DT_NOEND; /* the earliest end of a lease */
 static bool noted_extension = false;       /* extension made, changed or dropped in this database */
 static bool noted_databases = false;       /* databases made or changed */
 static bool deferred = false;              /* announced by wake_announce(), not at commit */
+static bool due = false;                   /* it has committed, and has not told anybody yet */
 
 static object_access_hook_type previous_object_access = NULL;
 
@@ -185,11 +187,7 @@ announce(void)
 		tell_launcher();
 }
 
-/*
- * For executors.  The callback comes before the commit has told other sessions which of their
- * cached definitions are stale; whoever heard of the end of a deployment from it could still call
- * the old version of a function.
- */
+/* For executors, whose slot is free before they announce what they have done.  */
 void
 wake_defer(void)
 {
@@ -234,12 +232,26 @@ wake_all(bool databases)
 static void
 transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 {
-	if (event == XACT_EVENT_COMMIT && deferred)
-		return;
-	if (event == XACT_EVENT_COMMIT && shared)
-		announce();
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+	if (event == XACT_EVENT_COMMIT)
+		due = !deferred;
+	else if (event == XACT_EVENT_ABORT)
 		forget();
+}
+
+/*
+ * The locks are released: by now others have been told what is stale of what they keep, which they
+ * are not yet at XACT_EVENT_COMMIT.
+ */
+static void
+resources_released(ResourceReleasePhase phase, bool commit, bool top,
+				   void *arg pg_attribute_unused())
+{
+	if (!due || phase != RESOURCE_RELEASE_AFTER_LOCKS || !commit || !top)
+		return;
+	due = false;
+	if (shared)
+		announce();
+	forget();
 }
 
 /*
@@ -264,6 +276,7 @@ void
 wakeup_init(void)
 {
 	RegisterXactCallback(transaction_ended, NULL);
+	RegisterResourceReleaseCallback(resources_released, NULL);
 	if (process_shared_preload_libraries_in_progress)
 	{
 		previous_object_access = object_access_hook;
