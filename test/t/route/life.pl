@@ -97,6 +97,7 @@ sub begin
 
 begin('holders');
 sql(slurp_file("$ENV{TESTDIR}/bench/route.sql"));
+sql('DROP EVENT TRIGGER n');
 
 sub swap_by_hand
 {
