@@ -115,7 +115,7 @@ my $second = approved('r2');
 wait_at_gate($node, 1, 1);
 is(sql(q(SELECT count(*) FROM p2.log WHERE what = 'm07=2')), 0, 'half a release is not to be seen');
 # a commit puts those before it on disk: the start of the task
-sql('SELECT pg_current_xact_id()');
+sql(q(SELECT pg_logical_emit_message(true, 'test', 'on disk')));
 kill 'KILL', sql(q(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 1
 	AND NOT granted)) or die 'no executor';
 eval { $gate->quit };
