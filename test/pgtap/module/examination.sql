@@ -30,7 +30,7 @@ SELECT is((SELECT findings -> 0 ->> 'message' FROM hotswap.module_version WHERE 
 	'CREATE EXTENSION a"\ü' || E'\n', 'words of any kind');
 SELECT hotswap.publish_version('m', 'languages', '
 	CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$$$;
-	CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$$$;
+	CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$BEGIN RETURN 1; END$$;
 	CREATE FUNCTION f() RETURNS int LANGUAGE c AS $$$$;
 	CREATE FUNCTION f() RETURNS int LANGUAGE ''' || repeat('x', 64) || ''' AS $$$$') \g /dev/null
 SELECT is(kept('languages'), 'untrusted_language:0:4:c untrusted_language:0:5',

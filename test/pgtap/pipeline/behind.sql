@@ -53,8 +53,10 @@ SELECT results_eq(format($$SELECT detail FROM hotswap.audit_log WHERE subject_id
 	AND event = 'succeed'$$, :'d2'), $$VALUES ('{"nodes_behind": "1"}'::jsonb)$$,
 	'so does the audit log');
 SELECT results_eq(format('SELECT detail, unblocked_by FROM hotswap.explain(%L)', :'d2'),
-	$$VALUES ('It is succeeded; 1 node stayed behind: b.', 'hotswap.retry()')$$,
-	'explain() names it');
+	$$VALUES ('It is succeeded; 1 node stayed behind: b.', 'hotswap.retry()'),
+		('The swap on b failed in line 1 of the deploy script (SQLSTATE 23514): '
+			'new row for relation "log" violates check constraint "bad"; '
+			'detail: Failing row contains (3, 2).', NULL)$$, 'explain() names it');
 SELECT is(nodes_health(), format('warning: 1 have stayed behind, the first is b in production: '
 	'deployment %s (m) failed there: hotswap.retry(), or another deployment', :'d2'),
 	'health() warns');
