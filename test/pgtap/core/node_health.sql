@@ -82,6 +82,8 @@ SELECT is(of_qa(), 'unhealthy', 'or may not');
 -- What runs is not what was brought there.
 SELECT hotswap.publish_version('m', '1', 'SELECT 1') AS one,
 	hotswap.publish_version('m', '2', 'SELECT 2') AS two \gset
+-- Its nodes are ill, and report: at once, by no health.
+SELECT hotswap.configure_environment('qa', strategy => 'direct') \g /dev/null
 SELECT hotswap.deploy('m', '1', 'qa') AS d \gset
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'given version 1');
 DELETE FROM hotswap.node_metric;

@@ -67,7 +67,7 @@ BEGIN
 			attempt, node_id, message) VALUES (t, deployment, 1, 1, 'swap', 'pending', 1, 1,
 			deployment, word);
 		INSERT INTO hotswap.rollout VALUES (t, deployment, 1, 'rolling', 1, '0', '0', false, '0',
-			length(word), never, NULL, NULL, false, false, '0', 0.9,
+			length(word), never, NULL, NULL, false, false, '0', NULL, NULL, 0.9,
 			length(word), 1, 1, 1, 1, false, '0', false, 0);
 		INSERT INTO hotswap.analysis (tenant_id, deployment_id, stage, at, metric, wave, look,
 			method, verdict, gate, nodes_with, nodes_without, baseline_since, since, left_out,

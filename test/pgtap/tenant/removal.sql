@@ -70,7 +70,7 @@ INSERT INTO hotswap.freeze_override VALUES (:'t', :'done', gen_random_uuid(), 'q
 INSERT INTO hotswap.held_version VALUES (:'t', 'development', 'm', '1', now(), 'x', :'done', 'r');
 INSERT INTO hotswap.statement VALUES (:'t', :'done', gen_random_uuid(), '1', 'deploy', 1, 0);
 INSERT INTO hotswap.rollout VALUES (:'t', :'done', 1, 'rolling', 1, '0', '0', false, '1 d', 1, NULL,
-	NULL, NULL, false, false, '0', 0.9, 1, 1, 1, 1, 1, false, '0', false, 0);
+	NULL, NULL, false, false, '0', NULL, NULL, 0.9, 1, 1, 1, 1, 1, false, '0', false, 0);
 INSERT INTO hotswap.analysis (tenant_id, deployment_id, stage, at, metric, wave, look, method,
 	verdict, gate, nodes_with, nodes_without, baseline_since, since, left_out)
 	VALUES (:'t', :'done', 1, now(),

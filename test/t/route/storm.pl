@@ -67,7 +67,7 @@ SKIP:
 	$pooler->signal('INT');
 	$pooler->finish;
 }
-sql('UPDATE swaps SET stop = true');
+sql('BEGIN ISOLATION LEVEL READ COMMITTED; UPDATE swaps SET stop = true; COMMIT');
 $swapper->finish;
 is($err, '', 'it was calm in the end');
 done_testing();
