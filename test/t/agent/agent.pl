@@ -189,9 +189,13 @@ is(sql("SELECT string_agg(attempt::text, ', ') FROM hotswap.tasks
 
 # ---- cancelled ----
 
-set_reload($_, 'sleep 60') for 1, 2;
+# they are in the middle of it when the next time would be short
+set_reload($_, "touch $folder/web$_/reloading; sleep 60") for 1, 2;
 my $cancelled = deploy('version 3');
 wait_for($node, 'postgres', $switching);
+my $until = time + 60;
+select(undef, undef, undef, 0.1)
+  while time < $until && grep { !-e "$folder/web$_/reloading" } 1, 2;
 set_reload($_, 'true') for 1, 2;
 sql("SELECT hotswap.cancel('$cancelled', 'not now')");
 is(wait_end($cancelled), 'cancelled', 'agents break off what is cancelled');
