@@ -119,7 +119,7 @@ sql(q(SELECT pg_logical_emit_message(true, 'test', 'on disk')));
 kill 'KILL', sql(q(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 1
 	AND NOT granted)) or die 'no executor';
 eval { $gate->quit };
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+wait_for($node, 'postgres', 'SELECT true');
 is(ended($second), 'succeeded', 'a killed executor is no failure');
 is(done($modules), everywhere('m07=2 m23=2'), 'each script has run once')
   or diag(sql("SELECT * FROM hotswap.tasks WHERE deployment_id = '$second'"));

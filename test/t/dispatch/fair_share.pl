@@ -278,7 +278,7 @@ sub kill_worker
 	kill 'KILL', $pid or die "no process $pid";
 	$holder->{run}->finish if $holder;
 	undef $holder;
-	$node->poll_query_until('postgres', 'SELECT true');
+	wait_for($node, 'postgres', 'SELECT true');
 	wait_for($node, 'postgres', "SELECT count(*) = 1 FROM hotswap.workers
 		WHERE kind = 'dispatcher' AND database = 'postgres' AND pid <> $pid");
 	return;
