@@ -21,6 +21,7 @@
 #include "route/interface.h"
 #include "route/words.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"

@@ -25,6 +25,7 @@
 #include "run/script.h"
 #include "run/session.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
