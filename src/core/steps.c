@@ -154,42 +154,30 @@ enum
 };
 
 /* Who is given a task that is given out again has claimed nothing yet. */
-#define SAVE_TASKS(rows)                                                                              \
-	"INSERT INTO hotswap.task AS t (tenant_id, deployment_id, stage, ordinal, kind, status, wave,"    \
-	" attempt, reverts, node_id, hook, due_at, started_at, finished_at, previous_version, sqlstate,"  \
-	" message, plan_digest, steps, swap_from, action, version_after, lease_until) " rows              \
-	" ON CONFLICT (tenant_id, deployment_id, stage, ordinal) DO UPDATE SET status = excluded.status," \
-	" attempt = excluded.attempt, due_at = excluded.due_at, started_at = excluded.started_at,"        \
-	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message,"  \
-	" audited_status = NULL, reported = NULL, lease_until = excluded.lease_until,"                    \
-	" token = CASE WHEN excluded.lease_until IS NULL THEN t.token END,"                               \
-	" percent = CASE WHEN excluded.lease_until IS NULL THEN t.percent END,"                           \
-	" progress = CASE WHEN excluded.lease_until IS NULL THEN t.progress END"
-
 static DbStatement save_tasks = DB_STATEMENT(
-	SAVE_TASKS(
-		"SELECT $1, $2, e.stage, e.ordinal, e.kind::hotswap.task_kind, e.status::hotswap.task_status,"
-		" e.wave, e.attempt, e.reverts, e.node_id, e.hook, e.due_at, e.started_at, e.finished_at,"
-		" e.previous_version, e.sqlstate, e.message, e.plan_digest, e.steps, e.swap_from,"
-		" e.action::hotswap.agent_action, e.version_after, e.lease_until"
-		" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,"
-		" $20, $21, $22, $23)"
-		" e (stage, ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
-		" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, action,"
-		" version_after, lease_until)"),
+	"INSERT INTO hotswap.task AS t (tenant_id, deployment_id, stage, ordinal, kind, status, wave,"
+	" attempt, reverts, node_id, hook, due_at, started_at, finished_at, previous_version, sqlstate,"
+	" message, plan_digest, steps, swap_from, action, version_after, lease_until)"
+	" SELECT $1, $2, e.stage, e.ordinal, e.kind::hotswap.task_kind, e.status::hotswap.task_status,"
+	" e.wave, e.attempt, e.reverts, e.node_id, e.hook, e.due_at, e.started_at, e.finished_at,"
+	" e.previous_version, e.sqlstate, e.message, e.plan_digest, e.steps, e.swap_from,"
+	" e.action::hotswap.agent_action, e.version_after, e.lease_until"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,"
+	" $21, $22, $23)"
+	" e (stage, ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"
+	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from, action,"
+	" version_after, lease_until)"
+	" ON CONFLICT (tenant_id, deployment_id, stage, ordinal) DO UPDATE SET status = excluded.status,"
+	" attempt = excluded.attempt, due_at = excluded.due_at, started_at = excluded.started_at,"
+	" finished_at = excluded.finished_at, sqlstate = excluded.sqlstate, message = excluded.message,"
+	" audited_status = NULL, reported = NULL, lease_until = excluded.lease_until,"
+	" token = CASE WHEN excluded.lease_until IS NULL THEN t.token END,"
+	" percent = CASE WHEN excluded.lease_until IS NULL THEN t.percent END,"
+	" progress = CASE WHEN excluded.lease_until IS NULL THEN t.progress END",
 	UUIDOID, UUIDOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 	INT4ARRAYOID, INT4ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
 	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 	BYTEAARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID);
-
-/* most deployments go to one node, and one task costs half without arrays */
-static DbStatement save_task = DB_STATEMENT(
-	SAVE_TASKS("VALUES ($1, $2, $3, $4, $5::hotswap.task_kind, $6::hotswap.task_status, $7, $8, $9,"
-			   " $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21::hotswap.agent_action,"
-			   " $22, $23)"),
-	UUIDOID, UUIDOID, INT4OID, INT4OID, TEXTOID, TEXTOID, INT4OID, INT4OID, INT4OID, UUIDOID,
-	TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID,
-	INT4OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
 
 static DbStatement forget_tasks = DB_STATEMENT(
 	"DELETE FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3", UUIDOID,
@@ -532,28 +520,18 @@ task_key(const Deployment *d, const Task *task)
 	return key;
 }
 
-/*
- * Runs a statement whose parameters are the deployment's key and an array for each column; of one row (single,
- * where there is such a statement) its values.
- */
+/* Runs a statement whose parameters are the deployment's key and an array for each column. */
 static void
-write_rows(const Deployment *d, DbStatement *statement, DbStatement *single, const Columns *columns)
+write_rows(const Deployment *d, DbStatement *statement, const Columns *columns)
 {
-	bool is_single = single && columns->nrows == 1;
-	DbArgs args = db_args(is_single ? single : statement);
+	DbArgs args = db_args(statement);
 
 	if (columns->nrows == 0)
 		return;
 	db_arg_uuid(&args, &d->tenant);
 	db_arg_uuid(&args, &d->id);
 	for (int i = 0; i < columns->ncolumns; i++)
-	{
-		if (is_single)
-			db_arg_datum(&args, columns->types[i], columns->values[i][0], columns->nulls[i][0]);
-		else
-			db_arg_datum(&args, get_array_type(columns->types[i]), columns_array(columns, i),
-						 false);
-	}
+		db_arg_datum(&args, get_array_type(columns->types[i]), columns_array(columns, i), false);
 	(void) db_run_args(&args);
 }
 
@@ -598,7 +576,7 @@ steps_save_stages(Deployment *d, List *stages)
 		stage->event = NULL;
 		stage->is_new = stage->is_noted = false;
 	}
-	write_rows(d, &save_stages, NULL, rows);
+	write_rows(d, &save_stages, rows);
 }
 
 static void
@@ -720,7 +698,7 @@ steps_save_tasks(Deployment *d, List *tasks)
 		task->event = NULL;
 		task->is_new = task->is_recorded = false;
 	}
-	write_rows(d, &save_tasks, &save_task, rows);
+	write_rows(d, &save_tasks, rows);
 }
 
 /* Cancels, in memory, the stages that have not ended. */
