@@ -19,9 +19,7 @@
 #include "core/tenant.h"
 #include "fmgr.h"
 #include "shm/wakeup.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(hotswap_set_approval_policy);
 
@@ -66,9 +64,6 @@ static Datum
 arg_approvers(FunctionCallInfo fcinfo, int n, bool *isnull)
 {
 	List *roles = arg_oids(fcinfo, n, "approvers");
-	Datum *values = palloc(Max(list_length(roles), 1) * sizeof(Datum));
-	int count = 0;
-	ListCell *cell;
 
 	*isnull = PG_ARGISNULL(n);
 	if (*isnull)
@@ -77,13 +72,8 @@ arg_approvers(FunctionCallInfo fcinfo, int n, bool *isnull)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("\"approvers\" must not be empty"),
 						errhint("Use NULL for all roles with the capability approver.")));
-	foreach (cell, roles)
-	{
-		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(lfirst_oid(cell))))
-			role_refuse_missing(lfirst_oid(cell));
-		values[count++] = ObjectIdGetDatum(lfirst_oid(cell));
-	}
-	return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	role_require_all(roles);
+	return db_oid_array(roles);
 }
 
 static void

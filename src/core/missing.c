@@ -14,6 +14,7 @@
 #include "core/missing.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 /* as many as a hint names */
 static DbStatement environments_query =
@@ -25,6 +26,22 @@ role_refuse_missing(Oid role)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("role with OID %u does not exist", role)));
+}
+
+void
+role_require(Oid role)
+{
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
+		role_refuse_missing(role);
+}
+
+void
+role_require_all(List *roles)
+{
+	ListCell *cell;
+
+	foreach (cell, roles)
+		role_require(lfirst_oid(cell));
 }
 
 void

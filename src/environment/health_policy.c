@@ -20,7 +20,6 @@
 #include "shm/wakeup.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(hotswap_set_health_policy);
 
@@ -84,8 +83,8 @@ bind_source(DbArgs *args, FunctionCallInfo fcinfo)
 {
 	Oid role = PG_ARGISNULL(ARG_FROM) ? InvalidOid : PG_GETARG_OID(ARG_FROM);
 
-	if (OidIsValid(role) && !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
-		role_refuse_missing(role);
+	if (OidIsValid(role))
+		role_require(role);
 	db_arg_oid(args, role);
 }
 

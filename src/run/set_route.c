@@ -18,7 +18,6 @@
 #include "core/missing.h"
 #include "core/tenant.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "module/tag.h"
 #include "route/route.h"
 #include "run/routed_nodes.h"
@@ -160,16 +159,6 @@ set_on_node(Call *c, const RingKey *key, const Trial *wanted)
 
 /* ---- the call ---- */
 
-static void
-require_roles(List *roles)
-{
-	ListCell *cell;
-
-	foreach (cell, roles)
-		if (GetUserNameFromId(lfirst_oid(cell), true) == NULL)
-			role_refuse_missing(lfirst_oid(cell));
-}
-
 /*
  * set_route(module text, version text, share integer, roles regrole[], node uuid, tenant uuid)
  *		returns the number of nodes where something has changed
@@ -198,7 +187,7 @@ hotswap_set_route(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(4))
 		node = arg_uuid(fcinfo, 4, "node");
 	tenant = tenant_argument(fcinfo, 5);
-	require_roles(wanted.roles);
+	role_require_all(wanted.roles);
 	call_begin_change(&c, &tenant, CAPABILITY_OPERATOR, "set a route");
 	wanted.version = version_resolve(&tenant, module, wanted.version);
 	nodes = routed_nodes(&tenant, module, PG_ARGISNULL(4) ? NULL : &node);

@@ -15,7 +15,6 @@
 #include "base/guc.h"
 #include "catalog/pg_type.h"
 #include "run/toplevel_record.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #define KEY \
@@ -85,17 +84,8 @@ read_oids(uint64 row, int column)
 {
 	bool isnull;
 	Datum array = db_datum(row, column, &isnull);
-	Datum *values;
-	int count;
-	List *oids = NIL;
 
-	if (isnull)
-		return NIL;
-	deconstruct_array(DatumGetArrayTypeP(array), OIDOID, sizeof(Oid), true, TYPALIGN_INT, &values,
-					  NULL, &count);
-	for (int i = 0; i < count; i++)
-		oids = lappend_oid(oids, DatumGetObjectId(values[i]));
-	return oids;
+	return isnull ? NIL : db_oid_list(array);
 }
 
 StatementRecord *
@@ -131,18 +121,6 @@ toplevel_read(const TaskRun *run, int count)
 	return records;
 }
 
-static Datum
-oid_array(List *oids)
-{
-	Datum *values = palloc(Max(list_length(oids), 1) * sizeof(Datum));
-	int count = 0;
-	ListCell *cell;
-
-	foreach (cell, oids)
-		values[count++] = ObjectIdGetDatum(lfirst_oid(cell));
-	return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-}
-
 void
 toplevel_record_begin(const TaskRun *run, const StatementRecord *r, bool intent)
 {
@@ -155,7 +133,7 @@ toplevel_record_begin(const TaskRun *run, const StatementRecord *r, bool intent)
 	db_enter(&scope);
 	db_limit_lock_wait(hotswap_lock_timeout);
 	arg_statement(&args, run);
-	db_arg_datum(&args, OIDARRAYOID, oid_array(r->indexes), false);
+	db_arg_datum(&args, OIDARRAYOID, db_oid_array(r->indexes), false);
 	(void) db_run_args(&args);
 	db_leave(&scope);
 }

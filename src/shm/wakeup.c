@@ -187,7 +187,7 @@ announce(void)
 		tell_launcher();
 }
 
-/* For executors, whose slot is free before they announce what they have done.  */
+/* For executors, whose slot is free before they announce what they have done. */
 void
 wake_defer(void)
 {
