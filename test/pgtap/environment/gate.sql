@@ -1,6 +1,6 @@
 -- Gates: register_gate(), remove_gate() (src/environment/gate.c). What they decide is in
 -- test/pgtap/pipeline/gate_tasks.sql.
-SELECT plan(42);
+SELECT plan(40);
 
 SELECT format('CREATE ROLE %I LOGIN', named('op')) \gexec
 SELECT format('CREATE ROLE %I LOGIN', named('other')) \gexec
@@ -44,12 +44,13 @@ SELECT throws_ok($$SELECT hotswap.register_gate('production', 4000000000)$$, 'P0
 	'function with OID 4000000000 does not exist', 'a number that is no function');
 
 -- What a gate takes and returns.
-CREATE FUNCTION public.two(uuid, int) RETURNS hotswap.gate_result LANGUAGE sql AS 'SELECT NULL';
+CREATE FUNCTION public.two(uuid, int) RETURNS hotswap.gate_result LANGUAGE sql
+	AS 'SELECT NULL::hotswap.gate_result';
 CREATE FUNCTION public.big(uuid, bigint, int) RETURNS hotswap.gate_result
-	LANGUAGE sql AS 'SELECT NULL';
-CREATE FUNCTION public.words(uuid, int, int) RETURNS text LANGUAGE sql AS 'SELECT NULL';
+	LANGUAGE sql AS 'SELECT NULL::hotswap.gate_result';
+CREATE FUNCTION public.words(uuid, int, int) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
 CREATE FUNCTION public.rows(uuid, int, int) RETURNS SETOF hotswap.gate_result
-	LANGUAGE sql AS 'SELECT NULL';
+	LANGUAGE sql AS 'SELECT NULL::hotswap.gate_result';
 CREATE PROCEDURE public.work(uuid, int, int) LANGUAGE sql AS '';
 SELECT throws_ok(format('SELECT hotswap.register_gate(''production'', %L)', f), '22023',
 	format('function "public.%s" cannot be a gate', split_part(f, '(', 1)), f)
@@ -59,16 +60,16 @@ SELECT is((refusal($$SELECT hotswap.register_gate('production', 'two(uuid,int)')
 	'A gate is a function that takes a uuid, the deployment, and two integers, the stage and the '
 	'wave, and returns hotswap.gate_result.', 'the detail says what it is');
 CREATE FUNCTION pg_temp.shortlived(uuid, int, int) RETURNS hotswap.gate_result
-	LANGUAGE sql AS 'SELECT NULL';
+	LANGUAGE sql AS 'SELECT NULL::hotswap.gate_result';
 SELECT is((refusal($$SELECT hotswap.register_gate('production',
 	'pg_temp.shortlived(uuid,int,int)')$$)).detail, 'It is temporary.', 'a temporary function');
 
 -- Rights.
 CREATE FUNCTION public.others(uuid, int, int) RETURNS hotswap.gate_result
-	LANGUAGE sql AS 'SELECT NULL';
+	LANGUAGE sql AS 'SELECT NULL::hotswap.gate_result';
 SELECT format('ALTER FUNCTION public.others OWNER TO %I', named('other')) \gexec
 CREATE FUNCTION public.asleep(uuid, int, int) RETURNS hotswap.gate_result
-	LANGUAGE sql AS 'SELECT NULL';
+	LANGUAGE sql AS 'SELECT NULL::hotswap.gate_result';
 SELECT format('ALTER FUNCTION public.asleep OWNER TO %I', named('nologin')) \gexec
 SELECT throws_ok($$SELECT hotswap.register_gate('production', 'asleep(uuid,int,int)')$$, '22023',
 	format('role "%s" is not permitted to log in', named('nologin')), 'an owner without a login');
