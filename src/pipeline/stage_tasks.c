@@ -429,7 +429,10 @@ retry_waits(const Task *task, TimestampTz now)
 		   task->due_at <= TimestampTzPlusMilliseconds(now, hotswap_retry_max_delay);
 }
 
-/* Starts those that are due, of those that have not begun no more than there is room for; and notes when the next retry is. */
+/*
+ * Starts those that are due, of those that have not begun no more than there is room for; and notes when the next
+ * retry is.
+ */
 static void
 start_those(Visit *v, List *tasks, bool reverts, int wave, int *room)
 {

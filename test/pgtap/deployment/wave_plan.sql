@@ -1,6 +1,6 @@
--- In which waves nodes are taken: order_by and max_parallel, and that preview() says what then happens
--- (src/deployment/wave_plan.c).
-SELECT plan(32);
+-- In which waves nodes are taken: order_by and max_parallel, and that preview() says what then
+-- happens (src/deployment/wave_plan.c).
+SELECT plan(34);
 
 SELECT format('CREATE SCHEMA n%s', i) FROM generate_series(1, 20) i \gexec
 SELECT hotswap.register_node('development', 'n' || lpad(i::text, 2, '0'), schema => 'n' || i,
@@ -122,8 +122,12 @@ CALL until('(SELECT count(*) = 2 FROM pg_locks WHERE locktype = ''advisory'' AND
 SELECT is(running(:'d'), 2::bigint, 'two at a time');
 SELECT is((SELECT count(*) FROM hotswap.tasks WHERE deployment_id = :'d' AND status = 'pending'),
 	5::bigint, 'the others wait');
+SELECT is((SELECT concat_ws('/', nodes_done, nodes_total) FROM hotswap.deployments WHERE id = :'d'),
+	'0/7', 'deployments says how many are done');
 SELECT pg_advisory_unlock(5) \g /dev/null
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'all come in the end');
+SELECT is((SELECT concat_ws('/', nodes_done, nodes_total) FROM hotswap.deployments WHERE id = :'d'),
+	'7/7', 'all of them');
 CREATE FUNCTION at_once(d uuid) RETURNS bigint LANGUAGE sql AS $$
 	SELECT max(n) FROM (SELECT (SELECT count(*) FROM hotswap.tasks o WHERE o.deployment_id = d
 		AND o.kind = 'swap' AND o.started_at <= t.started_at AND o.finished_at > t.started_at) AS n

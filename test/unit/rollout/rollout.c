@@ -48,8 +48,8 @@ draw(const char *picture, Member *members)
 /*
  * Events as letters: B bake begun, O and over, P promoted, H hurried, A aborted; + passed, -
  * failed, ? inconclusive, 0 unmeasured; m metrics are required; p paused by a person, u tenant
- * suspended; 1 one node at a time, 2 two; x one node may fail; h all healthy, t too late for it; a functions are
- * asked, g one of them is at work.
+ * suspended; 1 one node at a time, 2 two; x one node may fail; h all healthy, t too late for it; a
+ * functions are asked, g one of them is at work.
  */
 static RolloutEvents
 read_events(const char *letters)
