@@ -803,6 +803,8 @@ is_swap(const TaskRun *run)
 {
 	pg_uuid_t latest;
 
+	if (run->action == AGENT_UNINSTALL)
+		return false;
 	if (run->kind == TASK_REVERT)
 		return record_latest(run, &latest) && uuid_equal(&latest, &run->key.deployment);
 	return run->kind == TASK_SWAP;
@@ -817,7 +819,7 @@ record_agent_success(TaskRun *run, const AgentReport *report)
 	DbArgs args = db_args(&update_succeeded);
 	bool is_recorded = is_swap(run);
 
-	if (run->has_path)
+	if (run->has_path && run->action != AGENT_UNINSTALL)
 		record_plan(run);
 	db_enter(&scope);
 	arg_task(&args, &run->key);
