@@ -380,8 +380,7 @@ leave_rollout(const pg_uuid_t *id, int stage, const pg_uuid_t *node, const Audit
 	}
 	steps_save_tasks(&d, tasks);
 	steps_forget_counts(&d, stage);
-	deployment_save(&d);
-	deployment_due(&d, GetCurrentTimestamp());
+	deployment_save_due(&d, GetCurrentTimestamp());
 }
 
 static void
