@@ -30,7 +30,7 @@
 #include "utils/timestamp.h"
 
 #define LOOK_EVERY 500 /* ms */
-#define PATIENCE 2      /* so many looks, one after the other, have found somebody */
+#define PATIENCE 2     /* so many looks, one after the other, have found somebody */
 
 static TimeoutId timeout = MAX_TIMEOUTS; /* MAX_TIMEOUTS: not registered yet */
 static volatile sig_atomic_t waiting = false;

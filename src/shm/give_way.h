@@ -5,6 +5,8 @@
 #ifndef HOTSWAP_GIVE_WAY_H
 #define HOTSWAP_GIVE_WAY_H
 
+#include "base/compat.h"
+
 /* Does a statement of a task wait for the transaction of this process?  Takes lightweight locks. */
 extern bool give_way_is_due(void);
 

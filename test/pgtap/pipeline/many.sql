@@ -146,7 +146,7 @@ SELECT is((SELECT count(*) FROM hotswap.task WHERE deployment_id = :'d'
 	0::bigint, 'nothing is left of it');
 SELECT is(miscounted(), 0::bigint, 'what is counted is so');
 
--- The gate after a bake that has ended by itself looks at the nodes of the wave, whoever ended last.
+-- The gate after a bake that has ended by itself looks at all nodes of the wave.
 SELECT publish('8'), publish('9') \g /dev/null
 SELECT hotswap.configure_environment('development', strategy => 'canary'),
 	hotswap.configure_rollout('development', first_wave => '20', wave_step => '20',

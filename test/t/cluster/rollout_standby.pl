@@ -82,7 +82,8 @@ sub claim { return split /\|/, sql("SELECT task, token FROM hotswap.claim_tasks(
 sub agents_work
 {
 	sql("SELECT hotswap.complete_task(c.task, c.token, true, c.digest)
-		FROM unnest('{$agents[0], $agents[1]}'::uuid[]) n CROSS JOIN LATERAL hotswap.claim_tasks(n) c");
+		FROM unnest('{$agents[0], $agents[1]}'::uuid[]) n
+			CROSS JOIN LATERAL hotswap.claim_tasks(n) c");
 	sleep 0.1;
 	return;
 }
