@@ -263,7 +263,7 @@ CREATE TABLE hotswap.rollout (
 	require_metrics boolean NOT NULL,
 	looked integer NOT NULL,
 	measured hotswap.gate_result,
-	max_parallel integer NOT NULL,
+	max_parallel integer NOT NULL DEFAULT 0,
 	frozen_wave integer,
 	PRIMARY KEY (tenant_id, deployment_id, stage)
 ) WITH (fillfactor = 80);

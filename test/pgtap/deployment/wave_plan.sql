@@ -108,7 +108,7 @@ SELECT hotswap.configure_rollout('development', order_by => '{}') \g /dev/null
 SELECT hotswap.configure_environment('development', strategy => 'rolling') \g /dev/null
 SELECT hotswap.configure_rollout('development', first_wave => '100%', max_parallel => 2)
 	\g /dev/null
-SELECT hotswap.publish_version('slow', v, 'SELECT pg_advisory_xact_lock_shared(5)',
+SELECT hotswap.publish_version('slow', v, 'SELECT pg_advisory_xact_lock_shared(5), ' || v,
 	revert_sql => 'SELECT 1') FROM unnest('{1,2}'::text[]) v \g /dev/null
 CREATE FUNCTION running(d uuid) RETURNS bigint LANGUAGE sql AS $$
 	SELECT count(*) FROM hotswap.tasks WHERE deployment_id = d

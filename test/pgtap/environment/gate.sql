@@ -76,7 +76,7 @@ SELECT throws_ok($$SELECT hotswap.register_gate('production', 'asleep(uuid,int,i
 SELECT is((refusal($$SELECT hotswap.register_gate('production',
 	'asleep(uuid,int,int)')$$)).detail,
 	'It owns function "public.asleep"; a gate runs in a session logged in as its owner.', 'why');
-SELECT hotswap.grant_access(named('op'), 'operator') \g /dev/null
+SELECT hotswap.grant_access(named('op')::regrole, 'operator') \g /dev/null
 SELECT format('SET ROLE %I', named('op')) \gexec
 SELECT throws_ok($$SELECT hotswap.register_gate('production', 'others(uuid,int,int)')$$, '42501',
 	'must be owner of function "public.others"', 'somebody else''s function');

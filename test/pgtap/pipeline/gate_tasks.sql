@@ -180,8 +180,8 @@ CREATE OR REPLACE FUNCTION ask(deployment uuid, stage integer, wave integer)
 SELECT pg_advisory_lock(7) \g /dev/null
 SELECT hotswap.deploy('m', '13', 'development') AS d \gset
 CALL until('at_gate(7)');
-SELECT results_eq(format($$SELECT reason FROM hotswap.explain(%L)$$, :'d'),
-	$$VALUES ('a task waits for a lock')$$, 'explain() says that it is asked');
+SELECT ok(EXISTS (SELECT FROM hotswap.explain(:'d') WHERE reason = 'a task waits for a lock'
+	AND detail LIKE 'The gate on public.ask, in process %'), 'explain() says that it is asked');
 SELECT hotswap.pause(:'d', 'x') \g /dev/null
 SELECT hotswap.resume(:'d', 'x') \g /dev/null
 SELECT hotswap.cancel(:'d', 'enough') \g /dev/null

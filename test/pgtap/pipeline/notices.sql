@@ -23,7 +23,7 @@ CALL until(format('EXISTS (SELECT FROM hotswap.rollouts WHERE deployment_id = %L
 	AND bake_until IS NOT NULL)', :'d'));
 SELECT results_eq(format($$SELECT environment, concerns, reason FROM hotswap.notifications
 	WHERE deployment_id = %L AND event = 'bake'$$, :'d'), format($$SELECT 'development',
-	ARRAY[session_user::text], 'wave 1 of 2 bakes until ' || bake_until::text
+	ARRAY[session_user::text COLLATE "default"], 'wave 1 of 2 bakes until ' || bake_until::text
 	FROM hotswap.rollouts WHERE deployment_id = %L$$, :'d'), 'who requested it is told of a bake');
 
 -- A pause that nobody ends.
