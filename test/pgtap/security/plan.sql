@@ -41,6 +41,8 @@ BEGIN
 		signed_by) SELECT t, word, word, word || i, '', word FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.hook SELECT t, 'test', word, word || i, 'hotswap_test_plan_vera'
 		FROM generate_series(1, rows) i;
+	INSERT INTO hotswap.gate SELECT t, word, word, word || i, 'hotswap_test_plan_vera'
+		FROM generate_series(1, rows) i;
 	INSERT INTO hotswap.quota SELECT t, 'nodes', length(word) * 111;
 	INSERT INTO hotswap.lease SELECT t, word || i, 1, now(), never, word, word, 0, word
 		FROM generate_series(1, rows) i;
