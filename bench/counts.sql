@@ -1,9 +1,11 @@
 -- What bench/counts deploys, and how it counts.
+SET client_min_messages = error;
 CREATE EXTENSION pg_stat_statements;
 CREATE EXTENSION hotswap;
+CREATE SCHEMA guarded;
 SELECT hotswap.register_node('development', 'bench', run_as => 'postgres'),
 	hotswap.configure_environment('protected', rank => 100), hotswap.set_approval_policy('protected', 1),
-	hotswap.register_node('protected', 'guarded', run_as => 'postgres');
+	hotswap.register_node('protected', 'guarded', run_as => 'postgres', schema => 'guarded');
 SELECT hotswap.publish_version('m' || m, 'v' || v, format('SELECT %s, %s', m, v))
 	FROM generate_series(0, 9) m, generate_series(0, 40) v;
 
