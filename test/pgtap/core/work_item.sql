@@ -1,8 +1,9 @@
 -- The queue says the status, the module and the time of what is in it (src/core/deployment_save.c).
 SELECT plan(7);
 
+CREATE SCHEMA o;
 -- Given a deployment that runs, one behind it, one whose time has not come and one without approval.
-SELECT hotswap.register_node('development', 'n'), hotswap.register_node('qa', 'o'),
+SELECT hotswap.register_node('development', 'n'), hotswap.register_node('qa', 'o', schema => 'o'),
 	hotswap.set_approval_policy('qa', 1) \g /dev/null
 SELECT hotswap.publish_version('m', '1', 'SELECT 1') \g /dev/null
 SELECT hotswap.publish_version('gated', v::text, 'SET LOCAL lock_timeout = 0;
