@@ -21,8 +21,6 @@ CREATE TABLE bare.seen (n serial PRIMARY KEY, statements numeric, wal_bytes nume
 	transactions numeric, flushes numeric);
 CREATE PROCEDURE bare.look() LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM pg_stat_force_next_flush();
-	COMMIT;
 	INSERT INTO bare.seen (statements, wal_bytes, buffers, transactions, flushes)
 		SELECT s.calls, pg_current_wal_insert_lsn() - '0/0', s.buffers, d.xact_commit, w.wal_sync
 		FROM (SELECT sum(calls) AS calls, sum(shared_blks_hit + shared_blks_read) AS buffers
