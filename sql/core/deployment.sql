@@ -4,7 +4,12 @@
 -- one visible tenant after the other (see all_tenants.sql). Both inner queries have the order as well, or the planner
 -- would not look for it.
 CREATE VIEW hotswap.seen_deployments WITH (security_barrier) AS
-SELECT d.* FROM ((SELECT t.* FROM hotswap.visible_tenants() v (tenant_id)
+SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priority, d.requested_by,
+	d.requested_at, d.run_at, d.start_by, d.started_at, d.finished_at, d.cancel_requested_at,
+	d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata, d.rollback_sqlstate,
+	d.rollback_message, d.kind, d.rolls_back, d.reason, d.nodes, d.allow_revert, d.only_target, d.reapply,
+	d.overtake, d.heads, d.nodes_behind, d.on_failure, d.release
+FROM ((SELECT t.* FROM hotswap.visible_tenants() v (tenant_id)
 			CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.deployment t
 				WHERE t.tenant_id = v.tenant_id) t
 		WHERE NOT hotswap.sees_all_tenants() ORDER BY t.requested_at DESC)
