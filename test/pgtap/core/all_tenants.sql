@@ -1,7 +1,8 @@
 -- What is asked of many deployments and of a long queue reads few rows.
 SELECT plan(23);
 
--- Given a hundred tenants with two hundred deployments each, one in a hundred of which failed, and who sees what.
+-- Given a hundred tenants with two hundred deployments each, one in a hundred of which failed,
+-- and who sees what.
 SELECT hotswap.register_node('development', 'many', run_as => session_user::text::regrole),
 	hotswap.publish_version('m', '1', 'SELECT 1') \g /dev/null
 CREATE ROLE hotswap_test_all_tenants_ola;
@@ -12,7 +13,8 @@ INSERT INTO hotswap.tenant (id, name, status, subdomain)
 SELECT hotswap.grant_access('hotswap_test_all_tenants_vera', 'viewer', md5('7')::uuid) \g /dev/null
 INSERT INTO hotswap.access VALUES (NULL, 'hotswap_test_all_tenants_ola', 'operator');
 INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at,
-	finished_at, audit_hash, module, version, environment, requested_by, run_by_role, login, metadata)
+	finished_at, audit_hash, module, version, environment, requested_by, run_by_role, login,
+	metadata)
 SELECT md5((1 + n % 100)::text)::uuid,
 	('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
 	CASE WHEN n / 100 % 100 = 1 THEN 'failed' ELSE 'succeeded' END::hotswap.deployment_status, 0, 1,
@@ -49,7 +51,8 @@ BEGIN
 	RETURN n;
 END $$;
 SELECT 'SELECT * FROM hotswap.deployments ORDER BY requested_at DESC LIMIT 20' AS newest,
-	$$SELECT * FROM hotswap.deployments WHERE status = 'failed' ORDER BY requested_at DESC LIMIT 20$$
+	$$SELECT * FROM hotswap.deployments WHERE status = 'failed'
+		ORDER BY requested_at DESC LIMIT 20$$
 		AS failed,
 	format('SELECT * FROM hotswap.deployments WHERE id = %L', id) AS one
 	FROM hotswap.deployment WHERE tenant_id = md5('7')::uuid LIMIT 1 \gset
@@ -72,15 +75,18 @@ SET plan_cache_mode = force_generic_plan;
 EXECUTE counted \g /dev/null
 RESET ROLE;
 SELECT results_eq('SELECT id FROM hotswap.deployments ORDER BY requested_at DESC LIMIT 20',
-	'SELECT id FROM hotswap.deployment ORDER BY requested_at DESC LIMIT 20', 'the newest are those');
+	'SELECT id FROM hotswap.deployment ORDER BY requested_at DESC LIMIT 20',
+	'the newest are those');
 
 -- When somebody asks who sees one tenant, even with the plan of somebody else.
 SET ROLE hotswap_test_all_tenants_vera;
 SELECT ok(NOT hotswap.sees_all_tenants(), 'who sees one does not see all');
 SELECT is(hotswap.seen_tenants(), ARRAY[md5('7')::uuid], 'but the one');
 SELECT ok(NOT hotswap.sees_tenant(md5('8')::uuid), 'and no other');
-SELECT results_eq('EXECUTE counted', 'VALUES (200::bigint)', 'a plan of who sees all shows no more');
-SELECT cmp_ok(rows_read(:'newest'), '<=', 200::numeric, 'what the tenant has is read, and no others');
+SELECT results_eq('EXECUTE counted', 'VALUES (200::bigint)',
+	'a plan of who sees all shows no more');
+SELECT cmp_ok(rows_read(:'newest'), '<=', 200::numeric,
+	'what the tenant has is read, and no others');
 SELECT is_empty(format('SELECT FROM plan_of(%L) l WHERE l ~ ''deployment_requested|sees_''',
 	:'newest'), 'the plan does not tell of a way to the others');
 DEALLOCATE counted;
@@ -118,5 +124,6 @@ SELECT is((SELECT count(*) FROM (SELECT * FROM hotswap.queue LIMIT 20) q), 20::b
 SELECT looked_up() \g /dev/null
 SELECT cmp_ok(looked_up() - :before, '<=', 50::bigint, 'are looked up, and no others');
 SELECT is((SELECT count(*) FROM hotswap.explain(:'last')
-	WHERE reason = 'another deployment goes first'), 100::bigint, 'a hundred that go first are named');
+	WHERE reason = 'another deployment goes first'), 100::bigint,
+	'a hundred that go first are named');
 SELECT * FROM finish();

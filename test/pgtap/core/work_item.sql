@@ -2,7 +2,8 @@
 SELECT plan(7);
 
 CREATE SCHEMA o;
--- Given a deployment that runs, one behind it, one whose time has not come and one without approval.
+-- Given a deployment that runs, one behind it, one whose time has not come and one without
+-- approval.
 SELECT hotswap.register_node('development', 'n'), hotswap.register_node('qa', 'o', schema => 'o'),
 	hotswap.set_approval_policy('qa', 1) \g /dev/null
 SELECT hotswap.publish_version('m', '1', 'SELECT 1') \g /dev/null

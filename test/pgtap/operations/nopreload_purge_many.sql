@@ -1,5 +1,5 @@
--- Removing many deployments does not walk through what was removed just now, though a snapshot keeps
--- it in the indexes (src/operations/retention.c).
+-- Removing many deployments does not walk through what was removed just now, though a snapshot
+-- keeps it in the indexes (src/operations/retention.c).
 SELECT plan(4);
 SET client_min_messages = error;
 SELECT hotswap.register_node('development', 'n', run_as => current_user::regrole),
@@ -8,7 +8,8 @@ CALL hotswap.work();
 INSERT INTO hotswap.tenant (id, name, status, subdomain)
 	SELECT md5(n::text)::uuid, 't' || n, 'active', 't' || n FROM generate_series(1, 3) n;
 INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at,
-	finished_at, audit_hash, module, version, environment, requested_by, run_by_role, login, metadata)
+	finished_at, audit_hash, module, version, environment, requested_by, run_by_role, login,
+	metadata)
 SELECT md5((1 + n % 3)::text)::uuid,
 	('01000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'succeeded', 0, 1,
 	'2020-01-01', '2020-01-01', sha256(''), 'm', '1', 'development', 'x', 'x', 'x', '{}'

@@ -1,4 +1,5 @@
-# What bench/compare and bench/compare-counts say of two runs, and that bench/run writes what they read.
+# What bench/compare and bench/compare-counts say of two runs, and that bench/run writes what they
+# read.
 use strict;
 use warnings;
 
@@ -37,14 +38,15 @@ sub compared
 }
 
 # Two runs on the same machine.
-my $before = run('before.json', ['requests, tps', 1000, undef, '>= 900'], ['wait, p50 ms', 2, undef, '<= 3'],
+my $before = run('before.json',
+	['requests, tps', 1000, undef, '>= 900'], ['wait, p50 ms', 2, undef, '<= 3'],
 	['drain, /s', 500, 1000, ''], ['waves', 7, undef, ''], ['gone, ms', 1, undef, '']);
 my ($status, $said) = compared("$bench/compare", $before, $before);
 is($status, 0, 'a run is not slower than itself');
 like($said, qr/^Nothing is slower by more than 10 %\.$/m, 'and it is said');
 
-($status, $said) = compared("$bench/compare", $before, run('after.json', ['requests, tps', 800, undef, '>= 900'],
-	['wait, p50 ms', 1, undef, '<= 3'], ['drain, /s', 250, 500, ''], ['waves', 70, undef, ''],
+($status, $said) = compared("$bench/compare", $before, run('after.json',
+	['requests, tps', 800, undef, '>= 900'], ['wait, p50 ms', 1, undef, '<= 3'], ['drain, /s', 250, 500, ''], ['waves', 70, undef, ''],
 	['new, ms', 5, undef, '']));
 is($status, 1, 'what is slower fails');
 like($said, qr/^requests, tps: 1000 -> 800, 25 % SLOWER$/m, 'less of what should be more');
@@ -54,7 +56,8 @@ unlike($said, qr/waves|new/, 'nothing is said of what nobody can judge');
 like($said, qr/^gone, ms: was not measured$/m, 'what is missing is named');
 ($status) = compared("$bench/compare", $before, "$dir/after.json", 30);
 is($status, 0, 'within the limit that was asked for');
-($status) = compared("$bench/compare", $before, run('zero.json', ['requests, tps', 0, undef, '>= 900']));
+($status) = compared("$bench/compare", $before,
+	run('zero.json', ['requests, tps', 0, undef, '>= 900']));
 is($status, 1, 'nothing at all is slower');
 
 # Counts.
@@ -69,7 +72,8 @@ is($status, 1, 'more than a tenth fails');
 like($said, qr/^request +statements +20\.0 +22\.1 GROWN$/m, 'and is named');
 like($said, qr/^request +flushes +1\.0 +0\.0 less$/m, 'what is less as well');
 like($said, qr/--save/, 'and how it becomes the figure');
-($status, $said) = compared("$bench/compare-counts", $expected, file('some', "request statements 20.0\n"));
+($status, $said) = compared("$bench/compare-counts", $expected,
+	file('some', "request statements 20.0\n"));
 is($status, 1, 'what was not counted fails');
 like($said, qr/^request +flushes +1\.0 +- MISSING$/m, 'and is named');
 
