@@ -46,7 +46,8 @@ is($status, 0, 'a run is not slower than itself');
 like($said, qr/^Nothing is slower by more than 10 %\.$/m, 'and it is said');
 
 ($status, $said) = compared("$bench/compare", $before, run('after.json',
-	['requests, tps', 800, undef, '>= 900'], ['wait, p50 ms', 1, undef, '<= 3'], ['drain, /s', 250, 500, ''], ['waves', 70, undef, ''],
+	['requests, tps', 800, undef, '>= 900'], ['wait, p50 ms', 1, undef, '<= 3'],
+	['drain, /s', 250, 500, ''], ['waves', 70, undef, ''],
 	['new, ms', 5, undef, '']));
 is($status, 1, 'what is slower fails');
 like($said, qr/^requests, tps: 1000 -> 800, 25 % SLOWER$/m, 'less of what should be more');
