@@ -21,9 +21,9 @@ CREATE TYPE hotswap.task_status AS ENUM
 	 'succeeded', 'failed', 'skipped', 'cancelled', 'reverting', 'reverted');
 COMMENT ON TYPE hotswap.task_status IS 'state of a task; see state_diagram(''task'')';
 
-CREATE TYPE hotswap.agent_action AS ENUM ('activate', 'verify', 'revert', 'remove', 'install');
+CREATE TYPE hotswap.agent_action AS ENUM ('activate', 'verify', 'revert', 'remove', 'install', 'uninstall');
 COMMENT ON TYPE hotswap.agent_action IS
-'what an agent is told to do: activate = install a version and run it; verify = see that it runs; revert = run the one before again; remove = run none; install = install a version beside what runs';
+'what an agent is told to do: activate = install a version and run it; verify = see that it runs; revert = run the one before again; remove = run none; install = install a version beside what runs; uninstall = take away what was installed and does not run';
 
 CREATE TYPE hotswap.deployment_kind AS ENUM ('deploy', 'rollback', 'rehearsal', 'bring_up', 'declare');
 COMMENT ON TYPE hotswap.deployment_kind IS

@@ -277,7 +277,7 @@ lock_target(Oid run_as, const char *schema)
 	LOCKTAG tag;
 
 	lock_tag(&tag, LOCK_TARGET, key, strlen(key));
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) lock_wait_until(&tag, ExclusiveLock, false, DT_NOEND);
 }
 
 /* What it is that the role and schema of which are taken. */
