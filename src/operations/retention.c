@@ -142,6 +142,11 @@ static DbStatement delete_windows = DB_STATEMENT(
 	" FROM hotswap.environment_window w WHERE least(w.removed_at, upper(w.during)) < $1 LIMIT $2))",
 	TIMESTAMPTZOID, INT8OID);
 
+static DbStatement delete_pins = DB_STATEMENT(
+	"DELETE FROM hotswap.node_pin WHERE ctid = ANY(ARRAY(SELECT p.ctid FROM hotswap.node_pin p"
+	" WHERE p.until < $1 LIMIT $2))",
+	TIMESTAMPTZOID, INT8OID);
+
 /*
  * Rows of the route behind which there is a newer one that is older than $1: whoever has a state of the route
  * from before that began earlier, so as long as there is a transaction that has, all stay.  A snapshot sees
@@ -233,7 +238,7 @@ purge_windows(int limit)
 	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_deployment_retention)),
 					 Int64GetDatum(limit) };
 
-	return db_run(&delete_windows, args, NULL) > 0;
+	return db_run(&delete_windows, args, NULL) + db_run(&delete_pins, args, NULL) > 0;
 }
 
 static bool
@@ -308,7 +313,7 @@ static Step steps[] = {
 	{ "remove idempotency keys", purge_keys, 256, 8 },
 	{ "remove deployments", purge_deployments, 200, 20 },
 	{ "remove reports of nodes", empty_slot, 1, 1 },
-	{ "remove windows", purge_windows, 1000, 100 },
+	{ "remove windows and pins", purge_windows, 1000, 100 },
 	{ "drop slots of routed modules", surplus_drop, 50, 5 },
 	{ "remove rows of the route", purge_routes, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },
