@@ -26,7 +26,7 @@ sql(slurp_file("$ENV{TESTDIR}/bench/route.sql"));
 sql(q(CREATE EXTENSION pg_stat_statements;
 	CREATE TABLE rate_1 (); CREATE TABLE rate_2 ();
 	CALL make('m', 'observed() RETURNS void', 'LANGUAGE plpgsql AS
-		''BEGIN PERFORM count(*) FROM rate_:v; END''');
+		''BEGIN PERFORM count(*) FROM rate_1; END''');
 	CREATE OR REPLACE FUNCTION "m@b".observed() RETURNS void LANGUAGE plpgsql AS
 		'BEGIN PERFORM count(*) FROM rate_2; END';
 	SELECT pg_stat_statements_reset()));
