@@ -97,7 +97,8 @@ SELECT hotswap.configure_module('rights', routed => true, retain_versions => 0),
 		' AS ''SELECT %1$s'';', n) || CASE n WHEN 1 THEN format('
 			REVOKE EXECUTE ON FUNCTION pay() FROM PUBLIC; GRANT EXECUTE ON FUNCTION pay() TO %1$I;
 			COMMENT ON FUNCTION pay() IS ''of the first'';
-			DO $$ BEGIN EXECUTE format(''GRANT CREATE ON SCHEMA %%I TO %1$I'', current_schema()); END $$;
+			DO $$ BEGIN EXECUTE
+				format(''GRANT CREATE ON SCHEMA %%I TO %1$I'', current_schema()); END $$;
 			ALTER FUNCTION own() OWNER TO %1$I', :'payer') ELSE '' END, 'rights')
 	FROM generate_series(1, 3) n \g /dev/null
 CREATE FUNCTION rights(name text) RETURNS text LANGUAGE sql AS $$
@@ -106,7 +107,7 @@ CREATE FUNCTION rights(name text) RETURNS text LANGUAGE sql AS $$
 $$;
 CALL swap('1', module => 'rights') \gset
 SELECT matches(rights('pay'), 'of the first$', 'a version says whose its functions are');
-SELECT 'acme:rights@a'::regnamespace::oid AS schema, '"acme:rights@a".pay'::regproc::oid AS pay \gset
+SELECT '"acme:rights@a".pay'::regproc::oid AS pay \gset
 CALL swap('2', module => 'rights') \gset
 CALL swap('3', module => 'rights') \gset
 SELECT is(rights('pay') || ', ' || rights('own'), named('acme') || ', ' || named('acme'),

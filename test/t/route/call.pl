@@ -77,7 +77,9 @@ for my $role (qw(postgres app))
 	swap(1);
 	$session->quit;
 }
-# What only workers have called is let go at their end; what comes in its place is not called instead.
+
+# What only workers have called is let go at their end; what comes in its place is not called
+# instead.
 my $leader = $node->background_psql('postgres', on_error_stop => 0);
 $leader->query_safe("$parallel BEGIN");
 is($leader->query_safe($answers), '2|2', 'only workers have called something');
