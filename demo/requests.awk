@@ -1,6 +1,6 @@
-# A thousand requests: the price of some product.
+# Three thousand requests: the price of some product.
 BEGIN {
 	srand(seed)
-	for (i = 0; i < 1000; i++)
+	for (i = 0; i < 3000; i++)
 		print int(rand() * 100000)
 }

@@ -194,9 +194,13 @@ class Agent:
                     pass
             return process.returncode == 0
 
+    def release_of(self, version):
+        """The directory of a version: any name, in hex."""
+        return self.root / "releases" / version.encode().hex()
+
     def fetch(self, task):
-        """Puts the artifact of the task into the directory of its version: any name, in hex."""
-        release = self.root / "releases" / task.version.encode().hex()
+        """Puts the artifact of the task into the directory of its version."""
+        release = self.release_of(task.version)
         artifact = release / "artifact"
         if artifact.is_file() and digest_of(artifact) == task.digest:
             return release
@@ -250,6 +254,13 @@ class Agent:
         self.reload(lost)
         self.check(task, lost)
 
+    def uninstall(self, task):
+        """Takes away what lies beside, unless it runs after all."""
+        release = self.release_of(task.version)
+        if self.current.resolve() != release.resolve():
+            shutil.rmtree(release, ignore_errors=True)
+        return release
+
     def carry_out(self, task, lost):
         """Returns the directory of what is to be reported where that is not what runs."""
         if task.action == "install":
@@ -261,6 +272,8 @@ class Agent:
         elif task.action == "remove":
             self.current.unlink(missing_ok=True)
             self.reload(lost)
+        elif task.action == "uninstall":
+            return self.uninstall(task)
         else:
             raise Failed(f"unknown action {task.action}")
         return None

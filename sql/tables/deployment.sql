@@ -21,9 +21,9 @@ CREATE TYPE hotswap.task_status AS ENUM
 	 'succeeded', 'failed', 'skipped', 'cancelled', 'reverting', 'reverted');
 COMMENT ON TYPE hotswap.task_status IS 'state of a task; see state_diagram(''task'')';
 
-CREATE TYPE hotswap.agent_action AS ENUM ('activate', 'verify', 'revert', 'remove', 'install');
+CREATE TYPE hotswap.agent_action AS ENUM ('activate', 'verify', 'revert', 'remove', 'install', 'uninstall');
 COMMENT ON TYPE hotswap.agent_action IS
-'what an agent is told to do: activate = install a version and run it; verify = see that it runs; revert = run the one before again; remove = run none; install = install a version beside what runs';
+'what an agent is told to do: activate = install a version and run it; verify = see that it runs; revert = run the one before again; remove = run none; install = install a version beside what runs; uninstall = take away what was installed and does not run';
 
 CREATE TYPE hotswap.deployment_kind AS ENUM ('deploy', 'rollback', 'rehearsal', 'bring_up', 'declare');
 COMMENT ON TYPE hotswap.deployment_kind IS
@@ -99,6 +99,7 @@ COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback(), bring_up() and se
 COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
 COMMENT ON COLUMN hotswap.deployment.has_rollout IS 'it has had rollouts or pauses';
 COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
+CREATE INDEX deployment_requested ON hotswap.deployment (requested_at);
 CREATE INDEX deployment_behind ON hotswap.deployment (tenant_id, id) WHERE nodes_behind > 0;
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
@@ -394,8 +395,13 @@ CREATE TABLE hotswap.work_item (
 	deployment_id uuid NOT NULL,
 	due_at timestamptz NOT NULL,
 	priority integer NOT NULL,
+	status hotswap.deployment_status,
+	module text,
+	requested_at timestamptz,
 	PRIMARY KEY (tenant_id, deployment_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.work_item IS 'the queue: deployments that need attention, and from when on';
+COMMENT ON COLUMN hotswap.work_item.status IS 'that of its deployment, so that a long queue is counted without looking each up; NULL: it has to be looked up, as the two that follow';
+COMMENT ON COLUMN hotswap.work_item.module IS 'that of its deployment; of a release NULL';
 ALTER TABLE hotswap.work_item ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.work_item', '');

@@ -21,9 +21,8 @@
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
 const char *const task_kind_names[TASK_KIND_COUNT] = { "swap", "verify", "hook", "revert",
 													   "prepare" };
-const char *const agent_action_names[] = {
-	"", "activate", "verify", "revert", "remove", "install"
-};
+const char *const agent_action_names[] = { "",       "activate", "verify",   "revert",
+										   "remove", "install",  "uninstall" };
 
 static DbStatement load_stages = DB_STATEMENT(
 	"SELECT ordinal::integer, kind, status, environment, started_at, finished_at, message, counts,"

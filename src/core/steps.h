@@ -39,7 +39,8 @@ typedef enum AgentAction
 	AGENT_VERIFY,
 	AGENT_REVERT,
 	AGENT_REMOVE,
-	AGENT_INSTALL /* beside what runs */
+	AGENT_INSTALL, /* beside what runs */
+	AGENT_UNINSTALL
 } AgentAction;
 
 #define TASK_KIND_COUNT (TASK_PREPARE + 1)
@@ -110,7 +111,7 @@ typedef struct Task
 
 extern const char *const stage_kind_names[];
 extern const char *const task_kind_names[TASK_KIND_COUNT];
-extern const char *const agent_action_names[AGENT_INSTALL + 1];
+extern const char *const agent_action_names[AGENT_UNINSTALL + 1];
 
 extern List *steps_load_stages(const Deployment *d);
 extern char *steps_gate(const Deployment *d);

@@ -77,16 +77,24 @@ static DbStatement old_deployments = DB_STATEMENT(
 	" CROSS JOIN LATERAL (SELECT t.ctid, t.node_id FROM hotswap.task t" \
 	" WHERE t.tenant_id = e.tenant_id AND t.deployment_id = e.id OFFSET 0) t"
 
-/* What ran on the deployments' nodes before the oldest row that is young enough to stay. */
+/*
+ * What ran on the deployments' nodes before, but for the last of it: that is what the oldest swap which stays came
+ * upon, and where taking it back leads to, or what the node runs.  A row is of old as long as none before it is of
+ * a deployment that stays, however long that took.
+ */
 static DbStatement delete_swaps = DB_STATEMENT(
 	"DELETE FROM hotswap.node_module WHERE ctid = ANY(ARRAY(SELECT m.ctid FROM"
 	" (SELECT DISTINCT e.tenant_id, t.node_id, x.module" DOOMED_DEPLOYMENT DOOMED_TASK
 	" CROSS JOIN LATERAL " DOOMED_TARGETS " x) k"
+	" LEFT JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
+	" AND y.node_id = k.node_id AND y.module = k.module AND (y.swapped_at >= $3"
+	" OR EXISTS (SELECT FROM hotswap.deployment o WHERE o.tenant_id = k.tenant_id"
+	" AND o.id = y.deployment_id AND o.id <> ALL ($2))) ORDER BY y.swap LIMIT 1) young ON true"
 	" CROSS JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
-	" AND y.node_id = k.node_id AND y.module = k.module AND y.swapped_at >= $3"
-	" ORDER BY y.swap LIMIT 1) young"
+	" AND y.node_id = k.node_id AND y.module = k.module"
+	" AND (young.swap IS NULL OR y.swap < young.swap) ORDER BY y.swap DESC LIMIT 1) last"
 	" CROSS JOIN LATERAL (SELECT m.ctid FROM hotswap.node_module m WHERE m.tenant_id = k.tenant_id"
-	" AND m.node_id = k.node_id AND m.module = k.module AND m.swap < young.swap OFFSET 0) m))",
+	" AND m.node_id = k.node_id AND m.module = k.module AND m.swap < last.swap OFFSET 0) m))",
 	UUIDARRAYOID, UUIDARRAYOID, TIMESTAMPTZOID);
 
 static DbStatement delete_tasks =

@@ -148,8 +148,7 @@ turn_end(Turn *t, const char *event, Jsonb *detail)
 	if (t->rollout && t->rollout->is_changed)
 		rollout_save(&t->d, t->rollout);
 	audit_add(t->d.batch, &t->d.chain, event, status, status, t->reason, detail);
-	deployment_save(&t->d);
-	deployment_due(&t->d, GetCurrentTimestamp());
+	deployment_save_due(&t->d, GetCurrentTimestamp());
 	call_end(&t->call);
 }
 

@@ -402,11 +402,7 @@ pipeline_save(Visit *v)
 	if (d->status == DEPLOYMENT_PENDING_APPROVAL && d->start_by != TIME_NULL)
 		v->result->next_due = Min(v->result->next_due, d->start_by);
 	if (d->chain.seq != v->result->loaded_seq)
-	{
-		deployment_save(d);
-		if (!deployment_is_final(d->status) && v->result->next_due != DT_NOEND)
-			deployment_due(d, v->result->next_due);
-	}
+		deployment_save_due(d, v->result->next_due == DT_NOEND ? TIME_NULL : v->result->next_due);
 	v->result->ended = deployment_is_final(d->status);
 	if (v->result->ended && v->pauses != NIL)
 		(void) pauses_remove(d, ~0u);

@@ -46,7 +46,7 @@ static DbStatement parts_query = DB_STATEMENT(
 
 static DbStatement left_query = DB_STATEMENT(
 	"SELECT t.ordinal FROM hotswap.task t JOIN hotswap.node n ON n.tenant_id = $1 AND n.id = t.node_id"
-	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $4 AND t.kind = 'swap'"
+	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $4 AND t.kind IN ('swap', 'prepare')"
 	" AND n.removed_at IS NOT NULL AND $3 IS NOT NULL",
 	UUIDOID, UUIDOID, TEXTARRAYOID, INT2OID);
 
@@ -120,45 +120,92 @@ rollback_stage(Visit *v)
 	return NULL;
 }
 
-/* Adds a revert for every swap of the stage that succeeded, or did a part; false if there is none. */
+/* Has nothing but the preparation of nodes begun? */
+static bool
+only_prepared(const Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->kind == TASK_SWAP && task->attempt > 0)
+			return false;
+	}
+	return true;
+}
+
+/* A task that takes back what another one did. */
+static Task *
+add_revert(Visit *v, const Stage *stage, Task *task)
+{
+	Task *revert;
+
+	task_apply(task, TASK_BEGIN_REVERT);
+	revert = steps_add_task(&v->tasks, stage, TASK_REVERT);
+	revert->reverts = task->ordinal;
+	revert->has_node = true;
+	revert->node = task->node;
+	revert->previous_version = task->previous_version;
+	revert->steps = task->steps;
+	memcpy(revert->plan_digest, task->plan_digest, DIGEST_LENGTH);
+	revert->swap_from = task->swap_from;
+	return revert;
+}
+
+static void
+add_revert_of_swap(Visit *v, const Stage *stage, Task *swap)
+{
+	Task *revert = add_revert(v, stage, swap);
+
+	if (swap->action == AGENT_NONE)
+		return;
+	revert->action = swap->previous_version ? AGENT_REVERT : AGENT_REMOVE;
+	revert->version_after = swap->previous_version;
+}
+
+/* Has an agent installed something beside, or may it have? */
+static bool
+is_installed_beside(const Task *task)
+{
+	return task->kind == TASK_PREPARE && task->action == AGENT_INSTALL &&
+		   (task->status == TASK_SUCCEEDED || task->was_claimed);
+}
+
+/*
+ * Adds a revert for every swap of the stage that succeeded, or did a part, and where none has begun for what agents
+ * have installed beside; false if there is none.
+ */
 static bool
 rollback_add_reverts(Visit *v, const Stage *stage)
 {
 	List *begun = find_swaps(v, stage, &parts_query);
 	List *left = find_swaps(v, stage, &left_query);
+	bool uninstalls;
 	bool any = false;
 	int planned;
 
 	task_set_complete(v);
+	uninstalls = only_prepared(v);
 	planned = list_length(v->tasks);
 
 	for (int i = 0; i < planned; i++)
 	{
-		Task *swap = list_nth(v->tasks, i);
-		Task *revert;
+		Task *task = list_nth(v->tasks, i);
 
 		/* a node that was removed has left, with what it runs */
-		if (swap->kind != TASK_SWAP || list_member_int(left, swap->ordinal) ||
-			!machine_allows(&task_machine, swap->status, TASK_BEGIN_REVERT))
+		if (list_member_int(left, task->ordinal) ||
+			!machine_allows(&task_machine, task->status, TASK_BEGIN_REVERT))
 			continue;
 		/* of what an agent has claimed nobody knows what it did, unless it has said so */
-		if (swap->status != TASK_SUCCEEDED && !swap->was_claimed &&
-			!list_member_int(begun, swap->ordinal))
+		if (task->kind == TASK_SWAP && (task->status == TASK_SUCCEEDED || task->was_claimed ||
+										list_member_int(begun, task->ordinal)))
+			add_revert_of_swap(v, stage, task);
+		else if (uninstalls && is_installed_beside(task))
+			add_revert(v, stage, task)->action = AGENT_UNINSTALL;
+		else
 			continue;
-		task_apply(swap, TASK_BEGIN_REVERT);
-		revert = steps_add_task(&v->tasks, stage, TASK_REVERT);
-		revert->reverts = swap->ordinal;
-		revert->has_node = true;
-		revert->node = swap->node;
-		revert->previous_version = swap->previous_version;
-		revert->steps = swap->steps;
-		memcpy(revert->plan_digest, swap->plan_digest, DIGEST_LENGTH);
-		revert->swap_from = swap->swap_from;
-		if (swap->action != AGENT_NONE)
-		{
-			revert->action = swap->previous_version ? AGENT_REVERT : AGENT_REMOVE;
-			revert->version_after = swap->previous_version;
-		}
 		any = true;
 	}
 	return any;
@@ -226,11 +273,13 @@ settle_failed_reverts(Visit *v)
 	{
 		Task *task = lfirst(cell);
 
-		if (task->kind == TASK_REVERT && task->status == TASK_FAILED)
+		if (task->kind == TASK_REVERT && task->status == TASK_FAILED &&
+			task->action != AGENT_UNINSTALL)
 			failed = task;
 		if (task->status != TASK_REVERTING)
 			continue;
-		any = true;
+		/* what lies beside does no harm */
+		any = any || task->kind == TASK_SWAP;
 		/* what nobody has said to be there is not there because it could not be taken away */
 		task_apply(task, task->was_claimed && !task->is_installed && task->version_after ?
 							 TASK_LEAVE_FAILED :

@@ -314,12 +314,29 @@ is_open(Visit *v, const Task *task, int next)
 	}
 }
 
+/* Is it to be known which node is which, since some are not to be prepared any more? */
+static bool
+must_tell_apart(const Visit *v)
+{
+	ListCell *cell;
+
+	if (v->rollout == NULL || !v->rollout->plan.prepares || v->rollout->wave > 0)
+		return false;
+	foreach (cell, v->tasks)
+	{
+		const Task *task = lfirst(cell);
+
+		if (task->kind == TASK_SWAP && task->steps > 0 && task->status != TASK_PENDING)
+			return true;
+	}
+	return false;
+}
+
 /* Is it worth to remember anything? */
 static bool
 has_many(const Visit *v)
 {
-	return v->tasks_of && (v->tasks_of->is_counted || (list_length(v->tasks) > FEW_TASKS &&
-													   !(v->rollout && v->rollout->plan.prepares)));
+	return v->tasks_of->is_counted || (list_length(v->tasks) > FEW_TASKS && !must_tell_apart(v));
 }
 
 /* Writes the tasks that have changed, and what is remembered of them. */
@@ -333,7 +350,7 @@ task_set_save(Visit *v)
 	ListCell *cell;
 
 	steps_save_tasks(&v->d, v->tasks);
-	if (!has_many(v))
+	if (stage == NULL || !has_many(v))
 		return;
 	/* whoever has just made some has them all */
 	if (is_complete(v))

@@ -362,54 +362,118 @@ member_state(TaskStatus status)
 	}
 }
 
+/* Adds members that are alike. */
+static void
+add_members(Member *members, int *count, int wave, MemberState state, int n)
+{
+	if (n > 0)
+		members[(*count)++] = (Member){ .wave = wave, .state = state, .more = n - 1 };
+}
+
 /*
  * The nodes that belong to the rollout: those that had something to run.  Of those that the visit does not look at
- * one stands for all that are alike: in the last wave that has begun, or in one that comes later.  Where nodes are
- * prepared it looks at all, and what prepares them is in the same order.  Of
- * waves of callers each after the first has one that stands for it.
+ * one stands for all that are alike: in the last wave that has begun, or in one that comes later.  Of waves of
+ * callers each after the first has one that stands for it.
  */
 static Member *
-read_members(Visit *v, int *count)
+read_swaps(const Visit *v, int *count)
 {
 	const RolloutRow *r = v->rollout;
-	Member *members;
-	int prepared = 0;
+	Member *members =
+		palloc((list_length(v->tasks) + TASK_STATUS_COUNT + r->waves) * sizeof(Member));
 	ListCell *cell;
 
-	task_set_next_wave(v);
-	members = palloc0((list_length(v->tasks) + TASK_STATUS_COUNT + r->waves) * sizeof(Member));
 	*count = 0;
 	for (int status = 0; status < TASK_STATUS_COUNT; status++)
+		add_members(members, count, status == TASK_PENDING ? PG_INT32_MAX : r->wave,
+					member_state(status),
+					v->others.by[TASK_SWAP][status] -
+						(status == TASK_SKIPPED ? v->others.idle : 0));
+	foreach (cell, v->tasks)
 	{
-		int others =
-			v->others.by[TASK_SWAP][status] - (status == TASK_SKIPPED ? v->others.idle : 0);
+		const Task *task = lfirst(cell);
 
-		if (others == 0)
-			continue;
-		members[*count].wave = status == TASK_PENDING ? PG_INT32_MAX : v->rollout->wave;
-		members[*count].state = member_state(status);
-		members[*count].more = others - 1;
-		(*count)++;
+		if (task->kind == TASK_SWAP && task->steps > 0)
+			add_members(members, count, task->wave, member_state(task_set_status(v, task)), 1);
 	}
+	for (int wave = 2; r->first_share > 0 && wave <= r->waves; wave++)
+		add_members(members, count, wave, wave <= r->wave ? MEMBER_DONE : MEMBER_WAITS, 1);
+	return members;
+}
+
+/* The same of what prepares them. */
+static Member *
+read_preparations(const Visit *v, int *count)
+{
+	Member *members = palloc((list_length(v->tasks) + TASK_STATUS_COUNT) * sizeof(Member));
+	ListCell *cell;
+
+	*count = 0;
+	for (int status = 0; status < TASK_STATUS_COUNT; status++)
+		add_members(members, count, 0, member_state(status), v->others.by[TASK_PREPARE][status]);
 	foreach (cell, v->tasks)
 	{
 		const Task *task = lfirst(cell);
 
 		if (task->kind == TASK_PREPARE)
-			members[prepared++].preparation = member_state(task_set_status(v, task));
-		if (task->kind != TASK_SWAP || task->steps == 0)
-			continue;
-		members[*count].wave = task->wave;
-		members[*count].state = member_state(task_set_status(v, task));
-		(*count)++;
-	}
-	for (int wave = 2; r->first_share > 0 && wave <= r->waves; wave++)
-	{
-		members[*count].wave = wave;
-		members[*count].state = wave <= r->wave ? MEMBER_DONE : MEMBER_WAITS;
-		(*count)++;
+			add_members(members, count, 0, member_state(task_set_status(v, task)), 1);
 	}
 	return members;
+}
+
+/*
+ * Nodes with what prepares them.  Both are in the same order where all tasks are read; else all nodes are alike, and it
+ * does not matter whose preparation is whose (task_set_save()).
+ */
+static Member *
+pair(const Member *swaps, int n, const Member *prepared, int m, int *count)
+{
+	Member *pairs = palloc((n + m) * sizeof(Member));
+	int used = 0;
+	int used_prepared = 0;
+	int i = 0;
+	int j = 0;
+
+	*count = 0;
+	while (i < n && j < m)
+	{
+		int more = Min(swaps[i].more - used, prepared[j].more - used_prepared);
+		Member *both = &pairs[(*count)++];
+
+		*both = swaps[i];
+		both->preparation = prepared[j].state;
+		both->more = more;
+		used += more + 1;
+		used_prepared += more + 1;
+		if (used > swaps[i].more)
+		{
+			i++;
+			used = 0;
+		}
+		if (used_prepared > prepared[j].more)
+		{
+			j++;
+			used_prepared = 0;
+		}
+	}
+	return pairs;
+}
+
+static Member *
+read_members(Visit *v, int *count)
+{
+	Member *swaps;
+	Member *prepared;
+	int n;
+	int m;
+
+	task_set_next_wave(v);
+	swaps = read_swaps(v, &n);
+	*count = n;
+	if (!v->rollout->plan.prepares)
+		return swaps;
+	prepared = read_preparations(v, &m);
+	return pair(swaps, n, prepared, m, count);
 }
 
 /* Until when nodes have to be healthy, all of which are prepared now. */
@@ -472,6 +536,7 @@ read_health(Visit *v, const Member *members, int count, RolloutEvents *events)
 	for (int i = 0; i < count; i++)
 		if (members[i].state == MEMBER_WAITS && members[i].preparation != MEMBER_DONE)
 			return;
+	task_set_complete(v);
 	v->rollout->failure = unhealthy_node(v);
 	events->all_healthy = v->rollout->failure == NULL;
 	deadline = health_deadline(v);
@@ -580,8 +645,10 @@ ask_gate(Visit *v)
 	int64 bake = rollout_bake_length(v->rollout);
 	int looks = count_looks(v->rollout, bake - verdict_settle(bake));
 	char *reason = NULL;
-	Gate gate = verdict_look(v, last_swap(v), looks, looks, &reason);
+	Gate gate;
 
+	task_set_complete(v);
+	gate = verdict_look(v, last_swap(v), looks, looks, &reason);
 	decide(v, gate, reason);
 }
 

@@ -654,13 +654,18 @@ share_of_wave(const TaskRun *run)
 	return db_run_args(&args) > 0 ? db_int32(0, 1) : ROUTE_ALL;
 }
 
-/* The last thing of all: who changes the route after it waits for the commit. */
+/*
+ * The last thing of all: who changes the route after it waits for the commit.  Nobody is sent to what is installed
+ * beside, or was rehearsed, and is not there any more.
+ */
 static void
 record_routes(TaskRun *run)
 {
+	bool is_called = run->kind != TASK_PREPARE && !run->is_rehearsal;
+	List *routes = is_called ? run->routes : NIL;
 	ListCell *cell;
 
-	foreach (cell, run->routes)
+	foreach (cell, routes)
 	{
 		const RouteChange *change = lfirst(cell);
 		RingKey key = { &run->key.tenant, &run->node, change->module };
@@ -749,8 +754,7 @@ record_piece(TaskRun *run)
 	db_arg_int32(&args, run->attempt);
 	require_mine(db_run_args(&args));
 	record_swap(run, GetCurrentTimestamp());
-	if (!run->is_rehearsal)
-		record_routes(run);
+	record_routes(run);
 	db_leave(&scope);
 }
 
@@ -773,8 +777,7 @@ record_success(TaskRun *run)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
-	if (run->kind != TASK_PREPARE)
-		record_routes(run);
+	record_routes(run);
 	db_leave(&scope);
 }
 
@@ -803,6 +806,8 @@ is_swap(const TaskRun *run)
 {
 	pg_uuid_t latest;
 
+	if (run->action == AGENT_UNINSTALL)
+		return false;
 	if (run->kind == TASK_REVERT)
 		return record_latest(run, &latest) && uuid_equal(&latest, &run->key.deployment);
 	return run->kind == TASK_SWAP;
@@ -817,7 +822,7 @@ record_agent_success(TaskRun *run, const AgentReport *report)
 	DbArgs args = db_args(&update_succeeded);
 	bool is_recorded = is_swap(run);
 
-	if (run->has_path)
+	if (run->has_path && run->action != AGENT_UNINSTALL)
 		record_plan(run);
 	db_enter(&scope);
 	arg_task(&args, &run->key);

@@ -12,7 +12,8 @@ use Test::More;
 use Time::HiRes qw(time);
 
 use Exporter 'import';
-our @EXPORT = qw(begin_faults pick chance ask soon worker crash signal stopped crashes check_log);
+our @EXPORT = qw(STANDSTILL begin_faults pick chance ask soon worker crash signal stopped crashes
+  check_log);
 
 # A fault that brings everything to a standstill is followed by the next one after so long.
 use constant STANDSTILL => 0.3;
@@ -71,7 +72,7 @@ sub worker
 		ORDER BY state = 'busy' DESC, random() LIMIT 1");
 }
 
-# The postmaster cannot begin anew while a process stands still.
+# A process is killed, or none if there is none, and the server has begun anew.
 sub crash
 {
 	my ($pid) = @_;

@@ -123,23 +123,22 @@ sub refusal
 	return $err;
 }
 
-# check_invariants(NODE, DATABASE [, statuses => [...]]): once the work is done, whatever happened
-# on the way, every deployment has ended, nothing is left in the queue, and the audit chain is
+# check_invariants(NODE, DATABASE): once the work is done, whatever happened on the way, every
+# deployment and each of its tasks has ended, nothing is left in the queue, and the audit chain is
 # whole.
-# statuses: the ones that count as not ended.
 sub check_invariants
 {
-	my ($node, $db, %param) = @_;
-	my $statuses = join ', ',
-	  map { "'$_'" } @{ $param{statuses}
-		  // [qw(scheduled pending_approval queued running paused rolling_back)] };
-	my $open = "SELECT count(*) FROM hotswap.deployment WHERE status IN ($statuses)";
+	my ($node, $db) = @_;
+	my $open = 'SELECT count(*) FROM hotswap.deployment WHERE finished_at IS NULL';
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	subtest 'invariants' => sub {
-		plan tests => 3;
+		plan tests => 4;
 		$node->poll_query_until($db, $open, '0');
 		is($node->safe_psql($db, $open), '0', 'every deployment has ended');
+		is($node->safe_psql($db, q(SELECT deployment_id, status, count(*) FROM hotswap.task
+			WHERE status IN ('pending', 'ready', 'running', 'retry_wait', 'reverting')
+			GROUP BY 1, 2)), '', 'no task is on its way');
 		is($node->safe_psql($db, 'SELECT count(*) FROM hotswap.work_item'), '0',
 			'the queue is empty');
 		is($node->safe_psql($db, 'SELECT count(*) FROM hotswap.verify_audit()'),

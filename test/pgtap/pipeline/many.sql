@@ -1,6 +1,6 @@
 -- Stages with many tasks, which a visit does not read as a whole (src/pipeline/task_set.c): what is
 -- counted is what there is, and nothing is forgotten or done twice.
-SELECT plan(37);
+SELECT plan(55);
 
 SELECT format('CREATE SCHEMA n%s', i) FROM generate_series(11, 50) i \gexec
 SELECT hotswap.register_node('development', 'n' || i, schema => 'n' || i)
@@ -145,6 +145,76 @@ SELECT is((SELECT count(*) FROM hotswap.task WHERE deployment_id = :'d'
 	AND status IN ('pending', 'ready', 'running', 'succeeded', 'reverting') AND kind = 'swap'),
 	0::bigint, 'nothing is left of it');
 SELECT is(miscounted(), 0::bigint, 'what is counted is so');
+
+-- The gate after a bake that has ended by itself looks at all nodes of the wave.
+SELECT publish('8'), publish('9') \g /dev/null
+SELECT hotswap.configure_environment('development', strategy => 'canary'),
+	hotswap.configure_rollout('development', first_wave => '20', wave_step => '20',
+		first_bake => '1 s', bake => '0', bake_last => false),
+	hotswap.set_analysis_policy('development', more_errors => NULL, more_latency => NULL,
+		more_cpu => NULL, more_memory => NULL),
+	hotswap.set_health_policy('development', max_cpu => 50) \g /dev/null
+SELECT hotswap.heartbeat(id, cpu => 10) FROM hotswap.node WHERE environment = 'development'
+	\g /dev/null
+SELECT hotswap.deploy('m', '8', 'development') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'nodes that are well');
+SELECT results_eq(format('SELECT wave, nodes_with, gate::text FROM hotswap.analyses
+	WHERE deployment_id = %L', :'d'), $$VALUES (1, 20, 'pass')$$, 'are seen');
+SELECT hotswap.configure_rollout('development', first_bake => '3 s') \g /dev/null
+SELECT hotswap.deploy('m', '9', 'development') AS d \gset
+CALL until(format('(SELECT bake_until IS NOT NULL FROM hotswap.rollouts WHERE deployment_id = %L)',
+	:'d'));
+SELECT hotswap.heartbeat(node_id, cpu => 99) FROM hotswap.task WHERE deployment_id = :'d'
+	AND status = 'succeeded' ORDER BY ordinal LIMIT 1 \g /dev/null
+SELECT is(hotswap.wait(:'d', '60 s'), 'rolled_back', 'one that is not well');
+SELECT matches((SELECT message FROM hotswap.deployments WHERE id = :'d'),
+	'^wave 1 of 2 is worse: node "n\d+" is unhealthy: CPU is at 54', 'is seen, too');
+SELECT is(miscounted(), 0::bigint, 'what is counted is so');
+
+-- All are prepared before one is switched.
+SELECT hotswap.configure_environment('development', strategy => 'blue_green'),
+	hotswap.configure_rollout('development', bake => '0', health_timeout => '1 h'),
+	hotswap.set_health_policy('development', max_cpu => 100) \g /dev/null
+SELECT publish('10', 'SELECT pg_advisory_xact_lock_shared(10)') \g /dev/null
+SELECT pg_advisory_lock(10) \g /dev/null
+SELECT hotswap.deploy('m', '10', 'development') AS d \gset
+CALL until('at_gate(10)');
+SELECT is((SELECT counts IS NOT NULL FROM hotswap.stage WHERE deployment_id = :'d'
+	AND kind = 'deploy'), true, 'what prepares forty nodes is counted');
+SELECT is(miscounted(), 0::bigint, 'rightly');
+SELECT pg_advisory_unlock(10) \g /dev/null
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'all are switched');
+SELECT is(tasks(:'d'), '40 swap succeeded, 40 prepare succeeded', 'and each was prepared');
+SELECT is(traces('10'), '40: 1, 0', 'once');
+SELECT is((SELECT count(*) FROM hotswap.task t JOIN hotswap.task u USING (deployment_id, stage)
+	WHERE deployment_id = :'d' AND t.kind = 'prepare' AND u.kind = 'swap'
+		AND t.finished_at > u.started_at), 0::bigint, 'before the first one was switched');
+SELECT is(miscounted(), 0::bigint, 'what is counted is so');
+
+-- One that is skipped need not be prepared, nor fail anything: then nodes are told apart.
+SELECT publish('11', $$SELECT pg_advisory_xact_lock_shared(11);
+	DO 'BEGIN IF current_schema = ''n11'' THEN RAISE ''no''; END IF; END'$$) \g /dev/null
+SELECT hotswap.configure_environment('development', max_failed => '1') \g /dev/null
+SELECT pg_advisory_lock(11) \g /dev/null
+SELECT hotswap.deploy('m', '11', 'development') AS d \gset
+CALL until('at_gate(11)');
+SELECT hotswap.skip_node(:'d', (SELECT id FROM hotswap.node WHERE name = 'n11'), 'it is old')
+	\g /dev/null
+SELECT pg_advisory_unlock(11) \g /dev/null
+SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'one is skipped');
+SELECT is((SELECT string_agg(status::text, ' ') FROM hotswap.task WHERE deployment_id = :'d'
+	AND kind = 'swap' AND status <> 'succeeded'), 'skipped', 'the others are switched');
+SELECT is(traces('11'), '39: 1, 0', 'once');
+
+-- One that does not take it, and none is switched.
+SELECT publish('12', $$DO 'BEGIN IF current_schema = ''n50'' THEN RAISE ''no''; END IF; END'$$)
+	\g /dev/null
+SELECT hotswap.deploy('m', '12', 'development') AS d \gset
+SELECT is(hotswap.wait(:'d', '60 s'), 'failed', 'one cannot be prepared');
+SELECT is(traces('12'), NULL, 'so no node has it');
+SELECT is(miscounted(), 0::bigint, 'what is counted is so');
+SELECT hotswap.configure_environment('development', strategy => 'direct', max_failed => 'off')
+	\g /dev/null
 
 -- Agents: what they have ended is found, and what they have let lie.
 SELECT hotswap.configure_environment('field', 9, may_skip_environments => true,

@@ -1,6 +1,6 @@
 -- Which strategy an environment's nodes are taken by, and blue_green: all are prepared before one
 -- is switched (src/pipeline/waves.c, src/rollout/strategy.c).
-SELECT plan(31);
+SELECT plan(36);
 
 CREATE TABLE log (at timestamptz DEFAULT clock_timestamp(), node text, version text);
 GRANT ALL ON log TO PUBLIC;
@@ -169,4 +169,41 @@ CALL play(4);
 SELECT is(hotswap.wait(:'d', '60 s'), 'succeeded', 'then it does');
 SELECT is((SELECT string_agg(name || ' ' || version, ', ' ORDER BY name) FROM hotswap.nodes
 	WHERE module = 'shop'), 'web1 1, web2 1', 'on both');
+
+-- Where one cannot be prepared, what was installed beside is taken away again.
+SELECT hotswap.publish_artifact('shop', '2', convert_to('two', 'UTF8')) \g /dev/null
+CREATE TABLE told (node text, action text, version text);
+CREATE PROCEDURE play_badly(d uuid, failing text) LANGUAGE plpgsql AS $$
+DECLARE
+	n record;
+	c record;
+	fails boolean;
+BEGIN
+	WHILE (SELECT finished_at IS NULL FROM hotswap.deployment WHERE id = d) LOOP
+		FOR n IN SELECT DISTINCT id, name FROM hotswap.nodes WHERE name LIKE 'web%' LOOP
+			FOR c IN SELECT * FROM hotswap.claim_tasks(n.id) LOOP
+				INSERT INTO told VALUES (n.name, c.action, c.version);
+				fails = (n.name || ' ' || c.action) ~ failing;
+				PERFORM hotswap.complete_task(c.task, c.token, NOT fails,
+					digest => CASE WHEN NOT fails THEN c.digest END);
+			END LOOP;
+		END LOOP;
+		COMMIT;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+END $$;
+SELECT hotswap.deploy('shop', '2', 'staging', only_target => true) AS d \gset
+CALL play_badly(:'d', 'web2 install');
+SELECT is(status_of(:'d'), 'rolled_back', 'an agent cannot install it');
+SELECT is((SELECT string_agg(DISTINCT concat_ws(' ', node, action, version), ', ') FROM told),
+	'web1 install 2, web1 uninstall 2, web2 install 2, web2 uninstall 2',
+	'so it is taken away where it may be');
+SELECT is((SELECT string_agg(name || ' ' || version, ', ' ORDER BY name) FROM hotswap.nodes
+	WHERE module = 'shop'), 'web1 1, web2 1', 'what runs is what ran');
+SELECT is((SELECT count(*) FROM hotswap.node_module WHERE deployment_id = :'d'), 0::bigint,
+	'nothing has been swapped');
+-- It does no harm where it stays.
+SELECT hotswap.deploy('shop', '2', 'staging', only_target => true) AS d \gset
+CALL play_badly(:'d', 'web2 install|web1 uninstall');
+SELECT is(status_of(:'d'), 'rolled_back', 'one that is not taken away is no trouble');
 SELECT * FROM finish();

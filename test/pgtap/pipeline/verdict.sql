@@ -1,6 +1,6 @@
 -- What nodes report decides about a wave (src/pipeline/verdict.c); the numbers of the analysis are
 -- in test/unit/rollout/analysis.c. Time is moved: a bake of an hour began an hour ago.
-SELECT plan(57);
+SELECT plan(59);
 
 SELECT format('CREATE SCHEMA n%s', i) FROM generate_series(1, 12) i \gexec
 SELECT hotswap.register_node('development', 'n' || i, schema => 'n' || i)
@@ -249,9 +249,10 @@ CALL wave('10', NULL) \gset
 CALL reports(:'d', 3);
 SELECT name AS first FROM treated(:'d') ORDER BY name LIMIT 1 \gset
 SELECT name AS second FROM treated(:'d') ORDER BY name DESC LIMIT 1 \gset
-INSERT INTO hotswap.node_module (tenant_id, node_id, module, version, digest, swapped_at)
-	SELECT '00000000-0000-7000-8000-000000000001', id, 'other', '1', sha256(''), now()
-	FROM treated(:'d');
+SELECT hotswap.deploy('other', '1', 'development', nodes => ARRAY[:'first', :'second']) AS other
+	\gset
+CALL until(format('EXISTS (SELECT FROM hotswap.rollouts WHERE deployment_id = %L
+	AND bake_until IS NOT NULL)', :'other'));
 UPDATE hotswap.node_metric SET cpu = 99 WHERE node_id = (SELECT id FROM treated(:'d') ORDER BY n
 	LIMIT 1) AND at > now() - interval '5 min';
 SELECT hotswap.resume(:'d', 'x') \g /dev/null
@@ -261,6 +262,10 @@ SELECT is(reason(:'d'), format('there are no nodes to be compared; left out: "%s
 	:'first', :'second'), 'by name');
 SELECT is((SELECT array_length(left_out, 1) FROM hotswap.analyses WHERE deployment_id = :'d'), 2,
 	'in the view as well');
+SELECT hotswap.promote(:'other', 'x') \g /dev/null
+SELECT is(hotswap.wait(:'other', '60 s'), 'rolled_back',
+	'that a node is unhealthy is the matter of the module that came last');
+SELECT matches(reason(:'other'), '^node "n\d+" is unhealthy: CPU is at 99.0 %', 'it says so');
 SELECT hotswap.cancel(:'d', 'enough') \g /dev/null
 SELECT is(hotswap.wait(:'d', '60 s'), 'cancelled', 'it is ended');
 DELETE FROM hotswap.node_module WHERE module = 'other';

@@ -4,109 +4,16 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
-use File::Path qw(make_path);
+use HotswapAgents;
 use HotswapTest;
-use IPC::Run;
-use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $agents = 20;
 my $node = hotswap_cluster('agent', max_connections => 200, 'hotswap.retry_base' => '10ms');
-my $folder = PostgreSQL::Test::Utils::tempdir();
-my @programs = map { "$ENV{TESTDIR}/examples/agent/$_" } 'hotswap-agent', 'hotswap-agent.py';
-my (%running, %id);
+my %id;
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
-
-# ---- the agents ----
-
-# Each is a process of its own group, so that what it has started can be killed with it.
-sub start_agent
-{
-	my ($n) = @_;
-
-	$running{$n} = fork() // die "cannot fork: $!";
-	return if $running{$n} > 0;
-	setpgrp 0, 0;
-	open STDOUT, '>>', "$folder/log";
-	open STDERR, '>&', \*STDOUT;
-	exec $programs[ $n % 2 ], "$folder/web$n.conf" or POSIX::_exit(1);
-}
-
-sub kill_agent
-{
-	my ($n) = @_;
-
-	kill KILL => -$running{$n};
-	waitpid delete $running{$n}, 0;
-	return;
-}
-
-# None outlives the test, however that ends.
-END
-{
-	my $status = $?;
-	kill_agent($_) for keys %running;
-	$? = $status;
-}
-
-# Tells it to end, which it does.
-sub end_agent
-{
-	my ($n) = @_;
-
-	kill TERM => $running{$n};
-	waitpid delete $running{$n}, 0;
-	return $?;
-}
-
-# A node, its role and its configuration: the service is well if its artifact says so.
-sub make_agent
-{
-	my ($n) = @_;
-	my ($host, $port) = ($node->host, $node->port);
-
-	sql("CREATE ROLE web$n LOGIN");
-	$id{$n} = sql("SELECT hotswap.register_node('development', 'web$n', 'agent', 'web$n')");
-	make_path("$folder/web$n");
-	set_reload($n, 'true');
-	append_to_file("$folder/web$n.conf", <<"CONF");
-export PGHOST='$host' PGPORT='$port' PGUSER=web$n PGDATABASE=postgres
-HOTSWAP_NODE=$id{$n}
-HOTSWAP_ROOT='$folder/web$n'
-HOTSWAP_RELOAD='. $folder/web$n/reload'
-HOTSWAP_HEALTH='! grep -q broken $folder/web$n/current/artifact'
-HOTSWAP_HEALTH_TRIES=1
-HOTSWAP_METRICS='echo "{\\"cpu\\": $n, \\"requests\\": 5, \\"errors\\": 0}"'
-HOTSWAP_EVERY=2
-HOTSWAP_TIMEOUT=30
-CONF
-	return;
-}
-
-# What its service does when it is to run another artifact.
-sub set_reload
-{
-	my ($n, $command) = @_;
-
-	unlink "$folder/web$n/reload";
-	append_to_file("$folder/web$n/reload", "$command\n");
-	return;
-}
-
-# What runs on each node, as its folder says.
-sub artifacts
-{
-	my %count;
-
-	for my $n (1 .. $agents)
-	{
-		my $file = "$folder/web$n/current/artifact";
-		$count{ -e $file ? substr(slurp_file($file), 0, 9) : 'nothing' }++;
-	}
-	return join ', ', map { "$count{$_} $_" } sort keys %count;
-}
 
 sub deploy
 {
@@ -117,7 +24,9 @@ sub deploy
 
 sub wait_end { return sql("SELECT hotswap.wait('$_[0]', '150 s')") }
 
-make_agent($_) for 1 .. $agents;
+begin_agents($node);
+$id{$_} = make_agent($_, 'development', qq(echo '{"cpu": $_, "requests": 5, "errors": 0}'))
+  for 1 .. $agents;
 sql("SELECT hotswap.configure_agents('development', lease => '5 s')");
 # one of a few pieces, two small ones, and one that the service cannot run
 sql(q(SELECT hotswap.publish_artifact('shop', v, convert_to(v || repeat('x', n), 'UTF8'))
@@ -190,12 +99,12 @@ is(sql("SELECT string_agg(attempt::text, ', ') FROM hotswap.tasks
 # ---- cancelled ----
 
 # they are in the middle of it when the next time would be short
-set_reload($_, "touch $folder/web$_/reloading; sleep 60") for 1, 2;
+set_reload($_, "touch " . agent_file($_, 'reloading') . "; sleep 60") for 1, 2;
 my $cancelled = deploy('version 3');
 wait_for($node, 'postgres', $switching);
 my $until = time + 60;
 select(undef, undef, undef, 0.1)
-  while time < $until && grep { !-e "$folder/web$_/reloading" } 1, 2;
+  while time < $until && grep { !-e agent_file($_, 'reloading') } 1, 2;
 set_reload($_, 'true') for 1, 2;
 sql("SELECT hotswap.cancel('$cancelled', 'not now')");
 is(wait_end($cancelled), 'cancelled', 'agents break off what is cancelled');
@@ -212,7 +121,7 @@ is(artifacts(), "$agents version 2", 'and do what they are told');
 
 # ---- a restart of the server in the middle of a lease ----
 
-kill_agent($_) for 1 .. $agents;
+kill_agents();
 sql("SELECT hotswap.configure_agents('development', lease => '20 s')");
 my $restarted = deploy('version 3');
 my $ready = "SELECT count(*) = $agents FROM hotswap.tasks
@@ -234,12 +143,12 @@ wait_for($node, 'postgres', "SELECT attempt = 2 AND status = 'running' FROM hots
 like(refusal($node, "SELECT hotswap.complete_task('$lost', '$stale', true, '$digest')"), qr/YH002/,
 	'one that has run out meanwhile does not');
 # the first agent did install it
-unlink "$folder/web1/current/artifact";
-append_to_file("$folder/web1/current/artifact", 'version 3' . 'x' x 10);
+unlink agent_file(1, 'current/artifact');
+append_to_file(agent_file(1, 'current/artifact'), 'version 3' . 'x' x 10);
 sql("SELECT hotswap.configure_agents('development', lease => '30 s')");
 start_agent($_) for 1 .. $agents;
 is(wait_end($restarted), 'succeeded', 'the others go on');
 
-kill_agent($_) for keys %running;
+kill_agents();
 check_invariants($node, 'postgres');
 done_testing();

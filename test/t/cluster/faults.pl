@@ -8,6 +8,7 @@ use strict;
 use warnings;
 
 use HotswapClient;
+use HotswapFaults;
 use HotswapLedger;
 use HotswapTest;
 use PostgreSQL::Test::Utils;
@@ -15,14 +16,8 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $faults = $ENV{FAULTS} || 200;
-my $seed = $ENV{FAULT_SEED} || int(rand(1_000_000)) + 1;
-srand $seed;
-note("FAULTS=$faults FAULT_SEED=$seed");
-
 # The dispatcher keeps what has not ended in memory: a few hundred deployments, and its plans.
 my $dispatcher_limit_kb = 65_536;
-# A fault that brings everything to a standstill is followed by the next one after so long.
-my $standstill = 0.3;
 my @modules = qw(m1 m2 m3 m4);
 my @environments = qw(development qa production);
 my $versions = 12;
@@ -41,39 +36,23 @@ my $node = hotswap_cluster(
 	'hotswap.retry_limit' => 6,
 	'hotswap.retry_max_delay' => '200ms',
 	'hotswap.statement_timeout' => '2s');
+# The postmaster cannot begin anew while a process stands still.
+my $seed = begin_faults($node, $ENV{FAULT_SEED}, before_crash => sub { end_lasting(1) });
+note("FAULTS=$faults FAULT_SEED=$seed");
 my %tenant;			# name => id
-my @stopped;		# processes, some of which may go on by now
 my @roles = qw(owner1 owner2 owner3);
 my @orders;			# what clients want to be deployed
 my @clients;		# other requests under way
 my @lasting;		# faults that go on: { until => number of a fault, undo => sub }
 my %count;			# what happened, for the record
-my $crashes = 0;
 my $number = 0;		# of the fault
 
-sub pick { return $_[ int rand @_ ]; }
-sub chance { return rand() < $_[0]; }
 sub a_tenant { return $tenant{ pick(sort keys %tenant) }; }
 
 # How a client speaks for a tenant.
 sub of { return (options => "-c statement_timeout=10s -c hotswap.tenant=$_[0]"); }
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
-
-# What the server says, or undef when it does not just now.  Whom we have stopped may hold a lock of
-# shared memory: no timeout ends the wait for that one, and who waits here would not let it go on.
-sub ask
-{
-	my $client = HotswapClient->new($node, $_[0], options => '-c lock_timeout=200ms');
-	my $patience = time + 1;
-
-	until ($client->answered)
-	{
-		kill 'CONT', @stopped if time > $patience;
-		select undef, undef, undef, 0.002;
-	}
-	return $client;
-}
 
 # ---- what there is to be deployed ----
 
@@ -280,51 +259,10 @@ sub end_lasting
 	return;
 }
 
-# A value that may not be there yet, or undef when it does not come.
-sub soon
-{
-	my ($query) = @_;
-	my $start = time;
-	my $value;
-
-	do { $value = ask($query)->value }
-	  until defined $value || time - $start > $standstill;
-	return $value;
-}
-
-# A process of hotswap, or undef.
-sub worker
-{
-	my ($kind) = @_;
-	return soon("SELECT pid FROM hotswap.workers WHERE kind = '$kind' AND pid IS NOT NULL
-		ORDER BY state = 'busy' DESC, random() LIMIT 1");
-}
-
-# The postmaster cannot begin anew while a process stands still.
-sub crash
-{
-	my ($pid) = @_;
-
-	return unless defined $pid;
-	end_lasting(1);
-	kill(9, $pid) or return;
-	$crashes++;
-	# The postmaster has noticed, and has begun anew.
-	wait_for($node, 'postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
-	return;
-}
-
 sub client_backend
 {
 	return soon(q(SELECT pid FROM pg_stat_activity WHERE application_name = 'client'
 		AND pid <> pg_backend_pid() ORDER BY state = 'active' DESC, random() LIMIT 1));
-}
-
-sub signal
-{
-	my ($function, $pid) = @_;
-	ask("SELECT $function($pid)") if defined $pid;
-	return;
 }
 
 sub freeze
@@ -332,7 +270,7 @@ sub freeze
 	my ($pid) = @_;
 
 	return unless defined $pid && kill('STOP', $pid);
-	push @stopped, $pid;
+	stopped($pid);
 	lasts(sub { kill 'CONT', $pid; 1 });
 	return;
 }
@@ -473,7 +411,7 @@ sub go_on
 	{
 		read_all();
 		$now = progress();
-	  } while ("@$before" eq "@$now" && time - $start < $standstill);
+	  } while ("@$before" eq "@$now" && time - $start < STANDSTILL);
 	new_order() for grep { !@$now || $now->[1] < 30 } 1 .. 4;
 	send_order($_) for grep { !@{ $_->{clients} } } open_orders();
 	some_requests();
@@ -549,9 +487,6 @@ sub check_orders
 
 sub check_rows
 {
-	is(sql(q(SELECT status, count(*) FROM hotswap.task
-		WHERE status IN ('pending', 'ready', 'running', 'retry_wait', 'reverting') GROUP BY 1)), '',
-		'no task is on its way');
 	is(sql(q(SELECT d.id, d.status, s.kind, s.status FROM hotswap.deployment d JOIN hotswap.stage s
 			ON s.tenant_id = d.tenant_id AND s.deployment_id = d.id
 		WHERE s.status IN ('running', 'waiting_approval')
@@ -602,27 +537,11 @@ sub check_server
 	return;
 }
 
-# Of the server's log: it crashed when it was made to, and nothing happened that must not.
-sub check_log
-{
-	my @log = split /\n/, slurp_file($node->logfile);
-	my $ours = grep { /was terminated by signal 9/ } @log;
-	# What our REINDEX CONCURRENTLY left of an index of a TOAST table when it was interrupted.
-	my $left_over =
-	  qr/ XX002 .* WARNING:  cannot reindex invalid index "pg_toast\.\w+_cc(new|old)\d*" /;
-	my @bad = grep { !/$left_over/
-		&& / XX... |PANIC:|TRAP:|terminated by signal (?!9)|stuck spinlock/ } @log;
-
-	is(join("\n", @bad), '', 'no error in the log that must not be');
-	cmp_ok($ours, '<=', $crashes, 'no process was killed but by us');
-	return;
-}
-
 my $begin = time;
 prepare();
 note(sprintf 'prepared after %.1f s', time - $begin);
 storm();
-note(sprintf '%d orders, %d crashes, storm over after %.1f s', scalar @orders, $crashes,
+note(sprintf '%d orders, %d crashes, storm over after %.1f s', scalar @orders, crashes(),
 	time - $begin);
 note(join ', ', map { "$_ $count{$_}" } sort keys %count);
 calm();

@@ -103,5 +103,5 @@ is(sql("SELECT hotswap.wait('$id', '60 s')"), 'succeeded', 'it goes on');
 is(shares(), '3 10000', 'to the end');
 is(sql("SELECT string_agg(share::text, ' ' ORDER BY epoch) FROM hotswap.route
 	WHERE deployment_id = '$id'"), '5000 10000', 'each share was given once');
-check_invariants($node);
+check_invariants($node, 'postgres');
 done_testing();
