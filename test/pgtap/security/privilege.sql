@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(119);
+SELECT plan(121);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -68,6 +68,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.store_idempotent_response(''s'', ''k'', ''1'')',
 	'SELECT hotswap.acquire_lock(''x'')', 'SELECT hotswap.acquire_xact_lock(''x'')',
 	'SELECT hotswap.acquire_locks(''{x}'')', 'SELECT hotswap.check_token(''x'', 1)',
+	'CALL hotswap.await_lock(''x'')', 'CALL hotswap.await_lease(''x'', ''1 s'')',
 	'SELECT hotswap.lease_lock(''x'', ''1 s'')', 'SELECT hotswap.renew_lease(''x'', 1, ''1 s'')',
 	'SELECT hotswap.release_lease(''x'', 1)',
 	'SELECT hotswap.stop_dispatching(''x'')', 'SELECT hotswap.start_dispatching()',
