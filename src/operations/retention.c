@@ -112,6 +112,7 @@ static DbStatement delete_tasks =
 static DbStatement delete_stages = DELETE_OF_DEPLOYMENT("stage");
 static DbStatement delete_statements = DELETE_OF_DEPLOYMENT("statement");
 static DbStatement delete_rollouts = DELETE_OF_DEPLOYMENT("rollout");
+static DbStatement delete_rollout_gates = DELETE_OF_DEPLOYMENT("rollout_gate");
 static DbStatement delete_analyses = DELETE_OF_DEPLOYMENT("analysis");
 static DbStatement delete_pauses = DELETE_OF_DEPLOYMENT("pause");
 static DbStatement delete_rehearsals = DELETE_OF_DEPLOYMENT("rehearsal");
@@ -219,6 +220,7 @@ purge_deployments(int limit)
 	(void) db_run(&delete_stages, args, NULL);
 	(void) db_run(&delete_statements, args, NULL);
 	(void) db_run(&delete_rollouts, args, NULL);
+	(void) db_run(&delete_rollout_gates, args, NULL);
 	(void) db_run(&delete_analyses, args, NULL);
 	(void) db_run(&delete_pauses, args, NULL);
 	(void) db_run(&delete_rehearsals, args, NULL);

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(121);
+SELECT plan(122);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -62,7 +62,8 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
 	'SELECT hotswap.pin_node(gen_random_uuid(), ''m'', ''1'', now() + interval ''1 d'', ''x'')',
 	'SELECT hotswap.unpin_node(gen_random_uuid(), ''m'', ''x'')',
-	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
+	'SELECT hotswap.remove_gate(''qa'', ''x'')', 'SELECT hotswap.remove_hook(''test'', ''x'')',
+	'SELECT hotswap.configure_environment(''qa'')',
 	'SELECT hotswap.configure_module(''m'')', 'SELECT hotswap.unroute(''m'')',
 	'SELECT hotswap.set_route(''m'', ''1'', 1)',
 	'SELECT * FROM hotswap.take_notifications()',
