@@ -40,7 +40,16 @@ SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priori
 	(SELECT f.acknowledged_at FROM hotswap.failed_rollback f
 		WHERE f.tenant_id = d.tenant_id AND f.deployment_id = d.id) AS acknowledged_at,
 	d.kind, d.rolls_back, d.reason, d.nodes, d.allow_revert, d.only_target, d.reapply, d.overtake, d.heads,
-	d.nodes_behind, d.on_failure, d.release
+	d.nodes_behind, d.on_failure, d.release,
+	(SELECT pg_catalog.count(*) FROM hotswap.task t
+		WHERE t.tenant_id = d.tenant_id AND t.deployment_id = d.id AND t.kind = 'swap' AND t.steps > 0
+		AND t.status = 'succeeded'
+		AND t.stage = (SELECT pg_catalog.max(s.ordinal) FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id
+			AND s.deployment_id = d.id AND s.kind = 'deploy' AND s.started_at IS NOT NULL))::integer AS nodes_done,
+	(SELECT pg_catalog.count(*) FROM hotswap.task t
+		WHERE t.tenant_id = d.tenant_id AND t.deployment_id = d.id AND t.kind = 'swap' AND t.steps > 0
+		AND t.stage = (SELECT pg_catalog.max(s.ordinal) FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id
+			AND s.deployment_id = d.id AND s.kind = 'deploy' AND s.started_at IS NOT NULL))::integer AS nodes_total
 FROM hotswap.seen_deployments d;
 COMMENT ON VIEW hotswap.deployments IS 'deployments, how far they are, and why they ended';
 GRANT SELECT ON hotswap.deployments TO PUBLIC;

@@ -131,7 +131,7 @@ check_role(NodeRequest *r)
 						errdetail("Role \"%s\" does not have the privileges of that role.",
 								  GetUserNameFromId(GetUserId(), false)),
 						errhint("Become a member of that role.")));
-	role_require_login(r->run_as, NULL);
+	role_require_login(r->run_as, NULL, NULL);
 }
 
 /* Scripts of a superuser can do everything in the cluster: refused, or said aloud. */

@@ -21,12 +21,12 @@
 #include "core/node_health.h"
 #include "core/release.h"
 #include "core/tenant.h"
+#include "deployment/rollout_row.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "operations/blocker.h"
 #include "pipeline/gate.h"
-#include "pipeline/rollout_row.h"
 #include "route/staying.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
@@ -175,7 +175,7 @@ static DbStatement bake_query = DB_STATEMENT(
 	" * r.share_step::bigint)::integer, r.first_share IS NOT NULL FROM hotswap.rollout r"
 	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
 	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
-	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.bake_until IS NOT NULL",
+	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.measured IS NULL AND r.bake_until IS NOT NULL",
 	UUIDOID, UUIDOID);
 
 static DbStatement between_query = DB_STATEMENT(

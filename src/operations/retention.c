@@ -120,6 +120,7 @@ static DbStatement delete_tasks =
 static DbStatement delete_stages = DELETE_OF_DEPLOYMENT("stage");
 static DbStatement delete_statements = DELETE_OF_DEPLOYMENT("statement");
 static DbStatement delete_rollouts = DELETE_OF_DEPLOYMENT("rollout");
+static DbStatement delete_rollout_gates = DELETE_OF_DEPLOYMENT("rollout_gate");
 static DbStatement delete_analyses = DELETE_OF_DEPLOYMENT("analysis");
 static DbStatement delete_pauses = DELETE_OF_DEPLOYMENT("pause");
 static DbStatement delete_rehearsals = DELETE_OF_DEPLOYMENT("rehearsal");
@@ -148,6 +149,11 @@ static DbStatement size_of_slot =
 static DbStatement delete_windows = DB_STATEMENT(
 	"DELETE FROM hotswap.environment_window WHERE ctid = ANY(ARRAY(SELECT w.ctid"
 	" FROM hotswap.environment_window w WHERE least(w.removed_at, upper(w.during)) < $1 LIMIT $2))",
+	TIMESTAMPTZOID, INT8OID);
+
+static DbStatement delete_pins = DB_STATEMENT(
+	"DELETE FROM hotswap.node_pin WHERE ctid = ANY(ARRAY(SELECT p.ctid FROM hotswap.node_pin p"
+	" WHERE p.until < $1 LIMIT $2))",
 	TIMESTAMPTZOID, INT8OID);
 
 /*
@@ -231,6 +237,7 @@ purge_deployments(int limit)
 	(void) db_run(&delete_stages, args, NULL);
 	(void) db_run(&delete_statements, args, NULL);
 	(void) db_run(&delete_rollouts, args, NULL);
+	(void) db_run(&delete_rollout_gates, args, NULL);
 	(void) db_run(&delete_analyses, args, NULL);
 	(void) db_run(&delete_pauses, args, NULL);
 	(void) db_run(&delete_rehearsals, args, NULL);
@@ -252,7 +259,7 @@ purge_windows(int limit)
 	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_deployment_retention)),
 					 Int64GetDatum(limit) };
 
-	return db_run(&delete_windows, args, NULL) > 0;
+	return db_run(&delete_windows, args, NULL) + db_run(&delete_pins, args, NULL) > 0;
 }
 
 static bool
@@ -327,7 +334,7 @@ static Step steps[] = {
 	{ "remove idempotency keys", purge_keys, 256, 8 },
 	{ "remove deployments", purge_deployments, 200, 20 },
 	{ "remove reports of nodes", empty_slot, 1, 1 },
-	{ "remove windows", purge_windows, 1000, 100 },
+	{ "remove windows and pins", purge_windows, 1000, 100 },
 	{ "drop slots of routed modules", surplus_drop, 50, 5 },
 	{ "remove rows of the route", purge_routes, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },

@@ -20,9 +20,9 @@
 #include "core/person.h"
 #include "core/steps.h"
 #include "core/tenant.h"
+#include "deployment/rollout_row.h"
 #include "fmgr.h"
 #include "pipeline/behind.h"
-#include "pipeline/rollout_row.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_pause);

@@ -55,6 +55,7 @@ BEGIN
 			'hotswap_test_plan_vera', word || i, '{}');
 		INSERT INTO hotswap.node_metric VALUES (t, deployment, never, true, 1, 1, 1, 1, 1, 1, '',
 			jsonb_build_object(word, 1));
+		INSERT INTO hotswap.node_pin VALUES (t, deployment, word, word, never, word, now(), word);
 		INSERT INTO hotswap.node_module VALUES (t, deployment, word, DEFAULT, deployment, word, '',
 			now());
 		INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at,
