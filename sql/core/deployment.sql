@@ -1,8 +1,28 @@
 -- Deployments and the queue, as people and monitoring see them.
 
--- The newest come first. Who sees all tenants reads the table in that order; who does not, one visible tenant after
--- the other (see all_tenants.sql). Both inner queries have the order as well, or the planner would not look for it.
-CREATE VIEW hotswap.deployments WITH (security_barrier) AS
+-- The deployments that a role sees, the newest first. Who sees all tenants reads the table in that order; who does not,
+-- one visible tenant after the other (see all_tenants.sql). Both inner queries have the order as well, or the planner
+-- would not look for it.
+CREATE VIEW hotswap.seen_deployments WITH (security_barrier) AS
+SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priority, d.requested_by,
+	d.requested_at, d.run_at, d.start_by, d.started_at, d.finished_at, d.cancel_requested_at,
+	d.cancel_reason, d.sqlstate, d.message, d.idempotency_key, d.metadata, d.rollback_sqlstate,
+	d.rollback_message, d.kind, d.rolls_back, d.reason, d.nodes, d.allow_revert, d.only_target, d.reapply,
+	d.overtake, d.heads, d.nodes_behind, d.on_failure, d.release
+FROM ((SELECT t.* FROM hotswap.visible_tenants() v (tenant_id)
+			CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.deployment t
+				WHERE t.tenant_id = v.tenant_id) t
+		WHERE NOT hotswap.sees_all_tenants() ORDER BY t.requested_at DESC)
+	UNION ALL
+	(SELECT t.* FROM hotswap.deployment t
+		WHERE hotswap.sees_all_tenants() AND hotswap.sees_tenant(t.tenant_id) ORDER BY t.requested_at DESC)
+	ORDER BY requested_at DESC) d
+ORDER BY d.requested_at DESC;
+COMMENT ON VIEW hotswap.seen_deployments IS 'the rows of deployments that the current role sees: what the view deployments is made of';
+
+-- No barrier itself: all of its rows are seen, and what comes from other tables is looked up for those that are left in
+-- the end, not for those that a condition leaves out.
+CREATE VIEW hotswap.deployments AS
 SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priority,
 	(SELECT pg_catalog.count(*) FROM hotswap.stage s
 		WHERE s.tenant_id = d.tenant_id AND s.deployment_id = d.id
@@ -30,15 +50,7 @@ SELECT d.tenant_id, d.id, d.module, d.version, d.environment, d.status, d.priori
 		WHERE t.tenant_id = d.tenant_id AND t.deployment_id = d.id AND t.kind = 'swap' AND t.steps > 0
 		AND t.stage = (SELECT pg_catalog.max(s.ordinal) FROM hotswap.stage s WHERE s.tenant_id = d.tenant_id
 			AND s.deployment_id = d.id AND s.kind = 'deploy' AND s.started_at IS NOT NULL))::integer AS nodes_total
-FROM ((SELECT t.* FROM hotswap.visible_tenants() v (tenant_id)
-			CROSS JOIN LATERAL (SELECT DISTINCT ON (t.id) t.* FROM hotswap.deployment t
-				WHERE t.tenant_id = v.tenant_id) t
-		WHERE NOT hotswap.sees_all_tenants() ORDER BY t.requested_at DESC)
-	UNION ALL
-	(SELECT t.* FROM hotswap.deployment t
-		WHERE hotswap.sees_all_tenants() AND hotswap.sees_tenant(t.tenant_id) ORDER BY t.requested_at DESC)
-	ORDER BY requested_at DESC) d
-ORDER BY d.requested_at DESC;
+FROM hotswap.seen_deployments d;
 COMMENT ON VIEW hotswap.deployments IS 'deployments, how far they are, and why they ended';
 GRANT SELECT ON hotswap.deployments TO PUBLIC;
 

@@ -203,6 +203,20 @@ COMMENT ON COLUMN hotswap.node_module.heads IS 'the versions that run after it a
 COMMENT ON COLUMN hotswap.node_module.brought_up IS 'by bring_up(), or what took that back: it says nothing of what the environment runs';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node_module', '');
 
+CREATE TABLE hotswap.node_pin (
+	tenant_id uuid NOT NULL,
+	node_id uuid NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	until timestamptz NOT NULL,
+	reason text NOT NULL,
+	pinned_at timestamptz NOT NULL,
+	pinned_by text NOT NULL,
+	PRIMARY KEY (tenant_id, node_id, module)
+);
+COMMENT ON TABLE hotswap.node_pin IS 'nodes that stay at a version of a module for a time, whatever is deployed';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_pin', '');
+
 CREATE TABLE hotswap.hook (
 	tenant_id uuid NOT NULL,
 	stage text NOT NULL CHECK (stage IN ('test', 'validate')),

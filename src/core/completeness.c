@@ -49,6 +49,7 @@ static struct
 	REFERENCE("environment_rule", "tenant_id, environment", "environment", "tenant_id, name"),
 	REFERENCE("node", "tenant_id, environment", "environment", "tenant_id, name"),
 	REFERENCE("node_module", "tenant_id, node_id", "node", "tenant_id, id"),
+	REFERENCE("node_pin", "tenant_id, node_id", "node", "tenant_id, id"),
 	REFERENCE("route", "tenant_id, node_id", "node", "tenant_id, id"),
 	REFERENCE("route_slot", "tenant_id, node_id", "node", "tenant_id, id"),
 	REFERENCE("module_version", "tenant_id, module", "module", "tenant_id, name"),

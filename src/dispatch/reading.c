@@ -106,6 +106,17 @@ reading_state(void)
 	return state;
 }
 
+/* Nothing that is known is there. */
+void
+dispatch_forget(Dispatch *d)
+{
+	starvation_forget(d);
+	load_nothing();
+	trouble_all_over();
+	d->loaded = false;
+	d->shortages = 0; /* nor does anything wait for an executor */
+}
+
 /*
  * Everything is to be read again, beside the work; if the configuration was changed, nothing stays as it
  * is known.
@@ -123,13 +134,7 @@ dispatch_load(Dispatch *d, bool changed)
 	if (d->may_start || state == DISPATCH_STOPPED)
 		load_anew(changed);
 	else
-	{
-		starvation_forget(d);
-		load_nothing();
-		trouble_all_over();
-		d->loaded = false;
-		d->shortages = 0; /* nor does anything wait for an executor */
-	}
+		dispatch_forget(d);
 	d->mode->commit();
 	return state;
 }

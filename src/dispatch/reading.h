@@ -10,6 +10,7 @@
 #include "dispatch/due_set.h"
 
 extern DispatchState reading_state(void);
+extern void dispatch_forget(Dispatch *d);
 extern DispatchState dispatch_load(Dispatch *d, bool changed);
 extern void dispatch_announced(Dispatch *d, const RingEntry *entries, int count);
 extern TimestampTz reading_next(const Dispatch *d);

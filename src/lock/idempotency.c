@@ -382,7 +382,8 @@ claim_for(Claim *c)
  * hotswap.idempotency_ttl. Out: is_new: the caller does the work and stores the answer in the same
  * transaction; else the stored answer, or in_progress if there is none. Errors: 22023; YH001 the
  * key was used with another request; P0002, YH003 tenant; 42501; 40001 REPEATABLE READ and claimed
- * after the snapshot; 25006 read-only; those of any lock. Waits, if wait, for the transaction of
+ * after the snapshot; 25006 read-only; those of any lock, 55P03 while a statement of a
+ * task waits for its snapshot. Waits, if wait, for the transaction of
  * another caller with the key, and is the first if that is rolled back; ROLLBACK TO does not end
  * the wait if the claim was made in a subtransaction that had ended by then, as with deploy().
  * Locks LOCK_KEY_QUEUE while it waits, LOCK_KEY while it inserts. Writes idempotency_key.

@@ -328,10 +328,10 @@ hotswap_await_lease(PG_FUNCTION_ARGS)
 	Datum token;
 	bool isnull;
 
-	PreventCommandIfReadOnly("await_lease()");
-	wait_enter_call(fcinfo, "Use hotswap.lease_lock() there.");
 	arg_lease(fcinfo, &l);
 	arg_length(fcinfo, &l);
+	PreventCommandIfReadOnly("await_lease()");
+	wait_enter_call(fcinfo, "Use hotswap.lease_lock() there.");
 	take(&l);
 	token = Int64GetDatum(l.token);
 	isnull = l.token == 0;

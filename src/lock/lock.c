@@ -297,17 +297,23 @@ lock_require_agent(void)
 	return tenant;
 }
 
+static void
+read_request(FunctionCallInfo fcinfo, Request *r)
+{
+	r->resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
+	r->end = wait_deadline(fcinfo, 1);
+	r->mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
+	r->key = lock_key_of(r->resource);
+	PreventCommandDuringRecovery("taking a named lock");
+}
+
 static Datum
 acquire_one(FunctionCallInfo fcinfo, bool session)
 {
 	Request r = { .session = session, .tenant = lock_require_agent() };
 	int64 token;
 
-	r.resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
-	r.end = wait_deadline(fcinfo, 1);
-	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
-	r.key = lock_key_of(r.resource);
-	PreventCommandDuringRecovery("taking a named lock");
+	read_request(fcinfo, &r);
 	token = lock_acquire(&r);
 	if (token == 0)
 		PG_RETURN_NULL();
@@ -355,12 +361,8 @@ hotswap_await_lock(PG_FUNCTION_ARGS)
 	Datum token;
 	bool isnull;
 
-	r.end = wait_deadline(fcinfo, 1);
-	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
-	PreventCommandDuringRecovery("taking a named lock");
+	read_request(fcinfo, &r);
 	wait_enter_call(fcinfo, "Use hotswap.acquire_lock() there.");
-	r.resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
-	r.key = lock_key_of(r.resource);
 	token = Int64GetDatum(lock_acquire(&r));
 	isnull = DatumGetInt64(token) == 0;
 	row = wait_leave_call(fcinfo);

@@ -61,7 +61,7 @@ static DbStatement lane_candidates = DB_STATEMENT(
 	"SELECT pg_catalog.array_agg(c.deployment_id), pg_catalog.count(*) FROM (SELECT w.deployment_id"
 	" FROM (SELECT d.priority, ARRAY(SELECT x.module FROM " TARGETS_OF(
 		"d") " x) AS modules"
-			 " FROM hotswap.deployment d WHERE d.tenant_id = $1 AND d.id = $2) d"
+			 " FROM hotswap.deployment d WHERE d.tenant_id = $1 AND d.id = $2 OFFSET 0) d"
 			 " JOIN hotswap.work_item w ON w.tenant_id = $1 AND w.deployment_id <> $2"
 			 " WHERE " WORK_ITEM_MAY_BE_ABOUT(
 				 "w",

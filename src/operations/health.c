@@ -38,15 +38,12 @@
 PG_FUNCTION_INFO_V1(hotswap_health);
 PG_FUNCTION_INFO_V1(hotswap_worker_list);
 
-/* One pass over the queue, which may be long, without a look at its deployments. */
+/* One pass over the queue, which may be long, without a look at its deployments; OFFSET 0: the status once. */
 static DbStatement queue_counts = DB_STATEMENT0(
-	"SELECT coalesce(pg_catalog.sum(s.n), 0)::bigint,"
-	" coalesce(pg_catalog.sum(s.n) FILTER (WHERE s.status IN " STARTED_STATUSES "), 0)::bigint,"
-	" coalesce(pg_catalog.sum(s.n) FILTER (WHERE s.status = 'paused'), 0)::bigint,"
-	" pg_catalog.min(s.oldest) FILTER (WHERE s.status = 'queued')"
-	" FROM (SELECT w.status, pg_catalog.count(*) AS n, pg_catalog.min(w.requested_at) AS oldest"
-	" FROM (SELECT " WORK_ITEM_STATUS("w") " AS status, w.requested_at FROM hotswap.work_item w) w"
-										   " GROUP BY w.status) s");
+	"SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE w.status IN " STARTED_STATUSES
+	"), pg_catalog.count(*) FILTER (WHERE w.status = 'paused'),"
+	" pg_catalog.min(w.requested_at) FILTER (WHERE w.status = 'queued') FROM (SELECT " WORK_ITEM_STATUS(
+		"w") " AS status, w.requested_at FROM hotswap.work_item w OFFSET 0) w");
 
 static DbStatement approval_counts = DB_STATEMENT0(
 	"SELECT (SELECT pg_catalog.count(*) FROM hotswap.approval WHERE status = 'pending'"

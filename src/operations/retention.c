@@ -25,7 +25,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define STEP_MS 50
+/* While there is work the dispatcher takes a step a second, and does nothing else meanwhile. */
+#define STEP_MS 25
 #define TRUNCATE_WAIT_MS 200 /* how long others may have to queue behind us */
 
 static DbStatement set_horizon =
@@ -51,14 +52,21 @@ static DbStatement delete_keys = DB_STATEMENT(
 static DbStatement size_of_keys =
 	DB_STATEMENT0("SELECT pg_catalog.pg_relation_size('hotswap.idempotency_key')");
 
-/* $1: time, $2: the smallest id of that time, $3: how many; the primary key leads to the oldest of each tenant */
+/*
+ * $1: time, $2: the smallest id of that time, $3: how many, $4 and $5: the tenant and the id after which they are;
+ * the primary key leads to the oldest of each tenant.  What was removed just now stays in the index as long as
+ * somebody has a snapshot from before, and is not walked through again.
+ */
 static DbStatement old_deployments = DB_STATEMENT(
-	"SELECT pg_catalog.array_agg(d.tenant_id), pg_catalog.array_agg(d.id), pg_catalog.count(*)"
-	" FROM (SELECT d.tenant_id, d.id FROM hotswap.tenant t CROSS JOIN LATERAL ("
-	"SELECT d.tenant_id, d.id FROM hotswap.deployment d"
-	" WHERE d.tenant_id = t.id AND d.id < $2 AND d.finished_at < $1"
+	"SELECT pg_catalog.array_agg(d.tenant_id), pg_catalog.array_agg(d.id), pg_catalog.count(*),"
+	" (pg_catalog.array_agg(d.tenant_id))[pg_catalog.count(*)],"
+	" (pg_catalog.array_agg(d.id))[pg_catalog.count(*)]"
+	" FROM (SELECT d.tenant_id, d.id FROM (SELECT id FROM hotswap.tenant WHERE id >= $4 ORDER BY id) t"
+	" CROSS JOIN LATERAL (SELECT d.tenant_id, d.id FROM hotswap.deployment d"
+	" WHERE d.tenant_id = t.id AND d.id > CASE WHEN t.id = $4 THEN $5"
+	" ELSE '00000000-0000-0000-0000-000000000000'::uuid END AND d.id < $2 AND d.finished_at < $1"
 	" ORDER BY d.id LIMIT $3 FOR UPDATE SKIP LOCKED) d LIMIT $3) d",
-	TIMESTAMPTZOID, UUIDOID, INT8OID);
+	TIMESTAMPTZOID, UUIDOID, INT8OID, UUIDOID, UUIDOID);
 
 /*
  * The rows of the deployments $1, $2 are found by their keys and deleted by their places: nobody
@@ -143,6 +151,11 @@ static DbStatement delete_windows = DB_STATEMENT(
 	" FROM hotswap.environment_window w WHERE least(w.removed_at, upper(w.during)) < $1 LIMIT $2))",
 	TIMESTAMPTZOID, INT8OID);
 
+static DbStatement delete_pins = DB_STATEMENT(
+	"DELETE FROM hotswap.node_pin WHERE ctid = ANY(ARRAY(SELECT p.ctid FROM hotswap.node_pin p"
+	" WHERE p.until < $1 LIMIT $2))",
+	TIMESTAMPTZOID, INT8OID);
+
 /*
  * Rows of the route behind which there is a newer one that is older than $1: whoever has a state of the route
  * from before that began earlier, so as long as there is a transaction that has, all stay.  A snapshot sees
@@ -194,12 +207,19 @@ purge_keys(int pages)
 	return (int64) next_page * BLCKSZ < db_int64(0, 1);
 }
 
+/* The last one that was removed. */
+static pg_uuid_t last_tenant;
+static pg_uuid_t last_deployment;
+
 static bool
 purge_deployments(int limit)
 {
 	TimestampTz cutoff = minutes_ago(hotswap_deployment_retention);
 	pg_uuid_t floor;
-	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor), Int64GetDatum(limit) };
+	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor), Int64GetDatum(limit),
+					 UUIDPGetDatum(&last_tenant), UUIDPGetDatum(&last_deployment) };
+	pg_uuid_t tenant;
+	pg_uuid_t id;
 	Datum args[3]; /* tenants, deployments; for delete_swaps the time */
 	bool isnull;
 
@@ -210,6 +230,8 @@ purge_deployments(int limit)
 	args[0] = db_datum(0, 1, &isnull);
 	args[1] = db_datum(0, 2, &isnull);
 	args[2] = find[0];
+	tenant = db_uuid(0, 4);
+	id = db_uuid(0, 5);
 	(void) db_run(&delete_swaps, args, NULL);
 	(void) db_run(&delete_tasks, args, NULL);
 	(void) db_run(&delete_stages, args, NULL);
@@ -226,6 +248,8 @@ purge_deployments(int limit)
 	(void) db_run(&delete_notifications, args, NULL);
 	(void) db_run(&delete_keys_of, args, NULL);
 	(void) db_run(&delete_deployments, args, NULL);
+	last_tenant = tenant;
+	last_deployment = id;
 	return true;
 }
 
@@ -235,7 +259,7 @@ purge_windows(int limit)
 	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_deployment_retention)),
 					 Int64GetDatum(limit) };
 
-	return db_run(&delete_windows, args, NULL) > 0;
+	return db_run(&delete_windows, args, NULL) + db_run(&delete_pins, args, NULL) > 0;
 }
 
 static bool
@@ -310,7 +334,7 @@ static Step steps[] = {
 	{ "remove idempotency keys", purge_keys, 256, 8 },
 	{ "remove deployments", purge_deployments, 200, 20 },
 	{ "remove reports of nodes", empty_slot, 1, 1 },
-	{ "remove windows", purge_windows, 1000, 100 },
+	{ "remove windows and pins", purge_windows, 1000, 100 },
 	{ "drop slots of routed modules", surplus_drop, 50, 5 },
 	{ "remove rows of the route", purge_routes, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },
@@ -369,6 +393,8 @@ retention_begin(void)
 {
 	current = 0;
 	next_page = 0;
+	memset(&last_tenant, 0, sizeof(last_tenant));
+	memset(&last_deployment, 0, sizeof(last_deployment));
 	surplus_begin();
 	failed = false;
 }

@@ -17,6 +17,7 @@
 #include "base/guc.h"
 #include "commands/async.h"
 #include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "core/agent_task.h"
 #include "core/installation.h"
 #include "dispatch/batch.h"
@@ -180,6 +181,19 @@ extension_fits(void)
 	PopActiveSnapshot();
 	commit();
 	return fits;
+}
+
+/* Was it dropped and created since the last look? Nothing of what was known is there then. */
+static bool
+extension_is_new(void)
+{
+	static Oid known = InvalidOid;
+	Oid before = known;
+
+	begin();
+	known = get_extension_oid("hotswap", true);
+	commit();
+	return OidIsValid(before) && known != before;
 }
 
 /* Sends the executors away and waits for them, within reason. */
@@ -361,6 +375,11 @@ one_round(Announced *a, DispatchState *state)
 	take_announced(a);
 	if (a->check_extension && !extension_fits())
 		leave_for_good();
+	if (a->check_extension && extension_is_new())
+	{
+		dispatch_forget(dispatch);
+		a->reload = true;
+	}
 	if (a->reload || a->overflow)
 	{
 		*state = dispatch_load(dispatch, a->reload);
@@ -544,6 +563,7 @@ hotswap_dispatcher_main(Datum arg)
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
 	if (!extension_fits())
 		leave_for_good();
+	(void) extension_is_new();
 	context = AllocSetContextCreate(TopMemoryContext, "hotswap dispatcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
 	announced = palloc(sizeof(Announced));

@@ -58,7 +58,7 @@ CALL until('all_wait()');
 -- When it begins, then it comes to its end all the same.
 SELECT dblink_exec('gate', 'COMMIT') \g /dev/null
 CALL hotswap.await(:'d', '120 s') \gset
-SELECT is(:'status', 'succeeded', 'an index is built beside all who wait');
+SELECT is(:'status'::text, 'succeeded', 'an index is built beside all who wait');
 SELECT is(result_of(name), '55P03', 'given up: ' || query) FROM waiter
 WHERE query LIKE 'SELECT%' ORDER BY name;
 SELECT is((SELECT count(*) FROM hotswap.locks WHERE kind = 'lock' AND resource IN ('a', 'b')),

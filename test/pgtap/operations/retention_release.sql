@@ -12,7 +12,8 @@ CREATE FUNCTION publish(module text, version text, parents text[] = NULL) RETURN
 $$;
 SELECT publish('a', '1'), publish('a', '2'), publish('b', '1'), publish('g', '1', '{}'),
 	publish('g', '2', '{1}'), publish('g', '3', '{2}') \g /dev/null
-SELECT hotswap.publish_release('r1', '{a=1,b=1,g=1}'), hotswap.publish_release('r2', '{a=2,b=1,g=3}')
+SELECT hotswap.publish_release('r1', '{a=1,b=1,g=1}'),
+	hotswap.publish_release('r2', '{a=2,b=1,g=3}')
 	\g /dev/null
 CREATE FUNCTION runs(node text) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(l.module || coalesce(l.version, '-'), ' ' ORDER BY l.module)

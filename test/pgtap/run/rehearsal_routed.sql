@@ -1,5 +1,5 @@
--- A rehearsal of a version of a routed module installs it, verifies it, and leaves neither a slot nor
--- a caller who gets it (src/run/rehearsal.c, src/run/routed.c, src/run/record.c).
+-- A rehearsal of a version of a routed module installs it, verifies it, and leaves neither a slot
+-- nor callers who get it (src/run/rehearsal.c, src/run/routed.c, src/run/record.c).
 SELECT plan(21);
 \ir ../include/routed.sql
 SELECT routed_node('acme') AS acme \gset

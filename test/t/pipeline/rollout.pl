@@ -50,13 +50,14 @@ sub crash
 
 my $all = sub { my $v = shift; join ', ', map { "n$_ $v" } 1 .. 4 };
 
+my $environment = "SELECT hotswap.register_node('development', 'n' || i, schema => 'n' || i)
+	FROM generate_series(1, 4) i;
+	SELECT hotswap.configure_environment('development', strategy => 'rolling');";
+
 sql(qq(
 	CREATE TABLE public.log (node text, version integer);
 	CREATE SCHEMA n1; CREATE SCHEMA n2; CREATE SCHEMA n3; CREATE SCHEMA n4;
-	SELECT hotswap.register_node('development', 'n' || i, schema => 'n' || i)
-	FROM generate_series(1, 4) i;
-	SELECT hotswap.configure_environment('development', strategy => 'rolling');
-));
+	$environment));
 
 subtest 'the server is away when a bake ends' => sub {
 	my $id = roll_out(bake => '3 s');
@@ -143,6 +144,16 @@ subtest 'a tenant is suspended in a bake' => sub {
 		WHERE deployment_id = '$id'");
 	sql("SELECT hotswap.promote('$id', 'x')");
 	is(sql("SELECT hotswap.wait('$id', '60 s')"), 'succeeded', 'it goes on');
+};
+
+check_invariants($node, 'postgres');
+
+subtest 'the extension is dropped and created in a bake' => sub {
+	roll_out();
+	sql("BEGIN; DROP EXTENSION hotswap; CREATE EXTENSION hotswap; COMMIT; $environment");
+	my $id = roll_out();
+	sql("SELECT hotswap.promote('$id', 'x')");
+	is(sql("SELECT hotswap.wait('$id', '60 s')"), 'succeeded', 'nothing is known of what was');
 };
 
 check_invariants($node, 'postgres');
