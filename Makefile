@@ -26,7 +26,7 @@ check:
 	scripts/check $(TESTS)
 bench:
 	scripts/setup bench
-	bench/run
+	$(if $(QUICK),bench/counts,bench/run)
 format:
 	scripts/setup lint
 	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch])
@@ -68,7 +68,7 @@ UPDATE_SCRIPTS = $(foreach step,$(SQL_UPDATES),\
 	sql/$(EXTENSION)--$(firstword $(subst --, ,$(notdir $(step))))--$(EXTVERSION).sql)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql $(UPDATE_SCRIPTS)
 SCRIPTS = bin/hotswap-publish
-EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--*) tmp_check .built-for $(wildcard src/*.gc?? src/*/*.gc??)
+EXTRA_CLEAN = $(wildcard sql/$(EXTENSION)--*) tmp_check tmp_bench .built-for $(wildcard src/*.gc?? src/*/*.gc??)
 
 # Server headers count as system headers: they are not clean under -Wextra, our code is.
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server) -DHOTSWAP_VERSION='"$(EXTVERSION)"'

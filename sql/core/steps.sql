@@ -17,7 +17,7 @@ SELECT v.tenant_id, t.deployment_id, t.stage, t.ordinal, t.stage_kind, t.environ
 	CASE WHEN t.action IS NOT NULL THEN t.progress WHEN t.status = 'running'
 		THEN hotswap.task_progress(t.deployment_id, t.stage, t.ordinal, v.tenant_id) END AS progress,
 	t.action, t.version_after, t.claimed_by, t.claimed_at, t.lease_until, t.percent,
-	pg_catalog.encode(t.installed_digest, 'hex') AS installed_digest, t.result
+	pg_catalog.encode(t.installed_digest, 'hex') AS installed_digest, t.result, t.verdict
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.stage, t.ordinal) t.*,
 			s.kind AS stage_kind, s.environment, n.name AS node

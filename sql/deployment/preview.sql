@@ -5,7 +5,8 @@ CREATE FUNCTION hotswap.preview(module text, version text, environment text,
 		reapply boolean DEFAULT false, tenant uuid DEFAULT NULL,
 		OUT goes_to text, OUT node text, OUT step integer, OUT step_module text, OUT step_version text,
 		OUT direction text, OUT digest text, OUT problem text, OUT transactional boolean,
-		OUT routing text, OUT findings text, OUT missing_revert boolean)
+		OUT routing text, OUT findings text, OUT missing_revert boolean, OUT strategy text, OUT wave integer,
+		OUT wave_sizes integer[], OUT bakes interval[])
 	RETURNS SETOF record
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_preview';
@@ -18,7 +19,8 @@ CREATE FUNCTION hotswap.preview_release(release text, environment text,
 		reapply boolean DEFAULT false, tenant uuid DEFAULT NULL,
 		OUT goes_to text, OUT node text, OUT step integer, OUT step_module text, OUT step_version text,
 		OUT direction text, OUT digest text, OUT problem text, OUT transactional boolean,
-		OUT routing text, OUT findings text, OUT missing_revert boolean)
+		OUT routing text, OUT findings text, OUT missing_revert boolean, OUT strategy text, OUT wave integer,
+		OUT wave_sizes integer[], OUT bakes interval[])
 	RETURNS SETOF record
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_preview_release';

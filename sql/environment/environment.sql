@@ -33,7 +33,7 @@ SELECT v.tenant_id, e.name, e.rank, e.strategy, e.revert_on_failure, e.require_s
 	e.agent_lease, e.agent_attempts, e.claim_within,
 	e.first_wave, e.wave_step, e.first_bake, e.bake, e.bake_last, e.pause_timeout, e.health_timeout,
 	e.confidence, e.more_errors, e.more_latency, e.more_cpu, e.more_memory, e.looks, e.adaptive, e.min_bake,
-	e.require_metrics, e.canary_by
+	e.require_metrics, e.canary_by, e.max_parallel, e.order_by
 FROM hotswap.visible_tenants() v (tenant_id)
 	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.name) t.* FROM hotswap.environment t
 		WHERE t.tenant_id = v.tenant_id OFFSET 0) e
@@ -42,7 +42,7 @@ SELECT '00000000-0000-7000-8000-000000000001', u.name, u.rank, 'auto'::text::hot
 	'24 h', false, false, NULL, 0, CASE WHEN u.min_approvals > 0 THEN 'no' ELSE 'operator' END, false, false, '7 d', NULL,
 	false, false, false, false, '500 ms', '2 min', 90, 90, 5, NULL, NULL, NULL, 'unknown', '30 s', 3, '10 min',
 	NULL, NULL, NULL, NULL, NULL, '24 h', '5 min', 0.95, 50, 100, 30, 30, 5,
-	false, '5 min', false, 'nodes'
+	false, '5 min', false, 'nodes', 0, '{}'
 FROM hotswap.usual_environments u WHERE NOT EXISTS (SELECT FROM hotswap.installation);
 COMMENT ON VIEW hotswap.environments IS 'environments and how many nodes they have; in a new database those of the tenant "default", which its first call makes';
 GRANT SELECT ON hotswap.environments TO PUBLIC;

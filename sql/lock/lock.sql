@@ -28,6 +28,13 @@ COMMENT ON FUNCTION hotswap.acquire_locks(text[], interval, boolean) IS
 'Takes several named locks for the session, all or none, and returns their tokens in the order of the names; NULL when the time is over.';
 GRANT EXECUTE ON FUNCTION hotswap.acquire_locks TO PUBLIC;
 
+CREATE PROCEDURE hotswap.await_lock(resource text, timeout interval DEFAULT NULL, shared boolean DEFAULT false, INOUT token bigint DEFAULT NULL)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'hotswap_await_lock';
+COMMENT ON PROCEDURE hotswap.await_lock(text, interval, boolean, bigint) IS
+'Like acquire_lock(), without keeping a snapshot while it waits: for long waits, and beside indexes that are built concurrently. Not inside a transaction block.';
+GRANT EXECUTE ON PROCEDURE hotswap.await_lock TO PUBLIC;
+
 CREATE FUNCTION hotswap.release_lock(resource text, shared boolean DEFAULT false) RETURNS boolean
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'hotswap_release_lock';

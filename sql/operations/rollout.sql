@@ -60,9 +60,10 @@ GRANT SELECT ON hotswap.pauses TO PUBLIC;
 CREATE VIEW hotswap.analyses WITH (security_barrier) AS
 SELECT v.tenant_id, a.deployment_id, a.stage, s.environment, a.wave, a.look, a.at, a.metric, a.method, a.verdict,
 	a.gate, a.nodes_with, a.nodes_without, a.level_with, a.level_without, a.difference, a.at_least, a.at_most,
-	a.threshold, a.p, a.alpha, a.detectable, a.baseline_since, a.since, a.left_out, a.reason
+	a.threshold, a.p, a.alpha, a.detectable, a.baseline_since, a.since, a.left_out, a.reason,
+	nullif(a.function, '') AS function, pg_catalog.encode(a.function_digest, 'hex') AS function_digest
 FROM hotswap.visible_tenants() v (tenant_id)
-	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.stage, t.at, t.metric) t.* FROM hotswap.analysis t
+	CROSS JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.stage, t.at, t.metric, t.function) t.* FROM hotswap.analysis t
 		WHERE t.tenant_id = v.tenant_id) a
 	JOIN LATERAL (SELECT DISTINCT ON (t.deployment_id, t.ordinal) t.* FROM hotswap.stage t
 		WHERE t.tenant_id = v.tenant_id) s ON s.deployment_id = a.deployment_id AND s.ordinal = a.stage;

@@ -11,9 +11,9 @@ COMMENT ON TYPE hotswap.vote_decision IS 'what an approver says';
 
 CREATE TYPE hotswap.notification_event AS ENUM
 	('requested', 'approved', 'rejected', 'expired', 'bypassed', 'rehearsed', 'reminded', 'frozen', 'node_failed',
-	 'ended', 'gate');
+	 'ended', 'gate', 'bake', 'pause');
 COMMENT ON TYPE hotswap.notification_event IS
-'what has happened: the first five to an approval; rehearsed = a rehearsal has succeeded; reminded = half of the time of an approval is over; frozen = windows hold a deployment up; node_failed; ended = the deployment has; gate = a rollout is held up or taken back';
+'what has happened: the first five to an approval; rehearsed = a rehearsal has succeeded; reminded = half of the time of an approval is over; frozen = windows hold a deployment up; node_failed; ended = the deployment has; gate = a rollout is held up or taken back, or goes on without knowing; bake = a wave bakes; pause = half of the time that a deployment may be paused is over';
 
 CREATE TABLE hotswap.approval (
 	tenant_id uuid NOT NULL,

@@ -12,9 +12,13 @@ CREATE TYPE hotswap.stage_status AS ENUM
 	('pending', 'waiting_approval', 'running', 'succeeded', 'failed', 'skipped', 'cancelled');
 COMMENT ON TYPE hotswap.stage_status IS 'state of a stage; see state_diagram(''stage'')';
 
-CREATE TYPE hotswap.task_kind AS ENUM ('swap', 'verify', 'hook', 'revert', 'prepare');
+CREATE TYPE hotswap.gate_result AS ENUM ('pass', 'fail', 'inconclusive', 'unmeasured');
+COMMENT ON TYPE hotswap.gate_result IS
+'what is said of a wave after its bake: pass, fail; inconclusive = too little is known; unmeasured = nobody measures';
+
+CREATE TYPE hotswap.task_kind AS ENUM ('swap', 'verify', 'hook', 'revert', 'prepare', 'gate');
 COMMENT ON TYPE hotswap.task_kind IS
-'swap: deploy and verify scripts; verify: verify script alone; hook: a registered function; revert: undo of a swap; prepare: before the swaps, a rehearsal, or an agent installs';
+'swap: deploy and verify scripts; verify: verify script alone; hook, gate: a registered function; revert: undo of a swap; prepare: before the swaps, a rehearsal, or an agent installs';
 
 CREATE TYPE hotswap.task_status AS ENUM
 	('pending', 'ready', 'running', 'retry_wait',
@@ -99,6 +103,7 @@ COMMENT ON COLUMN hotswap.deployment.reason IS 'of rollback(), bring_up() and se
 COMMENT ON COLUMN hotswap.deployment.heads IS 'of a declaration: the versions that its node is declared to run, as in node_module';
 COMMENT ON COLUMN hotswap.deployment.has_rollout IS 'it has had rollouts or pauses';
 COMMENT ON COLUMN hotswap.deployment.overtake IS 'it does not wait for deployments of its module that were requested before and await their approval';
+CREATE INDEX deployment_requested ON hotswap.deployment (requested_at);
 CREATE INDEX deployment_behind ON hotswap.deployment (tenant_id, id) WHERE nodes_behind > 0;
 ALTER TABLE hotswap.deployment ALTER COLUMN id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.deployment', '');
@@ -168,6 +173,7 @@ CREATE TABLE hotswap.task (
 	installed_digest bytea CHECK (pg_catalog.length(installed_digest) = 32),
 	result jsonb,
 	reported boolean,
+	verdict hotswap.gate_result,
 	PRIMARY KEY (tenant_id, deployment_id, stage, ordinal)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.task IS 'one node''s (or one hook''s) part of a stage; sqlstate to position describe the last error';
@@ -193,6 +199,7 @@ COMMENT ON COLUMN hotswap.task.claimed_at IS 'when it was claimed last: from the
 COMMENT ON COLUMN hotswap.task.installed_digest IS 'SHA-256 of what runs now, as its agent says; NULL: it has not succeeded, or nothing does';
 COMMENT ON COLUMN hotswap.task.result IS 'details that its agent has given at the end';
 COMMENT ON COLUMN hotswap.task.reported IS 'its agent has ended it, and the dispatcher has not seen that; else NULL';
+COMMENT ON COLUMN hotswap.task.verdict IS 'what the function of a gate has said';
 CREATE INDEX task_agent ON hotswap.task (tenant_id, node_id) WHERE lease_until IS NOT NULL;
 CREATE INDEX task_lease ON hotswap.task (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX task_reported ON hotswap.task (tenant_id, deployment_id, stage, ordinal) WHERE reported;
@@ -226,10 +233,6 @@ COMMENT ON COLUMN hotswap.statement.indexes IS 'of its table, before it began';
 ALTER TABLE hotswap.statement ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.statement', '');
 
-CREATE TYPE hotswap.gate_result AS ENUM ('pass', 'fail', 'inconclusive', 'unmeasured');
-COMMENT ON TYPE hotswap.gate_result IS
-'what is said of a wave after its bake: pass, fail; inconclusive = too little is known; unmeasured = nobody measures';
-
 CREATE TABLE hotswap.rollout (
 	tenant_id uuid NOT NULL,
 	deployment_id uuid NOT NULL,
@@ -259,6 +262,9 @@ CREATE TABLE hotswap.rollout (
 	min_bake interval NOT NULL,
 	require_metrics boolean NOT NULL,
 	looked integer NOT NULL,
+	measured hotswap.gate_result,
+	max_parallel integer NOT NULL DEFAULT 0,
+	frozen_wave integer,
 	PRIMARY KEY (tenant_id, deployment_id, stage)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE hotswap.rollout IS 'stages that take their nodes in waves: the settings that they began with, and how far they are';
@@ -271,15 +277,31 @@ COMMENT ON COLUMN hotswap.rollout.hurried IS 'and those of the waves to come';
 COMMENT ON COLUMN hotswap.rollout.first_share IS 'of 10,000 callers, those that get the version in the first wave; NULL: waves are of nodes';
 COMMENT ON COLUMN hotswap.rollout.share_step IS 'how many come with each wave after that';
 COMMENT ON COLUMN hotswap.rollout.looked IS 'how often at the present bake before its end';
+COMMENT ON COLUMN hotswap.rollout.measured IS 'what was said after its bake by what nodes report, before functions were asked; NULL: none are';
+COMMENT ON COLUMN hotswap.rollout.frozen_wave IS 'the last wave of which people were told that windows hold it up';
 ALTER TABLE hotswap.rollout ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.rollout', '');
 
-CREATE TYPE hotswap.metric AS ENUM ('health', 'errors', 'latency', 'cpu', 'memory');
-COMMENT ON TYPE hotswap.metric IS 'what a wave is judged by; health = limits that hold for each node by itself';
+CREATE TABLE hotswap.rollout_gate (
+	tenant_id uuid NOT NULL,
+	deployment_id uuid NOT NULL,
+	stage smallint NOT NULL,
+	function text NOT NULL,
+	owner regrole NOT NULL,
+	digest bytea CHECK (pg_catalog.length(digest) = 32),
+	PRIMARY KEY (tenant_id, deployment_id, stage, function)
+);
+COMMENT ON TABLE hotswap.rollout_gate IS 'functions that are asked after each wave of a rollout, as they were when it began';
+COMMENT ON COLUMN hotswap.rollout_gate.digest IS 'SHA-256 of the definition of the function; NULL: there was none';
+ALTER TABLE hotswap.rollout_gate ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('hotswap.rollout_gate', '');
 
-CREATE TYPE hotswap.analysis_method AS ENUM ('health', 'threshold', 'test');
+CREATE TYPE hotswap.metric AS ENUM ('health', 'errors', 'latency', 'cpu', 'memory', 'function');
+COMMENT ON TYPE hotswap.metric IS 'what a wave is judged by; health = limits that hold for each node by itself; function = what a gate''s function says';
+
+CREATE TYPE hotswap.analysis_method AS ENUM ('health', 'threshold', 'test', 'function');
 COMMENT ON TYPE hotswap.analysis_method IS
-'how a wave was judged: test = Student''s t; threshold = too few nodes for a test: twice of what is too much, all the time; health = there is nothing to compare with';
+'how a wave was judged: test = Student''s t; threshold = too few nodes for a test: twice of what is too much, all the time; health = there is nothing to compare with; function = it was asked';
 
 CREATE TABLE hotswap.analysis (
 	tenant_id uuid NOT NULL,
@@ -292,8 +314,8 @@ CREATE TABLE hotswap.analysis (
 	method hotswap.analysis_method NOT NULL,
 	verdict hotswap.gate_result NOT NULL,
 	gate hotswap.gate_result NOT NULL,
-	nodes_with integer NOT NULL,
-	nodes_without integer NOT NULL,
+	nodes_with integer,
+	nodes_without integer,
 	level_with float8,
 	level_without float8,
 	difference float8,
@@ -303,21 +325,25 @@ CREATE TABLE hotswap.analysis (
 	p float8,
 	alpha float8,
 	detectable float8,
-	baseline_since timestamptz NOT NULL,
-	since timestamptz NOT NULL,
+	baseline_since timestamptz,
+	since timestamptz,
 	left_out text[] NOT NULL,
 	reason text,
-	PRIMARY KEY (tenant_id, deployment_id, stage, at, metric)
+	function text NOT NULL DEFAULT '',
+	function_digest bytea,
+	PRIMARY KEY (tenant_id, deployment_id, stage, at, metric, function)
 );
 COMMENT ON TABLE hotswap.analysis IS 'what was seen of waves, at each look: only added to';
-COMMENT ON COLUMN hotswap.analysis.verdict IS 'of the metric';
+COMMENT ON COLUMN hotswap.analysis.verdict IS 'of the metric, or of the function';
 COMMENT ON COLUMN hotswap.analysis.gate IS 'of all together';
 COMMENT ON COLUMN hotswap.analysis.nodes_with IS 'that have the version, and are compared';
 COMMENT ON COLUMN hotswap.analysis.difference IS '0.5: 50 % more than on the nodes without the version, each beside what it reported before';
 COMMENT ON COLUMN hotswap.analysis.at_least IS 'where the difference lies, as at_most: each is wrong with the probability alpha';
 COMMENT ON COLUMN hotswap.analysis.alpha IS 'how large p may not be: the part of this comparison in the error of the rollout';
 COMMENT ON COLUMN hotswap.analysis.detectable IS 'the smallest difference that would have been found, with 95 percent';
-COMMENT ON COLUMN hotswap.analysis.reason IS 'of health: what was seen, in words';
+COMMENT ON COLUMN hotswap.analysis.reason IS 'of health: what was seen, in words; of a function what it has said';
+COMMENT ON COLUMN hotswap.analysis.function IS 'the qualified name of the one that was asked; empty: none';
+COMMENT ON COLUMN hotswap.analysis.function_digest IS 'SHA-256 of its definition';
 ALTER TABLE hotswap.analysis ALTER COLUMN deployment_id SET STATISTICS 0, ALTER COLUMN stage SET STATISTICS 0, ALTER COLUMN at SET STATISTICS 0, ALTER COLUMN metric SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.analysis', '');
 
@@ -332,10 +358,12 @@ CREATE TABLE hotswap.pause (
 	ends_at timestamptz NOT NULL,
 	paused_by text NOT NULL,
 	reason text NOT NULL,
+	reminded_at timestamptz,
 	PRIMARY KEY (tenant_id, deployment_id, kind)
 );
 COMMENT ON TABLE hotswap.pause IS 'why deployments are paused: they go on when the last reason has gone';
 COMMENT ON COLUMN hotswap.pause.ends_at IS 'when the deployment is cancelled if it is still paused';
+COMMENT ON COLUMN hotswap.pause.reminded_at IS 'when people were told that half of its time is over';
 ALTER TABLE hotswap.pause ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.pause', '');
 
@@ -394,8 +422,13 @@ CREATE TABLE hotswap.work_item (
 	deployment_id uuid NOT NULL,
 	due_at timestamptz NOT NULL,
 	priority integer NOT NULL,
+	status hotswap.deployment_status,
+	module text,
+	requested_at timestamptz,
 	PRIMARY KEY (tenant_id, deployment_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE hotswap.work_item IS 'the queue: deployments that need attention, and from when on';
+COMMENT ON COLUMN hotswap.work_item.status IS 'that of its deployment, so that a long queue is counted without looking each up; NULL: it has to be looked up, as the two that follow';
+COMMENT ON COLUMN hotswap.work_item.module IS 'that of its deployment; of a release NULL';
 ALTER TABLE hotswap.work_item ALTER COLUMN deployment_id SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('hotswap.work_item', '');

@@ -64,6 +64,8 @@ CREATE TABLE hotswap.environment (
 	adaptive boolean NOT NULL DEFAULT false,
 	min_bake interval NOT NULL DEFAULT '5 min',
 	require_metrics boolean NOT NULL DEFAULT false,
+	max_parallel integer NOT NULL DEFAULT 0,
+	order_by text[] NOT NULL DEFAULT '{}',
 	PRIMARY KEY (tenant_id, name),
 	UNIQUE (tenant_id, rank)
 );
@@ -104,6 +106,8 @@ COMMENT ON COLUMN hotswap.environment.more_errors IS 'percent more than on the n
 COMMENT ON COLUMN hotswap.environment.looks IS 'how often a bake is looked at, the last time at its end';
 COMMENT ON COLUMN hotswap.environment.adaptive IS 'a bake ends when enough is known, but not before min_bake';
 COMMENT ON COLUMN hotswap.environment.require_metrics IS 'a wave of which nothing was measured pauses the deployment';
+COMMENT ON COLUMN hotswap.environment.max_parallel IS 'how many nodes of a wave are swapped at a time; 0: all';
+COMMENT ON COLUMN hotswap.environment.order_by IS 'labels by whose values nodes are taken, before the order of the strategy';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.environment', '');
 
 CREATE TYPE hotswap.window_kind AS ENUM ('allow', 'deny');
@@ -199,6 +203,20 @@ COMMENT ON COLUMN hotswap.node_module.heads IS 'the versions that run after it a
 COMMENT ON COLUMN hotswap.node_module.brought_up IS 'by bring_up(), or what took that back: it says nothing of what the environment runs';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.node_module', '');
 
+CREATE TABLE hotswap.node_pin (
+	tenant_id uuid NOT NULL,
+	node_id uuid NOT NULL,
+	module text NOT NULL,
+	version text NOT NULL,
+	until timestamptz NOT NULL,
+	reason text NOT NULL,
+	pinned_at timestamptz NOT NULL,
+	pinned_by text NOT NULL,
+	PRIMARY KEY (tenant_id, node_id, module)
+);
+COMMENT ON TABLE hotswap.node_pin IS 'nodes that stay at a version of a module for a time, whatever is deployed';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.node_pin', '');
+
 CREATE TABLE hotswap.hook (
 	tenant_id uuid NOT NULL,
 	stage text NOT NULL CHECK (stage IN ('test', 'validate')),
@@ -212,6 +230,20 @@ COMMENT ON COLUMN hotswap.hook.module IS 'empty: every module';
 COMMENT ON COLUMN hotswap.hook.function IS 'qualified name; it takes the deployment''s id';
 COMMENT ON COLUMN hotswap.hook.owner IS 'of the function, when it was registered: what has that name later and belongs to somebody else is not called';
 SELECT pg_catalog.pg_extension_config_dump('hotswap.hook', '');
+
+CREATE TABLE hotswap.gate (
+	tenant_id uuid NOT NULL,
+	environment text NOT NULL,
+	module text NOT NULL,
+	function text NOT NULL,
+	owner regrole NOT NULL,
+	PRIMARY KEY (tenant_id, environment, module, function)
+);
+COMMENT ON TABLE hotswap.gate IS 'functions that are asked after each wave of a rollout; an executor logged in as the owner of the function runs it';
+COMMENT ON COLUMN hotswap.gate.module IS 'empty: every module';
+COMMENT ON COLUMN hotswap.gate.function IS 'qualified name; it takes the deployment''s id, the stage and the wave';
+COMMENT ON COLUMN hotswap.gate.owner IS 'of the function, when it was registered: what has that name later and belongs to somebody else is not asked';
+SELECT pg_catalog.pg_extension_config_dump('hotswap.gate', '');
 
 -- A ring of days: each has a partition, and the one of the next day is emptied before it begins.
 

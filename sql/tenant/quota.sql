@@ -9,9 +9,10 @@ SELECT t.id AS tenant_id, r.name AS resource, r.counted,
 	CASE
 		WHEN NOT r.counted THEN coalesce(u.used, 0)
 		WHEN r.name = 'concurrent_deployments' THEN (
-			SELECT pg_catalog.count(*) FROM hotswap.work_item w CROSS JOIN LATERAL (SELECT d.status FROM hotswap.deployment d
-				WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d
-			WHERE w.tenant_id = t.id AND d.status NOT IN ('scheduled', 'pending_approval', 'queued'))
+			SELECT pg_catalog.count(*) FROM hotswap.work_item w WHERE w.tenant_id = t.id
+			AND CASE WHEN w.status IS NULL THEN (SELECT d.status FROM hotswap.deployment d
+				WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id) ELSE w.status END
+				NOT IN ('scheduled', 'pending_approval', 'queued'))
 		WHEN r.name = 'modules' THEN (
 			SELECT pg_catalog.count(*) FROM hotswap.module m WHERE m.tenant_id = t.id)
 		WHEN r.name = 'nodes' THEN (

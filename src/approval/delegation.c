@@ -22,8 +22,6 @@
 PG_FUNCTION_INFO_V1(hotswap_delegate_approval);
 PG_FUNCTION_INFO_V1(hotswap_revoke_delegation);
 
-#define DELEGATION_MAX (366 * USECS_PER_DAY)
-
 static DbStatement in_force =
 	DB_STATEMENT("SELECT delegator::oid, delegate::oid FROM hotswap.approval_delegation"
 				 " WHERE tenant_id = $1 AND revoked_at IS NULL AND until > $2 ORDER BY id",
@@ -108,20 +106,6 @@ may_vote_somewhere(const pg_uuid_t *tenant, Oid role)
 	return false;
 }
 
-static TimestampTz
-arg_until(FunctionCallInfo fcinfo, int n)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = arg_time(fcinfo, n, "until");
-
-	arg_require(fcinfo, n, "until");
-	if (until <= now || until > now + DELEGATION_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("\"until\" is out of range: %s", timestamptz_to_str(until)),
-						errdetail("It must be in the future and at most a year away.")));
-	return until;
-}
-
 /* Nobody lends a vote to a role that is the same person. */
 static char *
 arg_delegate(FunctionCallInfo fcinfo, int n, const Person *delegator)
@@ -150,7 +134,7 @@ arg_delegate(FunctionCallInfo fcinfo, int n, const Person *delegator)
 Datum
 hotswap_delegate_approval(PG_FUNCTION_ARGS)
 {
-	TimestampTz until = arg_until(fcinfo, 1);
+	TimestampTz until = arg_until(fcinfo, 1, "until");
 	char *reason = arg_text(fcinfo, 2, "reason", REASON_LIMIT);
 	pg_uuid_t tenant = tenant_argument(fcinfo, 3);
 	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));

@@ -158,8 +158,7 @@ hotswap_override_freeze(PG_FUNCTION_ARGS)
 	(void) approval_policy_load(&tenant, r.environment, &policy);
 	review_limit(&tenant, r.environment, &policy);
 	until = write_override(&r, &d, &freeze);
-	deployment_save(&d);
-	deployment_due(&d, GetCurrentTimestamp());
+	deployment_save_due(&d, GetCurrentTimestamp());
 	call_end(&c);
 	PG_RETURN_TIMESTAMPTZ(until);
 }

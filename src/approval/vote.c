@@ -339,8 +339,7 @@ hotswap_retract_vote(PG_FUNCTION_ARGS)
 	if (b.approval->status == APPROVAL_APPROVED &&
 		approval_count(&b.d, b.approval, &b.policy) < approval_quorum(&b.policy, b.approval))
 		vote_reopen(&b);
-	deployment_save(&b.d);
-	if (b.approval->status == APPROVAL_PENDING)
-		deployment_due(&b.d, GetCurrentTimestamp());
+	deployment_save_due(&b.d,
+						b.approval->status == APPROVAL_PENDING ? GetCurrentTimestamp() : TIME_NULL);
 	return ballot_close(&b, fcinfo);
 }

@@ -22,6 +22,8 @@
 /* Values in messages are cut at this many bytes. */
 #define SHOWN_BYTES 100
 
+#define LONGEST_UNTIL (366 * USECS_PER_DAY)
+
 /*
  * Has the function as many arguments as this library knows?  A definition that is older than an update of the
  * library has fewer: 55000, as from every other function, before one that is not there is read.
@@ -445,4 +447,19 @@ arg_time(FunctionCallInfo fcinfo, int n, const char *word)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" must be finite", word)));
 	return PG_GETARG_TIMESTAMPTZ(n);
+}
+
+/* A time that something lasts until: later than now, and at most a year. */
+TimestampTz
+arg_until(FunctionCallInfo fcinfo, int n, const char *word)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = arg_time(fcinfo, n, word);
+
+	arg_require(fcinfo, n, word);
+	if (until <= now || until > now + LONGEST_UNTIL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is out of range: %s", word, timestamptz_to_str(until)),
+						errdetail("It must be in the future and at most a year away.")));
+	return until;
 }

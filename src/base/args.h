@@ -50,6 +50,7 @@ extern int64 arg_int64(FunctionCallInfo fcinfo, int n, const char *word);
 extern pg_uuid_t arg_uuid(FunctionCallInfo fcinfo, int n, const char *word);
 extern Oid arg_oid(FunctionCallInfo fcinfo, int n, const char *word);
 extern TimestampTz arg_time(FunctionCallInfo fcinfo, int n, const char *word);
+extern TimestampTz arg_until(FunctionCallInfo fcinfo, int n, const char *word);
 extern char *jsonb_text(Jsonb *value);
 
 #define ARG_TIME_NULL DT_NOBEGIN

@@ -421,6 +421,29 @@ access_require_everywhere(Oid role, Capability capability, const char *action)
 	access_require(&everywhere, role, capability, action);
 }
 
+bool
+access_sees_all(Oid role)
+{
+	return find_mask(&everywhere, role) != 0;
+}
+
+int
+access_seen(Oid role, const pg_uuid_t **tenants)
+{
+	const SightEntry *sight = find_sight(role);
+
+	*tenants = sight->tenants;
+	return sight->count;
+}
+
+bool
+access_sees(Oid role, const pg_uuid_t *tenant)
+{
+	const SightEntry *sight = find_sight(role);
+
+	return bsearch(tenant, sight->tenants, sight->count, sizeof(pg_uuid_t), compare_uuids) != NULL;
+}
+
 /* ---- visible_tenants() ---- */
 
 /* visible_tenants() returns the tenants that the current role sees: every view joins it. */

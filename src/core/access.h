@@ -34,6 +34,11 @@ extern void access_require_everywhere(Oid role, Capability capability, const cha
 extern void access_require_audit(const pg_uuid_t *tenant, Oid role);
 extern bool access_is_member_of_any(Oid role, List *roles);
 
+/* Which tenants a role sees: all that there are; those in their order, to be used at once; a certain one. */
+extern bool access_sees_all(Oid role);
+extern int access_seen(Oid role, const pg_uuid_t **tenants);
+extern bool access_sees(Oid role, const pg_uuid_t *tenant);
+
 /* Inside a scope. */
 extern List *access_roles(const pg_uuid_t *tenant, Capability capability);
 

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "core/access.h"
 #include "core/approval.h"
+#include "core/gate_function.h"
 #include "core/notification.h"
 #include "core/path.h"
 #include "core/release.h"
@@ -291,9 +292,28 @@ approval_count(const Deployment *d, const Approval *a, const ApprovalPolicy *pol
 
 /* ---- opening ---- */
 
+/* What is asked after its waves. */
+static void
+digest_gates(pg_cryptohash_ctx *ctx, const Deployment *d, const char *environment)
+{
+	List *functions =
+		d->kind == KIND_DEPLOY ?
+			gate_functions(&d->tenant, environment, target_modules(deployment_targets(d))) :
+			NIL;
+	ListCell *cell;
+
+	foreach (cell, functions)
+	{
+		const GateFunction *f = lfirst(cell);
+
+		digest_field(ctx, f->name);
+		digest_bytes(ctx, f->digest, DIGEST_LENGTH);
+	}
+}
+
 /*
- * SHA-256 over what is approved: the version's digest, its names, where it goes, and on which path; and the steps,
- * where it is about these.
+ * SHA-256 over what is approved: the version's digest, its names, where it goes, and on which path; the steps,
+ * where it is about these; and the functions that are asked after its waves.
  */
 void
 approval_digest(const Deployment *d, List *path, const char *environment, List *steps,
@@ -321,6 +341,7 @@ approval_digest(const Deployment *d, List *path, const char *environment, List *
 		plan_digest(steps, scripts);
 		digest_bytes(ctx, scripts, DIGEST_LENGTH);
 	}
+	digest_gates(ctx, d, environment);
 	digest_end(ctx, result);
 }
 

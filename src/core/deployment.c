@@ -121,7 +121,8 @@ deployment_lock(Deployment *d, const pg_uuid_t *tenant, const pg_uuid_t *id,
 	}
 	d->tenant = *tenant;
 	d->id = *id;
-	d->status = d->loaded_status = machine_parse(&deployment_machine, db_text(0, D_STATUS));
+	d->status = d->loaded_status = d->queued_status =
+		machine_parse(&deployment_machine, db_text(0, D_STATUS));
 	d->priority = db_int32(0, D_PRIORITY);
 	d->release = db_text(0, D_RELEASE);
 	d->module = db_text(0, D_MODULE);

@@ -43,6 +43,7 @@ typedef struct Deployment
 	pg_uuid_t id;
 	DeploymentStatus status;
 	DeploymentStatus loaded_status;
+	DeploymentStatus queued_status; /* what its work item says, if it has one */
 	DeploymentKind kind;
 	pg_uuid_t rolls_back; /* of a rollback: the deployment that it takes back */
 	FailureAction on_failure;
@@ -91,6 +92,15 @@ extern DeploymentFound deployment_lock(Deployment *d, const pg_uuid_t *tenant, c
 extern void deployment_lock_existing(Deployment *d, const pg_uuid_t *id, const AuditActor *actor);
 extern void deployment_apply(Deployment *d, DeploymentEvent event, const char *reason);
 pg_noreturn extern void deployment_refuse_missing(const pg_uuid_t *id);
+
+/* An expression: the status of a work item's deployment, which is looked up where the item does not say it. */
+#define WORK_ITEM_STATUS(w)                                                            \
+	"CASE WHEN " w ".status IS NULL THEN (SELECT wd.status FROM hotswap.deployment wd" \
+	" WHERE wd.tenant_id = " w ".tenant_id AND wd.id = " w ".deployment_id) ELSE " w ".status END"
+
+/* A condition: may its deployment be about one of these modules? That of a release has to be looked up. */
+#define WORK_ITEM_MAY_BE_ABOUT(w, modules) \
+	"(" w ".module IS NULL OR " w ".module = ANY (" modules "))"
 
 #define deployment_status_datum(fcinfo, status) status_datum(fcinfo, &deployment_machine, status)
 

@@ -40,13 +40,16 @@ static DbStatement delete_work =
 				 UUIDOID, UUIDOID);
 
 static DbStatement update_work =
-	DB_STATEMENT("UPDATE hotswap.work_item SET due_at = $3"
-				 " WHERE tenant_id = $1 AND deployment_id = $2 AND due_at <> $3",
-				 UUIDOID, UUIDOID, TIMESTAMPTZOID);
+	DB_STATEMENT("UPDATE hotswap.work_item SET due_at = coalesce($3, due_at),"
+				 " status = $4::hotswap.deployment_status"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND (due_at <> $3"
+				 " OR status IS DISTINCT FROM $4::hotswap.deployment_status)",
+				 UUIDOID, UUIDOID, TIMESTAMPTZOID, TEXTOID);
 
 static DbStatement insert_work = DB_STATEMENT(
-	"INSERT INTO hotswap.work_item (tenant_id, deployment_id, due_at, priority) VALUES ($1, $2, $3, $4)",
-	UUIDOID, UUIDOID, TIMESTAMPTZOID, INT4OID);
+	"INSERT INTO hotswap.work_item (tenant_id, deployment_id, due_at, priority, status, module,"
+	" requested_at) VALUES ($1, $2, $3, $4, $5::hotswap.deployment_status, $6, $7)",
+	UUIDOID, UUIDOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TIMESTAMPTZOID);
 
 /* Which tasks failed last, where and why; NULL: none did. */
 static char *
@@ -107,22 +110,33 @@ tell_end(const Deployment *d)
 					 why ? psprintf("%s: %s", status, why) : pstrdup(status));
 }
 
-/* Writes the row, the audit events and, if the deployment has ended, the end of its work item. */
+/*
+ * Sets when the dispatcher has to look at the deployment, whatever happens or does not happen (TIME_NULL: as
+ * before), and says its status there.
+ */
 void
-deployment_save(Deployment *d)
+deployment_due(Deployment *d, TimestampTz due)
 {
-	bool ended = deployment_is_final(d->status);
-	DbArgs args = db_args(&update_deployment);
-	Datum key[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+	DbArgs args = db_args(&update_work);
 
-	if (ended && d->gated)
-		approval_close(d);
-	audit_flush(d->batch);
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_time(&args, due);
+	db_arg_text(&args, deployment_machine.statuses[d->status]);
+	(void) db_run_args(&args);
+	d->queued_status = d->status;
+}
+
+static void
+update_row(const Deployment *d)
+{
+	DbArgs args = db_args(&update_deployment);
+
 	db_arg_uuid(&args, &d->tenant);
 	db_arg_uuid(&args, &d->id);
 	db_arg_text(&args, deployment_machine.statuses[d->status]);
 	db_arg_time(&args, d->started_at);
-	db_arg_time(&args, ended ? GetCurrentTimestamp() : TIME_NULL);
+	db_arg_time(&args, deployment_is_final(d->status) ? GetCurrentTimestamp() : TIME_NULL);
 	db_arg_time(&args, d->cancel_requested_at);
 	db_arg_text(&args, d->cancel_reason);
 	db_arg_text(&args, d->sqlstate);
@@ -136,8 +150,26 @@ deployment_save(Deployment *d)
 	db_arg_bool(&args, d->has_rollout);
 	if (db_run_args(&args) != 1)
 		elog(ERROR, "deployment was not updated");
+}
+
+/*
+ * Writes the row, the audit events and the work item: its end, if the deployment has ended, else when it is due.
+ * TIME_NULL: as before.
+ */
+void
+deployment_save_due(Deployment *d, TimestampTz due)
+{
+	bool ended = deployment_is_final(d->status);
+	Datum key[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id) };
+
+	if (ended && d->gated)
+		approval_close(d);
+	audit_flush(d->batch);
+	update_row(d);
 	if (ended)
 		(void) db_run(&delete_work, key, NULL);
+	else if (due != TIME_NULL || d->status != d->queued_status)
+		deployment_due(d, due);
 	wake_deployment(&d->tenant, &d->id, ended || d->tell_waiters);
 	if (ended && d->loaded_status != d->status)
 	{
@@ -146,6 +178,12 @@ deployment_save(Deployment *d)
 		log_end(d);
 		tell_end(d);
 	}
+}
+
+void
+deployment_save(Deployment *d)
+{
+	deployment_save_due(d, TIME_NULL);
 }
 
 /* Puts the deployment in the queue. */
@@ -158,14 +196,8 @@ deployment_enqueue(const Deployment *d, TimestampTz due)
 	db_arg_uuid(&args, &d->id);
 	db_arg_time(&args, due);
 	db_arg_int32(&args, d->priority);
+	db_arg_text(&args, deployment_machine.statuses[d->status]);
+	db_arg_text(&args, d->release ? NULL : d->module);
+	db_arg_time(&args, d->requested_at);
 	(void) db_run_args(&args);
-}
-
-/* Sets when the dispatcher has to look at the deployment, whatever happens or does not happen. */
-void
-deployment_due(const Deployment *d, TimestampTz due)
-{
-	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), TimestampTzGetDatum(due) };
-
-	(void) db_run(&update_work, args, NULL);
 }

@@ -9,7 +9,8 @@
 
 /* All inside a scope. */
 extern void deployment_save(Deployment *d);
+extern void deployment_save_due(Deployment *d, TimestampTz due);
 extern void deployment_enqueue(const Deployment *d, TimestampTz due);
-extern void deployment_due(const Deployment *d, TimestampTz due);
+extern void deployment_due(Deployment *d, TimestampTz due);
 
 #endif /* HOTSWAP_DEPLOYMENT_SAVE_H */

@@ -39,13 +39,16 @@ static DbStatement nodes_query = DB_STATEMENT(
 	" m.swap, m.deployment_id, v.digest, v.parents IS NOT NULL, v.transactional,"
 	" EXISTS (SELECT FROM hotswap.held_version h"
 	" WHERE h.tenant_id = $1 AND h.environment = $2 AND h.module = $3), v.requires, n.kind = 'agent', " DEPENDENTS(
-		"$3") " FROM hotswap.node n"
+		"$3") ", i.version, i.until, i.pinned_by, i.reason FROM hotswap.node n"
 			  " JOIN hotswap.environment e ON e.tenant_id = n.tenant_id AND e.name = n.environment"
 			  " JOIN hotswap.module_version v ON v.tenant_id = $1 AND v.module = $3 AND v.version = $4"
 			  " LEFT JOIN LATERAL (SELECT nm.version, nm.digest, nm.heads, nm.swap, nm.deployment_id"
 			  " FROM hotswap.node_module nm"
 			  " WHERE nm.tenant_id = n.tenant_id AND nm.node_id = n.id AND nm.module = $3"
 			  " ORDER BY nm.swap DESC LIMIT 1) m ON true"
+			  " LEFT JOIN LATERAL (SELECT p.* FROM hotswap.node_pin p WHERE p.tenant_id = $1"
+			  " AND p.node_id = n.id AND p.module = $3 AND p.until > pg_catalog.clock_timestamp()"
+			  " OFFSET 0) i ON true"
 			  " WHERE n.tenant_id = $1 AND n.environment = $2 AND n.removed_at IS NULL"
 			  " AND ($5 IS NULL OR n.id = ANY ($5)) AND CASE n.kind WHEN 'agent' THEN"
 			  " v.artifact_digest IS NOT NULL AND NOT $6 AND NOT $7 ELSE v.deploy_sql IS NOT NULL OR $6 END"
@@ -70,7 +73,11 @@ enum
 	TARGET_HAS_HELD,
 	TARGET_REQUIRES,
 	NODE_IS_AGENT,
-	TARGET_DEPENDENTS
+	TARGET_DEPENDENTS,
+	PIN_VERSION, /* NULL: it has none */
+	PIN_UNTIL,
+	PIN_BY,
+	PIN_REASON
 };
 
 static DbStatement held_query =
@@ -639,6 +646,7 @@ typedef struct Running
 	List *heads; /* of int */
 	int64 swap;
 	char *deployment;
+	char *pin; /* why it stays there, in words; NULL: it need not */
 } Running;
 
 void
@@ -735,6 +743,17 @@ check_steps(const Planning *g, NodePlan *p, List *steps)
 	}
 	p->outcome = NODE_RUNS;
 	p->steps = steps;
+}
+
+/* Who names a node that is to stay where it is has to know. */
+static void
+plan_pinned(const Planning *g, NodePlan *p, const Running *r)
+{
+	p->is_pinned = true;
+	if (g->request->all_nodes)
+		plan_leave_out(p, r->pin);
+	else
+		plan_block(p, r->pin, "Use hotswap.unpin_node(), or do not name the node.");
 }
 
 static void
@@ -848,12 +867,24 @@ read_held(Planning *g)
 	}
 }
 
+static char *
+pin_words(uint64 row, const char *module)
+{
+	if (db_isnull(row, PIN_VERSION))
+		return NULL;
+	return psprintf("node \"%s\" is pinned to version \"%s\" of module \"%s\" by %s until %s: %s",
+					db_text(row, NODE_NAME), db_text(row, PIN_VERSION), module,
+					db_text(row, PIN_BY), timestamptz_to_str(db_time(row, PIN_UNTIL, 0)),
+					db_text(row, PIN_REASON));
+}
+
 static void
-read_running(uint64 row, Running *r)
+read_running(uint64 row, const char *module, Running *r)
 {
 	pg_uuid_t deployment;
 
 	memset(r, 0, sizeof(Running));
+	r->pin = pin_words(row, module);
 	r->version = db_text(row, NODE_VERSION);
 	(void) db_digest(row, NODE_DIGEST, r->digest);
 	if (!db_isnull(row, NODE_SWAP))
@@ -920,7 +951,7 @@ read_module(Planning *g, List **plans)
 	for (uint64 i = 0; i < n; i++)
 	{
 		(void) node_plan(plans, i);
-		read_running(i, &running[i]);
+		read_running(i, g->target->module, &running[i]);
 		heads[i] = plan_head_names(i, NODE_VERSION, NODE_HEADS);
 		g->others_run = g->others_run || heads[i] != NIL;
 	}
@@ -963,11 +994,14 @@ plan_module(Planning *g, List **plans)
 
 		p->swap_from = Max(p->swap_from, r->swap);
 		p->previous_version = r->version;
-		if (g->graph)
+		if (r->pin)
+			plan_pinned(g, &part, r);
+		else if (g->graph)
 			plan_graph(g, &part, r);
 		else
 			plan_complete(g, &part, r);
 		plan_merge(p, &part, g->target == linitial(g->request->targets));
+		p->is_pinned = part.is_pinned;
 	}
 }
 

@@ -55,6 +55,7 @@ typedef struct NodePlan
 	char *hint;             /* what to do about it, or NULL */
 	List *steps;            /* of Step; of a blocked node, those that it lacks something for */
 	bool is_left_out;       /* it does not belong to the deployment, whatever there is to do */
+	bool is_pinned;         /* it stays where it is for a time */
 	bool runs_target;       /* it runs what was asked for, or something that builds on it */
 	int64 swap_from;        /* the last swap of these modules on it; 0: none */
 	char *previous_version; /* what it runs of the last module; NULL: nothing */

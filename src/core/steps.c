@@ -19,8 +19,8 @@
 #include "utils/lsyscache.h"
 
 const char *const stage_kind_names[] = { "build", "scan", "test", "deploy", "validate" };
-const char *const task_kind_names[TASK_KIND_COUNT] = { "swap", "verify", "hook", "revert",
-													   "prepare" };
+const char *const task_kind_names[TASK_KIND_COUNT] = { "swap",   "verify",  "hook",
+													   "revert", "prepare", "gate" };
 const char *const agent_action_names[] = { "",       "activate", "verify",   "revert",
 										   "remove", "install",  "uninstall" };
 
@@ -52,7 +52,7 @@ static DbStatement gate_query =
 	"ordinal, kind, status, wave, attempt, reverts, node_id, hook, due_at, started_at,"               \
 	" finished_at, previous_version, sqlstate, message, plan_digest, steps, swap_from,"               \
 	" audited_status, action, version_after, lease_until, token IS NOT NULL, claimed_at IS NOT NULL," \
-	" installed_digest IS NOT NULL, claimed_by"
+	" installed_digest IS NOT NULL, claimed_by, verdict"
 #define OF_STAGE " FROM hotswap.task WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3"
 
 static DbStatement load_tasks =
@@ -75,8 +75,8 @@ static DbStatement load_wave =
 				 " AND ordinal >= $4 AND status = 'pending' AND ordinal < coalesce("
 				 "(SELECT ordinal" OF_STAGE " AND ordinal >= $4 AND wave > (SELECT wave" OF_STAGE
 				 " AND ordinal >= $4 AND status = 'pending' ORDER BY ordinal LIMIT 1)"
-				 " ORDER BY ordinal LIMIT 1), 2147483647) ORDER BY ordinal",
-				 UUIDOID, UUIDOID, INT2OID, INT4OID);
+				 " ORDER BY ordinal LIMIT 1), 2147483647) ORDER BY ordinal LIMIT $5",
+				 UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID);
 
 static DbStatement reported_query =
 	DB_STATEMENT("SELECT ordinal" OF_STAGE " AND reported", UUIDOID, UUIDOID, INT2OID);
@@ -129,7 +129,8 @@ enum
 	TASK_COLUMN_IS_CLAIMED,
 	TASK_COLUMN_WAS_CLAIMED,
 	TASK_COLUMN_IS_INSTALLED,
-	TASK_COLUMN_CLAIMED_BY
+	TASK_COLUMN_CLAIMED_BY,
+	TASK_COLUMN_VERDICT
 };
 
 static DbStatement save_stages = DB_STATEMENT(
@@ -304,6 +305,7 @@ read_tasks(int stage, uint64 n)
 		task->previous_version = db_text(i, TASK_COLUMN_PREVIOUS_VERSION);
 		task->sqlstate = db_text(i, TASK_COLUMN_SQLSTATE);
 		task->message = db_text(i, TASK_COLUMN_MESSAGE);
+		task->verdict = db_text(i, TASK_COLUMN_VERDICT);
 		task->is_recorded = !db_isnull(i, TASK_COLUMN_AUDITED_STATUS);
 		if (task->is_recorded)
 			task->saved_status =
@@ -357,10 +359,10 @@ steps_load_ready(const Deployment *d, int stage, int from, int limit)
 
 /* Those that are pending in the first wave that has any. */
 List *
-steps_load_wave(const Deployment *d, int stage, int from)
+steps_load_wave(const Deployment *d, int stage, int from, int limit)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage),
-					 Int32GetDatum(from) };
+					 Int32GetDatum(from), Int32GetDatum(limit) };
 
 	return read_tasks(stage, db_run(&load_wave, args, NULL));
 }

@@ -25,7 +25,8 @@ typedef enum TaskKind
 	TASK_VERIFY,
 	TASK_HOOK,
 	TASK_REVERT,
-	TASK_PREPARE /* before the first wave */
+	TASK_PREPARE, /* before the first wave */
+	TASK_GATE     /* after one: a function of users is asked */
 } TaskKind;
 
 /* What the stage says of the environment whose approval it waits for. */
@@ -43,7 +44,7 @@ typedef enum AgentAction
 	AGENT_UNINSTALL
 } AgentAction;
 
-#define TASK_KIND_COUNT (TASK_PREPARE + 1)
+#define TASK_KIND_COUNT (TASK_GATE + 1)
 
 /* How many tasks there are, as the audit log has them. */
 typedef struct TaskCounts
@@ -85,7 +86,7 @@ typedef struct Task
 	int32 reverts; /* -1: NULL */
 	bool has_node;
 	pg_uuid_t node;
-	char *hook;
+	char *hook; /* the function of users that it calls */
 	TimestampTz due_at;
 	TimestampTz started_at;
 	TimestampTz finished_at;
@@ -95,6 +96,7 @@ typedef struct Task
 	int32 steps; /* of its plan; 0: it has none */
 	uint8 plan_digest[DIGEST_LENGTH];
 	int64 swap_from; /* what is later on the node is the task's */
+	char *verdict;   /* hotswap.gate_result, of a gate that has said something */
 	/* of an agent's */
 	AgentAction action;
 	char *version_after;     /* what the node runs after it; NULL: nothing */
@@ -119,7 +121,7 @@ extern void steps_await_approval(Deployment *d, const char *environment);
 extern List *steps_load_tasks(const Deployment *d, int stage);
 extern List *steps_load_some(const Deployment *d, int stage, List *ordinals);
 extern List *steps_load_ready(const Deployment *d, int stage, int from, int limit);
-extern List *steps_load_wave(const Deployment *d, int stage, int from);
+extern List *steps_load_wave(const Deployment *d, int stage, int from, int limit);
 extern List *steps_reported_tasks(const Deployment *d, int stage);
 extern List *steps_overdue_tasks(const Deployment *d, int stage);
 extern List *steps_unclaimed_tasks(const Deployment *d, int stage);

@@ -130,7 +130,7 @@ lock_activity(const pg_uuid_t *tenant, LOCKMODE mode)
 	LOCKTAG tag;
 
 	lock_tag(&tag, LOCK_TENANT, tenant, UUID_LEN);
-	(void) LockAcquire(&tag, mode, false, false);
+	(void) lock_wait_until(&tag, mode, false, DT_NOEND);
 }
 
 /*

@@ -139,8 +139,8 @@ order_wanted(List *wanted)
 }
 
 /*
- * What the node would run; NIL if it runs the version already, or something that builds on it.  What it requires
- * may be brought before it (comes).
+ * What the node would run; NIL if it runs the version already, or something that builds on it, or is pinned.  What
+ * it requires may be brought before it (comes).
  */
 static List *
 plan_node(const Request *r, bool comes)
@@ -159,7 +159,7 @@ plan_node(const Request *r, bool comes)
 		return NIL;
 	if (p->outcome == NODE_RUNS || (comes && p->outcome == NODE_BLOCKED && p->steps != NIL))
 		return plans;
-	if (!p->runs_target)
+	if (!p->runs_target && !p->is_pinned)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("version \"%s\" of module \"%s\" cannot be brought to node \"%s\"",

@@ -27,9 +27,7 @@ deployment_cancel(Deployment *d, char *reason)
 	d->cancel_reason = reason;
 	if (deployment_is_final(d->status))
 		steps_cancel_stages(d, NULL);
-	deployment_save(d);
-	if (!deployment_is_final(d->status))
-		deployment_due(d, d->cancel_requested_at);
+	deployment_save_due(d, d->cancel_requested_at);
 }
 
 /*

@@ -420,7 +420,7 @@ request(Request *r)
  * 55000 the environment lets nobody take back, or skip what has something to run; YH001 the key was used with
  * another request; YH003 tenant not active; 40001 REPEATABLE READ and a key that was committed after the
  * snapshot. Waits for nobody but a concurrent request with the same
- * key. Writes deployment, work_item, audit_event, the key, and, where the path has a protected
+ * key, unless a statement of a task waits for its snapshot (55P03). Writes deployment, work_item, audit_event, the key, and, where the path has a protected
  * environment, approval and notification.
  */
 Datum

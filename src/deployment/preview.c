@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "base/args.h"
+#include "catalog/pg_type.h"
 #include "core/call.h"
 #include "core/missing.h"
 #include "core/path.h"
@@ -16,12 +17,14 @@
 #include "core/release.h"
 #include "core/tenant.h"
 #include "deployment/target_nodes.h"
+#include "deployment/wave_plan.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "module/scan.h"
 #include "module/tag.h"
 #include "module/version.h"
 #include "route/forecast.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_preview);
@@ -42,6 +45,10 @@ enum
 	P_ROUTING,
 	P_FINDINGS,
 	P_MISSING_REVERT,
+	P_STRATEGY,
+	P_WAVE,
+	P_WAVE_SIZES,
+	P_BAKES,
 	P_COLUMNS
 };
 
@@ -53,7 +60,11 @@ typedef struct Preview
 	const pg_uuid_t *tenant;
 	char *environment;
 	ScanPolicy policy;
-	List *notes; /* of Note */
+	List *notes;    /* of Note */
+	char *strategy; /* how its nodes go; NULL: none has anything to run */
+	Datum sizes;    /* of its waves */
+	Datum bakes;    /* after each of them */
+	bool by_chance; /* who is of which wave */
 } Preview;
 
 /* What there is to say of a step, on whichever node. */
@@ -155,9 +166,23 @@ put_step(Preview *p, const NodePlan *plan, const Step *step, int number, Datum *
 	set_text(values, nulls, P_ROUTING, routing_of(p->deployment, plan, step));
 }
 
+/* How the nodes of the environment go, and when this one does. */
+static void
+put_wave(const Preview *p, int wave, Datum *values, bool *nulls)
+{
+	set_text(values, nulls, P_STRATEGY, p->strategy);
+	if (p->strategy == NULL)
+		return;
+	values[P_WAVE] = Int32GetDatum(wave);
+	nulls[P_WAVE] = p->by_chance;
+	values[P_WAVE_SIZES] = p->sizes;
+	values[P_BAKES] = p->bakes;
+	nulls[P_WAVE_SIZES] = nulls[P_BAKES] = false;
+}
+
 /* A row about a node: a step of it, or why it has none. */
 static void
-put_row(Preview *p, const NodePlan *plan, const Step *step, int number)
+put_row(Preview *p, const NodePlan *plan, const Step *step, int number, int wave)
 {
 	Datum values[P_COLUMNS] = { 0 };
 	bool nulls[P_COLUMNS];
@@ -165,6 +190,8 @@ put_row(Preview *p, const NodePlan *plan, const Step *step, int number)
 	memset(nulls, true, sizeof(nulls));
 	set_text(values, nulls, P_ENVIRONMENT, p->environment);
 	set_text(values, nulls, P_NODE, plan->name);
+	if (plan->outcome == NODE_RUNS)
+		put_wave(p, wave, values, nulls);
 	if (step)
 		put_step(p, plan, step, number, values, nulls);
 	else
@@ -174,16 +201,63 @@ put_row(Preview *p, const NodePlan *plan, const Step *step, int number)
 }
 
 static void
-put_node(Preview *p, const NodePlan *plan)
+put_node(Preview *p, const NodePlan *plan, int wave)
 {
 	int number = 0;
 	ListCell *cell;
 
 	if (plan->outcome != NODE_RUNS)
-		put_row(p, plan, NULL, 0);
+		put_row(p, plan, NULL, 0, 0);
 	else
 		foreach (cell, plan->steps)
-			put_row(p, plan, lfirst(cell), ++number);
+			put_row(p, plan, lfirst(cell), ++number, wave);
+}
+
+/* ---- waves ---- */
+
+/* How long is waited after each wave; a wave of callers has no nodes of its own, and bakes as well. */
+static Datum
+bakes_of(const RolloutRow *r)
+{
+	static const Interval none;
+	Datum *bakes = palloc(r->waves * sizeof(Datum));
+
+	for (int i = 0; i < r->waves; i++)
+	{
+		bool waits = r->plan.bakes && (i < r->waves - 1 || r->plan.bake_last);
+		const Interval *bake = i == 0 ? &r->first_bake : &r->bake;
+
+		bakes[i] = IntervalPGetDatum(waits ? bake : &none);
+	}
+	return PointerGetDatum(
+		construct_array(bakes, r->waves, INTERVALOID, sizeof(Interval), false, TYPALIGN_DOUBLE));
+}
+
+static Datum
+numbers_of(const int *numbers, int count)
+{
+	List *list = NIL;
+
+	for (int i = 0; i < count; i++)
+		list = lappend_int(list, numbers[i]);
+	return db_int_array(list);
+}
+
+/* In which waves its nodes go, as the stage will find when it starts. */
+static int *
+plan_waves(Preview *p, List *plans)
+{
+	int *waves = palloc(Max(list_length(plans), 1) * sizeof(int));
+	RolloutRow all = { .waves = 1 };
+	RolloutRow *r = plans == NIL ? NULL : wave_plan(p->deployment, p->environment, plans, waves);
+
+	if (r == NULL)
+		r = &all;
+	p->strategy = pstrdup(strategy_names[r->plan.strategy]);
+	p->by_chance = r->plan.order == ORDER_HASH && r->first_share == 0 && r->waves > 1;
+	p->sizes = numbers_of(wave_sizes(r, plans, waves), r->waves);
+	p->bakes = bakes_of(r);
+	return waves;
 }
 
 static void
@@ -192,11 +266,12 @@ put_environment(ReturnSetInfo *result, const Deployment *d, char *environment)
 	Preview p = {
 		.result = result, .deployment = d, .tenant = &d->tenant, .environment = environment
 	};
-	ListCell *cell;
+	List *plans = plan_of_deployment(d, environment);
+	int *waves = plan_waves(&p, plans);
 
 	scan_policy_load(&d->tenant, list_make1(environment), &p.policy);
-	foreach (cell, plan_of_deployment(d, environment))
-		put_node(&p, lfirst(cell));
+	for (int i = 0; i < list_length(plans); i++)
+		put_node(&p, list_nth(plans, i), waves[i]);
 }
 
 /* What a deployment would do on its path; the nodes, if any are named, are those of its target. */
@@ -238,11 +313,11 @@ begin(Call *c, const Deployment *d)
  * preview(module text, version text, environment text, nodes text[], allow_revert boolean,
  *		only_target boolean, reapply boolean, tenant uuid)
  *		returns (goes_to, node, step, step_module, step_version, direction, digest, problem,
- *			transactional, routing, findings, missing_revert)
+ *			transactional, routing, findings, missing_revert, strategy, wave, wave_sizes, bakes)
  *
  * In: the arguments of deploy(); tenant and nodes may be NULL.  Out: for each node of the environments on the
  * path, in their order, a row a step, in the order in which they would run, or a row with the reason why there
- * is none.  Errors: 22023, P0002 no such tenant, version, environment or node, 42501.  Locks nothing.
+ * is none; wave NULL: chance decides.  Errors: 22023, P0002 no such tenant, version, environment or node, 42501.  Locks nothing.
  */
 Datum
 hotswap_preview(PG_FUNCTION_ARGS)

@@ -131,7 +131,7 @@ check_role(NodeRequest *r)
 						errdetail("Role \"%s\" does not have the privileges of that role.",
 								  GetUserNameFromId(GetUserId(), false)),
 						errhint("Become a member of that role.")));
-	role_require_login(r->run_as, NULL);
+	role_require_login(r->run_as, NULL, NULL);
 }
 
 /* Scripts of a superuser can do everything in the cluster: refused, or said aloud. */
@@ -277,7 +277,7 @@ lock_target(Oid run_as, const char *schema)
 	LOCKTAG tag;
 
 	lock_tag(&tag, LOCK_TARGET, key, strlen(key));
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) lock_wait_until(&tag, ExclusiveLock, false, DT_NOEND);
 }
 
 /* What it is that the role and schema of which are taken. */
@@ -380,8 +380,7 @@ leave_rollout(const pg_uuid_t *id, int stage, const pg_uuid_t *node, const Audit
 	}
 	steps_save_tasks(&d, tasks);
 	steps_forget_counts(&d, stage);
-	deployment_save(&d);
-	deployment_due(&d, GetCurrentTimestamp());
+	deployment_save_due(&d, GetCurrentTimestamp());
 }
 
 static void

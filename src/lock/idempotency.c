@@ -39,7 +39,7 @@
 #include "lock/idempotency.h"
 #include "miscadmin.h"
 #include "shm/advisory.h"
-#include "storage/lmgr.h"
+#include "shm/give_way.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -115,6 +115,20 @@ refuse_claim(const char *key)
 					errmsg("could not claim idempotency key \"%s\"", key)));
 }
 
+typedef struct Insert
+{
+	DbArgs args;
+	bool done;
+} Insert;
+
+static void
+run_insert(void *arg)
+{
+	Insert *insert = arg;
+
+	insert->done = db_run_args(&insert->args) > 0;
+}
+
 /*
  * Claims a key for *deployment: true.  If somebody else has it: false, and *deployment is theirs.
  * May wait for the transaction of a concurrent claim.
@@ -126,14 +140,15 @@ idempotency_claim(const pg_uuid_t *tenant, const char *scope, const char *key,
 	for (int i = 0; i < CLAIM_TRIES; i++)
 	{
 		TimestampTz now = GetCurrentTimestamp();
-		DbArgs args = db_args(&claim_key);
+		Insert insert = { .args = db_args(&claim_key) };
 
-		arg_name(&args, tenant, scope, key);
-		db_arg_digest(&args, fingerprint);
-		db_arg_uuid(&args, deployment);
-		db_arg_time(&args, default_expiry(now));
-		db_arg_time(&args, now);
-		if (db_run_args(&args) > 0)
+		arg_name(&insert.args, tenant, scope, key);
+		db_arg_digest(&insert.args, fingerprint);
+		db_arg_uuid(&insert.args, deployment);
+		db_arg_time(&insert.args, default_expiry(now));
+		db_arg_time(&insert.args, now);
+		give_way_while(run_insert, &insert);
+		if (insert.done)
 			return true;
 		if (idempotency_find(tenant, scope, key, fingerprint, deployment))
 			return false;
@@ -350,7 +365,7 @@ claim_for(Claim *c)
 				refuse_claim(c->key);
 		}
 		else if (queued)
-			XactLockTableWait(claimer, NULL, NULL, XLTW_None);
+			lock_wait_for_transaction(claimer);
 		else
 			queued = lock_wait_until(&queue, ExclusiveLock, false, DT_NOEND);
 	}
@@ -367,7 +382,8 @@ claim_for(Claim *c)
  * hotswap.idempotency_ttl. Out: is_new: the caller does the work and stores the answer in the same
  * transaction; else the stored answer, or in_progress if there is none. Errors: 22023; YH001 the
  * key was used with another request; P0002, YH003 tenant; 42501; 40001 REPEATABLE READ and claimed
- * after the snapshot; 25006 read-only; those of any lock. Waits, if wait, for the transaction of
+ * after the snapshot; 25006 read-only; those of any lock, 55P03 while a statement of a
+ * task waits for its snapshot. Waits, if wait, for the transaction of
  * another caller with the key, and is the first if that is rolled back; ROLLBACK TO does not end
  * the wait if the claim was made in a subtransaction that had ended by then, as with deploy().
  * Locks LOCK_KEY_QUEUE while it waits, LOCK_KEY while it inserts. Writes idempotency_key.
@@ -467,7 +483,7 @@ hotswap_release_idempotency_claim(PG_FUNCTION_ARGS)
 	db_enter(&scope);
 	access_require(&c.tenant, scope.caller, CAPABILITY_AGENT, "release an idempotency claim");
 	while (TransactionIdIsValid(claimer = find_claimer(&c)))
-		XactLockTableWait(claimer, NULL, NULL, XLTW_None);
+		lock_wait_for_transaction(claimer);
 	arg_name(&args, &c.tenant, c.scope, c.key);
 	if (db_run_args(&args) == 0)
 		refuse_unclaimed(&c);

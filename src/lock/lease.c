@@ -1,6 +1,6 @@
 /*
  * lease.c
- *		Leases: lease_lock(), renew_lease(), release_lease().
+ *		Leases: lease_lock(), await_lease(), renew_lease(), release_lease().
  *
  * A lease is a row with a token and an end, for whoever cannot keep a session: behind a pooler, or
  * longer than a connection lives.  It belongs to who knows the token.  The dispatcher removes it
@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -24,6 +25,7 @@
 #include "core/audit.h"
 #include "core/tenant.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "lock/lease.h"
 #include "miscadmin.h"
 #include "shm/advisory.h"
@@ -38,6 +40,7 @@
 #define LATE_MS 1000 /* a waiter looks itself when the dispatcher is so late */
 
 PG_FUNCTION_INFO_V1(hotswap_lease_lock);
+PG_FUNCTION_INFO_V1(hotswap_await_lease);
 PG_FUNCTION_INFO_V1(hotswap_renew_lease);
 PG_FUNCTION_INFO_V1(hotswap_release_lease);
 
@@ -89,6 +92,7 @@ typedef struct Lease
 	int64 token;            /* that was got; 0: none */
 	TimestampTz expires_at; /* of the one that is in the way, or DT_NOEND */
 	bool own;               /* it is this very transaction's */
+	bool (*wait)(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end);
 } Lease;
 
 /* The end of a lease that begins now; raises 22023. */
@@ -210,6 +214,7 @@ try_to_take(void *arg)
 	DbScope scope;
 	bool is_there;
 
+	commit_durably();
 	if (!lock_wait_until(&l->tag, ExclusiveLock, false, l->deadline))
 		return false;
 	audit_actor(&actor, NULL);
@@ -240,7 +245,7 @@ wait_for_lease(Lease *l)
 		/* there may be no dispatcher to end it */
 		if (late != DT_NOEND)
 			until = Min(until, TimestampTzPlusMilliseconds(late, LATE_MS));
-		if (wait_until(&l->waiters, try_to_take, l, until))
+		if (l->wait(&l->waiters, try_to_take, l, until))
 			return;
 	} while (!wait_deadline_passed(l->deadline));
 }
@@ -266,6 +271,23 @@ wait_visibly(Lease *l)
 	stop_showing(0, PointerGetDatum(&key));
 }
 
+static void
+arg_length(FunctionCallInfo fcinfo, Lease *l)
+{
+	l->ttl = arg_ttl(fcinfo, 1);
+	l->deadline = wait_deadline(fcinfo, 2);
+	(void) end_of(l->ttl, GetCurrentTimestamp());
+}
+
+static void
+take(Lease *l)
+{
+	if (try_to_take(l) || wait_deadline_passed(l->deadline))
+		return;
+	wait_require("Add it and restart the server, or call again later.");
+	wait_visibly(l);
+}
+
 /*
  * lease_lock(resource text, ttl interval, timeout interval) returns a token, or NULL when the time
  *		is over
@@ -274,27 +296,47 @@ wait_visibly(Lease *l)
  * NULL: no limit, zero: tries once. Counts when the transaction commits; cannot be taken twice,
  * and does not exclude acquire_lock(). Errors: 22023; 55000 it has to wait and the lease is the
  * transaction's own, the isolation level is not READ COMMITTED, or hotswap is not preloaded; 40001
- * REPEATABLE READ and taken after the snapshot; 25006 read-only; those of any lock. Writes lease.
+ * REPEATABLE READ and taken after the snapshot; 25006 read-only; those of any lock, 55P03 while a statement of a
+ * task waits for its snapshot. Writes lease.
  */
 Datum
 hotswap_lease_lock(PG_FUNCTION_ARGS)
 {
-	Lease l = { .token = 0 };
+	Lease l = { .wait = wait_until };
 
 	arg_lease(fcinfo, &l);
-	l.ttl = arg_ttl(fcinfo, 1);
-	l.deadline = wait_deadline(fcinfo, 2);
-	(void) end_of(l.ttl, GetCurrentTimestamp());
+	arg_length(fcinfo, &l);
 	PreventCommandIfReadOnly("lease_lock()");
-	commit_durably();
-	if (!try_to_take(&l) && !wait_deadline_passed(l.deadline))
-	{
-		wait_require("Add it and restart the server, or call again later.");
-		wait_visibly(&l);
-	}
+	take(&l);
 	if (l.token == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(l.token);
+}
+
+/*
+ * await_lease(resource text, ttl interval, timeout interval, INOUT token bigint)
+ *
+ * Like lease_lock(), but ends the transaction it is called in and holds no snapshot while it waits; the lease counts
+ * at once.  In: what is given as token is ignored.  Errors: as lease_lock(); 2D000 inside a transaction block.  Writes
+ * lease.
+ */
+Datum
+hotswap_await_lease(PG_FUNCTION_ARGS)
+{
+	Lease l = { .wait = wait_in_call };
+	TupleDesc row;
+	Datum token;
+	bool isnull;
+
+	arg_lease(fcinfo, &l);
+	arg_length(fcinfo, &l);
+	PreventCommandIfReadOnly("await_lease()");
+	wait_enter_call(fcinfo, "Use hotswap.lease_lock() there.");
+	take(&l);
+	token = Int64GetDatum(l.token);
+	isnull = l.token == 0;
+	row = wait_leave_call(fcinfo);
+	return HeapTupleGetDatum(heap_form_tuple(row, &token, &isnull));
 }
 
 /* ---- keeping and giving back ---- */

@@ -1,6 +1,6 @@
 /*
  * lock.c
- *		Named locks for applications: acquire_lock(), acquire_xact_lock(), acquire_locks(),
+ *		Named locks for applications: acquire_lock(), acquire_xact_lock(), acquire_locks(), await_lock(),
  *		release_lock(), release_all_locks(), lock_key().
  *
  * A named lock is the server's advisory lock on lock_key(name), in the key space of
@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/args.h"
@@ -24,6 +25,7 @@
 #include "core/access.h"
 #include "core/tenant.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "lock/lock.h"
 #include "miscadmin.h"
 #include "shm/advisory.h"
@@ -43,6 +45,7 @@ PG_FUNCTION_INFO_V1(hotswap_lock_key);
 PG_FUNCTION_INFO_V1(hotswap_acquire_lock);
 PG_FUNCTION_INFO_V1(hotswap_acquire_xact_lock);
 PG_FUNCTION_INFO_V1(hotswap_acquire_locks);
+PG_FUNCTION_INFO_V1(hotswap_await_lock);
 PG_FUNCTION_INFO_V1(hotswap_release_lock);
 PG_FUNCTION_INFO_V1(hotswap_release_all_locks);
 
@@ -72,6 +75,7 @@ typedef struct Request
 	bool session;
 	TimestampTz end;
 	pg_uuid_t tenant; /* whose view locks shows it */
+	bool anew;        /* it is waited for in a transaction that has no snapshot */
 } Request;
 
 static HTAB *mine = NULL;
@@ -233,6 +237,8 @@ wait_for(const Request *r, const LOCKTAG *tag)
 		return false;
 	if (shared && !locktable_wait(&key, r->resource, &r->tenant))
 		refuse_for_room();
+	if (r->anew)
+		wait_start_anew();
 	return lock_wait_until(tag, lock_modes[r->mode], r->session, r->end);
 }
 
@@ -291,17 +297,23 @@ lock_require_agent(void)
 	return tenant;
 }
 
+static void
+read_request(FunctionCallInfo fcinfo, Request *r)
+{
+	r->resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
+	r->end = wait_deadline(fcinfo, 1);
+	r->mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
+	r->key = lock_key_of(r->resource);
+	PreventCommandDuringRecovery("taking a named lock");
+}
+
 static Datum
 acquire_one(FunctionCallInfo fcinfo, bool session)
 {
 	Request r = { .session = session, .tenant = lock_require_agent() };
 	int64 token;
 
-	r.resource = arg_text(fcinfo, 0, "resource", RESOURCE_LIMIT);
-	r.end = wait_deadline(fcinfo, 1);
-	r.mode = arg_bool(fcinfo, 2, "shared") ? SHARED : EXCLUSIVE;
-	r.key = lock_key_of(r.resource);
-	PreventCommandDuringRecovery("taking a named lock");
+	read_request(fcinfo, &r);
 	token = lock_acquire(&r);
 	if (token == 0)
 		PG_RETURN_NULL();
@@ -315,7 +327,7 @@ acquire_one(FunctionCallInfo fcinfo, bool session)
  * In: resource of 1 to 255 characters; timeout NULL: no limit, zero: tries once. The lock is an
  * ordinary session-level advisory lock: it outlives transactions and rollbacks, and is released as
  * often as it was taken. Errors: 22023, 40P01 deadlock, 55P03 and 57014 by the session's own
- * limits, 53200 no room for another lock, 25006 on a standby. Writes no table.
+ * limits, 55P03 while a statement of a task waits for its snapshot, 53200 no room for another lock, 25006 on a standby. Writes no table.
  */
 Datum
 hotswap_acquire_lock(PG_FUNCTION_ARGS)
@@ -333,6 +345,28 @@ Datum
 hotswap_acquire_xact_lock(PG_FUNCTION_ARGS)
 {
 	return acquire_one(fcinfo, false);
+}
+
+/*
+ * await_lock(resource text, timeout interval, shared boolean, INOUT token bigint)
+ *
+ * Like acquire_lock(), but ends the transaction it is called in and holds no snapshot while it waits.  In: what is
+ * given as token is ignored.  Errors: as acquire_lock(); 2D000 inside a transaction block.  Writes no table.
+ */
+Datum
+hotswap_await_lock(PG_FUNCTION_ARGS)
+{
+	Request r = { .session = true, .anew = true, .tenant = lock_require_agent() };
+	TupleDesc row;
+	Datum token;
+	bool isnull;
+
+	read_request(fcinfo, &r);
+	wait_enter_call(fcinfo, "Use hotswap.acquire_lock() there.");
+	token = Int64GetDatum(lock_acquire(&r));
+	isnull = DatumGetInt64(token) == 0;
+	row = wait_leave_call(fcinfo);
+	return HeapTupleGetDatum(heap_form_tuple(row, &token, &isnull));
 }
 
 /* ---- many at once ---- */

@@ -21,12 +21,12 @@
 #include "core/node_health.h"
 #include "core/release.h"
 #include "core/tenant.h"
+#include "deployment/rollout_row.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "operations/blocker.h"
 #include "pipeline/gate.h"
-#include "pipeline/rollout_row.h"
 #include "route/staying.h"
 #include "shm/executors.h"
 #include "shm/shmem.h"
@@ -54,16 +54,35 @@ static DbStatement behind_query =
 				 UUIDOID, UUIDOID);
 
 /*
- * Deployments of the same module whose lanes are among those of this one, and which go first.
+ * Deployments that may be in the lanes of one, or go first there, the first $3 of them: what their work items
+ * say, which is enough to leave out almost all of a long queue.
+ */
+static DbStatement lane_candidates = DB_STATEMENT(
+	"SELECT pg_catalog.array_agg(c.deployment_id), pg_catalog.count(*) FROM (SELECT w.deployment_id"
+	" FROM (SELECT d.priority, ARRAY(SELECT x.module FROM " TARGETS_OF(
+		"d") " x) AS modules"
+			 " FROM hotswap.deployment d WHERE d.tenant_id = $1 AND d.id = $2 OFFSET 0) d"
+			 " JOIN hotswap.work_item w ON w.tenant_id = $1 AND w.deployment_id <> $2"
+			 " WHERE " WORK_ITEM_MAY_BE_ABOUT(
+				 "w",
+				 "d.modules") " AND (w.status IS NULL"
+							  " OR w.status IN " STARTED_STATUSES " OR w.status = 'queued'"
+							  " AND (w.priority > d.priority OR w.priority = d.priority AND w.deployment_id < $2))"
+							  " ORDER BY w.status IN " STARTED_STATUSES
+							  " DESC, w.priority DESC, w.deployment_id LIMIT $3) c",
+	UUIDOID, UUIDOID, INT8OID);
+
+/*
+ * Of $3, deployments of the same module whose lanes are among those of this one, and which go first.
  * OFFSET 0 keeps the planner to look-ups by key, however small the tables are when it plans.
  */
 static DbStatement lane_holders = DB_STATEMENT(
 	"SELECT o.id, o.status, " OTHERS_SUBJECT ", o.environment, o.status IN " STARTED_STATUSES ""
 	" FROM hotswap.deployment d"
 	" JOIN hotswap.environment de ON de.tenant_id = d.tenant_id AND de.name = d.environment"
-	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id"
+	" CROSS JOIN unnest($3) w (deployment_id)"
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
-	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+	" WHERE o.tenant_id = $1 AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment oe ON oe.tenant_id = o.tenant_id AND oe.name = o.environment"
 	" WHERE d.tenant_id = $1 AND d.id = $2 AND o.id <> d.id AND " SAME_MODULE
 	" AND (NOT d.only_target OR de.rank = oe.rank OR NOT o.only_target AND de.rank < oe.rank)"
@@ -74,7 +93,10 @@ static DbStatement lane_holders = DB_STATEMENT(
 	" AND se.name = s.environment WHERE s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
 	" AND s.kind = 'deploy' AND se.rank = de.rank AND s.status IN ('succeeded', 'skipped'))))"
 	" ORDER BY 5 DESC, o.priority DESC, o.id LIMIT 100",
-	UUIDOID, UUIDOID);
+	UUIDOID, UUIDOID, UUIDARRAYOID);
+
+#define LANE_HOLDERS_SHOWN 100 /* as lane_holders says */
+#define LANE_CANDIDATES 1000   /* looked at first */
 
 static DbStatement open_tasks = DB_STATEMENT(
 	"SELECT t.stage::integer, t.ordinal, t.kind, t.status, coalesce(n.name, t.hook), t.due_at,"
@@ -132,11 +154,9 @@ static DbStatement tenant_query = DB_STATEMENT(
 	UUIDOID);
 
 static DbStatement started_query =
-	DB_STATEMENT("SELECT d.id, pg_catalog.count(*) OVER () FROM hotswap.work_item w"
-				 " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment d"
-				 " WHERE d.tenant_id = w.tenant_id AND d.id = w.deployment_id OFFSET 0) d"
-				 " WHERE w.tenant_id = $1 AND d.status IN " STARTED_STATUSES ""
-				 " ORDER BY d.id LIMIT 100",
+	DB_STATEMENT("SELECT w.deployment_id, pg_catalog.count(*) OVER () FROM hotswap.work_item w"
+				 " WHERE w.tenant_id = $1 AND " WORK_ITEM_STATUS(
+					 "w") " IN " STARTED_STATUSES " ORDER BY w.deployment_id LIMIT 100",
 				 UUIDOID);
 
 static DbStatement required_query = DB_STATEMENT(
@@ -155,7 +175,7 @@ static DbStatement bake_query = DB_STATEMENT(
 	" * r.share_step::bigint)::integer, r.first_share IS NOT NULL FROM hotswap.rollout r"
 	" JOIN hotswap.stage s ON s.tenant_id = r.tenant_id AND s.deployment_id = r.deployment_id"
 	" AND s.ordinal = r.stage AND s.status = 'running' WHERE r.tenant_id = $1"
-	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.bake_until IS NOT NULL",
+	" AND r.deployment_id = $2 AND r.gate IS NULL AND r.measured IS NULL AND r.bake_until IS NOT NULL",
 	UUIDOID, UUIDOID);
 
 static DbStatement between_query = DB_STATEMENT(
@@ -261,11 +281,29 @@ explain_visits(Explanation *e)
 						"the end of that error: it is tried again after a while");
 }
 
+/* Finds those that are in the lane or go first; limit: how many may be looked at, 0: all. Returns whether that was enough. */
+static bool
+find_lane_holders(Explanation *e, int64 limit, uint64 *count)
+{
+	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id), Int64GetDatum(limit) };
+	bool nulls[] = { false, false, limit == 0 };
+	int64 candidates;
+	bool none;
+
+	(void) db_run(&lane_candidates, args, nulls);
+	candidates = db_int64(0, 2);
+	args[2] = db_datum(0, 1, &none);
+	*count = none ? 0 : db_run(&lane_holders, args, NULL);
+	return *count == LANE_HOLDERS_SHOWN || limit == 0 || candidates < limit;
+}
+
 static void
 explain_lanes(Explanation *e)
 {
-	Datum args[] = { UUIDPGetDatum(&e->tenant), UUIDPGetDatum(&e->id) };
-	uint64 n = db_run(&lane_holders, args, NULL);
+	uint64 n;
+
+	if (!find_lane_holders(e, LANE_CANDIDATES, &n))
+		(void) find_lane_holders(e, 0, &n);
 
 	for (uint64 i = 0; i < n; i++)
 	{

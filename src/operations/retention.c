@@ -25,7 +25,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define STEP_MS 50
+/* While there is work the dispatcher takes a step a second, and does nothing else meanwhile. */
+#define STEP_MS 25
 #define TRUNCATE_WAIT_MS 200 /* how long others may have to queue behind us */
 
 static DbStatement set_horizon =
@@ -51,14 +52,21 @@ static DbStatement delete_keys = DB_STATEMENT(
 static DbStatement size_of_keys =
 	DB_STATEMENT0("SELECT pg_catalog.pg_relation_size('hotswap.idempotency_key')");
 
-/* $1: time, $2: the smallest id of that time, $3: how many; the primary key leads to the oldest of each tenant */
+/*
+ * $1: time, $2: the smallest id of that time, $3: how many, $4 and $5: the tenant and the id after which they are;
+ * the primary key leads to the oldest of each tenant.  What was removed just now stays in the index as long as
+ * somebody has a snapshot from before, and is not walked through again.
+ */
 static DbStatement old_deployments = DB_STATEMENT(
-	"SELECT pg_catalog.array_agg(d.tenant_id), pg_catalog.array_agg(d.id), pg_catalog.count(*)"
-	" FROM (SELECT d.tenant_id, d.id FROM hotswap.tenant t CROSS JOIN LATERAL ("
-	"SELECT d.tenant_id, d.id FROM hotswap.deployment d"
-	" WHERE d.tenant_id = t.id AND d.id < $2 AND d.finished_at < $1"
+	"SELECT pg_catalog.array_agg(d.tenant_id), pg_catalog.array_agg(d.id), pg_catalog.count(*),"
+	" (pg_catalog.array_agg(d.tenant_id))[pg_catalog.count(*)],"
+	" (pg_catalog.array_agg(d.id))[pg_catalog.count(*)]"
+	" FROM (SELECT d.tenant_id, d.id FROM (SELECT id FROM hotswap.tenant WHERE id >= $4 ORDER BY id) t"
+	" CROSS JOIN LATERAL (SELECT d.tenant_id, d.id FROM hotswap.deployment d"
+	" WHERE d.tenant_id = t.id AND d.id > CASE WHEN t.id = $4 THEN $5"
+	" ELSE '00000000-0000-0000-0000-000000000000'::uuid END AND d.id < $2 AND d.finished_at < $1"
 	" ORDER BY d.id LIMIT $3 FOR UPDATE SKIP LOCKED) d LIMIT $3) d",
-	TIMESTAMPTZOID, UUIDOID, INT8OID);
+	TIMESTAMPTZOID, UUIDOID, INT8OID, UUIDOID, UUIDOID);
 
 /*
  * The rows of the deployments $1, $2 are found by their keys and deleted by their places: nobody
@@ -77,16 +85,24 @@ static DbStatement old_deployments = DB_STATEMENT(
 	" CROSS JOIN LATERAL (SELECT t.ctid, t.node_id FROM hotswap.task t" \
 	" WHERE t.tenant_id = e.tenant_id AND t.deployment_id = e.id OFFSET 0) t"
 
-/* What ran on the deployments' nodes before the oldest row that is young enough to stay. */
+/*
+ * What ran on the deployments' nodes before, but for the last of it: that is what the oldest swap which stays came
+ * upon, and where taking it back leads to, or what the node runs.  A row is of old as long as none before it is of
+ * a deployment that stays, however long that took.
+ */
 static DbStatement delete_swaps = DB_STATEMENT(
 	"DELETE FROM hotswap.node_module WHERE ctid = ANY(ARRAY(SELECT m.ctid FROM"
 	" (SELECT DISTINCT e.tenant_id, t.node_id, x.module" DOOMED_DEPLOYMENT DOOMED_TASK
 	" CROSS JOIN LATERAL " DOOMED_TARGETS " x) k"
+	" LEFT JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
+	" AND y.node_id = k.node_id AND y.module = k.module AND (y.swapped_at >= $3"
+	" OR EXISTS (SELECT FROM hotswap.deployment o WHERE o.tenant_id = k.tenant_id"
+	" AND o.id = y.deployment_id AND o.id <> ALL ($2))) ORDER BY y.swap LIMIT 1) young ON true"
 	" CROSS JOIN LATERAL (SELECT y.swap FROM hotswap.node_module y WHERE y.tenant_id = k.tenant_id"
-	" AND y.node_id = k.node_id AND y.module = k.module AND y.swapped_at >= $3"
-	" ORDER BY y.swap LIMIT 1) young"
+	" AND y.node_id = k.node_id AND y.module = k.module"
+	" AND (young.swap IS NULL OR y.swap < young.swap) ORDER BY y.swap DESC LIMIT 1) last"
 	" CROSS JOIN LATERAL (SELECT m.ctid FROM hotswap.node_module m WHERE m.tenant_id = k.tenant_id"
-	" AND m.node_id = k.node_id AND m.module = k.module AND m.swap < young.swap OFFSET 0) m))",
+	" AND m.node_id = k.node_id AND m.module = k.module AND m.swap < last.swap OFFSET 0) m))",
 	UUIDARRAYOID, UUIDARRAYOID, TIMESTAMPTZOID);
 
 static DbStatement delete_tasks =
@@ -104,6 +120,7 @@ static DbStatement delete_tasks =
 static DbStatement delete_stages = DELETE_OF_DEPLOYMENT("stage");
 static DbStatement delete_statements = DELETE_OF_DEPLOYMENT("statement");
 static DbStatement delete_rollouts = DELETE_OF_DEPLOYMENT("rollout");
+static DbStatement delete_rollout_gates = DELETE_OF_DEPLOYMENT("rollout_gate");
 static DbStatement delete_analyses = DELETE_OF_DEPLOYMENT("analysis");
 static DbStatement delete_pauses = DELETE_OF_DEPLOYMENT("pause");
 static DbStatement delete_rehearsals = DELETE_OF_DEPLOYMENT("rehearsal");
@@ -132,6 +149,11 @@ static DbStatement size_of_slot =
 static DbStatement delete_windows = DB_STATEMENT(
 	"DELETE FROM hotswap.environment_window WHERE ctid = ANY(ARRAY(SELECT w.ctid"
 	" FROM hotswap.environment_window w WHERE least(w.removed_at, upper(w.during)) < $1 LIMIT $2))",
+	TIMESTAMPTZOID, INT8OID);
+
+static DbStatement delete_pins = DB_STATEMENT(
+	"DELETE FROM hotswap.node_pin WHERE ctid = ANY(ARRAY(SELECT p.ctid FROM hotswap.node_pin p"
+	" WHERE p.until < $1 LIMIT $2))",
 	TIMESTAMPTZOID, INT8OID);
 
 /*
@@ -185,12 +207,19 @@ purge_keys(int pages)
 	return (int64) next_page * BLCKSZ < db_int64(0, 1);
 }
 
+/* The last one that was removed. */
+static pg_uuid_t last_tenant;
+static pg_uuid_t last_deployment;
+
 static bool
 purge_deployments(int limit)
 {
 	TimestampTz cutoff = minutes_ago(hotswap_deployment_retention);
 	pg_uuid_t floor;
-	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor), Int64GetDatum(limit) };
+	Datum find[] = { TimestampTzGetDatum(cutoff), UUIDPGetDatum(&floor), Int64GetDatum(limit),
+					 UUIDPGetDatum(&last_tenant), UUIDPGetDatum(&last_deployment) };
+	pg_uuid_t tenant;
+	pg_uuid_t id;
 	Datum args[3]; /* tenants, deployments; for delete_swaps the time */
 	bool isnull;
 
@@ -201,11 +230,14 @@ purge_deployments(int limit)
 	args[0] = db_datum(0, 1, &isnull);
 	args[1] = db_datum(0, 2, &isnull);
 	args[2] = find[0];
+	tenant = db_uuid(0, 4);
+	id = db_uuid(0, 5);
 	(void) db_run(&delete_swaps, args, NULL);
 	(void) db_run(&delete_tasks, args, NULL);
 	(void) db_run(&delete_stages, args, NULL);
 	(void) db_run(&delete_statements, args, NULL);
 	(void) db_run(&delete_rollouts, args, NULL);
+	(void) db_run(&delete_rollout_gates, args, NULL);
 	(void) db_run(&delete_analyses, args, NULL);
 	(void) db_run(&delete_pauses, args, NULL);
 	(void) db_run(&delete_rehearsals, args, NULL);
@@ -216,6 +248,8 @@ purge_deployments(int limit)
 	(void) db_run(&delete_notifications, args, NULL);
 	(void) db_run(&delete_keys_of, args, NULL);
 	(void) db_run(&delete_deployments, args, NULL);
+	last_tenant = tenant;
+	last_deployment = id;
 	return true;
 }
 
@@ -225,7 +259,7 @@ purge_windows(int limit)
 	Datum args[] = { TimestampTzGetDatum(minutes_ago(hotswap_deployment_retention)),
 					 Int64GetDatum(limit) };
 
-	return db_run(&delete_windows, args, NULL) > 0;
+	return db_run(&delete_windows, args, NULL) + db_run(&delete_pins, args, NULL) > 0;
 }
 
 static bool
@@ -300,7 +334,7 @@ static Step steps[] = {
 	{ "remove idempotency keys", purge_keys, 256, 8 },
 	{ "remove deployments", purge_deployments, 200, 20 },
 	{ "remove reports of nodes", empty_slot, 1, 1 },
-	{ "remove windows", purge_windows, 1000, 100 },
+	{ "remove windows and pins", purge_windows, 1000, 100 },
 	{ "drop slots of routed modules", surplus_drop, 50, 5 },
 	{ "remove rows of the route", purge_routes, 1000, 100 },
 	{ "remove audit events", purge_default_partition, 1000, 100 },
@@ -359,6 +393,8 @@ retention_begin(void)
 {
 	current = 0;
 	next_page = 0;
+	memset(&last_tenant, 0, sizeof(last_tenant));
+	memset(&last_deployment, 0, sizeof(last_deployment));
 	surplus_begin();
 	failed = false;
 }

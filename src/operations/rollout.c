@@ -20,9 +20,9 @@
 #include "core/person.h"
 #include "core/steps.h"
 #include "core/tenant.h"
+#include "deployment/rollout_row.h"
 #include "fmgr.h"
 #include "pipeline/behind.h"
-#include "pipeline/rollout_row.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(hotswap_pause);
@@ -148,8 +148,7 @@ turn_end(Turn *t, const char *event, Jsonb *detail)
 	if (t->rollout && t->rollout->is_changed)
 		rollout_save(&t->d, t->rollout);
 	audit_add(t->d.batch, &t->d.chain, event, status, status, t->reason, detail);
-	deployment_save(&t->d);
-	deployment_due(&t->d, GetCurrentTimestamp());
+	deployment_save_due(&t->d, GetCurrentTimestamp());
 	call_end(&t->call);
 }
 

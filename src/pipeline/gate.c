@@ -80,17 +80,21 @@ static DbStatement frozen_query = DB_STATEMENT(
 	"SELECT o.id, " OTHERS_SUBJECT ", o.environment, o.status FROM hotswap.deployment d"
 	" JOIN hotswap.environment x ON x.tenant_id = d.tenant_id AND x.name = $3"
 	" JOIN hotswap.work_item w ON w.tenant_id = d.tenant_id AND w.deployment_id < d.id"
-	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
-	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
-	" JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
-	" AND t.rank >= x.rank"
-	" JOIN hotswap.stage s ON s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
-	" AND s.status = 'waiting_approval'"
-	" JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.name = s.environment"
-	" AND e.rank <= x.rank"
-	" WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake"
-	" AND o.kind IN ('deploy', 'rollback') AND " SAME_MODULE " AND o.version <> d.version"
-	" AND o.status IN ('pending_approval', 'queued') ORDER BY o.id LIMIT 1",
+	" AND (d.release IS NOT NULL OR " WORK_ITEM_MAY_BE_ABOUT(
+		"w",
+		"ARRAY[d.module]") ")"
+						   " CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
+						   " WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
+						   " JOIN hotswap.environment t ON t.tenant_id = d.tenant_id AND t.name = o.environment"
+						   " AND t.rank >= x.rank"
+						   " JOIN hotswap.stage s ON s.tenant_id = o.tenant_id AND s.deployment_id = o.id"
+						   " AND s.status = 'waiting_approval'"
+						   " JOIN hotswap.environment e ON e.tenant_id = d.tenant_id AND e.name = s.environment"
+						   " AND e.rank <= x.rank"
+						   " WHERE d.tenant_id = $1 AND d.id = $2 AND d.kind = 'deploy' AND NOT d.overtake"
+						   " AND o.kind IN ('deploy', 'rollback') AND " SAME_MODULE
+						   " AND o.version <> d.version"
+						   " AND o.status IN ('pending_approval', 'queued') ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID);
 
 /* The first of those that were requested before, and are still to bring one of these modules there. */
@@ -100,12 +104,14 @@ static DbStatement required_query = DB_STATEMENT(
 	" CROSS JOIN LATERAL (SELECT * FROM hotswap.deployment o"
 	" WHERE o.tenant_id = w.tenant_id AND o.id = w.deployment_id OFFSET 0) o"
 	" JOIN hotswap.environment t ON t.tenant_id = w.tenant_id AND t.name = o.environment"
-	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND o.kind <> 'rehearsal'"
-	" AND EXISTS (SELECT FROM " OTHERS_TARGETS " t WHERE t.module = ANY ($4))"
-	" AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
-	" AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
-	" AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
-	" AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
+	" WHERE w.tenant_id = $1 AND w.deployment_id < $2 AND " WORK_ITEM_MAY_BE_ABOUT(
+		"w",
+		"$4") " AND o.kind <> 'rehearsal'"
+			  " AND EXISTS (SELECT FROM " OTHERS_TARGETS " t WHERE t.module = ANY ($4))"
+			  " AND o.status <> 'scheduled' AND (t.rank = x.rank OR t.rank > x.rank AND NOT o.only_target)"
+			  " AND NOT EXISTS (SELECT 1 FROM hotswap.stage s WHERE s.tenant_id = o.tenant_id"
+			  " AND s.deployment_id = o.id AND s.kind = 'deploy' AND s.environment = x.name"
+			  " AND s.status IN ('succeeded', 'skipped')) ORDER BY o.id LIMIT 1",
 	UUIDOID, UUIDOID, TEXTOID, TEXTARRAYOID);
 
 /* Was a node of the environment declared to run something, after an approval was opened? */

@@ -18,13 +18,13 @@
 #include "catalog/pg_type.h"
 #include "core/deployment_save.h"
 #include "core/path.h"
+#include "deployment/rollout_row.h"
 #include "pipeline/behind.h"
 #include "pipeline/finish.h"
 #include "pipeline/gate.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/rehearsed.h"
 #include "pipeline/rollback.h"
-#include "pipeline/rollout_row.h"
 #include "pipeline/stage.h"
 #include "pipeline/stage_tasks.h"
 #include "pipeline/task_set.h"
@@ -163,7 +163,7 @@ advance_stage(Visit *v)
 		pause_deployment(v);
 		return false;
 	}
-	stage_tasks_start_due(v, false, t.current_wave);
+	stage_tasks_start_due(v, false, t.current_wave, PG_INT32_MAX);
 	/* a task whose role is gone failed there and then */
 	t = stage_tasks_tally(v, false);
 	if (t.failed > failed)
@@ -402,11 +402,7 @@ pipeline_save(Visit *v)
 	if (d->status == DEPLOYMENT_PENDING_APPROVAL && d->start_by != TIME_NULL)
 		v->result->next_due = Min(v->result->next_due, d->start_by);
 	if (d->chain.seq != v->result->loaded_seq)
-	{
-		deployment_save(d);
-		if (!deployment_is_final(d->status) && v->result->next_due != DT_NOEND)
-			deployment_due(d, v->result->next_due);
-	}
+		deployment_save_due(d, v->result->next_due == DT_NOEND ? TIME_NULL : v->result->next_due);
 	v->result->ended = deployment_is_final(d->status);
 	if (v->result->ended && v->pauses != NIL)
 		(void) pauses_remove(d, ~0u);

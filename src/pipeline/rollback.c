@@ -331,7 +331,7 @@ rollback_advance(Visit *v)
 	stage_tasks_settle_lost(v);
 	t = stage_tasks_tally(v, true);
 	if (t.current_wave > 0)
-		stage_tasks_start_due(v, true, t.current_wave);
+		stage_tasks_start_due(v, true, t.current_wave, PG_INT32_MAX);
 	t = stage_tasks_tally(v, true);
 	if (t.unfinished + t.running > 0)
 		return;

@@ -12,8 +12,8 @@
 #include "base/db.h"
 #include "base/guc.h"
 #include "catalog/pg_type.h"
+#include "deployment/rollout_row.h"
 #include "environment/task_role.h"
-#include "pipeline/rollout_row.h"
 #include "pipeline/stage_tasks.h"
 #include "pipeline/task_set.h"
 #include "shm/wakeup.h"
@@ -111,8 +111,10 @@ start_task(Visit *v, Task *task)
 {
 	char *problem;
 	int sqlerrcode;
-	Oid role = task_role(&v->d.tenant, task->has_node ? &task->node : NULL, task->hook, &problem,
-						 &sqlerrcode);
+	TaskKey key = task_key(&v->d, task);
+	Oid role = task_role(&key, task->has_node ? &task->node : NULL,
+						 task->kind == TASK_GATE ? FUNCTION_GATE : FUNCTION_HOOK, task->hook,
+						 &problem, &sqlerrcode);
 	StartedTask started;
 
 	if (problem)
@@ -135,7 +137,7 @@ start_task(Visit *v, Task *task)
 	v->request->capacity--;
 	task_apply(task, TASK_START);
 	v->result->durable = v->result->durable || must_count(v, task);
-	started.key = task_key(&v->d, task);
+	started.key = key;
 	started.role = role;
 	visit_report(v, &v->result->started, &started, sizeof(started));
 }
@@ -327,12 +329,15 @@ stage_tasks_tally(Visit *v, bool reverts)
 				open = true;
 				break;
 			case TASK_FAILED:
+				/* what a gate could not ask is no failure */
+				if (task->kind == TASK_GATE)
+					break;
 				t.failed++;
 				if (t.first_failed == NULL)
 					t.first_failed = task;
 				break;
 			case TASK_SUCCEEDED:
-				t.succeeded++;
+				t.succeeded += task->kind != TASK_GATE;
 				break;
 			default:
 				break;
@@ -424,9 +429,12 @@ retry_waits(const Task *task, TimestampTz now)
 		   task->due_at <= TimestampTzPlusMilliseconds(now, hotswap_retry_max_delay);
 }
 
-/* Starts those that are due, and notes when the next retry is. */
+/*
+ * Starts those that are due, of those that have not begun no more than there is room for; and notes when the next
+ * retry is.
+ */
 static void
-start_those(Visit *v, List *tasks, bool reverts, int wave)
+start_those(Visit *v, List *tasks, bool reverts, int wave, int *room)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell *cell;
@@ -437,7 +445,7 @@ start_those(Visit *v, List *tasks, bool reverts, int wave)
 
 		if ((task->kind == TASK_REVERT) != reverts || task->wave != wave)
 			continue;
-		if (task->status == TASK_PENDING)
+		if (task->status == TASK_PENDING && (*room)-- > 0)
 			task_apply(task, TASK_ADMIT);
 		if (retry_waits(task, now))
 			v->result->next_due = Min(v->result->next_due, task->due_at);
@@ -447,15 +455,15 @@ start_those(Visit *v, List *tasks, bool reverts, int wave)
 	}
 }
 
-/* Starts what is due in the current wave. */
+/* Starts what is due in the current wave; room: for so many that have not begun. */
 void
-stage_tasks_start_due(Visit *v, bool reverts, int wave)
+stage_tasks_start_due(Visit *v, bool reverts, int wave, int room)
 {
 	List *tasks = v->tasks;
 
 	do
 	{
-		start_those(v, tasks, reverts, wave);
+		start_those(v, tasks, reverts, wave, &room);
 		/* without capacity one more shows whether it is missed */
 		tasks = v->request->may_start && !v->result->starved ?
 					task_set_more_ready(v, Max(v->request->capacity, 1)) :

@@ -26,6 +26,6 @@ extern Tally stage_tasks_tally(Visit *v, bool reverts);
 extern Tally stage_tasks_tally_all(Visit *v);
 extern int stage_tasks_left_out(const Visit *v);
 extern void stage_tasks_cancel_unfinished(Visit *v);
-extern void stage_tasks_start_due(Visit *v, bool reverts, int wave);
+extern void stage_tasks_start_due(Visit *v, bool reverts, int wave, int room);
 
 #endif /* HOTSWAP_STAGE_TASKS_H */

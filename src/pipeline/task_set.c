@@ -17,8 +17,8 @@
  */
 #include "postgres.h"
 
+#include "deployment/rollout_row.h"
 #include "nodes/nodes.h"
-#include "pipeline/rollout_row.h"
 #include "pipeline/task_set.h"
 
 #define FEW_TASKS 16 /* so many are read at each visit */
@@ -93,14 +93,15 @@ add_some(Visit *v, List *ordinals)
 	(void) add(v, steps_load_some(&v->d, stage, reverted_by(added)));
 }
 
-/* How many tasks that are not at hand have a status: reverts, or others. */
+/* How many tasks that are not at hand have a status: reverts, or others.  A gate has no success of its own. */
 int
 task_set_others(const Visit *v, bool reverts, TaskStatus status)
 {
+	bool has_ended = status == TASK_SUCCEEDED || status == TASK_FAILED;
 	int count = 0;
 
 	for (int kind = 0; kind < TASK_KIND_COUNT; kind++)
-		if ((kind == TASK_REVERT) == reverts)
+		if ((kind == TASK_REVERT) == reverts && !(kind == TASK_GATE && has_ended))
 			count += v->others.by[kind][status];
 	return count;
 }
@@ -223,12 +224,32 @@ pass(Visit *v, List *tasks)
 		v->frontier = ((Task *) llast(tasks))->ordinal + 1;
 }
 
-/* Reads the wave that comes next, if nothing has to end before. */
+static bool
+has_pending(const Visit *v)
+{
+	ListCell *cell;
+
+	foreach (cell, v->tasks)
+		if (((Task *) lfirst(cell))->status == TASK_PENDING)
+			return true;
+	return false;
+}
+
+/*
+ * Reads the wave that comes next, if nothing has to end before.  Where a wave is not taken all at once, what is left
+ * of it: as many as may run at a time.
+ */
 void
 task_set_next_wave(Visit *v)
 {
-	if (all_others(v, TASK_PENDING) > 0 && !is_occupied(v))
-		pass(v, add(v, steps_load_wave(&v->d, v->tasks_of->ordinal, v->frontier)));
+	int at_a_time = v->rollout ? v->rollout->max_parallel : 0;
+
+	if (all_others(v, TASK_PENDING) == 0)
+		return;
+	if (!is_occupied(v))
+		pass(v, add(v, steps_load_wave(&v->d, v->tasks_of->ordinal, v->frontier, PG_INT32_MAX)));
+	else if (at_a_time > 0 && !has_pending(v))
+		pass(v, add(v, steps_load_wave(&v->d, v->tasks_of->ordinal, v->frontier, at_a_time)));
 }
 
 /* Reads so many of those that are ready, and returns them; NIL: there are no more. */
@@ -290,8 +311,8 @@ next_task(const Visit *v)
 	{
 		const Task *task = lfirst(cell);
 
-		/* one before was given back, and is open */
-		if (!has_begun(task) && task->ordinal >= v->tasks_of->next_task)
+		/* one before was given back, and is open; so is what a gate asks, which comes after all */
+		if (!has_begun(task) && task->ordinal >= v->tasks_of->next_task && task->kind != TASK_GATE)
 			return Min(task->ordinal, v->frontier);
 	}
 	return v->frontier;
@@ -304,7 +325,7 @@ is_open(Visit *v, const Task *task, int next)
 	switch (task_set_status(v, task))
 	{
 		case TASK_READY:
-			return task->ordinal < next;
+			return task->ordinal < next || task->kind == TASK_GATE;
 		case TASK_RETRY_WAIT:
 			return true;
 		case TASK_RUNNING:

@@ -25,8 +25,8 @@
 #include "core/node_health.h"
 #include "core/plan.h"
 #include "core/release.h"
+#include "deployment/rollout_row.h"
 #include "pipeline/metric.h"
-#include "pipeline/rollout_row.h"
 #include "pipeline/verdict.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -86,9 +86,12 @@ static DbStatement insert_row = DB_STATEMENT(
 	FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID);
 
 static DbStatement reason_query = DB_STATEMENT(
-	"SELECT reason FROM hotswap.analysis WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3"
-	" AND metric = 'health' ORDER BY at DESC LIMIT 1",
-	UUIDOID, UUIDOID, INT2OID);
+	"SELECT pg_catalog.string_agg(a.reason, '; ' ORDER BY a.metric, a.function) FROM hotswap.analysis a"
+	" WHERE a.tenant_id = $1 AND a.deployment_id = $2 AND a.stage = $3 AND a.wave = $4"
+	" AND (a.metric = 'function' OR a.metric = 'health' AND a.at = (SELECT pg_catalog.max(l.at)"
+	" FROM hotswap.analysis l WHERE l.tenant_id = $1 AND l.deployment_id = $2 AND l.stage = $3"
+	" AND l.wave = $4 AND l.metric = 'health'))",
+	UUIDOID, UUIDOID, INT2OID, INT4OID);
 
 /* What is known of the nodes of a stage. */
 typedef struct Evidence
@@ -442,9 +445,10 @@ verdict_look(Visit *v, TimestampTz swapped, int look, int looks, char **reason)
 }
 
 char *
-verdict_reason(const Deployment *d, int stage)
+verdict_reason(const Deployment *d, int stage, int wave)
 {
-	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage),
+					 Int32GetDatum(wave) };
 
 	return db_run(&reason_query, args, NULL) > 0 ? db_text(0, 1) : NULL;
 }

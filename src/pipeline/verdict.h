@@ -14,8 +14,8 @@
  */
 extern Gate verdict_look(Visit *v, TimestampTz swapped, int look, int looks, char **reason);
 
-/* What was said last of a stage; NULL: nothing. */
-extern char *verdict_reason(const Deployment *d, int stage);
+/* What was said last of a wave, by nodes and by functions; NULL: nothing. */
+extern char *verdict_reason(const Deployment *d, int stage, int wave);
 
 /* How long a bake of so many microseconds is not looked at: caches are cold at first. */
 extern int64 verdict_settle(int64 bake);

@@ -10,15 +10,14 @@
 #include "postgres.h"
 
 #include "base/db.h"
-#include "base/label.h"
 #include "base/uuid.h"
 #include "catalog/pg_type.h"
 #include "core/freeze.h"
 #include "core/node_health.h"
 #include "core/notification.h"
-#include "core/plan.h"
+#include "deployment/wave_plan.h"
 #include "pipeline/behind.h"
-#include "pipeline/rollout_row.h"
+#include "pipeline/gate_tasks.h"
 #include "pipeline/stage_tasks.h"
 #include "pipeline/task_set.h"
 #include "pipeline/verdict.h"
@@ -27,207 +26,8 @@
 #include "route/route.h"
 #include "utils/builtins.h"
 
-static DbStatement settings_query = DB_STATEMENT(
-	"SELECT first_wave, wave_step, first_bake, bake, bake_last, pause_timeout,"
-	" health_timeout, confidence, more_errors, more_latency, more_cpu, more_memory,"
-	" looks, adaptive, min_bake, require_metrics FROM hotswap.environment WHERE tenant_id = $1 AND name = $2",
-	UUIDOID, TEXTOID);
-
-/* Has any of these nodes ever reported numbers that count? */
-static DbStatement measured_query =
-	DB_STATEMENT("SELECT FROM unnest($2) n (id) WHERE EXISTS (SELECT FROM hotswap.node_metric m"
-				 " WHERE m.tenant_id = $1 AND m.node_id = n.id AND m.counts) LIMIT 1",
-				 UUIDOID, UUIDARRAYOID);
-
-/* Does a canary take callers first? */
-static DbStatement by_callers_query =
-	DB_STATEMENT("SELECT FROM hotswap.environment e JOIN hotswap.module m ON m.tenant_id = $1"
-				 " AND m.name = $3 AND m.routed WHERE e.tenant_id = $1 AND e.name = $2"
-				 " AND e.canary_by = 'callers'",
-				 UUIDOID, TEXTOID, TEXTOID);
-
 /* Who waits for nodes to be healthy looks that often: what nodes report wakes nobody. */
 #define HEALTH_LOOK USECS_PER_SEC
-
-/* ---- the beginning ---- */
-
-typedef struct OrderedNode
-{
-	uint64 hash;
-	int index;
-} OrderedNode;
-
-static int
-compare_nodes(const void *a, const void *b)
-{
-	const OrderedNode *x = a;
-	const OrderedNode *y = b;
-
-	if (x->hash != y->hash)
-		return x->hash < y->hash ? -1 : 1;
-	return x->index - y->index;
-}
-
-static Interval
-interval_of(int64 microseconds)
-{
-	return (Interval){ .time = microseconds };
-}
-
-static void
-read_share(int column, Share *share)
-{
-	char *text = db_text(0, column);
-
-	if (text)
-		*share = (Share){ .number = atoi(text), .percent = strchr(text, '%') != NULL };
-}
-
-static void
-read_interval(int column, Interval *interval)
-{
-	bool isnull;
-	Datum value = db_datum(0, column, &isnull);
-
-	if (!isnull)
-		*interval = *DatumGetIntervalP(value);
-}
-
-/* What the environment says, else the defaults of the strategy: half a minute, or for a canary 15. */
-static void
-read_settings(Visit *v, RolloutRow *r)
-{
-	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment) };
-
-	r->bake = interval_of(r->plan.strategy == STRATEGY_CANARY ? 15 * USECS_PER_MINUTE :
-																30 * USECS_PER_SEC);
-	if (db_run(&settings_query, args, NULL) == 0)
-		elog(ERROR, "environment \"%s\" has disappeared", v->stage->environment);
-	read_share(1, &r->plan.first_wave);
-	read_share(2, &r->plan.wave_step);
-	read_interval(4, &r->bake);
-	r->first_bake = r->bake;
-	read_interval(3, &r->first_bake);
-	if (!db_isnull(0, 5))
-		r->plan.bake_last = db_bool(0, 5);
-	read_interval(6, &r->pause_timeout);
-	read_interval(7, &r->health_timeout);
-	rollout_read_analysis(r, 8);
-}
-
-/* Agents are there to say how they are; of database nodes somebody has to. */
-static bool
-is_measured(Visit *v, List *plans)
-{
-	Datum *ids = palloc(list_length(plans) * sizeof(Datum));
-	int count = 0;
-	Datum args[2];
-	ListCell *cell;
-
-	foreach (cell, plans)
-	{
-		const NodePlan *p = lfirst(cell);
-
-		if (p->outcome != NODE_RUNS)
-			continue;
-		if (p->is_agent)
-			return true;
-		ids[count++] = UUIDPGetDatum(&p->node);
-	}
-	args[0] = UUIDPGetDatum(&v->d.tenant);
-	args[1] = uuid_array(ids, count);
-	return count > 0 && db_run(&measured_query, args, NULL) > 0;
-}
-
-/* Nothing takes back what runs outside of transactions, so it cannot be tried before. */
-static bool
-can_be_prepared(List *plans)
-{
-	ListCell *cell;
-
-	foreach (cell, plans)
-	{
-		const NodePlan *p = lfirst(cell);
-		ListCell *s;
-
-		if (p->outcome == NODE_RUNS && !p->is_agent)
-			foreach (s, p->steps)
-				if (!((Step *) lfirst(s))->transactional)
-					return false;
-	}
-	return true;
-}
-
-/* A canary may take callers first: of one module, which is routed, and not of agents. */
-static bool
-may_go_by_callers(Visit *v, List *plans)
-{
-	Datum args[] = { UUIDPGetDatum(&v->d.tenant), CStringGetTextDatum(v->stage->environment),
-					 (Datum) 0 };
-	ListCell *cell;
-
-	if (v->d.release)
-		return false;
-	foreach (cell, plans)
-		if (((NodePlan *) lfirst(cell))->is_agent)
-			return false;
-	args[2] = CStringGetTextDatum(v->d.module);
-	return db_run(&by_callers_query, args, NULL) > 0;
-}
-
-/* The strategy that is carried out: what takes something back, or brings up a single node, waits for nothing. */
-static Strategy
-choose_strategy(Visit *v, List *plans, bool by_callers)
-{
-	const NodePlan *first = linitial(plans);
-	Strategy strategy = label_parse(first->strategy, strategy_names, STRATEGIES);
-	int count = 0;
-	ListCell *cell;
-
-	foreach (cell, plans)
-		count += ((NodePlan *) lfirst(cell))->outcome == NODE_RUNS;
-	/* a single node has more than one caller */
-	if (by_callers && count == 1 && strategy == STRATEGY_CANARY)
-		count++;
-	if (v->d.kind != KIND_DEPLOY)
-		return STRATEGY_DIRECT;
-	strategy = strategy_resolve(strategy, v->stage->environment,
-								strategy == STRATEGY_AUTO && is_measured(v, plans), count);
-	if (strategy == STRATEGY_BLUE_GREEN && !can_be_prepared(plans))
-		return STRATEGY_ROLLING;
-	return strategy;
-}
-
-/* The nodes that have something to run, in the order in which the strategy takes them. */
-static OrderedNode *
-order_nodes(Visit *v, List *plans, NodeOrder order, int *count)
-{
-	OrderedNode *nodes = palloc(list_length(plans) * sizeof(OrderedNode));
-
-	*count = 0;
-	for (int i = 0; i < list_length(plans); i++)
-	{
-		const NodePlan *p = list_nth(plans, i);
-
-		if (p->outcome != NODE_RUNS)
-			continue;
-		nodes[*count].index = i;
-		nodes[*count].hash =
-			order == ORDER_HASH ? strategy_hash(v->d.id.data, p->node.data, UUID_LEN) : 0;
-		(*count)++;
-	}
-	qsort(nodes, *count, sizeof(OrderedNode), compare_nodes);
-	return nodes;
-}
-
-/* All nodes are of the first wave; the shares of the others grow. */
-static void
-begin_by_callers(RolloutRow *r)
-{
-	r->first_share = share_of(r->plan.first_wave, ROUTE_ALL);
-	r->share_step = share_of(r->plan.wave_step, ROUTE_ALL);
-	r->waves = 1 + (ROUTE_ALL - r->first_share + r->share_step - 1) / r->share_step;
-}
 
 /*
  * The wave of each plan.  Where the nodes are not taken all at once, the row of the rollout is made,
@@ -237,30 +37,11 @@ int *
 waves_begin(Visit *v, List *plans)
 {
 	int *waves = palloc(list_length(plans) * sizeof(int));
-	bool by_callers = may_go_by_callers(v, plans);
-	Strategy strategy = choose_strategy(v, plans, by_callers);
-	RolloutRow *r = palloc0(sizeof(RolloutRow));
-	OrderedNode *nodes;
-	int count;
 
-	for (int i = 0; i < list_length(plans); i++)
-		waves[i] = 1;
-	if (strategy == STRATEGY_DIRECT)
+	v->rollout = wave_plan(&v->d, v->stage->environment, plans, waves);
+	if (v->rollout == NULL)
 		return waves;
-	r->plan = strategy_plan(strategy);
-	nodes = order_nodes(v, plans, r->plan.order, &count);
-	read_settings(v, r);
-	r->stage = v->stage->ordinal;
-	r->waves = strategy_waves(&r->plan, count);
-	r->bake_until = TIME_NULL;
-	r->bake_left = NO_BAKE_LEFT;
-	r->is_changed = true;
-	if (by_callers && strategy == STRATEGY_CANARY)
-		begin_by_callers(r);
-	else
-		for (int i = 0; i < count; i++)
-			waves[nodes[i].index] = strategy_wave(&r->plan, i, count);
-	v->rollout = r;
+	v->rollout->stage = v->stage->ordinal;
 	v->d.has_rollout = true;
 	return waves;
 }
@@ -304,6 +85,29 @@ waves_pause_words(const Visit *v)
 	return words.data;
 }
 
+/* Somebody is told of what happens to the rollout. */
+static void
+tell(Visit *v, const char *event, const char *reason)
+{
+	notification_add(&v->d, v->stage ? v->stage->environment : v->d.environment, event,
+					 list_make1(v->d.requested_by), reason);
+}
+
+/* Half of the time of a pause is over, and nobody has ended it. */
+static void
+remind(Visit *v, PauseRow *p, TimestampTz now)
+{
+	char *since;
+
+	if (p->remind_at > now)
+		return;
+	pause_note_reminder(&v->d, p);
+	since = pstrdup(timestamptz_to_str(p->since));
+	tell(v, "pause",
+		 psprintf("paused since %s by %s: %s; it is cancelled at %s", since, p->paused_by,
+				  p->reason, timestamptz_to_str(p->ends_at)));
+}
+
 /* A pause has an end: who forgets it does not keep the lane from others for good. */
 static void
 end_overdue_pause(Visit *v)
@@ -313,11 +117,12 @@ end_overdue_pause(Visit *v)
 
 	foreach (cell, v->pauses)
 	{
-		const PauseRow *p = lfirst(cell);
+		PauseRow *p = lfirst(cell);
 
 		if (p->ends_at > now)
 		{
-			v->result->next_due = Min(v->result->next_due, p->ends_at);
+			remind(v, p, now);
+			v->result->next_due = Min(v->result->next_due, Min(p->ends_at, p->remind_at));
 			continue;
 		}
 		v->d.cancel_requested_at = now;
@@ -554,12 +359,15 @@ read_events(Visit *v)
 	return (RolloutEvents){
 		.may_fail = behind_allowed(&v->d, v->stage, task_set_swaps(v)),
 		.pauses = pauses_of(v),
+		.max_parallel = r->max_parallel,
 		.bake_begun = r->bake_until != TIME_NULL || r->bake_left != NO_BAKE_LEFT,
 		.bake_over = r->gate != GATE_UNASKED ||
 					 (r->bake_until != TIME_NULL && r->bake_until <= GetCurrentTimestamp()),
 		.require_metrics = r->require_metrics,
 		.promoted = r->promoted,
 		.hurried = r->hurried,
+		.gate_asked = r->measured != GATE_UNASKED && r->gate == GATE_UNASKED,
+		.gate_runs = gate_tasks_run(v),
 		.gate = r->gate
 	};
 }
@@ -600,16 +408,12 @@ begin_bake(Visit *v)
 	/* with the swaps that it counts from */
 	v->result->durable = true;
 	note(v, "rollout.bake", "until", timestamptz_to_str(v->rollout->bake_until), NULL);
+	tell(v, "bake",
+		 psprintf("wave %d of %d bakes until %s", v->rollout->wave, v->rollout->waves,
+				  timestamptz_to_str(v->rollout->bake_until)));
 }
 
 /* ---- the gate ---- */
-
-/* Somebody is told of what holds the deployment up, or takes it back. */
-static void
-tell(Visit *v, const char *reason)
-{
-	notification_add(&v->d, v->stage->environment, "gate", list_make1(v->d.requested_by), reason);
-}
 
 /*
  * The verdict about a wave.  Where nobody measures anything, that every task has succeeded, verify scripts included,
@@ -628,7 +432,39 @@ decide(Visit *v, Gate gate, const char *reason)
 	if (gate != GATE_FAILED)
 		return;
 	r->failure = psprintf("wave %d of %d is worse: %s", r->wave, r->waves, reason);
-	tell(v, r->failure);
+	tell(v, "gate", r->failure);
+}
+
+/* What nodes report is known.  Now functions are asked, unless it goes back anyway. */
+static void
+conclude(Visit *v, Gate gate, const char *reason)
+{
+	RolloutRow *r = v->rollout;
+
+	if (gate == GATE_FAILED || !gate_tasks_begin(v))
+	{
+		decide(v, gate, reason);
+		return;
+	}
+	r->measured = gate;
+	r->is_changed = true;
+	v->result->durable = true;
+}
+
+/* They are asked; true: all have said something, or could not. */
+static bool
+await_gate(Visit *v)
+{
+	RolloutRow *r = v->rollout;
+	char *reason;
+	Gate gate;
+
+	stage_tasks_start_due(v, false, r->wave, PG_INT32_MAX);
+	if (gate_tasks_are_open(v))
+		return false;
+	gate = gate_tasks_verdict(v, &reason);
+	decide(v, gate, gate == GATE_FAILED ? reason : verdict_reason(&v->d, r->stage, r->wave));
+	return true;
 }
 
 /* How often a bake is looked at: more than once a second there is nothing new. */
@@ -649,7 +485,7 @@ ask_gate(Visit *v)
 
 	task_set_complete(v);
 	gate = verdict_look(v, last_swap(v), looks, looks, &reason);
-	decide(v, gate, reason);
+	conclude(v, gate, reason);
 }
 
 /* In the middle of a bake; true: that ends it. */
@@ -679,7 +515,7 @@ look_at_bake(Visit *v)
 	if (gate == GATE_FAILED ||
 		(gate == GATE_PASSED && r->adaptive && now >= time_after(last_swap(v), &r->min_bake)))
 	{
-		decide(v, gate, reason);
+		conclude(v, gate, reason);
 		return true;
 	}
 	v->result->next_due =
@@ -703,12 +539,12 @@ pause_by_gate(Visit *v, unsigned pauses)
 	p->ends_at = time_after(p->since, &r->pause_timeout);
 	p->paused_by = "hotswap";
 	reason = pauses == PAUSE_UNMEASURED ? "nobody measures its nodes" :
-										  verdict_reason(&v->d, v->stage->ordinal);
+										  verdict_reason(&v->d, r->stage, r->wave);
 	p->reason = psprintf("after wave %d of %d: %s", r->wave, r->waves, reason);
 	pause_add(&v->d, p);
 	v->pauses = lappend(v->pauses, p);
 	v->result->next_due = Min(v->result->next_due, p->ends_at);
-	tell(v, p->reason);
+	tell(v, "gate", p->reason);
 }
 
 /* ---- waves ---- */
@@ -729,6 +565,18 @@ cancel_preparations(Visit *v)
 	}
 }
 
+/* It goes on by itself, though too little is known. */
+static void
+tell_unknown(Visit *v)
+{
+	RolloutRow *r = v->rollout;
+
+	if (r->gate == GATE_INCONCLUSIVE && !r->promoted && !r->hurried)
+		tell(v, "gate",
+			 psprintf("wave %d of %d goes on: %s", r->wave, r->waves,
+					  verdict_reason(&v->d, r->stage, r->wave)));
+}
+
 static void
 begin_wave(Visit *v, int wave)
 {
@@ -738,12 +586,30 @@ begin_wave(Visit *v, int wave)
 		return;
 	if (r->wave == 0)
 		cancel_preparations(v);
+	tell_unknown(v);
 	r->wave = wave;
 	r->bake_until = TIME_NULL;
-	r->gate = GATE_UNASKED;
+	r->gate = r->measured = GATE_UNASKED;
 	r->looked = 0;
 	r->promoted = false;
 	r->is_changed = true;
+}
+
+/* One that looks again has been told of already. */
+static void
+tell_frozen(Visit *v, int wave, const Freeze *freeze)
+{
+	RolloutRow *r = v->rollout;
+
+	if (r->frozen_wave == wave)
+		return;
+	r->frozen_wave = wave;
+	r->is_changed = true;
+	tell(v, "frozen",
+		 psprintf("wave %d of %d waits until %s for the windows of %s: %s", Max(wave, 1), r->waves,
+				  freeze->opens == DT_NOEND ? "they are changed" :
+											  pstrdup(timestamptz_to_str(freeze->opens)),
+				  v->stage->environment, freeze_words(freeze)));
 }
 
 /*
@@ -760,6 +626,7 @@ wait_for_window(Visit *v, int wave)
 	if (freeze_holds(&v->d, v->stage->environment, &freeze))
 	{
 		v->result->next_due = Min(v->result->next_due, freeze.opens);
+		tell_frozen(v, wave, &freeze);
 		return true;
 	}
 	if (freeze.is_overridden)
@@ -789,7 +656,7 @@ grow_share(Visit *v)
 
 /* Starts what is due; true: something has failed there and then, and it is to be looked at again. */
 static bool
-start_due(Visit *v, int wave)
+start_due(Visit *v, int wave, int room)
 {
 	int failed = stage_tasks_tally(v, false).failed;
 
@@ -801,7 +668,7 @@ start_due(Visit *v, int wave)
 		grow_share(v);
 		return true;
 	}
-	stage_tasks_start_due(v, false, wave);
+	stage_tasks_start_due(v, false, wave, room);
 	return stage_tasks_tally(v, false).failed > failed;
 }
 
@@ -816,7 +683,7 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 		case ROLLOUT_START:
 		case ROLLOUT_WAIT:
 			if (!step->is_failing)
-				return start_due(v, step->wave);
+				return start_due(v, step->wave, step->room);
 			/* no task starts any more; what runs ends */
 			stage_tasks_cancel_unfinished(v);
 			return false;
@@ -826,6 +693,8 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 		case ROLLOUT_ASK_GATE:
 			ask_gate(v);
 			return true;
+		case ROLLOUT_AWAIT_GATE:
+			return await_gate(v);
 		case ROLLOUT_BAKE:
 			return look_at_bake(v);
 		case ROLLOUT_AWAIT_HEALTH:
@@ -835,6 +704,7 @@ carry_out(Visit *v, const RolloutStep *step, WavesResult *result)
 			*result = WAVES_PAUSED;
 			return false;
 		case ROLLOUT_DONE:
+			tell_unknown(v);
 			*result = WAVES_DONE;
 			return false;
 		case ROLLOUT_TAKE_BACK:

@@ -157,6 +157,22 @@ stops_to_ask(const Count *c)
 	return 2 * c->done <= members && 2 * (c->done + c->upcoming) > members && c->upcoming > 0;
 }
 
+/*
+ * What is said by two together: the worse of them.  Who does not measure says nothing, so it is better
+ * only than nothing.
+ */
+Gate
+gate_worst(Gate a, Gate b)
+{
+	static const int badness[] = { [GATE_UNASKED] = 0,
+								   [GATE_UNMEASURED] = 1,
+								   [GATE_PASSED] = 2,
+								   [GATE_INCONCLUSIVE] = 3,
+								   [GATE_FAILED] = 4 };
+
+	return badness[a] >= badness[b] ? a : b;
+}
+
 /* What lies after a wave; true: it is not over. */
 static bool
 between(const Count *c, const RolloutEvents *events, RolloutStep *result)
@@ -168,6 +184,8 @@ between(const Count *c, const RolloutEvents *events, RolloutStep *result)
 		result->kind = ROLLOUT_TAKE_BACK;
 	else if (!events->bake_begun)
 		result->kind = ROLLOUT_BEGIN_BAKE;
+	else if (events->gate_asked)
+		result->kind = ROLLOUT_AWAIT_GATE;
 	else if (events->pauses)
 		*result = pause_for(events->pauses, c->last);
 	else if (!events->bake_over && !promoted)
@@ -202,7 +220,8 @@ rollout_next(const RolloutPlan *plan, const Member *members, int count, const Ro
 
 	if (has_failed(&c, events))
 	{
-		result = step(c.running > 0 ? ROLLOUT_WAIT : ROLLOUT_TAKE_BACK, c.last);
+		result =
+			step(c.running > 0 || events->gate_runs ? ROLLOUT_WAIT : ROLLOUT_TAKE_BACK, c.last);
 		result.is_failing = true;
 		return result;
 	}

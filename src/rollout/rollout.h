@@ -60,6 +60,8 @@ typedef struct RolloutEvents
 	bool promoted;    /* somebody has ended the bake, or an inconclusive gate */
 	bool hurried;     /* and all that are to come */
 	bool require_metrics;
+	bool gate_asked; /* functions of users are, and have not all said something */
+	bool gate_runs;  /* one of them is at work */
 	Gate gate;
 } RolloutEvents;
 
@@ -72,6 +74,7 @@ typedef enum RolloutStepKind
 	ROLLOUT_BEGIN_BAKE,
 	ROLLOUT_BAKE,
 	ROLLOUT_ASK_GATE,
+	ROLLOUT_AWAIT_GATE, /* the functions that it asks */
 	ROLLOUT_PAUSE,
 	ROLLOUT_TAKE_BACK, /* or to end, where there is nothing to take back */
 	ROLLOUT_DONE
@@ -86,6 +89,7 @@ typedef struct RolloutStep
 	bool is_failing; /* it waits for what runs, and then is taken back */
 } RolloutStep;
 
+extern Gate gate_worst(Gate a, Gate b);
 extern RolloutStep rollout_next(const RolloutPlan *plan, const Member *members, int count,
 								const RolloutEvents *events);
 

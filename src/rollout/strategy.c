@@ -7,6 +7,7 @@
 #include "rollout/strategy.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/spread.h"
@@ -97,6 +98,50 @@ strategy_wave(const RolloutPlan *plan, int index, int nodes)
 	if (!plan->in_waves || index < first)
 		return 1;
 	return 2 + (index - first) / share_of(plan->wave_step, nodes);
+}
+
+/* Digits, with a sign and a fraction or without. */
+static bool
+is_number(const char *text)
+{
+	if (*text == '-')
+		text++;
+	if (*text < '0' || *text > '9')
+		return false;
+	while (*text >= '0' && *text <= '9')
+		text++;
+	if (*text == '.' && text[1] != '\0')
+		text++;
+	while (*text >= '0' && *text <= '9')
+		text++;
+	return *text == '\0';
+}
+
+static int
+rank_of(const char *label)
+{
+	if (label == NULL)
+		return 2;
+	return is_number(label) ? 0 : 1;
+}
+
+int
+label_compare(const char *a, const char *b)
+{
+	int rank = rank_of(a);
+	double x;
+	double y;
+
+	if (rank != rank_of(b))
+		return rank < rank_of(b) ? -1 : 1;
+	if (a == NULL || b == NULL)
+		return 0;
+	x = rank == 0 ? atof(a) : 0;
+	y = rank == 0 ? atof(b) : 0;
+	if (x != y)
+		return x < y ? -1 : 1;
+	/* 1 and 1.0 are not the same, and always stand in one order */
+	return strcmp(a, b);
 }
 
 /* Where a node stands in the order by chance. */

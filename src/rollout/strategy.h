@@ -54,6 +54,8 @@ extern Strategy strategy_resolve(Strategy strategy, const char *environment, boo
 extern RolloutPlan strategy_plan(Strategy strategy);
 extern int strategy_waves(const RolloutPlan *plan, int nodes);
 extern int strategy_wave(const RolloutPlan *plan, int index, int nodes);
+/* Which of two values of a label comes first: numbers, then words, then none (NULL). */
+extern int label_compare(const char *a, const char *b);
 extern uint64_t strategy_hash(const uint8_t *deployment, const uint8_t *node, int length);
 
 #endif /* HOTSWAP_STRATEGY_H */

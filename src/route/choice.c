@@ -14,6 +14,11 @@
  * Without any row it is the slot that the comments of their schemas say is called: pg_restore may
  * need entries, in a CHECK constraint, before it has loaded the route.  Where none says so, it is the
  * one of the entry's own text.
+ *
+ * Anybody can write an entry to anything.  So one leads only to a slot whose owner's privileges its owner
+ * has, and nothing is held for others: what a transaction holds nobody replaces.  A superuser has all
+ * privileges, but is not asked for the trust that it would be to run what others have made; and without
+ * a route the entries of a module that a transaction calls name the same slots.
  */
 #include "postgres.h"
 
@@ -27,6 +32,7 @@
 #include "route/tester.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -137,10 +143,41 @@ row_is_newest(const RoutedModule *m)
 		   row.epoch == m->row.epoch;
 }
 
+/* Are the privileges of the owner of a slot those of the owner of an entry? */
+static bool
+has_privileges(Oid owner, Oid slot_owner)
+{
+	return has_privs_of_role(owner, slot_owner) &&
+		   (!superuser_arg(owner) || superuser_arg(slot_owner) ||
+			is_member_of_role_nosuper(owner, slot_owner));
+}
+
+/* Raises 42501 where an entry must not lead to a schema. */
+void
+choice_require_owner(const EntryRef *entry, Oid schema)
+{
+	if (!has_privileges(entry->owner, slot_owner(schema)))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for entry \"%s\"", get_func_name(entry->oid)),
+						errdetail("Its owner has not the privileges of the owner of schema \"%s\".",
+								  get_namespace_name(schema))));
+}
+
+/* A slot that is not there any more is nobody's. */
+static void
+require_owner(const EntryRef *entry, const RouteSlot *slot)
+{
+	Oid schema = get_namespace_oid(slot->schema, true);
+
+	if (OidIsValid(schema))
+		choice_require_owner(entry, schema);
+}
+
 /* Holds the slot of the row that counts; false: the transaction has another pin now. */
 static bool
-hold(RoutedModule *m, const RouteSlot *slot)
+hold(RoutedModule *m, const RouteSlot *slot, const EntryRef *entry)
 {
+	require_owner(entry, slot);
 	if (slot_hold(slot->schema, slot->generation, false))
 		return true;
 	/* who takes away what counts has locked it by hand: there is nothing else to go to */
@@ -212,7 +249,7 @@ use_slot(RoutedModule *m, const RouteSlot *slot)
 
 /* The version that the session asks for; false: it asks for none. */
 static bool
-use_asked(RoutedModule *m)
+use_asked(RoutedModule *m, const EntryRef *entry)
 {
 	MemoryContext before;
 	RouteSlot slot;
@@ -228,6 +265,7 @@ use_asked(RoutedModule *m)
 	MemoryContextSwitchTo(before);
 	if (!asks)
 		return false;
+	require_owner(entry, &slot);
 	if (!slot_hold(slot.schema, slot.generation, false))
 		refuse_gone(m);
 	use_slot(m, &slot);
@@ -235,7 +273,7 @@ use_asked(RoutedModule *m)
 }
 
 static void
-use_route(RoutedModule *m, const char *fallback)
+use_route(RoutedModule *m, const EntryRef *entry)
 {
 	const RouteSlot *slot;
 
@@ -244,22 +282,52 @@ use_route(RoutedModule *m, const char *fallback)
 		CHECK_FOR_INTERRUPTS();
 		read_row(m);
 		slot = m->has_row ? choose(&m->row) : NULL;
-	} while (slot && !hold(m, slot));
+	} while (slot && !hold(m, slot, entry));
 	if (slot)
 		use_slot(m, slot);
 	else
-		use_fallback(m, fallback);
+		use_fallback(m, entry->fallback);
 }
 
-/* Sees to it that there is a choice for the transaction. */
+/* Is the slot that was chosen without a route one of those of the entry? */
+static bool
+is_beside(const char *slot, const char *fallback)
+{
+	size_t length = strlen(fallback);
+
+	return slot && strlen(slot) == length && strncmp(slot, fallback, length - 1) == 0;
+}
+
+static void
+require_same_slots(const RoutedModule *m, const char *fallback)
+{
+	const char *slot = get_namespace_name(m->schema);
+
+	if (!is_beside(slot, fallback))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("entries of module \"%s\" lead to different schemas", m->key.module),
+				 errdetail("The transaction has called what is in schema \"%s\", this one names "
+						   "\"%s\", and the route says nothing.",
+						   slot ? slot : "", fallback),
+				 errhint("Deploy a version of the module.")));
+}
+
+/*
+ * Sees to it that there is a choice for the transaction.  If it was made for another entry, this one need not
+ * lead there: choice_require_owner().  Raises 40001, 42501, 55000 and P0002.
+ */
 void
-choice_ensure(RoutedModule *m, const char *fallback)
+choice_ensure(RoutedModule *m, const EntryRef *entry)
 {
 	pin_ensure();
-	if (m->pin == pin.serial)
-		return;
-	if (!use_asked(m))
-		use_route(m, fallback);
-	m->pin = pin.serial;
-	pin.used = true;
+	if (m->pin != pin.serial)
+	{
+		if (!use_asked(m, entry))
+			use_route(m, entry);
+		m->pin = pin.serial;
+		pin.used = true;
+	}
+	if (m->generation == GENERATION_NONE)
+		require_same_slots(m, entry->fallback);
 }

@@ -32,8 +32,17 @@ typedef struct RoutedModule
 
 #define GENERATION_NONE INT64CONST(-1)
 
+/* An entry, as far as it decides where it leads to. */
+typedef struct EntryRef
+{
+	Oid oid;
+	Oid owner;
+	char fallback[NAMEDATALEN]; /* the slot in its text */
+} EntryRef;
+
 extern RoutedModule *choice_module(const pg_uuid_t *tenant, const pg_uuid_t *node,
 								   const char *module);
-extern void choice_ensure(RoutedModule *m, const char *fallback);
+extern void choice_ensure(RoutedModule *m, const EntryRef *entry);
+extern void choice_require_owner(const EntryRef *entry, Oid schema);
 
 #endif /* HOTSWAP_ROUTE_CHOICE_H */

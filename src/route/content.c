@@ -8,18 +8,28 @@
  *
  * What goes is dropped as if by RESTRICT: somebody's view or column that uses it stays.
  *
+ * Functions are kept for the next version, which replaces them.  That would leave who may call them, and whose
+ * they are, so it is taken from them here.
+ *
  * Locks what it drops.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "base/db.h"
 #include "catalog/dependency.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/comment.h"
 #include "route/content.h"
 #include "route/words.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 
 static DbStatement contents_query = DB_STATEMENT(
 	"SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) COLLATE \"C\", CASE"
@@ -42,17 +52,18 @@ static DbStatement helper_signatures = DB_STATEMENT(
 	" ON true ORDER BY 1",
 	OIDARRAYOID, OIDOID);
 
-/* Those of some functions that would not let the helpers go: they use them, or each other. */
-static DbStatement users_of_helpers = DB_STATEMENT(
-	"WITH RECURSIVE used (oid) AS (SELECT d.objid FROM pg_depend d"
+/* Those of some functions that cannot stay: they use the helpers, or are not the schema's owner's, or use such. */
+static DbStatement leaving_functions = DB_STATEMENT(
+	"WITH RECURSIVE leaving (oid) AS (SELECT p.oid FROM pg_proc p JOIN pg_namespace s ON s.oid = $2"
+	" WHERE p.oid = ANY ($1) AND p.proowner <> s.nspowner UNION SELECT d.objid FROM pg_depend d"
 	" WHERE d.classid = 'pg_proc'::regclass AND d.objid = ANY ($1)"
 	" AND CASE d.refclassid WHEN 'pg_class'::regclass"
 	" THEN (SELECT c.relnamespace FROM pg_class c WHERE c.oid = d.refobjid)"
 	" WHEN 'pg_type'::regclass"
 	" THEN (SELECT t.typnamespace FROM pg_type t WHERE t.oid = d.refobjid) END = $2"
-	" UNION SELECT d.objid FROM used u JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass"
-	" AND d.refobjid = u.oid AND d.classid = 'pg_proc'::regclass AND d.objid = ANY ($1))"
-	" SELECT oid FROM used",
+	" UNION SELECT d.objid FROM leaving l JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass"
+	" AND d.refobjid = l.oid AND d.classid = 'pg_proc'::regclass AND d.objid = ANY ($1))"
+	" SELECT oid FROM leaving",
 	OIDARRAYOID, OIDOID);
 
 List *
@@ -155,6 +166,65 @@ content_require_routable(const char *version, const char *module, Oid schema, Li
 	require_known_types(version, module, schema, contents);
 }
 
+/* ---- rights ---- */
+
+/* Puts an ACL in the place of a function's; NULL: there is none. */
+static void
+set_acl(Relation rel, HeapTuple tuple, Acl *before, Acl *after)
+{
+	const FormData_pg_proc *f = (Form_pg_proc) GETSTRUCT(tuple);
+	Datum values[Natts_pg_proc] = { 0 };
+	bool nulls[Natts_pg_proc] = { 0 };
+	bool replaces[Natts_pg_proc] = { 0 };
+	Oid *members_before;
+	Oid *members_after;
+	int n_before = aclmembers(before, &members_before);
+	int n_after = aclmembers(after, &members_after);
+	HeapTuple changed;
+
+	replaces[Anum_pg_proc_proacl - 1] = true;
+	nulls[Anum_pg_proc_proacl - 1] = after == NULL;
+	values[Anum_pg_proc_proacl - 1] = PointerGetDatum(after);
+	changed = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces);
+	CatalogTupleUpdate(rel, &changed->t_self, changed);
+	updateAclDependencies(ProcedureRelationId, f->oid, 0, f->proowner, n_before, members_before,
+						  n_after, members_after);
+}
+
+static void
+reset_acl(Relation rel, Oid schema, Oid function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool isnull;
+	Datum acl;
+	Acl *before;
+	Acl *after;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	acl = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proacl, &isnull);
+	before = isnull ? NULL : DatumGetAclPCopy(acl);
+	after =
+		get_user_default_acl(OBJECT_FUNCTION, ((Form_pg_proc) GETSTRUCT(tuple))->proowner, schema);
+	if (before || after)
+		set_acl(rel, tuple, before, after);
+	ReleaseSysCache(tuple);
+}
+
+void
+content_reset_functions(Oid schema, List *contents)
+{
+	Relation rel = table_open(ProcedureRelationId, RowExclusiveLock);
+	ListCell *cell;
+
+	foreach (cell, content_functions(contents))
+	{
+		reset_acl(rel, schema, lfirst_oid(cell));
+		DeleteComments(lfirst_oid(cell), ProcedureRelationId, 0);
+	}
+	table_close(rel, RowExclusiveLock);
+}
+
 /* ---- clearing ---- */
 
 static void
@@ -180,7 +250,7 @@ content_drop_helpers(Oid schema, List *contents)
 	MemoryContext context = CurrentMemoryContext;
 	ObjectAddresses *addresses = new_object_addresses();
 	Datum args[] = { db_oid_array(content_functions(contents)), ObjectIdGetDatum(schema) };
-	uint64 n = db_run(&users_of_helpers, args, NULL);
+	uint64 n = db_run(&leaving_functions, args, NULL);
 	ListCell *cell;
 
 	for (uint64 i = 0; i < n; i++)
@@ -214,17 +284,19 @@ content_drop_functions(List *contents, List *keep)
 }
 
 void
-content_drop_schema(Oid schema)
+content_drop_schema(Oid schema, List *contents, Oid marker)
 {
 	ObjectAddresses *addresses = new_object_addresses();
 	ListCell *cell;
 
-	foreach (cell, content_read(schema, InvalidOid))
+	foreach (cell, contents)
 	{
 		const Content *c = lfirst(cell);
 
 		add(addresses, c->class, c->object);
 	}
+	if (OidIsValid(marker))
+		add(addresses, RelationRelationId, marker);
 	add(addresses, NamespaceRelationId, schema);
 	drop(addresses);
 }

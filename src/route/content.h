@@ -35,9 +35,13 @@ extern List *content_functions(List *contents);
 extern void content_require_routable(const char *version, const char *module, Oid schema,
 									 List *contents);
 
+/* What a version says of rights, and comments, does not stay for the next one: as of functions that are new. */
+extern void content_reset_functions(Oid schema, List *contents);
+
 /* Drop what nothing else depends on, or raise 2BP01. */
 extern void content_drop_helpers(Oid schema, List *contents);
 extern void content_drop_functions(List *contents, List *keep);
-extern void content_drop_schema(Oid schema); /* with the contents */
+/* With these contents and the marker, InvalidOid: there is none; 2BP01 where there is more by now. */
+extern void content_drop_schema(Oid schema, List *contents, Oid marker);
 
 #endif /* HOTSWAP_ROUTE_CONTENT_H */

@@ -10,7 +10,7 @@
  *
  * fmgr checks no rights of what C calls: the caller needs EXECUTE on the target, as it would without
  * the entry.  USAGE of a schema is needed to reach the entry.  So that nobody gets around that with an
- * entry of its own, an entry counts where its owner has the privileges of the slot's.
+ * entry of its own, an entry counts where its owner has the privileges of the slot's (choice.c).
  *
  * Memory: an entry that was called is remembered in the process, and each place that calls it has a
  * CallSite as long as its FmgrInfo lives.
@@ -37,11 +37,10 @@
 /* An entry as it is known in this process. */
 typedef struct Entry
 {
-	Oid oid;
+	EntryRef ref;
 	uint64 catalog; /* as of which this is right; 0: nothing of it */
 	RoutedModule *module;
 	char function[NAMEDATALEN];
-	char fallback[NAMEDATALEN];
 	/* the target that was found last */
 	Oid target; /* InvalidOid: none */
 	Oid schema;
@@ -137,10 +136,11 @@ find_entry(Oid oid)
 	before = lookup_catalog;
 	tuple = function_tuple(oid);
 	lookup_read_entry(tuple, &body);
+	entry->ref.owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
 	ReleaseSysCache(tuple);
 	entry->module = choice_module(&body.tenant, &body.node, body.module);
 	strlcpy(entry->function, body.function, sizeof(entry->function));
-	strlcpy(entry->fallback, body.slot, sizeof(entry->fallback));
+	strlcpy(entry->ref.fallback, body.slot, sizeof(entry->ref.fallback));
 	entry->target = InvalidOid;
 	entry->catalog = before;
 	return entry;
@@ -211,18 +211,6 @@ check_target(const Entry *entry, HeapTuple entry_tuple, HeapTuple target_tuple)
 }
 
 static void
-require_owner(const Entry *entry, HeapTuple tuple)
-{
-	const FormData_pg_proc *e = (Form_pg_proc) GETSTRUCT(tuple);
-
-	if (!has_privs_of_role(e->proowner, slot_owner(entry->module->schema)))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied for entry \"%s\"", NameStr(e->proname)),
-						errdetail("Its owner has not the privileges of the owner of schema \"%s\".",
-								  get_namespace_name(entry->module->schema))));
-}
-
-static void
 read_target(Entry *entry, HeapTuple entry_tuple)
 {
 	bool isnull;
@@ -253,8 +241,8 @@ find_target(Entry *entry)
 		return;
 	entry->target = InvalidOid;
 	entry->user = InvalidOid;
-	tuple = function_tuple(entry->oid);
-	require_owner(entry, tuple);
+	choice_require_owner(&entry->ref, m->schema);
+	tuple = function_tuple(entry->ref.oid);
 	read_target(entry, tuple);
 	ReleaseSysCache(tuple);
 	entry->schema = m->schema;
@@ -356,7 +344,7 @@ lookup(FunctionCallInfo fcinfo)
 	do
 	{
 		entry = find_entry(fcinfo->flinfo->fn_oid);
-		choice_ensure(entry->module, entry->fallback);
+		choice_ensure(entry->module, &entry->ref);
 	} while (entry->catalog != lookup_catalog);
 	find_target(entry);
 	require_rights(entry);

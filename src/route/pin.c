@@ -133,6 +133,8 @@ hand_over(void)
 	char *value;
 
 	pin_ensure();
+	/* workers may call by it what nobody else will */
+	pin.used = true;
 	value = psprintf(INT64_FORMAT " %u %d", pin.epoch, pin.role, pin.bucket);
 	if (strcmp(value, hotswap_pin) != 0)
 		(void) set_config_option("hotswap.pin", value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL,

@@ -7,7 +7,8 @@
  * written with names that are found there as well, and a search_path of its own loses the slot.
  * Types and views of the version move.
  *
- * Who may call the function is who could call it through the entry: has EXECUTE on both.
+ * Who may call the function is who could call it through the entry: has EXECUTE on both.  It is whose the
+ * version's is: what is SECURITY DEFINER runs as before.
  *
  * Locks the functions that are replaced, and the types and views that move.
  */
@@ -31,26 +32,30 @@
 	"(SELECT string_agg(DISTINCT CASE r WHEN 0 THEN 'PUBLIC' ELSE r::regrole::text END," \
 	" ', ') FROM unnest(of_e || of_f) r WHERE " condition ")"
 
+#define TAKEN ROLE_LIST("r = ANY (of_e) AND r <> ALL (of_f) AND 0 <> ALL (of_f)")
+#define GIVEN ROLE_LIST("r = ANY (of_f) AND r <> ALL (of_e) AND 0 = ANY (of_e)")
+#define GRANTEES_OF_ENTRY GRANTEES("e")
+#define GRANTEES_OF_FUNCTION GRANTEES("f")
+
 /* $1: the slot, $2: where the entries are; NULL where there is nothing to do */
 static DbStatement functions_query = DB_STATEMENT(
 	"SELECT p.f, p.name, p.is_procedure, 'ALTER ROUTINE ' || p.e || ' SET search_path = '"
 	" || coalesce(nullif(replace(replace(p.path, quote_ident($1) || ', ', ''), quote_ident($1), ''),"
 	" ''), quote_ident($2)),"
-	" 'REVOKE EXECUTE ON ROUTINE ' || p.e || ' FROM '"
-	" || " ROLE_LIST(
-		"r = ANY (of_e) AND r <> ALL (of_f) AND 0 <> ALL (of_f)") " || ' CASCADE',"
-																  " 'GRANT EXECUTE ON ROUTINE ' || p.e || ' TO '"
-																  " || " ROLE_LIST(
-																	  "r = ANY (of_f) AND r <> ALL (of_e) AND 0 = ANY (of_e)") " FROM (SELECT f.oid AS f, f.proname AS name, f.prokind = 'p' AS is_procedure,"
-																															   " e.oid::regprocedure::text AS e,"
-																															   " (SELECT substr(c, length('search_path=') + 1) FROM unnest(f.proconfig) c"
-																															   " WHERE starts_with(c, 'search_path=') AND strpos(c, quote_ident($1)) > 0) AS path,"
-																															   " coalesce(" GRANTEES("e") ", '{}') AS of_e, coalesce(" GRANTEES(
-																																   "f") ", '{}') AS of_f"
-																																		" FROM pg_proc f JOIN pg_proc e ON e.proname = f.proname AND e.proargtypes = f.proargtypes"
-																																		" WHERE f.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)"
-																																		" AND e.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2)"
-																																		" ORDER BY f.oid) p",
+	" 'REVOKE EXECUTE ON ROUTINE ' || p.e || ' FROM ' || " TAKEN " || ' CASCADE',"
+	" 'GRANT EXECUTE ON ROUTINE ' || p.e || ' TO ' || " GIVEN ","
+	" CASE WHEN of_f_owner <> of_e_owner"
+	" THEN 'ALTER ROUTINE ' || p.e || ' OWNER TO ' || of_f_owner::regrole END"
+	" FROM (SELECT f.oid AS f, f.proname AS name, f.prokind = 'p' AS is_procedure,"
+	" e.oid::regprocedure::text AS e, f.proowner AS of_f_owner, e.proowner AS of_e_owner,"
+	" (SELECT substr(c, length('search_path=') + 1) FROM unnest(f.proconfig) c"
+	" WHERE starts_with(c, 'search_path=') AND strpos(c, quote_ident($1)) > 0) AS path,"
+	" coalesce(" GRANTEES_OF_ENTRY ", '{}') AS of_e, coalesce(" GRANTEES_OF_FUNCTION
+	", '{}') AS of_f"
+	" FROM pg_proc f JOIN pg_proc e ON e.proname = f.proname AND e.proargtypes = f.proargtypes"
+	" WHERE f.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)"
+	" AND e.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2)"
+	" ORDER BY f.oid) p",
 	TEXTOID, TEXTOID);
 
 enum
@@ -60,7 +65,8 @@ enum
 	FUNCTION_IS_PROCEDURE,
 	FUNCTION_PATH,
 	FUNCTION_REVOKE,
-	FUNCTION_GRANT
+	FUNCTION_GRANT,
+	FUNCTION_OWNER
 };
 
 static DbStatement helpers_query = DB_STATEMENT(
@@ -117,6 +123,7 @@ function_commands(const RingSlot *slot)
 										 db_bool(i, FUNCTION_IS_PROCEDURE)));
 		commands = append_text(commands, i, FUNCTION_PATH);
 		commands = append_text(commands, i, FUNCTION_GRANT);
+		commands = append_text(commands, i, FUNCTION_OWNER);
 	}
 	return commands;
 }

@@ -58,12 +58,16 @@ static DbStatement unused_query = DB_STATEMENT(
 	" ORDER BY place DESC",
 	UUIDOID, UUIDOID, TEXTOID, BOOLOID);
 
-/* Whom the schema of the entries is open to. */
+/* Whom the schema of the entries is open to, and not the slot ($2), or the other way round. */
 static DbStatement users_query = DB_STATEMENT(
-	"SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END"
-	" FROM pg_namespace n, aclexplode(n.nspacl) a"
-	" WHERE n.nspname = $1 AND a.privilege_type = 'USAGE' ORDER BY 1",
-	TEXTOID);
+	"SELECT format(CASE WHEN of_slot THEN 'REVOKE USAGE ON SCHEMA %I FROM %s'"
+	" ELSE 'GRANT USAGE ON SCHEMA %I TO %s' END, $2, CASE grantee WHEN 0 THEN 'PUBLIC'"
+	" ELSE grantee::regrole::text END) FROM (SELECT a.grantee, bool_or(n.nspname = $2) AS of_slot,"
+	" bool_or(n.nspname = $1) AS of_entries FROM pg_namespace n, aclexplode(n.nspacl) a"
+	" WHERE n.nspname IN ($1, $2) AND a.privilege_type = 'USAGE' AND a.grantee NOT IN"
+	" (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname = $2) GROUP BY a.grantee) u"
+	" WHERE of_slot <> of_entries ORDER BY 1",
+	TEXTOID, TEXTOID);
 
 static DbStatement next_generation = DB_STATEMENT0("SELECT nextval('hotswap.generation_seq')");
 
@@ -257,21 +261,42 @@ free_name(const RingKey *key, const char *entry_schema)
 static void
 make_schema(RingSlot *slot, Oid role)
 {
-	Datum args[] = { CStringGetTextDatum(slot->entry_schema) };
+	db_utility(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", quote_identifier(slot->name),
+						quote_identifier(GetUserNameFromId(role, false))));
+	slot->schema = get_namespace_oid(slot->name, false);
+}
+
+/* Opens it to whom the schema of the entries is open to, and closes it to all others. */
+static void
+align_users(const RingSlot *slot)
+{
+	Datum args[] = { CStringGetTextDatum(slot->entry_schema), CStringGetTextDatum(slot->name) };
 	MemoryContext context = CurrentMemoryContext;
 	uint64 n = db_run(&users_query, args, NULL);
-	List *users = NIL;
+	List *commands = NIL;
 	ListCell *cell;
 
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < n; i++)
-		users = lappend(users, db_text(i, 1));
-	db_utility(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", quote_identifier(slot->name),
-						quote_identifier(GetUserNameFromId(role, false))));
-	foreach (cell, users)
-		db_utility(psprintf("GRANT USAGE ON SCHEMA %s TO %s", quote_identifier(slot->name),
-							(char *) lfirst(cell)));
-	slot->schema = get_namespace_oid(slot->name, false);
+		commands = lappend(commands, db_text(i, 1));
+	foreach (cell, commands)
+		db_utility(lfirst(cell));
+}
+
+void
+ring_align_users(const RingKey *key)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ListCell *cell;
+
+	foreach (cell, read_slots(run_for_key(&slots_query, key), context))
+	{
+		const RingSlot *slot = lfirst(cell);
+
+		if (OidIsValid(slot->schema))
+			align_users(slot);
+	}
+	CommandCounterIncrement();
 }
 
 /* The marker of a new generation in place of the one before, if there was one. */
@@ -307,15 +332,31 @@ require_inventory(const RingSlot *slot)
 						errhint("Move that into another schema, or drop it.")));
 }
 
+static void
+read_left(RingSlot *slot, Oid marker)
+{
+	slot->left = content_read(slot->schema, marker);
+	require_inventory(slot);
+}
+
+/* What comes into it from here on keeps it. */
+static void
+drop_schema(RingSlot *slot, Oid marker)
+{
+	read_left(slot, marker);
+	content_drop_schema(slot->schema, slot->left, marker);
+}
+
 /* Makes room in a slot whose marker is locked. */
 static void
 clear(RingSlot *slot, Oid marker)
 {
-	slot->left = content_read(slot->schema, marker);
-	require_inventory(slot);
+	read_left(slot, marker);
 	content_drop_helpers(slot->schema, slot->left);
 	CommandCounterIncrement();
 	slot->left = content_read(slot->schema, marker);
+	content_reset_functions(slot->schema, slot->left);
+	CommandCounterIncrement();
 }
 
 static uint64
@@ -421,8 +462,7 @@ close_slot(const RingKey *key, RingSlot *slot)
 	if (!OidIsValid(marker))
 		return;
 	lock_for_removal(key, slot, marker);
-	slot->left = content_read(slot->schema, marker);
-	require_inventory(slot);
+	read_left(slot, marker);
 }
 
 List *
@@ -447,7 +487,7 @@ ring_drop(const RingKey *key, List *slots)
 		RingSlot *slot = lfirst(cell);
 
 		if (OidIsValid(slot->schema))
-			content_drop_schema(slot->schema);
+			drop_schema(slot, slot_find_marker(slot->name, slot->generation));
 	}
 	(void) run_for_key(&delete_slots, key);
 }
@@ -470,9 +510,7 @@ ring_drop_surplus(const RingKey *key, RingSlot *slot)
 	{
 		if (!slot_lock_for_removal(marker))
 			return false;
-		slot->left = content_read(slot->schema, marker);
-		require_inventory(slot);
-		content_drop_schema(slot->schema);
+		drop_schema(slot, marker);
 	}
 	arg_key(&args, key);
 	db_arg_text(&args, slot->name);

@@ -63,6 +63,9 @@ extern RingSlot *ring_prepare(const RingKey *key, const char *entry_schema, Oid 
  */
 extern RingSlot *ring_expect(const RingKey *key, const char *entry_schema);
 
+/* The slots are open to whom the schema of their entries is open to. */
+extern void ring_align_users(const RingKey *key);
+
 /* The version of the slot is in it. */
 extern void ring_fill(const RingKey *key, const RingSlot *slot, List *contents);
 

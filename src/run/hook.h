@@ -1,6 +1,6 @@
 /*
  * hook.h
- *		Running a hook.
+ *		Running functions of users: hooks, and those that are asked by gates.
  */
 #ifndef HOTSWAP_RUN_HOOK_H
 #define HOTSWAP_RUN_HOOK_H
@@ -8,5 +8,8 @@
 #include "run/record.h"
 
 extern void run_hook(TaskRun *run);
+
+/* Writes what it says to the verdict of the run. */
+extern void run_gate(TaskRun *run);
 
 #endif /* HOTSWAP_RUN_HOOK_H */

@@ -48,7 +48,7 @@ static DbStatement load_task = DB_STATEMENT(
 	" WHERE n.tenant_id = $1 AND n.id = t.node_id), t.action,"
 	" d.release IS NULL AND (SELECT m.routed FROM hotswap.module m WHERE m.tenant_id = $1"
 	" AND m.name = d.module) AND EXISTS (SELECT FROM hotswap.route_slot s WHERE s.tenant_id = $1"
-	" AND s.node_id = t.node_id AND s.module = d.module)"
+	" AND s.node_id = t.node_id AND s.module = d.module), t.wave"
 	" FROM hotswap.task t, hotswap.deployment d"
 	" WHERE t.tenant_id = $1 AND t.deployment_id = $2 AND t.stage = $3 AND t.ordinal = $4"
 	" AND t.status = 'running' AND d.tenant_id = $1 AND d.id = $2",
@@ -77,7 +77,8 @@ enum
 	LOADED_IS_REHEARSAL,
 	LOADED_MAX_LOCK,
 	LOADED_ACTION,
-	LOADED_IS_BESIDE /* what is installed there is called by nobody yet */
+	LOADED_IS_BESIDE, /* what is installed there is called by nobody yet */
+	LOADED_WAVE
 };
 
 static DbStatement load_node = DB_STATEMENT(
@@ -107,10 +108,11 @@ static DbStatement update_succeeded = DB_STATEMENT(
 	"UPDATE hotswap.task SET status = 'succeeded', audited_status = status, finished_at = $6, sqlstate = NULL, message = NULL,"
 	" detail = NULL, hint = NULL, context = NULL, script = NULL, position = NULL, step = NULL, line = NULL,"
 	" \"column\" = NULL, excerpt = NULL, lease_until = NULL, installed_digest = $7, result = $8,"
+	" verdict = $9::hotswap.gate_result,"
 	" reported = CASE WHEN action IS NOT NULL THEN true END"
 	" WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 AND ordinal = $4 AND attempt = $5"
 	" AND status = 'running'",
-	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID, BYTEAOID, JSONBOID);
+	UUIDOID, UUIDOID, INT2OID, INT4OID, INT4OID, TIMESTAMPTZOID, BYTEAOID, JSONBOID, TEXTOID);
 
 static DbStatement update_reverted =
 	DB_STATEMENT("UPDATE hotswap.task SET status = 'reverted', audited_status = status"
@@ -240,7 +242,8 @@ read_versions(TaskRun *run, const char *previous)
 {
 	int64 limit = run->action == AGENT_NONE ? VERSION_WHOLE : -1;
 
-	if (run->has_path || ((run->is_graph || run->release) && run->kind == TASK_HOOK))
+	if (run->has_path || run->kind == TASK_GATE ||
+		((run->is_graph || run->release) && run->kind == TASK_HOOK))
 		return;
 	run->version = version_read_existing(&run->key.tenant, run->module, run->target, limit);
 	if (run->kind == TASK_REVERT && previous)
@@ -275,6 +278,7 @@ read_task(TaskRun *run, MemoryContext context)
 	if (run->has_node)
 		run->node = db_uuid(0, LOADED_NODE);
 	run->hook = db_text(0, LOADED_HOOK);
+	run->wave = db_int32(0, LOADED_WAVE);
 	run->module = db_text(0, LOADED_MODULE);
 	run->target = db_text(0, LOADED_VERSION);
 	run->is_graph = db_bool(0, LOADED_IS_GRAPH);
@@ -296,7 +300,7 @@ read_task(TaskRun *run, MemoryContext context)
 	run->release = db_text(0, LOADED_RELEASE);
 	run->has_path = ((run->is_graph || run->is_rollback || run->heads != NIL) &&
 					 (run->kind == TASK_SWAP || run->kind == TASK_REVERT)) ||
-					(run->release && run->kind != TASK_HOOK);
+					(run->release && run->kind != TASK_HOOK && run->kind != TASK_GATE);
 	if (db_digest(0, LOADED_PLAN_DIGEST, run->plan_digest))
 		run->swap_from = db_int64(0, LOADED_SWAP_FROM);
 	previous = db_text(0, LOADED_PREVIOUS_VERSION);
@@ -654,13 +658,18 @@ share_of_wave(const TaskRun *run)
 	return db_run_args(&args) > 0 ? db_int32(0, 1) : ROUTE_ALL;
 }
 
-/* The last thing of all: who changes the route after it waits for the commit. */
+/*
+ * The last thing of all: who changes the route after it waits for the commit.  Nobody is sent to what is installed
+ * beside, or was rehearsed, and is not there any more.
+ */
 static void
 record_routes(TaskRun *run)
 {
+	bool is_called = run->kind != TASK_PREPARE && !run->is_rehearsal;
+	List *routes = is_called ? run->routes : NIL;
 	ListCell *cell;
 
-	foreach (cell, run->routes)
+	foreach (cell, routes)
 	{
 		const RouteChange *change = lfirst(cell);
 		RingKey key = { &run->key.tenant, &run->node, change->module };
@@ -749,8 +758,7 @@ record_piece(TaskRun *run)
 	db_arg_int32(&args, run->attempt);
 	require_mine(db_run_args(&args));
 	record_swap(run, GetCurrentTimestamp());
-	if (!run->is_rehearsal)
-		record_routes(run);
+	record_routes(run);
 	db_leave(&scope);
 }
 
@@ -768,13 +776,13 @@ record_success(TaskRun *run)
 	db_arg_time(&args, now);
 	db_arg_digest(&args, NULL);
 	db_arg_jsonb(&args, NULL);
+	db_arg_text(&args, run->verdict);
 	require_mine(db_run_args(&args));
 	if ((run->kind == TASK_SWAP && !run->is_rehearsal) || run->kind == TASK_REVERT)
 		record_swap(run, now);
 	if (run->kind == TASK_REVERT)
 		mark_reverted(run);
-	if (run->kind != TASK_PREPARE)
-		record_routes(run);
+	record_routes(run);
 	db_leave(&scope);
 }
 
@@ -827,6 +835,7 @@ record_agent_success(TaskRun *run, const AgentReport *report)
 	db_arg_time(&args, now);
 	db_arg_digest(&args, report->is_installed ? report->digest : NULL);
 	db_arg_jsonb(&args, report->details);
+	db_arg_text(&args, NULL);
 	require_mine(db_run_args(&args));
 	if (is_recorded)
 		record_swap(run, now);

@@ -35,7 +35,9 @@ typedef struct TaskRun
 	bool has_node;
 	pg_uuid_t node;
 	char *node_name;
-	char *hook;
+	char *hook;        /* the function of users that it calls */
+	int32 wave;        /* of a gate */
+	char *verdict;     /* hotswap.gate_result: what a gate has said */
 	char *search_path; /* of its scripts; NULL: as the role has it */
 	Oid role;          /* that it belongs to: the login of the session */
 	List *targets;     /* of PlanTarget: of a release, its modules in the order of their names */

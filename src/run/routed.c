@@ -33,6 +33,11 @@ static DbStatement has_run = DB_STATEMENT("SELECT FROM hotswap.node_module WHERE
 										  " AND node_id = $2 AND module = $3 LIMIT 1",
 										  UUIDOID, UUIDOID, TEXTOID);
 
+/* Whoever would have it called directly again waits for the commit, and sees that it is too late. */
+static DbStatement lock_routed = DB_STATEMENT(
+	"SELECT FROM hotswap.module WHERE tenant_id = $1 AND name = $2 AND routed FOR SHARE", UUIDOID,
+	TEXTOID);
+
 static RingKey
 key_of(const TaskRun *run, const Version *version)
 {
@@ -145,12 +150,21 @@ take_stock(const RingKey *key, const RingSlot *slot, const Version *version, con
 	Oid marker = slot_find_marker(slot->name, slot->generation);
 	List *contents;
 
+	if (!OidIsValid(marker))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("version \"%s\" of module \"%s\" cannot be routed", version->name,
+						version->module),
+				 errdetail("Its deploy script drops the table in schema \"%s\" that callers hold.",
+						   slot->name),
+				 errhint("Drop what the script has made, by name.")));
 	require_inside(version, slot, watch);
 	content_drop_functions(slot->left, watch->made);
 	CommandCounterIncrement();
 	contents = content_read(slot->schema, marker);
 	content_require_routable(version->name, version->module, slot->schema, contents);
 	ring_fill(key, slot, contents);
+	ring_align_users(key);
 	return content_functions(contents);
 }
 
@@ -168,6 +182,20 @@ make_entries(List *commands)
 	AtEOXact_GUC(false, level);
 }
 
+/* Inside a scope, of the first version on a node: raises 55000 where somebody has said meanwhile that it is not. */
+static void
+require_routed(const RingKey *key)
+{
+	DbArgs args = db_args(&lock_routed);
+
+	db_arg_uuid(&args, key->tenant);
+	db_arg_text(&args, key->module);
+	if (db_run_args(&args) == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("module \"%s\" is not routed any more", key->module),
+						errhint("Use hotswap.retry().")));
+}
+
 /* Has the module been called directly so far? */
 static bool
 was_direct(const TaskRun *run, const RingKey *key)
@@ -175,7 +203,7 @@ was_direct(const TaskRun *run, const RingKey *key)
 	Datum args[] = { UUIDPGetDatum(&run->key.tenant), UUIDPGetDatum(&run->node),
 					 CStringGetTextDatum(key->module) };
 
-	return ring_is_empty(key) && db_run(&has_run, args, NULL) > 0;
+	return db_run(&has_run, args, NULL) > 0;
 }
 
 static RingSlot *
@@ -187,12 +215,14 @@ install(TaskRun *run, const RingKey *key, const Version *version)
 	Watch watch;
 	List *functions;
 	List *commands;
+	bool is_first;
 	bool adopt;
 
 	require_transactional(version);
 	require_replacing(version);
 	db_enter(&scope);
-	adopt = was_direct(run, key);
+	is_first = ring_is_empty(key);
+	adopt = is_first && was_direct(run, key);
 	MemoryContextSwitchTo(scope.context);
 	slot = ring_prepare(key, schema, run->role);
 	slot->version = pstrdup(version->name);
@@ -212,6 +242,8 @@ install(TaskRun *run, const RingKey *key, const Version *version)
 	db_enter(&scope);
 	interface_require_independent(key, slot);
 	interface_drop_unused(key, slot->entry_schema);
+	if (is_first)
+		require_routed(key);
 	db_leave(&scope);
 	return slot;
 }
@@ -225,6 +257,8 @@ find_installed(const RingKey *key, const Version *version)
 	db_enter(&scope);
 	MemoryContextSwitchTo(scope.context);
 	slot = ring_find(key, version->digest);
+	if (slot)
+		ring_align_users(key);
 	db_leave(&scope);
 	return slot;
 }

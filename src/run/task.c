@@ -244,6 +244,9 @@ run_scripts(TaskRun *run)
 		case TASK_HOOK:
 			run_hook(run);
 			break;
+		case TASK_GATE:
+			run_gate(run);
+			break;
 		case TASK_REVERT:
 			if (run->version->is_routed)
 			{

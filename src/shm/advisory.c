@@ -4,6 +4,7 @@
  *
  * The time limit is a lock_timeout that is set inside an internal subtransaction, which takes
  * setting, error and half-made request away with it; it is only begun where the lock is not free.
+ * Who waits gives way to a statement of a task that waits for it (give_way.c).
  */
 #include "postgres.h"
 
@@ -15,8 +16,10 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "shm/advisory.h"
+#include "shm/give_way.h"
 #include "shm/lock_table.h"
 #include "shm/wait.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
 
@@ -111,30 +114,61 @@ wait_limited(const LOCKTAG *tag, LOCKMODE mode, bool session, int ms)
 	return false;
 }
 
+/* What is waited for, and whether it came. */
+typedef struct Request
+{
+	const LOCKTAG *tag;
+	LOCKMODE mode;
+	bool session;
+	TimestampTz end;
+	bool acquired;
+} Request;
+
+static void
+wait_in_line(void *arg)
+{
+	Request *r = arg;
+
+	if (r->end == DT_NOEND)
+	{
+		(void) LockAcquire(r->tag, r->mode, r->session, false);
+		r->acquired = true;
+	}
+	while (!r->acquired && !wait_deadline_passed(r->end))
+	{
+		long ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), r->end);
+
+		/* at least one: zero would be no limit */
+		r->acquired = wait_limited(r->tag, r->mode, r->session, Min(Max(1, ms), INT_MAX));
+	}
+}
+
 /*
  * Takes an advisory lock, waiting until end (DT_NOEND: as long as it takes); false: the time is
  * over. Raises what waiting for a lock raises: 40P01, 57014, 55P03 for the session's own
- * lock_timeout.
+ * lock_timeout, and where it is in the way of a statement of a task.
  */
 bool
 lock_wait_until(const LOCKTAG *tag, LOCKMODE mode, bool session, TimestampTz end)
 {
+	Request r = { .tag = tag, .mode = mode, .session = session, .end = end };
+
 	if (LockAcquire(tag, mode, session, true) != LOCKACQUIRE_NOT_AVAIL)
 		return true;
-	if (end == DT_NOEND)
-	{
-		(void) LockAcquire(tag, mode, session, false);
-		return true;
-	}
-	for (;;)
-	{
-		long ms;
+	if (!wait_deadline_passed(end))
+		give_way_while(wait_in_line, &r);
+	return r.acquired;
+}
 
-		if (wait_deadline_passed(end))
-			return false;
-		/* at least one: zero would be no limit */
-		ms = Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end));
-		if (wait_limited(tag, mode, session, Min(ms, INT_MAX)))
-			return true;
-	}
+static void
+wait_for_end(void *arg)
+{
+	XactLockTableWait(*(TransactionId *) arg, NULL, NULL, XLTW_None);
+}
+
+/* Waits until a transaction has ended; raises the same. */
+void
+lock_wait_for_transaction(TransactionId xid)
+{
+	give_way_while(wait_for_end, &xid);
 }

@@ -29,5 +29,6 @@ extern void lock_tag(LOCKTAG *tag, LockSpace space, const void *key, int length)
 extern void lock_tag_of_name(LOCKTAG *tag, int64 key);
 extern int64 lock_key_of(const char *resource);
 extern bool lock_wait_until(const LOCKTAG *tag, LOCKMODE mode, bool session, TimestampTz end);
+extern void lock_wait_for_transaction(TransactionId xid);
 
 #endif /* HOTSWAP_ADVISORY_H */

@@ -22,6 +22,7 @@
 #include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "shm/executors.h"
+#include "shm/give_way.h"
 #include "shm/shmem.h"
 #include "shm/wait.h"
 #include "shm/waiter.h"
@@ -112,6 +113,22 @@ snooze(int64 end)
 	return true;
 }
 
+/*
+ * The same, in steps while there is a statement that others shall not keep waiting: whoever sleeps has been woken
+ * when it began.  Raises 55P03 where it waits for this very process.
+ */
+static bool
+snooze_considerately(int64 end)
+{
+	if (!executors_wait_for_snapshots(MyDatabaseId))
+		return snooze(end);
+	if (!snooze(Min(end, clock_steady() + POLITE_WAIT)))
+		return false;
+	if (give_way_is_due())
+		give_way();
+	return true;
+}
+
 /* Does the session keep a snapshot that a statement of a task waits for, maybe of the very one that it awaits? */
 static bool
 is_in_the_way(void *arg pg_attribute_unused())
@@ -121,7 +138,8 @@ is_in_the_way(void *arg pg_attribute_unused())
 }
 
 static bool
-wait_for(const pg_uuid_t *key, WaitCheck check, void *arg, int64 deadline, WaitCheck yields)
+wait_for(const pg_uuid_t *key, WaitCheck check, void *arg, int64 deadline, WaitCheck yields,
+		 bool (*sleep)(int64 end))
 {
 	volatile bool done = false;
 	volatile int wakeups = 0;
@@ -135,7 +153,7 @@ wait_for(const pg_uuid_t *key, WaitCheck check, void *arg, int64 deadline, WaitC
 				 errhint("Ask again later with timeout => '0', which does not wait.")));
 	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
 	{
-		while (!(done = check(arg)) && !(yields && yields(NULL)) && snooze(deadline))
+		while (!(done = check(arg)) && !(yields && yields(NULL)) && sleep(deadline))
 			wakeups++;
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&copy));
@@ -147,12 +165,13 @@ wait_for(const pg_uuid_t *key, WaitCheck check, void *arg, int64 deadline, WaitC
 /*
  * Waits until check(arg) returns true, or until end (DT_NOEND: without limit): then false.  The
  * check is made at the start, whenever somebody wakes the waiters of this key, and once more at the
- * end.  The caller has made sure by wait_require() that it can come true.
+ * end.  The caller has made sure by wait_require() that it can come true.  Raises 55P03 where a
+ * statement of a task waits for the session meanwhile.
  */
 bool
 wait_until(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 {
-	return wait_for(key, check, arg, steady_deadline(end), NULL);
+	return wait_for(key, check, arg, steady_deadline(end), NULL, snooze_considerately);
 }
 
 /* The same, and false as well where the session's snapshot is in the way of a statement of a task. */
@@ -162,14 +181,17 @@ wait_politely(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 	int64 deadline = steady_deadline(end);
 
 	if (!is_in_the_way(NULL))
-		return wait_for(key, check, arg, deadline, is_in_the_way);
+		return wait_for(key, check, arg, deadline, is_in_the_way, snooze);
 	/* it comes again, as often as that takes, but keeps its snapshot for a moment only */
-	return wait_for(key, check, arg, Min(deadline, clock_steady() + POLITE_WAIT), NULL);
+	return wait_for(key, check, arg, Min(deadline, clock_steady() + POLITE_WAIT), NULL, snooze);
 }
 
-/* Ends the transaction with its snapshots; the next one takes none by itself. */
-static void
-start_anew(void)
+/*
+ * Between wait_enter_call() and wait_leave_call(): ends the transaction with its snapshots; the next one takes none by
+ * itself.
+ */
+void
+wait_start_anew(void)
 {
 	SPI_commit();
 	XactIsoLevel = XACT_READ_COMMITTED;
@@ -187,7 +209,7 @@ look_and_commit(void *arg)
 	Look *look = arg;
 	bool done = look->check(look->arg);
 
-	start_anew();
+	wait_start_anew();
 	return done;
 }
 
@@ -201,7 +223,7 @@ wait_in_call(const pg_uuid_t *key, WaitCheck check, void *arg, TimestampTz end)
 {
 	Look look = { check, arg };
 
-	return wait_for(key, look_and_commit, &look, steady_deadline(end), NULL);
+	return wait_for(key, look_and_commit, &look, steady_deadline(end), NULL, snooze);
 }
 
 /*
@@ -239,7 +261,7 @@ wait_enter_call(FunctionCallInfo fcinfo, const char *hint)
 						errhint("%s", hint)));
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	start_anew();
+	wait_start_anew();
 }
 
 /* The row that it returns. */

@@ -23,6 +23,7 @@ extern void wait_flush(void);
 
 /* Of a procedure that waits and returns a row of one column: before it waits, and after. */
 extern void wait_enter_call(FunctionCallInfo fcinfo, const char *hint);
+extern void wait_start_anew(void);
 extern TupleDesc wait_leave_call(FunctionCallInfo fcinfo);
 
 #endif /* HOTSWAP_WAIT_H */

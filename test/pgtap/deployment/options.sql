@@ -1,6 +1,6 @@
 -- What deploy() does not do unasked: some nodes alone, environments skipped, versions taken back
 -- (src/deployment/deploy.c, src/deployment/target_nodes.c).
-SELECT plan(42);
+SELECT plan(43);
 \ir ../include/graph.sql
 SELECT hotswap.set_approval_policy('production', 0) \g /dev/null
 SELECT logging_node('development', 'd') \g /dev/null
@@ -123,4 +123,13 @@ SELECT is((refusal($$SELECT hotswap.deploy('m', '4', 'development', on_failure =
 	'It must be one of back, stay.', 'nor be anything');
 SELECT throws_ok($$SELECT hotswap.preview('m', '4', 'development', '{no}')$$, 'P0002', NULL,
 	'preview() of a node that is not there');
+
+-- By what a query of the nodes returns, a row for each of their modules: those of a ring.
+SELECT logging_node('development', 'e') \g /dev/null
+UPDATE hotswap.node SET labels = '{"ring": "beta"}' WHERE name = 'e';
+SELECT hotswap.deploy('m', '4', 'development', nodes => ARRAY(SELECT id::text FROM hotswap.nodes
+	WHERE environment = 'development' AND labels @> '{"ring": "beta"}')) AS d \gset
+CALL ended(:'d') \gset
+SELECT is(:'said'::text || ' ' || log_of('e') || ', ' || heads_of('d'), 'succeeded 1 2 3 4, 2.1',
+	'by their labels');
 SELECT * FROM finish();

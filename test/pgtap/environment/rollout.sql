@@ -1,5 +1,5 @@
 -- configure_rollout(): how the nodes of an environment are taken in waves.
-SELECT plan(25);
+SELECT plan(32);
 
 CREATE FUNCTION settings() RETURNS text LANGUAGE sql AS $$
 	SELECT concat_ws(' ', coalesce(first_wave, '-'), coalesce(wave_step, '-'),
@@ -23,6 +23,14 @@ SELECT results_eq($$SELECT before::jsonb ->> 'bake', after::jsonb ->> 'bake', de
 	FROM hotswap.audit_log WHERE event = 'configure_rollout' ORDER BY seq DESC LIMIT 1$$,
 	$$VALUES ('01:00:00', '30 days', '{"environment": "qa"}'::jsonb)$$, 'with before and after');
 
+SELECT hotswap.configure_rollout('qa', max_parallel => 3, order_by => '{ring,zone}') \g /dev/null
+SELECT results_eq($$SELECT max_parallel, order_by, bake FROM hotswap.environments
+	WHERE name = 'qa'$$, $$VALUES (3, '{ring,zone}'::text[], interval '30 days')$$,
+	'how many at a time, and in which order');
+SELECT hotswap.configure_rollout('qa', max_parallel => 0, order_by => '{}') \g /dev/null
+SELECT results_eq($$SELECT max_parallel, order_by FROM hotswap.environments WHERE name = 'qa'$$,
+	$$VALUES (0, '{}'::text[])$$, 'as many as there are, and as the strategy does');
+
 -- What it does not take.
 SELECT results_eq(format('SELECT code, message, detail FROM refusal(%L)',
 	format('SELECT hotswap.configure_rollout(''qa'', %s => %L)', word, value)),
@@ -43,6 +51,15 @@ FROM (VALUES ('bake', '31 days', 'It must be between 0 seconds and 30 days.'),
 	('pause_timeout', '2 years', 'It must be between 60 seconds and 366 days.'),
 	('health_timeout', '00:00:00', 'It must be between a second and a day.'))
 	v (word, value, detail);
+SELECT results_eq(format('SELECT code, message FROM refusal(%L)',
+	format('SELECT hotswap.configure_rollout(''qa'', %s)', argument)),
+	format('VALUES (%L, %L)', '22023', message), argument)
+FROM (VALUES ('max_parallel => -1', '"max_parallel" is out of range: -1'),
+	('max_parallel => 10001', '"max_parallel" is out of range: 10001'),
+	('order_by => ARRAY[NULL]', 'element of "order_by" must not be null'),
+	('order_by => $${a,""}$$', '"order_by" must not be blank'),
+	('order_by => array_fill(text $$a$$, $${9}$$)', '"order_by" has too many elements: 9'))
+	v (argument, message);
 SELECT results_eq($$SELECT code, message, hint
 	FROM refusal('SELECT hotswap.configure_rollout(''x'')')$$,
 	$$VALUES ('P0002', 'environment "x" does not exist',

@@ -1,5 +1,5 @@
 -- Leases in one session: src/lock/lease.c. Waiting is tested in test/t/lock/lock.pl.
-SELECT plan(23);
+SELECT plan(25);
 
 -- Arguments.
 SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
@@ -10,10 +10,13 @@ SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	('SELECT hotswap.lease_lock(''l'', ''0'')', '"ttl" must be positive'),
 	('SELECT hotswap.lease_lock(''l'', ''-1 s'')', '"ttl" must be positive'),
 	('SELECT hotswap.lease_lock(''l'', ''1 s'', ''-1 s'')', '"timeout" must not be negative'),
+	('CALL hotswap.await_lease(''l'', ''0'')', '"ttl" must be positive'),
 	('SELECT hotswap.renew_lease(''l'', NULL, ''1 s'')', '"token" must not be null'),
 	('SELECT hotswap.renew_lease(''l'', 1, ''0'')', '"ttl" must be positive'),
 	('SELECT hotswap.release_lease(NULL, 1)', '"resource" must not be null'),
 	('SELECT hotswap.release_lease(''l'', NULL)', '"token" must not be null')) v (q, m);
+SELECT throws_ok('CALL hotswap.await_lease(''l'', ''1 s'')', '2D000',
+	'await_lease() cannot be called inside a transaction block', 'CALL in a transaction');
 
 -- Taken, and not to be had a second time.
 SELECT hotswap.lease_lock('l', '1 hour') AS t \gset

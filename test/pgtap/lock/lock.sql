@@ -1,6 +1,6 @@
 -- Named locks in one session (src/lock/lock.c). Between sessions: test/specs/lock/lock.spec,
 -- test/t/lock/lock.pl.
-SELECT plan(54);
+SELECT plan(57);
 
 -- Keys.
 SELECT is(hotswap.lock_key(n), ('x'
@@ -20,6 +20,8 @@ SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	('SELECT hotswap.acquire_lock(''x'', shared => NULL)', '"shared" must not be null'),
 	('SELECT hotswap.acquire_xact_lock('''')', '"resource" must not be blank'),
 	('SELECT hotswap.acquire_xact_lock(''x'', ''-1 s'')', '"timeout" must not be negative'),
+	('CALL hotswap.await_lock(NULL)', '"resource" must not be null'),
+	('CALL hotswap.await_lock(''x'', ''-1 s'')', '"timeout" must not be negative'),
 	('SELECT hotswap.acquire_locks(NULL)', '"resources" must not be null'),
 	('SELECT hotswap.acquire_locks(''{x,NULL}'')', '"resource" must not be null'),
 	('SELECT hotswap.acquire_locks(''{x," "}'')', '"resource" must not be blank'),
@@ -32,6 +34,8 @@ SELECT results_eq(format('SELECT code, message FROM refusal(%L)', q),
 	('SELECT hotswap.lock_key('''')', '"resource" must not be blank')) v (q, m);
 SELECT is((SELECT code FROM refusal('SELECT hotswap.acquire_lock(repeat(''x'', 256))')),
 	'22023', 'a name of 256 characters');
+SELECT throws_ok('CALL hotswap.await_lock(''x'')', '2D000',
+	'await_lock() cannot be called inside a transaction block', 'CALL in a transaction');
 SELECT is((SELECT count(*) FROM hotswap.locks), 0::bigint,
 	'after all these errors nothing is held');
 

@@ -1,5 +1,5 @@
 -- Which slot a transaction gets: shares, roles, and what is gone.
-SELECT plan(19);
+SELECT plan(23);
 \ir ../include/route.sql
 SELECT make_slot('m@a', 1), make_slot('m@b', 1) \g /dev/null
 SELECT routed('f() RETURNS text', $$LANGUAGE plpgsql AS 'BEGIN RETURN ''%s''; END'$$) \g /dev/null
@@ -89,4 +89,39 @@ DROP SCHEMA "m@a" CASCADE;
 SELECT is((SELECT (code, message, detail)::text FROM refusal('SELECT g()')),
 	'(55000,"module ""m"" has no version to be called","The route says nothing about it,'
 	|| ' and schema ""m@a"" of its entries does not exist.")', 'nothing at all');
+
+-- Without a route, somebody's own entry and schemas lead nobody else to them: who calls g() is a
+-- superuser, and so is the owner of it.
+SELECT named('evil') AS evil, current_user AS me \gset
+CREATE ROLE :evil;
+SELECT make_slot('m@b', 1) \g /dev/null
+CREATE FUNCTION "m@b".f() RETURNS text LANGUAGE sql AS 'SELECT ''m@b''';
+CREATE SCHEMA "x@b" AUTHORIZATION :evil;
+SELECT format('CREATE FUNCTION "x@b".own() RETURNS text LANGUAGE hotswap STABLE AS %L',
+	body_of('f', 'm', 'x@b')) AS entry, replace(body_of('f'), 'm@a', 'm@b') AS body \gset
+SET ROLE :evil;
+:entry;
+CREATE FUNCTION "x@b".f() RETURNS text LANGUAGE sql AS 'SELECT ''evil as '' || current_user';
+RESET ROLE;
+SELECT format('CREATE OR REPLACE FUNCTION g() RETURNS text LANGUAGE hotswap STABLE AS %L', :'body')
+	\gexec
+SELECT is(g(), 'm@b', 'the slot of an entry');
+BEGIN;
+SET LOCAL ROLE :evil;
+SELECT is("x@b".own(), 'evil as ' || :'evil', 'somebody''s own');
+SET LOCAL ROLE :me;
+SELECT is((SELECT (code, message)::text FROM refusal('SELECT g()')),
+	'(42501,"entries of module ""m"" lead to different schemas")',
+	'which the transaction has called');
+COMMIT;
+CREATE SCHEMA "m@a" AUTHORIZATION :evil;
+SET ROLE :evil;
+COMMENT ON SCHEMA "m@a" IS 'what callers of a routed module get';
+CREATE FUNCTION "m@a".f() RETURNS text LANGUAGE sql AS 'SELECT ''evil as '' || current_user';
+RESET ROLE;
+SELECT is((SELECT (code, detail)::text FROM refusal('SELECT g()')),
+	'(42501,"Its owner has not the privileges of the owner of schema ""m@a"".")',
+	'and that says so itself');
+DROP OWNED BY :evil CASCADE;
+DROP ROLE :evil;
 SELECT * FROM finish();

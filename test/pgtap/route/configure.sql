@@ -1,5 +1,5 @@
 -- Which modules are routed: configure_module() (src/route/configure.c).
-SELECT plan(12);
+SELECT plan(14);
 \ir ../include/routed.sql
 
 -- A module that is not there is made.
@@ -43,5 +43,19 @@ SELECT throws_ok($$SELECT hotswap.configure_module('billing', routed => false)$$
 SELECT throws_ok(format('SELECT hotswap.set_node_version(%L, ''billing'', ''{1}'', ''x'')',
 	(SELECT id FROM hotswap.nodes)), '55000', 'cannot declare what runs of module "billing"',
 	'nor is something declared that is not installed');
+
+-- Nor while its first version is on its way.
+SELECT hotswap.configure_module('late', routed => true),
+	hotswap.publish_version('late', '1', 'SELECT pg_advisory_xact_lock_shared(4713);
+		CREATE OR REPLACE FUNCTION late() RETURNS int LANGUAGE sql RETURN 1') \g /dev/null
+SELECT pg_advisory_lock(4713) \g /dev/null
+SELECT hotswap.deploy('late', '1', 'development') AS d \gset
+CALL until('at_gate(4713)');
+SELECT lives_ok($$SELECT hotswap.configure_module('late', routed => false)$$,
+	'while its first version is installed');
+SELECT pg_advisory_unlock(4713) \g /dev/null
+SELECT hotswap.wait(:'d', '60 s') AS said \gset
+SELECT is(:'said' || ': ' || (SELECT message FROM hotswap.tasks WHERE deployment_id = :'d'
+	AND status = 'failed'), 'failed: module "late" is not routed any more', 'that is not');
 
 SELECT * FROM finish();

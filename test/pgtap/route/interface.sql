@@ -1,6 +1,6 @@
 -- What a routed version may consist of, and the entries to it (src/route/interface.c,
 -- src/route/content.c, src/route/watch.c).
-SELECT plan(43);
+SELECT plan(44);
 \ir ../include/routed.sql
 SELECT routed_node('acme') AS node \gset
 SELECT hotswap.configure_module('billing', routed => true, retain_versions => 0) \g /dev/null
@@ -20,6 +20,9 @@ SELECT publish('out1', 'CREATE TABLE acme.t (i int)'),
 	publish('in3', 'CREATE TYPE pair AS (a int, b int);
 		CREATE OR REPLACE FUNCTION f(p pair[]) RETURNS int LANGUAGE sql RETURN 1'),
 	publish('in4', 'CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1'),
+	publish('in6', 'CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1;
+		DO $$ BEGIN EXECUTE (SELECT ''DROP TABLE '' || oid::regclass FROM pg_class
+		WHERE relnamespace = current_schema()::regnamespace AND relkind = ''r''); END $$'),
 	publish('in5', 'CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql RETURN 1;
 		CREATE OR REPLACE FUNCTION f(i int DEFAULT one()) RETURNS int LANGUAGE sql RETURN i')
 	\g /dev/null
@@ -47,6 +50,9 @@ SELECT matches(:'said'::text, 'Types of the version are in the signatures of its
 	'types that differ in each version');
 CALL swap('in4') \gset
 SELECT matches(:'said'::text, 'It makes function f without OR REPLACE.$', 'no OR REPLACE');
+CALL swap('in6') \gset
+SELECT matches(:'said'::text, 'Its deploy script drops the table in schema "acme:billing@a" that '
+	'callers hold.$', 'what hotswap has made there is dropped');
 CALL swap('in5') \gset
 SELECT matches(:'said'::text, 'Defaults of arguments are the version''s own: '
 	'acme.f\(integer\) uses function "acme:billing@a".one\(\).$',

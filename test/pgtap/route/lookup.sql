@@ -1,5 +1,5 @@
 -- What a look-up looks at: rights of the caller, changes of functions, statistics.
-SELECT plan(18);
+SELECT plan(19);
 \ir ../include/route.sql
 SELECT make_slot('m@a', 1), make_slot('m@b', 1) \g /dev/null
 SELECT routed('f() RETURNS text',
@@ -53,6 +53,12 @@ SELECT is((SELECT (code, message, detail)::text FROM refusal('SELECT own()')),
 	|| '"Its owner has not the privileges of the owner of schema ""m@b"".")',
 	'an entry of somebody else''s leads nowhere');
 RESET ROLE;
+BEGIN;
+SELECT as_caller('SELECT own()') \g /dev/null
+SELECT is((SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()
+	AND relation = '"m@b".hotswap_slot_1'::regclass), 0::bigint,
+	'nor does it keep a slot from being used anew');
+COMMIT;
 ALTER FUNCTION own OWNER TO CURRENT_USER;
 SELECT is(own(), 'm@b ' || current_user, 'that of the slot''s owner does');
 

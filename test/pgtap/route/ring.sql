@@ -1,6 +1,6 @@
 -- Versions of a routed module on a node: installing, calling, going back, and using slots anew
 -- (src/route/ring.c, src/route/content.c, src/run/routed.c).
-SELECT plan(26);
+SELECT plan(31);
 \ir ../include/routed.sql
 
 -- Two versions, and callers.
@@ -86,5 +86,47 @@ SELECT is(acme.k() || ' ' || (SELECT k FROM mine), 'k2 k1', 'is kept');
 DROP TABLE mine;
 CALL swap('3', module => 'kinds') \gset
 SELECT is(:'said'::text || ' ' || acme.k(), 'succeeded k3', 'without it the slot is used');
+
+-- A slot has nothing of the rights that the version before gave, and took.
+SELECT named('payer') AS payer \gset
+CREATE ROLE :payer;
+SELECT format('GRANT %I TO %I', :'payer', named('acme')) \gexec
+SELECT hotswap.configure_module('rights', routed => true, retain_versions => 0),
+	publish(n::text, format('CREATE OR REPLACE FUNCTION pay() RETURNS int LANGUAGE sql'
+		' AS ''SELECT %1$s''; CREATE OR REPLACE FUNCTION own() RETURNS int LANGUAGE sql'
+		' AS ''SELECT %1$s'';', n) || CASE n WHEN 1 THEN format('
+			REVOKE EXECUTE ON FUNCTION pay() FROM PUBLIC; GRANT EXECUTE ON FUNCTION pay() TO %1$I;
+			COMMENT ON FUNCTION pay() IS ''of the first'';
+			DO $$ BEGIN EXECUTE
+				format(''GRANT CREATE ON SCHEMA %%I TO %1$I'', current_schema()); END $$;
+			ALTER FUNCTION own() OWNER TO %1$I', :'payer') ELSE '' END, 'rights')
+	FROM generate_series(1, 3) n \g /dev/null
+CREATE FUNCTION rights(name text) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', proowner::regrole, proacl, obj_description(oid, 'pg_proc')) FROM pg_proc
+	WHERE oid = ('"acme:rights@a".' || name)::regproc
+$$;
+CALL swap('1', module => 'rights') \gset
+SELECT matches(rights('pay'), 'of the first$', 'a version says whose its functions are');
+SELECT '"acme:rights@a".pay'::regproc::oid AS pay \gset
+CALL swap('2', module => 'rights') \gset
+CALL swap('3', module => 'rights') \gset
+SELECT is(rights('pay') || ', ' || rights('own'), named('acme') || ', ' || named('acme'),
+	'the next one in its place has those of new functions');
+SELECT is('"acme:rights@a".pay'::regproc::oid, :'pay'::oid, 'which are the same');
+
+-- Slots are open to whom the schema of the node is.
+REVOKE USAGE ON SCHEMA acme FROM PUBLIC;
+GRANT USAGE ON SCHEMA acme TO :payer;
+CREATE FUNCTION open_to() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(DISTINCT replace(a.grantee::regrole::text, '-', 'PUBLIC'), ' ')
+	FROM pg_namespace n, aclexplode(nspacl) a WHERE nspname ~ '^acme:rights@'
+		AND a.grantee <> nspowner AND a.privilege_type = 'USAGE'
+$$;
+SELECT is(open_to(), 'PUBLIC', 'as of their installation');
+CALL swap('2', module => 'rights') \gset
+SELECT is(open_to(), :'payer'::text, 'and of the next deployment');
+REVOKE USAGE ON SCHEMA acme FROM :payer;
+SELECT format('DROP OWNED BY %I', :'payer') \gexec
+DROP ROLE :payer;
 
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- A routed module is called directly again: unroute() (src/run/unroute.c, src/route/plain.c).
-SELECT plan(19);
+SELECT plan(21);
 \ir ../include/routed.sql
 
 SELECT routed_node('acme') AS node \gset
@@ -75,5 +75,22 @@ SELECT hotswap.configure_module('billing', routed => true) \g /dev/null
 SELECT publish_tax(7) \g /dev/null
 CALL swap('7') \gset
 SELECT is(:'said'::text, 'succeeded', 'the next version is routed again');
+
+-- A function that runs as somebody else goes on doing so.
+SELECT named('payer') AS payer \gset
+CREATE ROLE :payer;
+SELECT format('GRANT %I TO %I', :'payer', :'acme') \gexec
+GRANT CREATE ON SCHEMA acme TO :payer;
+SELECT hotswap.configure_module('pays', routed => true), publish('1', format('
+	CREATE OR REPLACE FUNCTION pays() RETURNS text LANGUAGE sql SECURITY DEFINER
+		AS ''SELECT current_user'';
+	DO $$ BEGIN EXECUTE format(''GRANT CREATE ON SCHEMA %%I TO %1$I'', current_schema()); END $$;
+	ALTER FUNCTION pays() OWNER TO %1$I', :'payer'), 'pays') \g /dev/null
+CALL swap('1', module => 'pays') \gset
+SELECT is(acme.pays(), :'payer'::text, 'a function of another owner');
+SELECT hotswap.unroute('pays') \g /dev/null
+SELECT is(acme.pays(), :'payer'::text, 'stays that owner''s');
+SELECT format('DROP OWNED BY %I CASCADE', :'payer') \gexec
+DROP ROLE :payer;
 
 SELECT * FROM finish();

@@ -55,6 +55,7 @@ BEGIN
 			'hotswap_test_plan_vera', word || i, '{}');
 		INSERT INTO hotswap.node_metric VALUES (t, deployment, never, true, 1, 1, 1, 1, 1, 1, '',
 			jsonb_build_object(word, 1));
+		INSERT INTO hotswap.node_pin VALUES (t, deployment, word, word, never, word, now(), word);
 		INSERT INTO hotswap.node_module VALUES (t, deployment, word, DEFAULT, deployment, word, '',
 			now());
 		INSERT INTO hotswap.deployment (tenant_id, id, status, priority, audit_seq, requested_at,
@@ -122,7 +123,8 @@ SELECT note_values(c.relname, a.attname, a.atttypid,
 	ELSE 'x.tenant_id' END, :'mine', :'theirs')
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 WHERE c.relnamespace = 'hotswap'::regnamespace AND c.relkind = 'v'
-	AND c.relname NOT IN ('tiers', 'workers', 'quota_limits', 'usual_environments')
+	AND c.relname NOT IN ('tiers', 'workers', 'quota_limits', 'usual_environments',
+		'seen_deployments')
 	AND a.atttypid NOT IN ('boolean'::regtype, 'jsonb'::regtype) \g /dev/null
 
 -- What EXPLAIN says of a query with a condition, without the value that was asked for.
@@ -152,7 +154,7 @@ GRANT SELECT ON asked, plan_settings TO PUBLIC;
 SELECT set_eq('SELECT DISTINCT view FROM asked WHERE value ~ ''secret''',
 	$$SELECT relname::text FROM pg_class WHERE relnamespace = 'hotswap'::regnamespace
 		AND relkind = 'v' AND relname NOT IN ('tiers', 'workers', 'quota_limits', 'quotas',
-		'usual_environments')$$,
+		'usual_environments', 'seen_deployments')$$,
 	'every view has a row of theirs');
 CREATE VIEW differing WITH (security_invoker) AS
 	SELECT view, col, operator, settings, min(plan), max(plan) FROM (

@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(119);
+SELECT plan(122);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -60,7 +60,10 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.installer_signing_payload(''m'', ''1'', ''SELECT 1'')',
 	'SELECT hotswap.withdraw_version(''m'', ''1'', ''x'')',
 	'SELECT hotswap.register_node(''qa'', ''x'')', 'SELECT hotswap.remove_node(gen_random_uuid())',
-	'SELECT hotswap.remove_hook(''test'', ''x'')', 'SELECT hotswap.configure_environment(''qa'')',
+	'SELECT hotswap.pin_node(gen_random_uuid(), ''m'', ''1'', now() + interval ''1 d'', ''x'')',
+	'SELECT hotswap.unpin_node(gen_random_uuid(), ''m'', ''x'')',
+	'SELECT hotswap.remove_gate(''qa'', ''x'')', 'SELECT hotswap.remove_hook(''test'', ''x'')',
+	'SELECT hotswap.configure_environment(''qa'')',
 	'SELECT hotswap.configure_module(''m'')', 'SELECT hotswap.unroute(''m'')',
 	'SELECT hotswap.set_route(''m'', ''1'', 1)',
 	'SELECT * FROM hotswap.take_notifications()',
@@ -68,6 +71,7 @@ FROM unnest(ARRAY['SELECT hotswap.deploy(''m'', ''1'', ''qa'')',
 	'SELECT hotswap.store_idempotent_response(''s'', ''k'', ''1'')',
 	'SELECT hotswap.acquire_lock(''x'')', 'SELECT hotswap.acquire_xact_lock(''x'')',
 	'SELECT hotswap.acquire_locks(''{x}'')', 'SELECT hotswap.check_token(''x'', 1)',
+	'CALL hotswap.await_lock(''x'')', 'CALL hotswap.await_lease(''x'', ''1 s'')',
 	'SELECT hotswap.lease_lock(''x'', ''1 s'')', 'SELECT hotswap.renew_lease(''x'', 1, ''1 s'')',
 	'SELECT hotswap.release_lease(''x'', 1)',
 	'SELECT hotswap.stop_dispatching(''x'')', 'SELECT hotswap.start_dispatching()',

@@ -47,9 +47,24 @@ sub month
 			AND relispartition});
 }
 
+# How a deployment ends.
+sub ended
+{
+	my ($db, $id) = @_;
+	return $node->safe_psql($db, "SELECT hotswap.wait('$id', '60 s')");
+}
+
+# What has come to node c of a module, in order.
+sub steps_on_c
+{
+	my ($db, $module) = @_;
+	return $node->safe_psql($db, "SELECT string_agg(direction || ' ' || step, ', ' ORDER BY swap)
+		FROM hotswap.node_history WHERE node = 'c' AND module = '$module'");
+}
+
 # The original: two customers, each a schema with a role of its own; something of everything.
 $node->safe_psql('postgres', 'CREATE ROLE customer_a LOGIN; CREATE ROLE customer_b LOGIN;
-	CREATE DATABASE original');
+	CREATE ROLE customer_c LOGIN; CREATE DATABASE original');
 $node->safe_psql('original', q{
 	CREATE EXTENSION hotswap;
 	CREATE SCHEMA a AUTHORIZATION customer_a;
@@ -89,6 +104,43 @@ for my $version (qw(1 bad 2))
 	is($node->safe_psql('original', "SELECT hotswap.wait('$id', '60 s')"),
 		$version eq 'bad' ? 'failed' : 'succeeded', "version $version");
 }
+
+# Versions that build on each other, with all that is known of them, on a node of staging: a release
+# that went back and is held, a rehearsal, and one that has stopped between two of its statements.
+$node->safe_psql('original', q{
+	CREATE SCHEMA c AUTHORIZATION customer_c;
+	SET ROLE customer_c;
+	CREATE TABLE c.book (n int);
+	RESET ROLE;
+	SELECT hotswap.register_node('staging', 'c', run_as => 'customer_c', schema => 'c');
+	SELECT hotswap.set_approval_policy('staging', 0);
+	SELECT hotswap.configure_environment('staging', may_skip_environments => true);
+	SELECT hotswap.publish_version('chain', n::text, format('CREATE TABLE t%s ()', n), NULL,
+		format('DROP TABLE t%s', n), parents => array_remove(ARRAY[nullif(n - 1, 0)::text], NULL))
+	FROM generate_series(1, 4) n;
+	SELECT hotswap.withdraw_version('chain', '4', 'not that');
+	SELECT hotswap.publish_installer('chain', '2', 'CREATE TABLE t1 (); CREATE TABLE t2 ()');
+	SELECT hotswap.tag_version('chain', 'latest', '3');
+	SELECT hotswap.publish_version('part', '1', 'SELECT 1', NULL, 'SELECT 1',
+		requires => '{chain >= 2}');
+	SELECT hotswap.publish_release('spring', '{chain=3,part=1}');
+	SELECT hotswap.publish_version('outside', '1', 'INSERT INTO book VALUES (1);
+		INSERT INTO later VALUES (1)', transactional => false)});
+my %wanted = (
+	first => q{deploy('chain', '1', 'staging', only_target => true)},
+	release => q{deploy_release('spring', 'staging', only_target => true)},
+	rehearsal => q{deploy('chain', '2', 'staging', rehearse => true, reapply => true)},
+	outside => q{deploy('outside', '1', 'staging', only_target => true)});
+my %of;
+for my $what (qw(first release back rehearsal outside))
+{
+	my $call = $wanted{$what} // "rollback('$of{release}', 'not yet')";
+	$of{$what} = $node->safe_psql('original', "SELECT hotswap.$call");
+	is(ended('original', $of{$what}), $what eq 'outside' ? 'failed' : 'succeeded', $what);
+}
+is(steps_on_c('original', 'chain'), 'up 1, up 2, up 3, down 3, down 2', 'the chain went back');
+is($node->safe_psql('original', q{SELECT string_agg(module || ' ' || version, ', ' ORDER BY module,
+	version) FROM hotswap.held_versions}), 'chain 2, chain 3, part 1', 'and is held');
 ok(wait_for($node, 'original', q{SELECT count(*) > 0 FROM pg_class
 	WHERE relnamespace = 'hotswap'::regnamespace AND relname ~ '^audit_event_[0-9]{6}$'}),
 	'there are partitions of the months');
@@ -100,7 +152,8 @@ my $later = $node->safe_psql('original',
 
 my @tables = qw(tier resource tier_quota reserved_subdomain tenant quota quota_usage environment
 	module module_version node node_module hook deployment stage task
-	work_item idempotency_key audit_event installation);
+	work_item idempotency_key audit_event installation version_tag withdrawn_version release
+	release_module held_version rehearsal statement);
 my $counts = row_counts('original');
 my %contents = map { $_ => content('original', $_) } @tables;
 is(scalar(grep { $contents{$_} eq '' } @tables), 0, 'no table is empty') or diag($counts);
@@ -171,6 +224,18 @@ for my $copy (qw(restored restored_at_once))
 	is($node->safe_psql($copy, 'SELECT a.app(), b.app()'), '1|1',
 		'in the schemas that the dump has brought');
 	is($node->safe_psql('original', 'SELECT a.app(), b.app()'), '2|2', 'and in them only');
+
+	# What builds on each other goes on where it was.
+	is(ended($copy, $node->safe_psql($copy, q{SELECT hotswap.deploy('chain', 'latest', 'staging',
+		only_target => true)})), 'failed', 'what is held is held');
+	is(ended($copy, $node->safe_psql($copy, q{SELECT hotswap.deploy_release('spring', 'staging',
+		only_target => true, reapply => true)})), 'succeeded', 'a release comes again');
+	is(steps_on_c($copy, 'chain'), 'up 1, up 2, up 3, down 3, down 2, up 2, up 3',
+		'by the steps that the node lacks');
+	$node->safe_psql($copy, 'SET ROLE customer_c; CREATE TABLE c.later (n int)');
+	$node->safe_psql($copy, "SELECT hotswap.retry('$of{outside}')");
+	is(ended($copy, $of{outside}), 'succeeded', 'what had stopped between statements goes on');
+	is($node->safe_psql($copy, 'SELECT count(*) FROM c.book'), '1', 'at the second one');
 	check_invariants($node, $copy);
 }
 

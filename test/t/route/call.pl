@@ -77,6 +77,20 @@ for my $role (qw(postgres app))
 	swap(1);
 	$session->quit;
 }
+
+# What only workers have called is let go at their end; what comes in its place is not called
+# instead.
+my $leader = $node->background_psql('postgres', on_error_stop => 0);
+$leader->query_safe("$parallel BEGIN");
+is($leader->query_safe($answers), '2|2', 'only workers have called something');
+swap(-1);
+sql('ALTER TABLE "m@a".hotswap_slot_1 RENAME TO hotswap_slot_2');
+$leader->query('SELECT m()');
+like($leader->{stderr}, qr/the version of module "m" that the transaction calls has been removed/,
+	'the leader does not get another version');
+$leader->quit;
+sql('ALTER TABLE "m@a".hotswap_slot_2 RENAME TO hotswap_slot_1');
+swap(1);
 like(refusal($node, q(SET hotswap.pin = '1 10 0'), options => [ '-U', 'app' ]), qr/42501/,
 	'nobody sets what leaders hand over');
 

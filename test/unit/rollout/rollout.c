@@ -48,7 +48,8 @@ draw(const char *picture, Member *members)
 /*
  * Events as letters: B bake begun, O and over, P promoted, H hurried, A aborted; + passed, -
  * failed, ? inconclusive, 0 unmeasured; m metrics are required; p paused by a person, u tenant
- * suspended; 1 one node at a time, 2 two; x one node may fail; h all healthy, t too late for it.
+ * suspended; 1 one node at a time, 2 two; x one node may fail; h all healthy, t too late for it; a
+ * functions are asked, g one of them is at work.
  */
 static RolloutEvents
 read_events(const char *letters)
@@ -100,6 +101,12 @@ read_events(const char *letters)
 				break;
 			case 'x':
 				e.may_fail++;
+				break;
+			case 'a':
+				e.gate_asked = true;
+				break;
+			case 'g':
+				e.gate_asked = e.gate_runs = true;
 				break;
 			case 'h':
 				e.all_healthy = true;
@@ -169,6 +176,14 @@ static const struct
 	{ "rc", "dd|ww", "BH", ROLLOUT_ASK_GATE, 1, 0 },
 	{ "rc", "dd|ww", "O", ROLLOUT_ASK_GATE, 1, 0 },
 	{ "rc", "dd|ww", "Op", ROLLOUT_PAUSE, 1, PAUSE_PERSON },
+	{ "rc", "dd|ww", "Oa", ROLLOUT_AWAIT_GATE, 1, 0 },
+	{ "rc", "dd|ww", "Og", ROLLOUT_AWAIT_GATE, 1, 0 },
+	{ "rc", "dd|ww", "Ogp", ROLLOUT_AWAIT_GATE, 1, 0 },
+	{ "rc", "dd|ww", "OgP", ROLLOUT_AWAIT_GATE, 1, 0 },
+	{ "c", "dd|ww", "Bg", ROLLOUT_AWAIT_GATE, 1, 0 },
+	{ "rc", "dd|ww", "OgA", ROLLOUT_WAIT, 1, 0 },
+	{ "rc", "dd|ww", "OaA", ROLLOUT_TAKE_BACK, 1, 0 },
+	{ "rc", "dd|ss", "Og", ROLLOUT_WAIT, 1, 0 },
 	{ "rc", "dd|ww", "O+", ROLLOUT_START, 2, 2 },
 	{ "rc", "dd|ww", "O+p", ROLLOUT_PAUSE, 1, PAUSE_PERSON },
 	{ "rc", "dd|ww", "O-", ROLLOUT_TAKE_BACK, 1, 0 },
@@ -375,6 +390,7 @@ carry_out(Run *r, RolloutStep step, Incident incident)
 			break;
 		case ROLLOUT_WAIT:
 			finish_running(r, incident);
+			r->events.gate_runs = false;
 			break;
 		case ROLLOUT_AWAIT_HEALTH:
 			r->events.all_healthy = true;
@@ -388,6 +404,11 @@ carry_out(Run *r, RolloutStep step, Incident incident)
 			break;
 		case ROLLOUT_ASK_GATE:
 			r->asked++;
+			r->events.gate_asked = r->events.gate_runs = true;
+			break;
+		case ROLLOUT_AWAIT_GATE:
+			fault(r, r->events.gate_asked);
+			r->events.gate_asked = r->events.gate_runs = false;
 			r->events.gate = incident == INCONCLUSIVE ? GATE_INCONCLUSIVE :
 							 incident == UNMEASURED   ? GATE_UNMEASURED :
 							 incident == FAILS_GATE   ? GATE_FAILED :
@@ -547,10 +568,24 @@ check_rollouts(Strategy strategy, Incident incident)
 	   incident_names[incident], rollouts);
 }
 
+/* What two say together. */
+static void
+check_worst(void)
+{
+	static const Gate order[] = { GATE_UNASKED, GATE_UNMEASURED, GATE_PASSED, GATE_INCONCLUSIVE,
+								  GATE_FAILED };
+
+	for (int i = 0; i < 5; i++)
+		for (int j = 0; j < 5; j++)
+			is_int(gate_worst(order[i], order[j]), order[i > j ? i : j],
+				   "the worse of two is the verdict");
+}
+
 int
 main(void)
 {
 	check_table();
+	check_worst();
 	for (int strategy = STRATEGY_DIRECT; strategy < STRATEGY_AUTO; strategy++)
 		for (int incident = NOTHING; incident < INCIDENTS; incident++)
 			check_rollouts(strategy, incident);

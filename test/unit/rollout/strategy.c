@@ -198,6 +198,27 @@ check_hash(void)
 	   "a deployment always has the same");
 }
 
+/* The order of labels: written by hand, and every pair of it. */
+static void
+check_labels(void)
+{
+	static const char *const order[] = { "-10", "-2.5", "0",  "1",   "1.0", "2",  "10",
+										 "10.5", "+1",  "1.", "1e3", "A",   "a1", "zone",
+										 NULL };
+	int count = sizeof(order) / sizeof(order[0]);
+
+	for (int i = 0; i < count; i++)
+		for (int j = 0; j < count; j++)
+		{
+			int got = label_compare(order[i], order[j]);
+
+			ok((i < j && got < 0) || (i == j && got == 0) || (i > j && got > 0), "%s and %s",
+			   order[i] ? order[i] : "none", order[j] ? order[j] : "none");
+		}
+	ok(label_compare("", "0") > 0 && label_compare("", "a") < 0, "an empty one is a word");
+	ok(label_compare("-", "1") > 0 && label_compare(".5", "1") > 0, "what is no number is a word");
+}
+
 static void
 check_plans(void)
 {
@@ -230,6 +251,7 @@ main(void)
 	check_shares();
 	check_auto();
 	check_hash();
+	check_labels();
 	check_plans();
 	return tap_end();
 }

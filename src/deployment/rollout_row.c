@@ -16,8 +16,12 @@
 #include "base/db.h"
 #include "base/label.h"
 #include "catalog/pg_type.h"
-#include "pipeline/rollout_row.h"
+#include "core/columns.h"
+#include "core/gate_function.h"
+#include "deployment/rollout_row.h"
 #include "route/route.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 /* hotswap.gate_result, after "it was not asked" */
 const char *const gate_names[] = { NULL, "pass", "fail", "inconclusive", "unmeasured" };
@@ -35,7 +39,8 @@ static DbStatement load_rollout = DB_STATEMENT(
 	"SELECT strategy, waves, first_bake, bake, bake_last, pause_timeout, wave, bake_until,"
 	" (pg_catalog.date_part('epoch', bake_left) * 1000000)::bigint, gate, promoted, hurried,"
 	" health_timeout, confidence, more_errors, more_latency, more_cpu, more_memory, looks, adaptive,"
-	" min_bake, require_metrics, looked, coalesce(first_share, 0), coalesce(share_step, 0)"
+	" min_bake, require_metrics, looked, coalesce(first_share, 0), coalesce(share_step, 0),"
+	" measured, max_parallel, coalesce(frozen_wave, -1)"
 	" FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3",
 	UUIDOID, UUIDOID, INT2OID);
 
@@ -62,38 +67,65 @@ enum
 	R_REQUIRE_METRICS,
 	R_LOOKED,
 	R_FIRST_SHARE,
-	R_SHARE_STEP
+	R_SHARE_STEP,
+	R_MEASURED,
+	R_MAX_PARALLEL,
+	R_FROZEN_WAVE
 };
 
 static DbStatement save_rollout = DB_STATEMENT(
 	"INSERT INTO hotswap.rollout AS r (tenant_id, deployment_id, stage, strategy, waves, first_bake, bake,"
 	" bake_last, pause_timeout, wave, bake_until, bake_left, gate, promoted, hurried, health_timeout, confidence,"
 	" more_errors, more_latency, more_cpu, more_memory, looks, adaptive, min_bake, require_metrics, looked,"
-	" first_share, share_step)"
+	" first_share, share_step, measured, max_parallel,"
+	" frozen_wave)"
 	" VALUES ($1, $2, $3, $4::hotswap.strategy, $5, $6, $7, $8, $9, $10, $11,"
 	" $12 * interval '1 microsecond', $13::hotswap.gate_result, $14, $15, $16, $17, $18, $19, $20,"
-	" $21, $22, $23, $24, $25, $26, nullif($27, 0), nullif($28, 0))"
+	" $21, $22, $23, $24, $25, $26, nullif($27, 0), nullif($28, 0), $29::hotswap.gate_result, $30,"
+	" nullif($31, -1))"
 	" ON CONFLICT (tenant_id, deployment_id, stage) DO UPDATE SET wave = excluded.wave,"
 	" bake_until = excluded.bake_until, bake_left = excluded.bake_left, gate = excluded.gate,"
-	" promoted = excluded.promoted, hurried = excluded.hurried, looked = excluded.looked",
+	" promoted = excluded.promoted, hurried = excluded.hurried, looked = excluded.looked,"
+	" measured = excluded.measured, frozen_wave = excluded.frozen_wave",
 	UUIDOID, UUIDOID, INT2OID, TEXTOID, INT4OID, INTERVALOID, INTERVALOID, BOOLOID, INTERVALOID,
 	INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, BOOLOID, INTERVALOID, FLOAT8OID, FLOAT8OID,
 	FLOAT8OID, FLOAT8OID, FLOAT8OID, INT4OID, BOOLOID, INTERVALOID, BOOLOID, INT4OID, INT4OID,
-	INT4OID);
+	INT4OID, TEXTOID, INT4OID, INT4OID);
+
+static DbStatement insert_functions = DB_STATEMENT(
+	"INSERT INTO hotswap.rollout_gate (tenant_id, deployment_id, stage, function, owner, digest)"
+	" SELECT $1, $2, $3, e.function, e.owner::regrole, e.digest"
+	" FROM unnest($4, $5, $6) e (function, owner, digest)",
+	UUIDOID, UUIDOID, INT2OID, TEXTARRAYOID, OIDARRAYOID, BYTEAARRAYOID);
+
+static DbStatement load_functions =
+	DB_STATEMENT("SELECT function, owner::oid, digest FROM hotswap.rollout_gate"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND stage = $3 ORDER BY function",
+				 UUIDOID, UUIDOID, INT2OID);
+
+static DbStatement forget_functions = DB_STATEMENT(
+	"DELETE FROM hotswap.rollout_gate WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3",
+	UUIDOID, UUIDOID, INT2OID);
 
 static DbStatement forget_rollouts = DB_STATEMENT(
 	"DELETE FROM hotswap.rollout WHERE tenant_id = $1 AND deployment_id = $2 AND stage >= $3",
 	UUIDOID, UUIDOID, INT2OID);
 
-static DbStatement load_pauses =
-	DB_STATEMENT("SELECT kind, since, ends_at, paused_by, reason FROM hotswap.pause"
-				 " WHERE tenant_id = $1 AND deployment_id = $2 ORDER BY kind",
-				 UUIDOID, UUIDOID);
+static DbStatement load_pauses = DB_STATEMENT(
+	"SELECT kind, since, ends_at, paused_by, reason,"
+	" CASE WHEN reminded_at IS NULL THEN since + (ends_at - since) / 2 END FROM hotswap.pause"
+	" WHERE tenant_id = $1 AND deployment_id = $2 ORDER BY kind",
+	UUIDOID, UUIDOID);
 
 static DbStatement insert_pause = DB_STATEMENT(
 	"INSERT INTO hotswap.pause (tenant_id, deployment_id, kind, since, ends_at, paused_by, reason)"
 	" VALUES ($1, $2, $3::hotswap.pause_kind, $4, $5, $6, $7)",
 	UUIDOID, UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID);
+
+static DbStatement note_reminder =
+	DB_STATEMENT("UPDATE hotswap.pause SET reminded_at = pg_catalog.clock_timestamp()"
+				 " WHERE tenant_id = $1 AND deployment_id = $2 AND kind = $3::hotswap.pause_kind",
+				 UUIDOID, UUIDOID, TEXTOID);
 
 static DbStatement delete_pauses =
 	DB_STATEMENT("DELETE FROM hotswap.pause WHERE tenant_id = $1 AND deployment_id = $2"
@@ -133,6 +165,15 @@ rollout_read_analysis(RolloutRow *r, int column)
 	r->require_metrics = db_bool(0, column + R_REQUIRE_METRICS - R_CONFIDENCE);
 }
 
+/* NULL: it was not asked. */
+Gate
+gate_parse(const char *name)
+{
+	if (name == NULL)
+		return GATE_UNASKED;
+	return 1 + label_parse(name, gate_names + 1, lengthof(gate_names) - 1);
+}
+
 /* NULL: the stage takes all of its nodes at once. */
 RolloutRow *
 rollout_load(const Deployment *d, int stage)
@@ -156,14 +197,44 @@ rollout_load(const Deployment *d, int stage)
 	r->wave = db_int32(0, R_WAVE);
 	r->bake_until = db_time(0, R_BAKE_UNTIL, TIME_NULL);
 	r->bake_left = db_isnull(0, R_BAKE_LEFT) ? NO_BAKE_LEFT : db_int64(0, R_BAKE_LEFT);
-	r->gate = GATE_UNASKED;
-	if (!db_isnull(0, R_GATE))
-		r->gate = 1 + label_parse(db_text(0, R_GATE), gate_names + 1, lengthof(gate_names) - 1);
+	r->gate = gate_parse(db_text(0, R_GATE));
+	r->measured = gate_parse(db_text(0, R_MEASURED));
 	r->promoted = db_bool(0, R_PROMOTED);
 	r->hurried = db_bool(0, R_HURRIED);
 	r->first_share = db_int32(0, R_FIRST_SHARE);
 	r->share_step = db_int32(0, R_SHARE_STEP);
+	r->max_parallel = db_int32(0, R_MAX_PARALLEL);
+	r->frozen_wave = db_int32(0, R_FROZEN_WAVE);
 	return r;
+}
+
+/* Those of a row that is new. */
+static void
+save_functions(const Deployment *d, RolloutRow *r)
+{
+	static const Oid types[] = { TEXTOID, OIDOID, BYTEAOID };
+	Columns *rows = columns_make(types, lengthof(types));
+	DbArgs args = db_args(&insert_functions);
+	ListCell *cell;
+
+	if (r->functions == NIL)
+		return;
+	foreach (cell, r->functions)
+	{
+		const GateFunction *f = lfirst(cell);
+
+		columns_add_row(rows);
+		columns_put_text(rows, 0, f->name);
+		columns_put(rows, 1, ObjectIdGetDatum(f->owner), false);
+		columns_put(rows, 2, digest_datum(f->digest), !f->is_there);
+	}
+	db_arg_uuid(&args, &d->tenant);
+	db_arg_uuid(&args, &d->id);
+	db_arg_int16(&args, r->stage);
+	for (int i = 0; i < rows->ncolumns; i++)
+		db_arg_datum(&args, get_array_type(types[i]), columns_array(rows, i), false);
+	(void) db_run_args(&args);
+	r->functions = NIL;
 }
 
 void
@@ -198,8 +269,32 @@ rollout_save(const Deployment *d, RolloutRow *r)
 	db_arg_int32(&args, r->looked);
 	db_arg_int32(&args, r->first_share);
 	db_arg_int32(&args, r->share_step);
+	db_arg_text(&args, gate_names[r->measured]);
+	db_arg_int32(&args, r->max_parallel);
+	db_arg_int32(&args, r->frozen_wave);
 	(void) db_run_args(&args);
+	save_functions(d, r);
 	r->is_changed = false;
+}
+
+/* The functions that a rollout asks, as they were when it began: of GateFunction. */
+List *
+rollout_functions(const Deployment *d, int stage)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(stage) };
+	uint64 n = db_run(&load_functions, args, NULL);
+	List *functions = NIL;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		GateFunction *f = palloc0(sizeof(GateFunction));
+
+		f->name = db_text(i, 1);
+		f->owner = db_oid(i, 2);
+		f->is_there = db_digest(i, 3, f->digest);
+		functions = lappend(functions, f);
+	}
+	return functions;
 }
 
 /* In small steps and many waves the product is more than all of them. */
@@ -215,8 +310,10 @@ rollout_forget(const Deployment *d, int from_stage)
 {
 	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id), Int16GetDatum(from_stage) };
 
-	if (d->has_rollout)
-		(void) db_run(&forget_rollouts, args, NULL);
+	if (!d->has_rollout)
+		return;
+	(void) db_run(&forget_rollouts, args, NULL);
+	(void) db_run(&forget_functions, args, NULL);
 }
 
 static const Interval *
@@ -294,6 +391,7 @@ pauses_load(const Deployment *d)
 		p->ends_at = db_time(i, 3, TIME_NULL);
 		p->paused_by = db_text(i, 4);
 		p->reason = db_text(i, 5);
+		p->remind_at = db_time(i, 6, DT_NOEND);
 		pauses = lappend(pauses, p);
 	}
 	return pauses;
@@ -314,6 +412,16 @@ pause_add(Deployment *d, const PauseRow *p)
 	db_arg_text(&args, p->reason);
 	(void) db_run_args(&args);
 	d->has_rollout = true;
+}
+
+void
+pause_note_reminder(const Deployment *d, PauseRow *p)
+{
+	Datum args[] = { UUIDPGetDatum(&d->tenant), UUIDPGetDatum(&d->id),
+					 CStringGetTextDatum(pause_kinds[find_pause(p->kind)].name) };
+
+	(void) db_run(&note_reminder, args, NULL);
+	p->remind_at = DT_NOEND;
 }
 
 /* False: there was none of these kinds. */
