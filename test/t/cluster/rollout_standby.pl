@@ -25,8 +25,8 @@ sub make_environment
 	sql("SELECT hotswap.configure_environment('$name', $rank, may_skip_environments => true,
 			strategy => '$strategy');
 		SELECT hotswap.configure_rollout('$name', $rollout)");
-	sql(join '', map { "CREATE SCHEMA ${name}_$_;
-		SELECT hotswap.register_node('$name', '${name}_$_', schema => '${name}_$_');" } 1 .. $nodes);
+	sql(join '', map { "CREATE SCHEMA ${name}_$_; SELECT hotswap.register_node(
+		'$name', '${name}_$_', schema => '${name}_$_');" } 1 .. $nodes);
 	return;
 }
 
