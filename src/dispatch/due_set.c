@@ -425,6 +425,8 @@ dueset_leave(DueItem *item)
 	turn_leave(&item->turn);
 	for (int i = 0; i < item->nlinks; i++)
 		unlink_lane(item, &item->links[i]);
+	/* it stands nowhere, whatever an earlier visit of the same batch has found */
+	item->nlinks = 0;
 	set_started(item, false);
 }
 
