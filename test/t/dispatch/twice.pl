@@ -1,5 +1,5 @@
-# A deployment that is visited twice in one batch: it is looked at since something has happened to it,
-# then it is its turn, and it ends at once.
+# A deployment that is visited twice in one batch: it is looked at since something has happened to
+# it, then it is its turn, and it ends at once.
 use strict;
 use warnings;
 
