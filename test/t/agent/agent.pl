@@ -98,7 +98,8 @@ is(sql("SELECT string_agg(attempt::text, ', ') FROM hotswap.tasks
 
 # ---- cancelled ----
 
-# they are in the middle of it when the next time would be short
+# they are in the middle of it when the next time would be short, and there is none for want of time
+sql("SELECT hotswap.configure_agents('development', lease => '30 s')");
 set_reload($_, "touch " . agent_file($_, 'reloading') . "; sleep 60") for 1, 2;
 my $cancelled = deploy('version 3');
 wait_for($node, 'postgres', $switching);
