@@ -10,7 +10,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $agents = 20;
-my $node = hotswap_cluster('agent', max_connections => 200, 'hotswap.retry_base' => '10ms');
+my $node = hotswap_cluster('agent', max_connections => 200, 'hotswap.retry_base' => '10ms',
+	'hotswap.cancel_grace' => '1min');
 my %id;
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -98,8 +99,8 @@ is(sql("SELECT string_agg(attempt::text, ', ') FROM hotswap.tasks
 
 # ---- cancelled ----
 
-# they are in the middle of it when the next time would be short, and there is none for want of time
-sql("SELECT hotswap.configure_agents('development', lease => '30 s')");
+# they are in the middle of it when the next time would be short, and nobody loses a task before
+sql("SELECT hotswap.configure_agents('development', lease => '10 s')");
 set_reload($_, "touch " . agent_file($_, 'reloading') . "; sleep 60") for 1, 2;
 my $cancelled = deploy('version 3');
 wait_for($node, 'postgres', $switching);
