@@ -111,7 +111,10 @@ CREATE FUNCTION looked_up() RETURNS bigint LANGUAGE sql AS $$
 	WHERE indexrelid = 'hotswap.deployment_pkey'::regclass
 $$;
 
--- When it is asked how it is, few deployments are looked up.
+-- When it is asked how it is, few deployments are looked up; the dispatcher has seen them all.
+CALL until($$(SELECT a.state = 'idle' AND a.wait_event_type = 'Extension' FROM pg_stat_activity a
+	JOIN hotswap.workers w USING (pid) WHERE w.kind = 'dispatcher'
+	AND w.database = current_database())$$);
 SELECT looked_up() \g /dev/null
 SELECT looked_up() AS before \gset
 SELECT matches((SELECT detail FROM hotswap.health() WHERE component = 'queue'),
