@@ -75,7 +75,7 @@ SELECT ok((SELECT started_at >= run_at FROM hotswap.deployment WHERE id = :'soon
 	'and not before');
 
 SELECT is((SELECT count(*) FROM hotswap.verify_audit()), 0::bigint, 'the audit log is whole');
-SELECT is((SELECT count(*) FROM hotswap.work_item w JOIN hotswap.deployment USING (tenant_id)
-	WHERE id = deployment_id AND status NOT IN ('scheduled', 'queued', 'running')),
+SELECT is((SELECT count(*) FROM hotswap.work_item w JOIN hotswap.deployment d USING (tenant_id)
+	WHERE id = deployment_id AND d.status NOT IN ('scheduled', 'queued', 'running')),
 	0::bigint, 'no work is left of what has ended');
 SELECT * FROM finish();
