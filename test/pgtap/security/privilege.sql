@@ -1,5 +1,5 @@
 -- Who may do what, and tricks that must not work.
-SELECT plan(122);
+SELECT plan(124);
 
 CREATE FUNCTION pg_temp.code_of(query text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

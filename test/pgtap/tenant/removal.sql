@@ -63,6 +63,8 @@ INSERT INTO hotswap.route_slot VALUES (:'t', gen_random_uuid(), 'm', 'm@a', 1, '
 	'public', '{}', now());
 INSERT INTO hotswap.environment_window (tenant_id, id, environment, name, kind, during, created_by,
 	created_at) VALUES (:'t', gen_random_uuid(), 'qa', 'w', 'deny', '(,)', 'x', now());
+INSERT INTO hotswap.gate VALUES (:'t', 'qa', '', 'f', 'postgres');
+INSERT INTO hotswap.rollout_gate VALUES (:'t', :'done', 1, 'f', 'postgres');
 INSERT INTO hotswap.node_pin VALUES (:'t', gen_random_uuid(), 'm', '1', now(), 'x', now(), 'x');
 INSERT INTO hotswap.node_metric SELECT :'t', gen_random_uuid(), now(), true, s
 	FROM generate_series(0, 8) s;
