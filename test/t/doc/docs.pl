@@ -392,9 +392,10 @@ sub check_events
 		$event{"$prefix{$machine}$_"} = 1 for $diagram =~ /: (\w+)$/mg;
 	}
 	# Most events are called as the function that causes them; others stand in the call that
-	# writes them. bring_up is the name of a kind of deployments.
+	# writes them. bring_up is the name of a kind of deployments, seen_tenants what a planner calls.
 	$event{$1} = 1 while $source =~ /"((?:approval|freeze|rollout)\.[a-z_]+)"/g;
-	$event{$_} = 1 for grep { /_/ && $_ ne 'bring_up' && index($source, qq("$_")) >= 0 }
+	$event{$_} = 1
+	  for grep { /_/ && !/^(?:bring_up|seen_tenants)$/ && index($source, qq("$_")) >= 0 }
 	  function_names($node);
 	while ($source =~ /\b(?:audit_tenant|audit_add|\w+_audit)\(([^;{]*?)\);/gs)
 	{
