@@ -231,8 +231,8 @@ save_functions(const Deployment *d, RolloutRow *r)
 	db_arg_uuid(&args, &d->tenant);
 	db_arg_uuid(&args, &d->id);
 	db_arg_int16(&args, r->stage);
-	for (int i = 0; i < rows->ncolumns; i++)
-		db_arg_datum(&args, get_array_type(types[i]), columns_array(rows, i), false);
+	for (size_t i = 0; i < lengthof(types); i++)
+		db_arg_datum(&args, get_array_type(types[i]), columns_array(rows, (int) i), false);
 	(void) db_run_args(&args);
 	r->functions = NIL;
 }

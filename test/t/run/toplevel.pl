@@ -11,11 +11,7 @@ my $node = hotswap_cluster(
 	'toplevel',
 	'hotswap.retry_base' => '20ms',
 	'hotswap.retry_max_delay' => '100ms',
-	'hotswap.cancel_grace' => '60s',
-	'hotswap.lock_timeout' => '60s',
-	# What an executor has run counts as covered when it has left by itself, before the next crash.
-	'hotswap.min_executors' => 0,
-	'hotswap.executor_idle_timeout' => '100ms');
+	'hotswap.cancel_grace' => '60s');
 my $version = 0;
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
@@ -36,14 +32,9 @@ sub ends
 {
 	my ($id, $status, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	is(sql("CALL hotswap.await('$id', '120 s')"), $status, $name)
+	return is(sql("CALL hotswap.await('$id', '120 s')"), $status, $name)
 	  || diag(sql("SELECT sqlstate, message, detail FROM hotswap.tasks
 			WHERE deployment_id = '$id'"));
-	# after a cancel nobody tells the dispatcher to let it go
-	wait_for($node, 'postgres',
-		"SELECT NOT EXISTS (SELECT FROM hotswap.workers WHERE kind = 'executor')")
-	  if $status ne 'cancelled';
-	return;
 }
 
 sub task
@@ -78,44 +69,6 @@ sub writer
 	$session->query_safe("BEGIN");
 	$session->query_safe($statement);
 	return $session;
-}
-
-sub terminate
-{
-	sql(q(SELECT pg_terminate_backend(pid) FROM hotswap.workers
-		WHERE kind = 'executor' AND state = 'busy'));
-	return;
-}
-
-# Ends the executor when its statement, which waits at the gate, is done and about to be recorded.
-sub end_before_record
-{
-	my ($id, $gate) = @_;
-	wait_for($node, 'postgres', "SELECT $waits");
-	my $record = writer("SELECT FROM hotswap.statement WHERE deployment_id = '$id'
-		AND finished_at IS NULL FOR UPDATE");
-	$gate->query_safe('COMMIT');
-	wait_for($node, 'postgres', "SELECT EXISTS (SELECT FROM pg_stat_activity
-		WHERE backend_type = 'hotswap executor' AND wait_event = 'transactionid')");
-	terminate();
-	leave($record);
-	leave($gate);
-	return;
-}
-
-# Ends the executor while its statement waits, does something by hand, and lets it go on.
-sub help
-{
-	my ($condition, $gate, $by_hand) = @_;
-	wait_for($node, 'postgres', "SELECT $waits AND $condition");
-	sql("SELECT hotswap.stop_dispatching('by hand')");
-	terminate();
-	leave($gate);
-	wait_for($node, 'postgres',
-		"SELECT NOT EXISTS (SELECT FROM hotswap.workers WHERE kind = 'executor')");
-	sql($_) for @$by_hand;
-	sql('SELECT hotswap.start_dispatching()');
-	return;
 }
 
 sub leave { my ($session) = @_; eval { $session->quit }; return; }
@@ -286,95 +239,6 @@ is(sql("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), '0', 'and leaves n
 sql("DELETE FROM app.t WHERE x IN (0, 1)");
 sql("SELECT hotswap.retry('$id')");
 ends($id, 'succeeded', 'later it can be');
-
-# ---- what an event trigger makes of it ----
-
-sql(q(CREATE FUNCTION spoil() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN
-		UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'app.t_w'::regclass; END$$;
-	CREATE EVENT TRIGGER spoil ON ddl_command_end WHEN TAG IN ('CREATE INDEX')
-		EXECUTE FUNCTION spoil()));
-$id = deploy('CREATE INDEX CONCURRENTLY t_w ON t (x)');
-ends($id, 'failed', 'an index that is not valid at its end');
-is(task($id, q(sqlstate || ' ' || message)), '55000 index app.t_w is not valid',
-	'is not taken for built');
-is(sql("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), '0', 'and leaves nothing');
-sql('DROP EVENT TRIGGER spoil; DROP FUNCTION spoil()');
-
-# ---- tables and schemas that are indexed again ----
-
-for my $what ('TABLE CONCURRENTLY t', 'SCHEMA CONCURRENTLY app')
-{
-	$gate = writer('INSERT INTO app.t VALUES (-1)');
-	$id = deploy("REINDEX $what");
-	wait_for($node, 'postgres',
-		"SELECT $waits AND EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)");
-	terminate();
-	leave($gate);
-	ends($id, 'succeeded', "ended in REINDEX $what");
-}
-is(sql('SELECT count(*) > 0 FROM pg_index WHERE NOT indisvalid'), 't',
-	'what is left of a schema is not looked for');
-sql(q(SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index WHERE NOT indisvalid
-	\gexec));
-
-# ---- by hand meanwhile ----
-
-my $half = 'EXISTS (SELECT FROM pg_inherits WHERE inhdetachpending)';
-for (
-	[ 'detached', 'succeeded', 'ALTER TABLE app.parts DETACH PARTITION app.part FINALIZE' ],
-	[ 'dropped', 'failed', 'DROP TABLE app.part' ])
-{
-	my ($name, $status, $by_hand) = @$_;
-	sql(q(DROP TABLE IF EXISTS app.part;
-		CREATE TABLE app.part PARTITION OF app.parts FOR VALUES IN (1);
-		ALTER TABLE app.part OWNER TO app));
-	$gate = writer('SELECT * FROM app.parts');
-	$id = deploy('ALTER TABLE parts DETACH PARTITION part CONCURRENTLY');
-	help($half, $gate, [$by_hand]);
-	ends($id, $status, "a partition that was $name by hand");
-}
-is(task($id, 'sqlstate'), '42P01', 'is said not to be there');
-$gate = writer('INSERT INTO app.t VALUES (-1)');
-$id = deploy('CREATE INDEX CONCURRENTLY t_v ON t (x)');
-help('EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)', $gate,
-	[ 'DROP INDEX app.t_v', 'CREATE INDEX t_v ON app.t (x)' ]);
-ends($id, 'succeeded', 'an index that was made by hand');
-is(sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'app.t_v'::regclass"), 't',
-	'is what it should be');
-
-# ---- databases and tablespaces, which are made and committed before that is recorded ----
-
-sql('ALTER ROLE app SUPERUSER');
-sql("CREATE DATABASE mould TEMPLATE template0 STRATEGY file_copy");
-for (
-	[ 'CREATE DATABASE made TEMPLATE mould', "COMMENT ON DATABASE mould IS 'held'",
-		"SELECT count(*) FROM pg_database WHERE datname = 'made'", '1' ],
-	[ 'DROP DATABASE made', "COMMENT ON DATABASE made IS 'held'",
-		"SELECT count(*) FROM pg_database WHERE datname = 'made'", '0' ],
-	[   "SET allow_in_place_tablespaces = on; CREATE TABLESPACE space LOCATION ''",
-		'LOCK TABLE pg_tablespace IN SHARE MODE',
-		"SELECT count(*) FROM pg_tablespace WHERE spcname = 'space'", '1' ],
-	[ 'DROP TABLESPACE space', 'LOCK TABLE pg_tablespace IN SHARE MODE',
-		"SELECT count(*) FROM pg_tablespace WHERE spcname = 'space'", '0' ])
-{
-	my ($script, $hold, $query, $count) = @$_;
-	$gate = writer($hold);
-	$id = deploy($script);
-	end_before_record($id, $gate);
-	ends($id, 'succeeded', "ended after $script");
-	is(sql($query), $count, 'it is done once');
-	is(task($id, q(message IS NULL)), 't', 'and not tried again');
-}
-
-# One that has not begun is run again.
-$gate = writer("COMMENT ON DATABASE mould IS 'held'");
-$id = deploy('CREATE DATABASE made TEMPLATE mould');
-wait_for($node, 'postgres', "SELECT $waits");
-terminate();
-leave($gate);
-ends($id, 'succeeded', 'ended before a database is made');
-is(sql("SELECT count(*) FROM pg_database WHERE datname = 'made'"), '1', 'it is made');
-sql('ALTER ROLE app NOSUPERUSER');
 
 # ---- locks ----
 
