@@ -359,7 +359,7 @@ is(sql(q(SELECT count(*) FROM hotswap.locks WHERE resource LIKE 'name %')), '0',
 # ---- a small server: no room, and no preload ----
 
 # CREATE EXTENSION takes some 500 locks, one for each object.
-my $small = hotswap_cluster('small', max_connections => 10, max_locks_per_transaction => 20,
+my $small = hotswap_cluster('small', max_connections => 10, max_locks_per_transaction => 32,
 	max_worker_processes => 10, max_prepared_transactions => 0);
 like(refusal($small, q(SELECT count(hotswap.acquire_lock('flood ' || i))
 	FROM generate_series(1, 100000) i;
