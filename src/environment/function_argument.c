@@ -3,6 +3,8 @@
  *		A function of users as it is registered, and removed.
  *
  * Whoever registers one has the rights of its owner, whom an executor will be logged in as.
+ *
+ * Locks: tenant row, then the row of the function.
  */
 #include "postgres.h"
 
@@ -10,6 +12,10 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "core/call.h"
+#include "core/environment_row.h"
+#include "core/tenant.h"
 #include "environment/function_argument.h"
 #include "environment/task_role.h"
 #include "miscadmin.h"
@@ -26,6 +32,10 @@ static const char *const forms[] = {
 	"A hook is a function that takes one uuid, the deployment, and returns boolean or void.",
 	"A gate is a function that takes a uuid, the deployment, and two integers, the stage and the wave, and returns hotswap.gate_result."
 };
+
+/* What is done to them, and where they stand. */
+static const char *const actions[] = { "change hooks", "change gates" };
+static const char *const places[] = { "stage", "environment" };
 
 static char *
 qualified_name(Form_pg_proc form)
@@ -95,4 +105,36 @@ arg_function_name(FunctionCallInfo fcinfo, int n)
 	name = qualified_name((Form_pg_proc) GETSTRUCT(tuple));
 	ReleaseSysCache(tuple);
 	return name;
+}
+
+void
+registration_read(FunctionCallInfo fcinfo, Registration *r)
+{
+	r->module = PG_ARGISNULL(2) ? NULL : arg_module(fcinfo, 2);
+	r->tenant = tenant_argument(fcinfo, 3);
+}
+
+bool
+registration_write(const Registration *r, DbStatement *statement, const char *event)
+{
+	DbArgs args = db_args(statement);
+	bool written;
+	Call c;
+
+	call_begin_change(&c, &r->tenant, CAPABILITY_OPERATOR, actions[r->kind]);
+	if (r->kind == FUNCTION_GATE)
+		environment_require(&r->tenant, r->place);
+	db_arg_uuid(&args, &r->tenant);
+	db_arg_text(&args, r->place);
+	db_arg_text(&args, r->module ? r->module : "");
+	db_arg_text(&args, r->function);
+	if (OidIsValid(r->owner))
+		db_arg_datum(&args, OIDOID, ObjectIdGetDatum(r->owner), false);
+	written = db_run_args(&args) > 0;
+	if (written)
+		audit_tenant(&c.actor, &r->tenant, event, NULL, NULL, NULL,
+					 audit_detail(places[r->kind], r->place, "module", r->module, "function",
+								  r->function, NULL));
+	call_end(&c);
+	return written;
 }

@@ -5,8 +5,30 @@
 #ifndef HOTSWAP_FUNCTION_ARGUMENT_H
 #define HOTSWAP_FUNCTION_ARGUMENT_H
 
+#include "base/db.h"
 #include "environment/user_function.h"
 #include "fmgr.h"
+#include "utils/uuid.h"
+
+/* A function as it is registered or removed. */
+typedef struct Registration
+{
+	UserFunction kind;
+	pg_uuid_t tenant;
+	char *place;    /* a hook's stage, a gate's environment */
+	char *module;   /* NULL: every module */
+	char *function; /* qualified name */
+	Oid owner;      /* of the function; InvalidOid: it is removed */
+} Registration;
+
+/* Fetches the module and the tenant, of which both kinds are. */
+extern void registration_read(FunctionCallInfo fcinfo, Registration *r);
+
+/*
+ * Runs the statement that inserts the row (tenant, place, module, function, owner), or deletes it (without the
+ * owner), with its audit event; false if no row was written.
+ */
+extern bool registration_write(const Registration *r, DbStatement *statement, const char *event);
 
 /*
  * The qualified name of a function (regprocedure) that is to be registered, and its owner.  Raises 22023 where it

@@ -69,13 +69,8 @@ gate_tasks_are_open(const Visit *v)
 	ListCell *cell;
 
 	foreach (cell, v->tasks)
-	{
-		TaskStatus status = task_set_status(v, lfirst(cell));
-
-		if (is_asked(v, lfirst(cell)) && (status == TASK_PENDING || status == TASK_READY ||
-										  status == TASK_RUNNING || status == TASK_RETRY_WAIT))
+		if (is_asked(v, lfirst(cell)) && task_set_is_unfinished(v, lfirst(cell)))
 			return true;
-	}
 	return false;
 }
 

@@ -197,6 +197,21 @@ task_set_status(const Visit *v, const Task *task)
 	return ended && v->request->in_flight(v->request->tasks, &key) ? TASK_RUNNING : task->status;
 }
 
+bool
+task_set_is_unfinished(const Visit *v, const Task *task)
+{
+	switch (task_set_status(v, task))
+	{
+		case TASK_PENDING:
+		case TASK_READY:
+		case TASK_RUNNING:
+		case TASK_RETRY_WAIT:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* Has anything begun that has not ended, or is the next wave at hand? */
 static bool
 is_occupied(Visit *v)
@@ -204,16 +219,8 @@ is_occupied(Visit *v)
 	ListCell *cell;
 
 	foreach (cell, v->tasks)
-		switch (task_set_status(v, lfirst(cell)))
-		{
-			case TASK_PENDING:
-			case TASK_READY:
-			case TASK_RUNNING:
-			case TASK_RETRY_WAIT:
-				return true;
-			default:
-				break;
-		}
+		if (task_set_is_unfinished(v, lfirst(cell)))
+			return true;
 	return all_others(v, TASK_READY) + all_others(v, TASK_RUNNING) > 0;
 }
 

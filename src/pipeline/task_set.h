@@ -18,6 +18,7 @@ extern void task_set_unclaimed(Visit *v);
 extern int task_set_others(const Visit *v, bool reverts, TaskStatus status);
 extern int task_set_swaps(const Visit *v);
 extern TaskStatus task_set_status(const Visit *v, const Task *task);
+extern bool task_set_is_unfinished(const Visit *v, const Task *task);
 extern void task_set_save(Visit *v);
 
 #endif /* HOTSWAP_TASK_SET_H */

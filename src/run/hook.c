@@ -10,7 +10,6 @@
 #include "access/xact.h"
 #include "base/db.h"
 #include "base/subxact.h"
-#include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "core/gate_function.h"
 #include "environment/user_function.h"
@@ -143,20 +142,6 @@ call_read_only(void *arg)
 	call_function(arg);
 }
 
-/* The label of an enum's value. */
-static char *
-label_of(Oid value)
-{
-	HeapTuple tuple = SearchSysCache1(ENUMOID, ObjectIdGetDatum(value));
-	char *label;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for enum value %u", value);
-	label = pstrdup(NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel));
-	ReleaseSysCache(tuple);
-	return label;
-}
-
 void
 run_gate(TaskRun *run)
 {
@@ -171,6 +156,6 @@ run_gate(TaskRun *run)
 	if (call.isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASSERT_FAILURE), errmsg("gate \"%s\" returned null", run->hook)));
-	run->verdict = label_of(DatumGetObjectId(call.result));
+	run->verdict = DatumGetCString(DirectFunctionCall1(enum_out, call.result));
 	run->script = NULL;
 }

@@ -55,6 +55,7 @@
 
 static DatabaseSlot *slot;
 static Dispatch *dispatch;
+static Oid extension; /* as it was found last */
 static TimestampTz next_housekeeping = DT_NOBEGIN;
 static TimestampTz next_step = DT_NOBEGIN; /* of it, while there is work */
 static bool keeping_house = false;
@@ -178,22 +179,10 @@ extension_fits(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	version = db_extension_version(true);
 	fits = version && db_version_fits(version, LOG);
+	extension = get_extension_oid("hotswap", true);
 	PopActiveSnapshot();
 	commit();
 	return fits;
-}
-
-/* Was it dropped and created since the last look? Nothing of what was known is there then. */
-static bool
-extension_is_new(void)
-{
-	static Oid known = InvalidOid;
-	Oid before = known;
-
-	begin();
-	known = get_extension_oid("hotswap", true);
-	commit();
-	return OidIsValid(before) && known != before;
 }
 
 /* Sends the executors away and waits for them, within reason. */
@@ -259,6 +248,23 @@ notify_listeners(void)
 	begin();
 	Async_Notify(hotswap_notify_channel, "");
 	commit();
+}
+
+/*
+ * Leaves where there is no extension that fits.  Of what was known of one that has been dropped and created again,
+ * nothing is there.
+ */
+static void
+follow_extension(Announced *a)
+{
+	Oid before = extension;
+
+	if (!extension_fits())
+		leave_for_good();
+	if (extension == before)
+		return;
+	dispatch_forget(dispatch);
+	a->reload = true;
 }
 
 /* ---- leases ---- */
@@ -373,13 +379,8 @@ one_round(Announced *a, DispatchState *state)
 	bool worked = false;
 
 	take_announced(a);
-	if (a->check_extension && !extension_fits())
-		leave_for_good();
-	if (a->check_extension && extension_is_new())
-	{
-		dispatch_forget(dispatch);
-		a->reload = true;
-	}
+	if (a->check_extension)
+		follow_extension(a);
 	if (a->reload || a->overflow)
 	{
 		*state = dispatch_load(dispatch, a->reload);
@@ -563,7 +564,6 @@ hotswap_dispatcher_main(Datum arg)
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
 	if (!extension_fits())
 		leave_for_good();
-	(void) extension_is_new();
 	context = AllocSetContextCreate(TopMemoryContext, "hotswap dispatcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
 	announced = palloc(sizeof(Announced));
